@@ -1,0 +1,44 @@
+# Everything lives in $TRAILS_HOME (default: /var/cache/trails as root, ~/.cache/trails otherwise) and is reused.
+#   PG_CONFIG=/path/to/pg_config   another PostgreSQL, 15 to 18     PYTHON=/path/to/python3   another interpreter
+#   BUDGET='120 s'                 the demo's budget                TRAILS_DATA=/path         where datasets lie
+
+SHELL := /bin/bash
+IN_ENV := tools/in_env.sh
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint test-rust test-python up uri down clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@sed -nE 's/^#  ( .*)/\1/p' $(MAKEFILE_LIST)
+
+setup: ## Install what is needed: virtual environment, torch, cargo-pgrx, the Python package
+	@tools/setup.sh
+
+build: setup ## Build the extension and install it into the server
+	@tools/build.sh
+
+demo: build ## Select a model for Frappe, in SQL, within 60 seconds; draws demo/leaderboard.svg and .png
+	@$(IN_ENV) python demo/demo.py
+
+test: build lint test-rust test-python ## Run every test
+
+lint: setup ## Check style and types
+	@$(IN_ENV) --as-is tools/lint.sh
+
+test-rust: setup
+	@$(IN_ENV) --as-is tools/test_rust.sh
+
+test-python: build
+	@$(IN_ENV) python -m pytest -q
+
+up: build ## Start a development server with the extension and the datasets in database "trails"
+	@$(IN_ENV) python tools/server.py up
+
+uri: ## Print the development server's connection URI
+	@$(IN_ENV) --as-is python tools/server.py uri
+
+down: ## Stop the development server
+	@$(IN_ENV) --as-is python tools/server.py down
+
+clean: ## Remove build products and caches; the environment and the development server's data stay
+	@tools/clean.sh

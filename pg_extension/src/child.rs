@@ -1,0 +1,282 @@
+//! The refinement process: started by the backend, watched by it, and never left behind.
+//!
+//! It is a program of its own, because `kill -9` of a backend restarts every session of the server and `kill -9` of a
+//! child costs one error. It ends in four ways: by itself; killed when `Child` is dropped (any error unwinds through
+//! that); killed by `end_at_exit` when the backend exits without unwinding (FATAL, shutdown); killed by the kernel
+//! when the backend dies (parent-death signal). It shares no memory with PostgreSQL and inherits no descriptor but
+//! its pipes and the columns.
+
+use std::ffi::{c_int, CString};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::error::{Result, TrailsError};
+use crate::interrupts::{self, Direction, Woken};
+use crate::protocol::{Event, Lines};
+
+/// The process group to end when the backend exits; 0 when there is none.
+static RUNNING: AtomicI32 = AtomicI32::new(0);
+
+/// Asked to die before the backend when memory runs out.
+const OOM_SCORE: &[u8] = b"800\n";
+
+/// The end of the log that an error shows.
+const LOG_TAIL: u64 = 4000;
+
+/// What `next` came back with.
+#[derive(Debug)]
+pub enum Said {
+    Event(Event),
+    Nothing,
+    /// It has closed its pipe: it is gone, or as good as.
+    Gone,
+}
+
+pub struct Child {
+    process: std::process::Child,
+    requests: File,
+    events: File,
+    log: File,
+    lines: Lines,
+    pub virtualenv: String,
+}
+
+/// Anonymous memory that another process can map.
+pub fn memory_file(name: &str) -> Result<File> {
+    let name = CString::new(name).map_err(|_| TrailsError::argument("a name holds a NUL byte"))?;
+    let descriptor = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    if descriptor < 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+}
+
+fn set_nonblocking(descriptor: RawFd) -> std::io::Result<()> {
+    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFL) };
+    if flags < 0 || unsafe { libc::fcntl(descriptor, libc::F_SETFL, flags | libc::O_NONBLOCK) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Runs between fork and exec: system calls only, no allocation.
+fn prepare_child(parent: libc::pid_t, kept: &[RawFd]) -> std::io::Result<()> {
+    unsafe {
+        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        if libc::getppid() != parent {
+            return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        // PostgreSQL 15 leaves the descriptors of data files open across exec.
+        if libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as c_int) != 0 {
+            for descriptor in 3..4096 {
+                libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC);
+            }
+        }
+        for descriptor in kept {
+            if libc::fcntl(*descriptor, libc::F_SETFD, 0) < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        let score = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if score >= 0 {
+            libc::write(score, OOM_SCORE.as_ptr().cast(), OOM_SCORE.len());
+            libc::close(score);
+        }
+    }
+    Ok(())
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn end_at_exit(_code: c_int, _argument: pg_sys::Datum) {
+    let group = RUNNING.swap(0, Ordering::SeqCst);
+    if group > 0 {
+        libc::kill(-group, libc::SIGKILL);
+        libc::waitpid(group, std::ptr::null_mut(), 0);
+    }
+}
+
+impl Child {
+    /// Starts `python -m trails.refinement.child` in the virtual environment; the files stay open in it under the
+    /// same descriptor numbers.
+    pub fn start(virtualenv: &Path, threads: i32, files: &[&File]) -> Result<Self> {
+        static REGISTERED: std::sync::Once = std::sync::Once::new();
+        REGISTERED.call_once(|| unsafe { pg_sys::on_proc_exit(Some(end_at_exit), pg_sys::Datum::from(0)) });
+
+        let log = memory_file("trails-log")?;
+        let parent = unsafe { libc::getpid() };
+        let kept: Vec<RawFd> = files.iter().map(|f| f.as_raw_fd()).collect();
+        let mut command = Command::new(virtualenv.join("bin/python"));
+        // -I: neither the data directory, where a backend runs, nor PYTHONPATH may name code.
+        command
+            .args(["-I", "-u", "-m", "trails.refinement.child"])
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::from(log.try_clone()?))
+            .process_group(0);
+        if threads > 0 {
+            for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"] {
+                command.env(name, threads.to_string());
+            }
+        } else {
+            // The backend pins its own to one; the child may use every core.
+            for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"] {
+                command.env_remove(name);
+            }
+        }
+        unsafe { command.pre_exec(move || prepare_child(parent, &kept)) };
+        let mut process = command.spawn().map_err(|e| {
+            TrailsError::external(format!("the refinement process cannot be started: {e}"))
+                .hint(format!("Check that the server's user can run {}/bin/python.", virtualenv.display()))
+        })?;
+        RUNNING.store(process.id() as i32, Ordering::SeqCst);
+        let requests = File::from(OwnedFd::from(process.stdin.take().expect("stdin is piped")));
+        let events = File::from(OwnedFd::from(process.stdout.take().expect("stdout is piped")));
+        let child = Self {
+            process,
+            requests,
+            events,
+            log,
+            lines: Lines::default(),
+            virtualenv: virtualenv.display().to_string(),
+        };
+        set_nonblocking(child.requests.as_raw_fd())?;
+        set_nonblocking(child.events.as_raw_fd())?;
+        Ok(child)
+    }
+
+    /// Sends one request; a child that is gone shows itself in `next`.
+    pub fn send(&mut self, request: &impl serde::Serialize) -> Result<()> {
+        let mut bytes = serde_json::to_vec(request).map_err(|e| TrailsError::external(e.to_string()))?;
+        bytes.push(b'\n');
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            match self.requests.write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    interrupts::wait_for(self.requests.as_raw_fd(), Direction::Write, Duration::from_secs(1));
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next event, waited for at most this long. Raises pending interrupts.
+    pub fn next(&mut self, timeout: Duration) -> Result<Said> {
+        let mut waited = false;
+        loop {
+            if let Some(line) = self.lines.next() {
+                let event = serde_json::from_slice(&line).map_err(|e| {
+                    TrailsError::external("the refinement process sent a line that is not an event")
+                        .detail(format!("{e}: {}", String::from_utf8_lossy(&line)))
+                })?;
+                return Ok(Said::Event(event));
+            }
+            let mut buffer = [0u8; 16384];
+            match self.events.read(&mut buffer) {
+                Ok(0) => return Ok(Said::Gone),
+                Ok(read) => self.lines.feed(&buffer[..read]),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    if waited {
+                        return Ok(Said::Nothing);
+                    }
+                    let woken = interrupts::wait_for(self.events.as_raw_fd(), Direction::Read, timeout);
+                    waited = woken == Woken::TimedOut;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Ends it if it still runs, and says how it ended.
+    pub fn end(&mut self) -> Option<ExitStatus> {
+        if RUNNING.load(Ordering::SeqCst) == self.process.id() as i32 {
+            // A child that closed its pipe is about to exit with the status worth telling.
+            for _ in 0..20 {
+                if let Ok(Some(status)) = self.process.try_wait() {
+                    self.forget();
+                    return Some(status);
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        self.kill()
+    }
+
+    fn kill(&mut self) -> Option<ExitStatus> {
+        if RUNNING.load(Ordering::SeqCst) != self.process.id() as i32 {
+            return None;
+        }
+        unsafe { libc::kill(-(self.process.id() as i32), libc::SIGKILL) };
+        let status = self.process.wait().ok();
+        self.forget();
+        status
+    }
+
+    fn forget(&self) {
+        RUNNING.store(0, Ordering::SeqCst);
+    }
+
+    /// The last lines that it wrote to its log.
+    pub fn log_tail(&self) -> String {
+        let length = self.log.metadata().map(|m| m.len()).unwrap_or(0);
+        let start = length.saturating_sub(LOG_TAIL);
+        let mut bytes = vec![0u8; (length - start) as usize];
+        match self.log.read_exact_at(&mut bytes, start) {
+            Ok(()) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// The error for a child that went without a result.
+    pub fn death(&mut self) -> TrailsError {
+        let status = self.end();
+        let how = match status {
+            Some(s) if s.signal() == Some(libc::SIGKILL) => {
+                "was killed (signal 9), by hand or because memory ran out".to_owned()
+            }
+            Some(s) if s.signal().is_some() => format!("died of signal {}", s.signal().unwrap_or(0)),
+            Some(s) => format!("ended with exit code {}", s.code().unwrap_or(-1)),
+            None => "ended".to_owned(),
+        };
+        let log = self.log_tail();
+        let error = TrailsError::external(format!("the refinement process {how}"));
+        let missing = ["trails", "numpy", "torch"]
+            .into_iter()
+            .find(|m| log.contains(&format!("No module named '{m}")) || log.contains(&format!("No module named {m}")));
+        let error = match missing {
+            Some(module) => error.hint(format!(
+                "The virtual environment lacks {module}: {}/bin/pip install 'trails[train]'",
+                self.virtualenv
+            )),
+            None => error,
+        };
+        if log.is_empty() {
+            error
+        } else {
+            error.detail(log)
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,109 @@
+//! The one error type of the crate, and the one place where it becomes a PostgreSQL ERROR.
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+pub type Result<T> = std::result::Result<T, TrailsError>;
+
+/// An error for the person who wrote the statement: what is wrong, the details, what to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrailsError {
+    pub code: PgSqlErrorCode,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl TrailsError {
+    pub fn new(code: PgSqlErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), detail: None, hint: None }
+    }
+
+    /// An argument that cannot be used as given.
+    pub fn argument(message: impl Into<String>) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
+    }
+
+    /// Data that cannot be trained on.
+    pub fn data(message: impl Into<String>) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, message)
+    }
+
+    /// A server that is not set up for Trails.
+    pub fn configuration(message: impl Into<String>) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR, message)
+    }
+
+    /// A fault outside the server: the interpreter, the refinement process.
+    pub fn external(message: impl Into<String>) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, message)
+    }
+
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn report(self, level: PgLogLevel) {
+        let mut report = ErrorReport::new(self.code, self.message, "");
+        if let Some(detail) = self.detail {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = self.hint {
+            report = report.set_hint(hint);
+        }
+        report.report(level);
+    }
+
+    /// Ends the statement with this error. Must not be called while attached to the interpreter.
+    pub fn raise(self) -> ! {
+        self.report(PgLogLevel::ERROR);
+        unreachable!("reporting an ERROR does not return")
+    }
+
+    /// Tells the client without ending the statement.
+    pub fn warn(self) {
+        self.report(PgLogLevel::WARNING);
+    }
+}
+
+impl From<std::io::Error> for TrailsError {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_IO_ERROR, error.to_string())
+    }
+}
+
+impl From<pgrx::spi::Error> for TrailsError {
+    fn from(error: pgrx::spi::Error) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, error.to_string())
+    }
+}
+
+/// The error code for a five-character SQLSTATE, `XX000` when it is not one.
+pub fn code_of(sqlstate: &str) -> PgSqlErrorCode {
+    let valid = sqlstate.len() == 5 && sqlstate.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+    if !valid {
+        return PgSqlErrorCode::ERRCODE_INTERNAL_ERROR;
+    }
+    // The server packs six bits a character, counted from '0'.
+    let packed = sqlstate.bytes().rev().fold(0i32, |code, b| (code << 6) | (i32::from(b) - i32::from(b'0')) & 0x3f);
+    PgSqlErrorCode::from(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlstates_are_packed_as_the_server_packs_them() {
+        assert_eq!(code_of("22023"), PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE);
+        assert_eq!(code_of("53400"), PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
+        assert_eq!(code_of("XX000"), PgSqlErrorCode::ERRCODE_INTERNAL_ERROR);
+        assert_eq!(code_of("nonsense"), PgSqlErrorCode::ERRCODE_INTERNAL_ERROR);
+    }
+}

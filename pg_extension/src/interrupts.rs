@@ -1,0 +1,136 @@
+//! Staying interruptible: cancel, timeout, shutdown and a client that has gone end any phase.
+//!
+//! PostgreSQL raises interrupts by longjmp, which must not cross Python frames. So Python calls back into `poll`,
+//! which detaches from the interpreter, lets PostgreSQL raise, keeps what it raised in `PENDING`, and tells Python to
+//! unwind with an exception; once Python has returned, `resume` lets PostgreSQL's error go on.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::ffi::c_int;
+use std::os::fd::RawFd;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::time::Duration;
+
+use pgrx::pg_sys;
+
+/// How often a running statement looks whether its client is still there.
+const CLIENT_CHECK_MS: c_int = 100;
+
+// utils/timeout.h is not among pgrx's bindings; PostgreSQL 17 added TRANSACTION_TIMEOUT before this one.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+const CLIENT_CONNECTION_CHECK_TIMEOUT: c_int = 10;
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+const CLIENT_CONNECTION_CHECK_TIMEOUT: c_int = 11;
+
+extern "C" {
+    fn enable_timeout_after(id: c_int, delay_ms: c_int);
+    fn get_timeout_active(id: c_int) -> bool;
+}
+
+thread_local! {
+    static PENDING: RefCell<Option<Box<dyn Any + Send>>> = const { RefCell::new(None) };
+}
+
+/// While it lives, PostgreSQL itself notices a client that has gone, in the executor as in our own loops.
+pub struct ClientWatch {
+    nest_level: c_int,
+}
+
+impl ClientWatch {
+    pub fn start() -> Self {
+        unsafe {
+            let nest_level = pg_sys::NewGUCNestLevel();
+            if pg_sys::client_connection_check_interval == 0 && !pg_sys::MyProcPort.is_null() {
+                pg_sys::set_config_option(
+                    c"client_connection_check_interval".as_ptr(),
+                    c"100".as_ptr(),
+                    pg_sys::GucContext::PGC_USERSET,
+                    pg_sys::GucSource::PGC_S_SESSION,
+                    pg_sys::GucAction::GUC_ACTION_SAVE,
+                    true,
+                    0,
+                    false,
+                );
+                // The setting alone takes effect with the next statement; this one wants it now.
+                if !get_timeout_active(CLIENT_CONNECTION_CHECK_TIMEOUT) {
+                    enable_timeout_after(CLIENT_CONNECTION_CHECK_TIMEOUT, CLIENT_CHECK_MS);
+                }
+            }
+            Self { nest_level }
+        }
+    }
+
+    /// Puts the session's own setting back. On an error the transaction's end does it.
+    pub fn stop(self) {
+        unsafe { pg_sys::AtEOXact_GUC(true, self.nest_level) };
+    }
+}
+
+/// True when PostgreSQL has something to say to this backend. Cheap, and safe while attached to the interpreter.
+pub fn pending() -> bool {
+    unsafe { std::ptr::read_volatile(&raw const pg_sys::InterruptPending) != 0 }
+}
+
+fn raise_pending() {
+    pg_sys::check_for_interrupts!();
+}
+
+/// Lets PostgreSQL act on pending interrupts. Keeps what it raised for `resume` and returns true if it raised.
+/// Must be called detached from the interpreter.
+pub fn poll() -> bool {
+    match catch_unwind(AssertUnwindSafe(raise_pending)) {
+        Ok(()) => false,
+        Err(raised) => {
+            PENDING.with(|slot| *slot.borrow_mut() = Some(raised));
+            true
+        }
+    }
+}
+
+/// Goes on with what `poll` caught, if it caught anything.
+pub fn resume() {
+    if let Some(raised) = PENDING.with(|slot| slot.borrow_mut().take()) {
+        resume_unwind(raised);
+    }
+}
+
+/// What a wait ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    Ready,
+    TimedOut,
+}
+
+/// Which way a descriptor is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Read,
+    Write,
+}
+
+/// Sleeps until the descriptor is ready or the time is over, and raises pending interrupts.
+pub fn wait_for(descriptor: RawFd, direction: Direction, timeout: Duration) -> Woken {
+    let readiness = match direction {
+        Direction::Read => pg_sys::WL_SOCKET_READABLE,
+        Direction::Write => pg_sys::WL_SOCKET_WRITEABLE,
+    };
+    let events = pg_sys::WL_LATCH_SET | readiness | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    let woken = unsafe {
+        pg_sys::WaitLatchOrSocket(
+            pg_sys::MyLatch,
+            events as c_int,
+            descriptor,
+            timeout.as_millis().min(60_000) as _,
+            pg_sys::PG_WAIT_EXTENSION,
+        )
+    };
+    if woken as u32 & pg_sys::WL_LATCH_SET != 0 {
+        unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+    }
+    pg_sys::check_for_interrupts!();
+    if woken as u32 & readiness != 0 {
+        Woken::Ready
+    } else {
+        Woken::TimedOut
+    }
+}

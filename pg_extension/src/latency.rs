@@ -1,0 +1,133 @@
+//! Filtering one architecture at a time with a fresh batch for each, as the published latency study does it.
+
+use std::time::Instant;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use pgrx::spi::quote_identifier;
+use pyo3::prelude::*;
+
+use crate::error::{Result, TrailsError};
+use crate::interrupts::ClientWatch;
+use crate::python;
+use crate::reader::columns::{Table, Values};
+use crate::reader::source::{Source, SourceColumn};
+use crate::reader::Prepared;
+
+/// Seconds by what they were spent on.
+#[derive(Debug, Clone, Default)]
+pub struct Breakdown {
+    pub initialisation: f64,
+    pub retrieval: f64,
+    pub preprocessing: f64,
+    pub scoring: f64,
+    pub total: f64,
+}
+
+/// Scores `n` seeded random architectures of the configured space on batches of `dataset`'s training table.
+pub fn run(n: i32, dataset: &str, batch_size: i32, config: Option<&str>) -> Result<Breakdown> {
+    let began = Instant::now();
+    for (name, value) in [("n", n), ("batch_size", batch_size)] {
+        if value < 1 {
+            return Err(TrailsError::argument(format!("{name} must be at least 1, not {value}")));
+        }
+    }
+    let config = config.map(read_config).transpose()?;
+    let source = Source::describe(training_table(dataset)?)?;
+    let key = source.integer_key().ok_or_else(|| {
+        TrailsError::argument(format!("{} has no primary key of one integer column", source.name))
+            .hint("Batches are read along the primary key: ALTER TABLE ... ADD PRIMARY KEY (id).")
+    })?;
+    let features = source.features(None, "label")?;
+    let columns: Vec<SourceColumn> = std::iter::once(&key).chain(&features).cloned().collect();
+    let key_name = quote_identifier(&key.name);
+    let query =
+        format!("{} WHERE {key_name} OPERATOR(pg_catalog.>) $1 ORDER BY {key_name} LIMIT $2", source.select(&columns));
+    let watch = ClientWatch::start();
+    let breakdown = Spi::connect(|_| -> Result<Breakdown> {
+        let prepared = Prepared::new(&query, 2, &columns, &source.name)?;
+        let mut spent = Breakdown::default();
+        let initialisation = Instant::now();
+        let scorer: Py<PyAny> = python::call(|bridge| {
+            Ok(bridge.call_method1("latency_scorer", (config.as_deref(), n, features.len()))?.unbind())
+        })?;
+        spent.initialisation += initialisation.elapsed().as_secs_f64();
+        let mut last = i64::MIN;
+        for place in 0..n {
+            let retrieval = Instant::now();
+            let batch = next_batch(&prepared, &mut last, i64::from(batch_size), &source.name)?;
+            spent.retrieval += retrieval.elapsed().as_secs_f64();
+            let (initialisation, preprocessing, scoring) = python::call(|_| score(&scorer, place, batch))?;
+            spent.initialisation += initialisation;
+            spent.preprocessing += preprocessing;
+            spent.scoring += scoring;
+            pgrx::check_for_interrupts!();
+        }
+        python::call(|_| {
+            drop(scorer);
+            Ok(())
+        })?;
+        Ok(spent)
+    })?;
+    watch.stop();
+    Ok(Breakdown { total: began.elapsed().as_secs_f64(), ..breakdown })
+}
+
+/// `NAME_train` in the search path, else `NAME` itself.
+fn training_table(dataset: &str) -> Result<pg_sys::Oid> {
+    for name in [format!("{dataset}_train"), dataset.to_owned()] {
+        let found = Spi::get_one_with_args::<pg_sys::Oid>(
+            "SELECT pg_catalog.to_regclass($1)::oid",
+            &[quote_identifier(&name).into()],
+        );
+        if let Ok(Some(oid)) = found {
+            return Ok(oid);
+        }
+    }
+    Err(TrailsError::new(
+        PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+        format!("there is no table \"{dataset}_train\" in the search path"),
+    )
+    .hint(format!("Load it, for example with: python -m trails load {dataset}")))
+}
+
+/// The text of a configuration file on the server, for roles that may read server files.
+fn read_config(path: &str) -> Result<String> {
+    let allowed =
+        unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::Oid::from(pg_sys::ROLE_PG_READ_SERVER_FILES)) };
+    if !allowed {
+        return Err(TrailsError::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "permission denied to read a configuration file on the server",
+        )
+        .hint("Only roles with the privileges of pg_read_server_files may name one; pass NULL to use the settings."));
+    }
+    std::fs::read_to_string(path).map_err(|error| {
+        TrailsError::new(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
+            format!("could not read the configuration file \"{path}\": {error}"),
+        )
+    })
+}
+
+/// The next rows along the key, from the beginning again after the last.
+fn next_batch(prepared: &Prepared<'_>, last: &mut i64, size: i64, name: &str) -> Result<Table> {
+    let mut batch = prepared.read(&[*last, size])?;
+    if (batch.rows as i64) < size && *last != i64::MIN {
+        batch = prepared.read(&[i64::MIN, size])?;
+    }
+    *last = match batch.columns[0].values {
+        Values::Int32(ref keys) => keys.last().map(|k| i64::from(*k)),
+        Values::Int64(ref keys) => keys.last().copied(),
+        Values::IdValue { .. } => None,
+    }
+    .ok_or_else(|| TrailsError::data(format!("{name} is empty")))?;
+    Ok(batch)
+}
+
+fn score(scorer: &Py<PyAny>, place: i32, mut batch: Table) -> PyResult<(f64, f64, f64)> {
+    Python::attach(|py| {
+        let features = batch.columns.split_off(1);
+        scorer.bind(py).call_method1("score", (place, python::arrays(py, features)?))?.extract()
+    })
+}

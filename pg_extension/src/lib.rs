@@ -1,0 +1,29 @@
+//! Trails: picks and trains a deep model for a table, in SQL, within a time budget.
+//!
+//! This crate knows PostgreSQL and nothing of models; the Python package `trails` knows models and nothing of
+//! PostgreSQL. `api` is the SQL surface, `reader` turns a query into typed columns, `python` is the one bridge to the
+//! package, `child` runs the refinement process.
+
+use pgrx::prelude::*;
+
+mod api;
+mod catalog;
+mod child;
+mod error;
+mod interrupts;
+mod latency;
+mod progress;
+mod protocol;
+mod python;
+mod reader;
+mod selection;
+mod settings;
+
+pg_module_magic!(name, version);
+
+extension_sql_file!("../../sql/install/catalogue.sql", name = "catalogue", bootstrap);
+
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::define();
+}

@@ -1,0 +1,164 @@
+//! The bridge: an interpreter in the backend, started on first use, and typed calls into `trails.bridge`.
+
+use std::cell::{Cell, OnceCell};
+use std::ffi::CString;
+use std::path::Path;
+
+use numpy::PyArray1;
+use pgrx::prelude::*;
+use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
+
+use crate::error::{code_of, Result, TrailsError};
+use crate::reader::columns::{Column, Values};
+use crate::{interrupts, settings};
+
+thread_local! {
+    static BRIDGE: OnceCell<Py<PyModule>> = const { OnceCell::new() };
+    /// The interpreter of this session is ours; an environment that was found wanting is tried again.
+    static STARTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Blocks every signal while it lives, for this thread and for those that libraries start meanwhile: PostgreSQL's
+/// handlers must only ever run on the backend's own thread.
+struct SignalsBlocked(libc::sigset_t);
+
+impl SignalsBlocked {
+    fn new() -> Self {
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+            Self(before)
+        }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}
+
+fn start(virtualenv: &Path) -> Result<Py<PyModule>> {
+    if unsafe { pyo3::ffi::Py_IsInitialized() } != 0 && !STARTED.get() {
+        return Err(TrailsError::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "this session already runs another Python interpreter (plpython3u)",
+        )
+        .hint("Open a new session and call Trails there before any plpython3u function."));
+    }
+    let _blocked = SignalsBlocked::new();
+    // One thread a backend: scores are made of small matrices, and sessions share the machine.
+    for name in ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
+        std::env::set_var(name, "1");
+    }
+    for name in ["PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"] {
+        std::env::remove_var(name);
+    }
+    std::env::set_var("PYTHONDONTWRITEBYTECODE", "1");
+    std::env::set_var("PYTHONNOUSERSITE", "1");
+    Python::initialize();
+    STARTED.set(true);
+    Python::attach(|py| import_bridge(py, virtualenv).map_err(|e| explain(py, e)))
+}
+
+/// Makes the embedded interpreter see what the virtual environment's own interpreter sees, and imports the bridge.
+fn import_bridge(py: Python<'_>, virtualenv: &Path) -> PyResult<Py<PyModule>> {
+    let locals = PyDict::new(py);
+    locals.set_item("environment", virtualenv.to_string_lossy())?;
+    let code = CString::new(
+        "import os, site, sys\n\
+         version = f'python{sys.version_info.major}.{sys.version_info.minor}'\n\
+         packages = os.path.join(environment, 'lib', version, 'site-packages')\n\
+         if not os.path.isdir(packages):\n\
+         \x20   raise ModuleNotFoundError(f'No module named trails: {environment} has no packages for {version}', name='trails')\n\
+         sys.path[:] = [p for p in sys.path if p and 'dist-packages' not in p and 'site-packages' not in p]\n\
+         site.addsitedir(packages)\n\
+         sys.executable = os.path.join(environment, 'bin', 'python')\n",
+    )
+    .expect("the code holds no NUL byte");
+    py.run(&code, Some(&locals), Some(&locals))?;
+    Ok(py.import("trails.bridge")?.unbind())
+}
+
+/// Runs Python, detached before and after, and turns whatever it raised into one error.
+pub fn call<T>(body: impl for<'py> FnOnce(&Bound<'py, PyModule>) -> PyResult<T>) -> Result<T> {
+    let module = match BRIDGE.with(|b| b.get().map(|m| Python::attach(|py| m.clone_ref(py)))) {
+        Some(module) => module,
+        None => {
+            let module = start(&settings::virtualenv()?)?;
+            BRIDGE.with(|b| {
+                let _ = b.set(Python::attach(|py| module.clone_ref(py)));
+            });
+            module
+        }
+    };
+    let outcome = Python::attach(|py| body(module.bind(py)).map_err(|e| explain(py, e)));
+    Python::attach(|_| drop(module));
+    interrupts::resume();
+    outcome
+}
+
+/// The callback with which long Python work stays interruptible.
+pub fn check<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyCFunction>> {
+    let interrupted = py.import("trails.errors")?.getattr("Interrupted")?.unbind();
+    PyCFunction::new_closure(
+        py,
+        Some(c"check"),
+        None,
+        move |args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| -> PyResult<()> {
+            let py = args.py();
+            if interrupts::pending() && py.detach(interrupts::poll) {
+                return Err(PyErr::from_value(interrupted.bind(py).call0()?));
+            }
+            Ok(())
+        },
+    )
+}
+
+/// Name, values, mask of NULLs or None: a column whose buffers have become NumPy's, without a copy.
+pub type NumpyColumn<'py> = (String, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
+
+pub fn array(py: Python<'_>, column: Column) -> PyResult<NumpyColumn<'_>> {
+    let nulls = column.nulls.map(|mask| PyArray1::from_vec(py, mask).into_any());
+    let values = match column.values {
+        Values::Int32(v) => PyArray1::from_vec(py, v).into_any(),
+        Values::Int64(v) => PyArray1::from_vec(py, v).into_any(),
+        Values::IdValue { ids, .. } => PyArray1::from_vec(py, ids).into_any(),
+    };
+    Ok((column.name, values, nulls))
+}
+
+pub fn arrays(py: Python<'_>, columns: Vec<Column>) -> PyResult<Bound<'_, PyList>> {
+    let list = PyList::empty(py);
+    for column in columns {
+        list.append(array(py, column)?)?;
+    }
+    Ok(list)
+}
+
+fn text_of(value: &Bound<'_, PyAny>, attribute: &str) -> Option<String> {
+    value.getattr(attribute).ok()?.extract::<Option<String>>().ok()?
+}
+
+/// One error for people: the message, the traceback as detail, what to do next.
+fn explain(py: Python<'_>, error: PyErr) -> TrailsError {
+    let value = error.value(py);
+    if let (Some(sqlstate), Some(message)) = (text_of(value, "sqlstate"), text_of(value, "message")) {
+        let mut told = TrailsError::new(code_of(&sqlstate), message);
+        told.detail = text_of(value, "detail");
+        told.hint = text_of(value, "hint");
+        return told;
+    }
+    let kind = value.get_type().name().map(|n| n.to_string()).unwrap_or_else(|_| "exception".into());
+    let trace = error.traceback(py).and_then(|t| t.format().ok()).unwrap_or_default();
+    let told = TrailsError::external(format!("Python raised {kind}: {value}"));
+    let told = if trace.is_empty() { told } else { told.detail(trace.trim_end().to_owned()) };
+    if error.is_instance_of::<pyo3::exceptions::PyImportError>(py) {
+        let environment = settings::virtualenv().map(|p| p.display().to_string()).unwrap_or_default();
+        return told.hint(format!("Mend the virtual environment: {environment}/bin/pip install 'trails[train]'"));
+    }
+    told
+}

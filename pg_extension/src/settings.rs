@@ -1,0 +1,97 @@
+//! Every setting of the extension, in one place.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+
+use crate::error::{Result, TrailsError};
+
+/// How much a running statement tells the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum Progress {
+    #[name = c"off"]
+    Off,
+    #[name = c"phases"]
+    Phases,
+    #[name = c"epochs"]
+    Epochs,
+}
+
+static VIRTUALENV: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+static DEVICE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"auto"));
+static REFINEMENT_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static PROGRESS: GucSetting<Progress> = GucSetting::<Progress>::new(Progress::Phases);
+
+/// Registers the settings; called once when the library is loaded.
+pub fn define() {
+    // Code runs from this path, so only a superuser may name it.
+    GucRegistry::define_string_guc(
+        c"trails.virtualenv",
+        c"Python virtual environment that holds the package trails.",
+        c"An absolute path that the server's user can read. Takes effect in new sessions.",
+        &VIRTUALENV,
+        GucContext::Suset,
+        GucFlags::SUPERUSER_ONLY,
+    );
+    GucRegistry::define_string_guc(
+        c"trails.device",
+        c"Device that refinement trains on: auto, cpu, cuda or cuda:N.",
+        c"auto takes the first CUDA device if there is one, else the CPU.",
+        &DEVICE,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"trails.refinement_threads",
+        c"CPU threads of the refinement process; 0 takes every core.",
+        c"",
+        &REFINEMENT_THREADS,
+        0,
+        1024,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"trails.progress",
+        c"What a running selection reports as NOTICE: off, phases or epochs.",
+        c"",
+        &PROGRESS,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+}
+
+/// The virtual environment, checked to be one; the error names the commands that make one.
+pub fn virtualenv() -> Result<PathBuf> {
+    let path = VIRTUALENV.get().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
+    if path.is_empty() {
+        return Err(TrailsError::configuration("trails.virtualenv is not set").hint(
+            "As a superuser: ALTER SYSTEM SET trails.virtualenv = '/path/to/environment'; \
+             SELECT pg_reload_conf(); then open a new session.",
+        ));
+    }
+    let python = PathBuf::from(&path).join("bin/python");
+    if !python.exists() {
+        return Err(TrailsError::configuration(format!(
+            "the virtual environment \"{path}\" (setting trails.virtualenv) has no bin/python that the server can read"
+        ))
+        .hint(format!(
+            "Make it with: python3 -m venv {path} && {path}/bin/pip install 'trails[train]', \
+             readable by the server's user."
+        )));
+    }
+    Ok(PathBuf::from(path))
+}
+
+pub fn device() -> String {
+    DEVICE.get().map(|d| d.to_string_lossy().into_owned()).unwrap_or_else(|| "auto".into())
+}
+
+pub fn refinement_threads() -> i32 {
+    REFINEMENT_THREADS.get()
+}
+
+pub fn progress() -> Progress {
+    PROGRESS.get()
+}

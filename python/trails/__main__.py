@@ -1,0 +1,7 @@
+"""``python -m trails``."""
+
+import sys
+
+from trails.cli import main
+
+sys.exit(main())

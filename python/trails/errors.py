@@ -1,0 +1,97 @@
+"""The one error type of the Python side, and the exception that carries a cancel through it.
+
+Each class names the SQLSTATE it becomes when the statement runs inside PostgreSQL, so that the bridge needs
+no table of its own. Outside PostgreSQL they are ordinary exceptions.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TrailsError(Exception):
+    """Something a person can act on.
+
+    Args:
+        message: What is wrong, in one sentence, naming the value.
+        detail: Facts that help to find the cause.
+        hint: What to do about it.
+        sqlstate: Five-character SQLSTATE; the class's own when left out.
+    """
+
+    default_sqlstate: ClassVar[str] = "XX000"
+
+    def __init__(
+        self,
+        message: str,
+        detail: str | None = None,
+        hint: str | None = None,
+        sqlstate: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+        self.hint = hint
+        self.sqlstate = self.default_sqlstate if sqlstate is None else sqlstate
+        # Notes appear in tracebacks; str() stays the message alone, for callers that show the three parts
+        # themselves.
+        if detail is not None:
+            self.add_note(f"DETAIL: {detail}")
+        if hint is not None:
+            self.add_note(f"HINT: {hint}")
+
+    def _arguments(self) -> tuple[object, ...]:
+        return self.message, self.detail, self.hint, self.sqlstate
+
+    def __reduce__(self) -> tuple[type[TrailsError], tuple[object, ...]]:
+        """Keep every field when the error crosses a process border."""
+        return type(self), self._arguments()
+
+
+class InvalidInput(TrailsError):
+    """An argument is outside what its documentation allows (SQLSTATE 22023, invalid_parameter_value)."""
+
+    default_sqlstate = "22023"
+
+
+class BudgetTooSmall(TrailsError):
+    """The budget cannot hold one trained model (SQLSTATE 53400, configuration_limit_exceeded).
+
+    Args:
+        message: As for TrailsError.
+        detail: As for TrailsError.
+        hint: As for TrailsError; names ``minimum``.
+        sqlstate: As for TrailsError.
+        minimum: The smallest budget that works, in seconds, where it is known. A caller that has already
+            spent some of the statement's time adds that before it tells a person.
+    """
+
+    default_sqlstate = "53400"
+
+    def __init__(
+        self,
+        message: str,
+        detail: str | None = None,
+        hint: str | None = None,
+        sqlstate: str | None = None,
+        minimum: float | None = None,
+    ) -> None:
+        super().__init__(message, detail, hint, sqlstate)
+        self.minimum = minimum
+
+    def _arguments(self) -> tuple[object, ...]:
+        return (*super()._arguments(), self.minimum)
+
+
+class UnusableData(TrailsError):
+    """The rows cannot be learnt from, whatever the arguments (SQLSTATE 22000, data_exception)."""
+
+    default_sqlstate = "22000"
+
+
+class Interrupted(BaseException):
+    """Raised by a ``check()`` callback when the caller cancelled.
+
+    A BaseException, so that an ``except Exception`` in a library cannot swallow it; code that catches it must
+    raise it again.
+    """

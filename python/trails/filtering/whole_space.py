@@ -1,0 +1,125 @@
+"""Filtering without sampling: score every architecture of a space and keep the best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trails.errors import InvalidInput
+from trails.space.mlp import MlpSpace
+from trails.tfmem import get_tfmem
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The best ``k`` architectures of a space.
+
+    Args:
+        indices: int64 (k,), best first, in the space's numbering.
+        scores: float64 (k,), as the metric gave them.
+        scored: Architectures scored, failed ones included.
+        failed: Architectures whose score was not finite.
+        seconds: Wall time of scoring and ranking.
+    """
+
+    indices: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    scored: int
+    failed: int
+    seconds: float
+
+
+# Scores looked at between two calls of check().
+_BLOCK = 1 << 18
+
+
+def _no_check() -> None:
+    pass
+
+
+def rank_space(
+    space: MlpSpace,
+    inputs: int,
+    seed: int,
+    k: int,
+    tfmem: str = "expressflow",
+    check: Callable[[], None] = _no_check,
+) -> Ranking:
+    """Score the whole space with ``tfmem`` and return the best ``k``.
+
+    Args:
+        space: Where to look.
+        inputs: Width of the embedded row: fields times embedding size.
+        seed: Draws whatever the metric draws.
+        k: How many to return.
+        tfmem: Name of the metric.
+        check: Called at least every 50 ms; what it raises ends the call.
+
+    Raises:
+        InvalidInput: Unknown metric, one that cannot score a whole space, or ``k`` outside 1 to the space's
+            size.
+    """
+    started = time.perf_counter()
+    metric = get_tfmem(tfmem)
+    if metric.whole_space is None:
+        raise InvalidInput(f"metric {tfmem!r} cannot score a whole space at once")
+    if not 1 <= k <= space.size:
+        raise InvalidInput(
+            f"cannot keep {k} of the {space.size} architectures of space {space.name}",
+            hint=f"k is 1 to {space.size}.",
+        )
+    scores = metric.whole_space(space, inputs, seed, check)
+    indices = rank_scores(scores, k, metric.orientation, check)
+    failed = scores.size - int(np.count_nonzero(np.isfinite(scores)))
+    return Ranking(indices, scores[indices], scores.size, failed, time.perf_counter() - started)
+
+
+def rank_scores(
+    scores: NDArray[np.float64],
+    k: int,
+    orientation: Literal["higher", "lower"] = "higher",
+    check: Callable[[], None] = _no_check,
+) -> NDArray[np.int64]:
+    """Positions of the best ``k`` scores, best first; ties by position; scores that are not finite come last.
+
+    Args:
+        scores: float64 (n,).
+        k: 0 to n.
+        orientation: Whether a higher or a lower score is better.
+        check: Called at least every 50 ms, unless hundreds of thousands are to be put in order.
+    """
+    sign = 1.0 if orientation == "higher" else -1.0
+    positions, merits = [], []
+    for start in range(0, scores.size, _BLOCK):
+        check()
+        block = scores[start : start + _BLOCK]
+        # A failed score must never win: infinity is as much a failure as NaN.
+        merit = np.where(np.isfinite(block), sign * block, -np.inf)
+        best = _select(merit, k)
+        positions.append(best + start)
+        merits.append(merit[best])
+    check()
+    position, merit = np.concatenate(positions), np.concatenate(merits)
+    best = _select(merit, k)
+    # Equal merits are in order of position so far, and a stable sort keeps that.
+    order = best[np.argsort(-merit[best], kind="stable")]
+    check()
+    return position[order].astype(np.int64, copy=False)
+
+
+def _select(merit: NDArray[np.float64], k: int) -> NDArray[np.intp]:
+    """Where the greatest ``k`` are, equal ones in order of position and the first of them preferred.
+
+    Selecting before sorting: 160,000 scores take a millisecond this way, and 15 when sorted whole.
+    """
+    if k == 0 or k >= merit.size:
+        return np.arange(merit.size)[:k]
+    threshold = np.partition(merit, merit.size - k)[merit.size - k]
+    above = np.flatnonzero(merit > threshold)
+    level = np.flatnonzero(merit == threshold)[: k - above.size]
+    return np.concatenate([above, level])

@@ -1,0 +1,1 @@
+"""Figures of runs, each drawn from plain dictionaries by one function (matplotlib)."""

@@ -1,0 +1,186 @@
+"""A run at a glance: how its candidates learnt, and what the training-free score said of them beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+# Okabe and Ito's colours, told apart by colour-blind readers too: one per rung, and one for the winner.
+_RUNG_COLOURS = ("#8c8c8c", "#56B4E9", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
+_WINNER_COLOUR = "#D55E00"
+
+_STYLE: Mapping[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "trails",
+}
+
+_DECADES_FOR_LOG = 10.0
+"""Scores whose largest is this many times the smallest are drawn on a logarithmic axis."""
+
+
+def draw(run: Mapping[str, Any], path_stem: str | Path) -> None:
+    """Write ``path_stem.svg`` and ``path_stem.png``.
+
+    Args:
+        run: Three keys.
+
+            - ``run``: a dict with ``source`` (table), ``target``, ``budget`` and ``seconds`` (wall time,
+              like the budget in seconds), ``n``, ``k``, ``u``; what is missing is left out of the title.
+            - ``candidates``: dicts with ``architecture``, ``score``, ``rank``, ``validation_auc``,
+              ``epochs``, ``parameters``, ``seconds``; those without a ``validation_auc`` are passed over.
+            - ``trials``: one dict per trained epoch with ``architecture``, ``rung`` (from 0), ``epoch`` (from
+              1), ``train_loss``, ``validation_loss``, ``validation_auc``, ``seconds``.
+        path_stem: Path without suffix; its directory exists.
+
+    Raises:
+        ValueError: No candidate was trained.
+    """
+    candidates = [c for c in run["candidates"] if c.get("validation_auc") is not None]
+    if not candidates:
+        raise ValueError("there is nothing to draw: no candidate was trained")
+    winner = min(candidates, key=lambda c: (c["rank"], -c["validation_auc"]))
+    last_rung: dict[str, int] = {}
+    for trial in run["trials"]:
+        architecture = trial["architecture"]
+        last_rung[architecture] = max(last_rung.get(architecture, 0), int(trial["rung"]))
+    with matplotlib.rc_context(cast(Any, _STYLE)):
+        figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2, width_ratios=(1.25, 1.0))
+        _learning_curves(left, run["trials"], last_rung, winner)
+        _scores(right, candidates, last_rung, winner)
+        figure.suptitle(_title(run["run"]), x=0.01, ha="left", fontsize=11)
+        for suffix in ("svg", "png"):
+            metadata: dict[str, Any] = {"Date": None} if suffix == "svg" else {}
+            figure.savefig(f"{path_stem}.{suffix}", dpi=160, metadata=metadata)
+
+
+def _learning_curves(
+    axes: Axes, trials: Sequence[Mapping[str, Any]], last_rung: Mapping[str, int], winner: Mapping[str, Any]
+) -> None:
+    curves: dict[str, list[tuple[int, float]]] = {}
+    rung_ends: dict[int, int] = {}
+    for trial in trials:
+        epoch, rung = int(trial["epoch"]), int(trial["rung"])
+        curves.setdefault(trial["architecture"], []).append((epoch, float(trial["validation_auc"])))
+        if trial["architecture"] != winner["architecture"] or rung < max(last_rung.values()):
+            rung_ends[rung] = max(rung_ends.get(rung, 0), epoch)
+    # The losers first and thin, so that the winner lies on top.
+    for architecture in sorted(curves, key=lambda a: (a == winner["architecture"], last_rung[a])):
+        best = architecture == winner["architecture"]
+        epochs, metric = zip(*sorted(curves[architecture]), strict=True)
+        axes.plot(
+            epochs,
+            metric,
+            marker="o",
+            markersize=5 if best else 3.5,
+            linewidth=2.2 if best else 1.1,
+            color=_colour(last_rung[architecture], best),
+            zorder=4 if best else 3,
+        )
+    longest = max(epoch for curve in curves.values() for epoch, _ in curve)
+    for rung, end in sorted(rung_ends.items()):
+        if end < longest:
+            axes.axvline(end + 0.5, color="#999999", linestyle=":", linewidth=1.0, zorder=1)
+            axes.annotate(
+                f"rung {rung} ends",
+                (end + 0.5, 0.02),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, 0),
+                textcoords="offset points",
+                rotation=90,
+                fontsize=7.5,
+                color="#777777",
+            )
+    axes.set_xlim(0.5, longest + 0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+    axes.set_xlabel("epochs trained")
+    axes.set_ylabel("validation AUC")
+    axes.set_title("Learning curves")
+    handles = [
+        axes.plot([], [], color=_colour(rung, False), marker="o", markersize=3.5, linewidth=1.1)[0]
+        for rung in sorted({r for a, r in last_rung.items() if a != winner["architecture"]})
+    ]
+    names = [
+        f"out after rung {rung}"
+        for rung in sorted({r for a, r in last_rung.items() if a != winner["architecture"]})
+    ]
+    winning = axes.plot([], [], color=_WINNER_COLOUR, marker="o", markersize=5, linewidth=2.2)[0]
+    axes.legend([winning, *handles], [f"{winner['architecture']} (winner)", *names], loc="lower right")
+
+
+def _scores(
+    axes: Axes,
+    candidates: Sequence[Mapping[str, Any]],
+    last_rung: Mapping[str, int],
+    winner: Mapping[str, Any],
+) -> None:
+    for candidate in candidates:
+        best = candidate is winner
+        axes.scatter(
+            candidate["score"],
+            candidate["validation_auc"],
+            s=110 if best else 34,
+            marker="*" if best else "o",
+            color=_colour(last_rung.get(candidate["architecture"], 0), best),
+            edgecolors="white",
+            linewidths=0.6,
+            zorder=4 if best else 3,
+        )
+    scores = [float(candidate["score"]) for candidate in candidates]
+    middle = 0.5 * (min(scores) + max(scores))
+    leftwards = winner["score"] > middle
+    axes.annotate(
+        f"{winner['architecture']}\nAUC {winner['validation_auc']:.4f}, {winner['epochs']} epochs",
+        (winner["score"], winner["validation_auc"]),
+        xytext=(-9 if leftwards else 9, -4),
+        textcoords="offset points",
+        ha="right" if leftwards else "left",
+        va="top",
+        fontsize=8,
+        color=_WINNER_COLOUR,
+    )
+    if min(scores) > 0 and max(scores) / min(scores) >= _DECADES_FOR_LOG:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.12, y=0.14)
+    if len(candidates) == 1:  # a single point would be framed by AUCs above 1
+        axes.set_ylim(winner["validation_auc"] - 0.01, winner["validation_auc"] + 0.01)
+    axes.set_xlabel("ExpressFlow score, before any training")
+    axes.set_ylabel("best validation AUC")
+    axes.set_title(f"Score and result of {len(candidates)} trained candidate{'s' * (len(candidates) > 1)}")
+
+
+def _colour(rung: int, winner: bool) -> str:
+    return _WINNER_COLOUR if winner else _RUNG_COLOURS[min(rung, len(_RUNG_COLOURS) - 1)]
+
+
+def _title(run: Mapping[str, Any]) -> str:
+    parts = [str(run["source"]) + (f", target {run['target']}" if run.get("target") else "")]
+    if run.get("budget") is not None:
+        parts.append(f"budget {float(run['budget']):g} s")
+    if run.get("seconds") is not None:
+        parts.append(f"took {float(run['seconds']):.1f} s")
+    parts += [
+        f"{label} = {int(run[key]):,}"
+        for key, label in (("n", "N"), ("k", "K"), ("u", "U"))
+        if run.get(key) is not None
+    ]
+    return "   ·   ".join(parts)

@@ -1,0 +1,92 @@
+"""What an epoch of each candidate will take, from one candidate's measured seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trails.model.network import multiply_accumulates
+
+# Costs in units of one multiply-accumulate, from one Zen core (73 GFLOP/s in matrix products, so 0.08 ns
+# per multiply-accumulate with its two backward products): BatchNorm and ReLU 3 ns per neuron and row,
+# embedding about as much per input, Adam and averaging 2.5 ns per parameter and step.
+_PER_NEURON = 36.0
+_PER_INPUT = 30.0
+_PER_PARAMETER_STEP = 30.0
+
+_NEWEST = 0.5
+"""Weight of the newest observation: the machine may get busier or idler while a run goes on."""
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall time of one epoch of a candidate."""
+
+    training: float
+    evaluation: float
+
+    @property
+    def epoch(self) -> float:
+        """Both together."""
+        return self.training + self.evaluation
+
+    def share(self, share: float) -> float:
+        """Part of an epoch's training, and the whole evaluation."""
+        return share * self.training + self.evaluation
+
+
+class Costs:
+    """Predicts seconds per epoch; sharpened by every epoch observed.
+
+    Args:
+        inputs: Numbers that the first layer reads.
+        ids: Rows of the embedding table.
+        embedding: Size of a category's vector.
+        rows: Training rows.
+        batches: Batches of an epoch.
+        profiled: Widths of the profiled candidate.
+        seconds: What one epoch of it would take.
+    """
+
+    def __init__(
+        self,
+        *,
+        inputs: int,
+        ids: int,
+        embedding: int,
+        rows: int,
+        batches: int,
+        profiled: Sequence[int],
+        seconds: Seconds,
+    ) -> None:
+        self._inputs, self._embedded = inputs, ids * embedding
+        self._steps_per_row = batches / rows
+        self._training_rate = seconds.training / self.training_work(profiled)
+        self._evaluation_rate = seconds.evaluation / self.evaluation_work(profiled)
+
+    def of(self, widths: Sequence[int]) -> Seconds:
+        """Predicted seconds of one epoch of the candidate with these hidden widths."""
+        return Seconds(
+            self._training_rate * self.training_work(widths),
+            self._evaluation_rate * self.evaluation_work(widths),
+        )
+
+    def observe(self, widths: Sequence[int], seconds: Seconds) -> None:
+        """Learn from an epoch that took ``seconds``."""
+        training = seconds.training / self.training_work(widths)
+        evaluation = seconds.evaluation / self.evaluation_work(widths)
+        self._training_rate += _NEWEST * (training - self._training_rate)
+        self._evaluation_rate += _NEWEST * (evaluation - self._evaluation_rate)
+
+    def training_work(self, widths: Sequence[int]) -> float:
+        products = multiply_accumulates(widths, self._inputs)
+        per_step = _PER_PARAMETER_STEP * (products + self._embedded)
+        return (
+            products + _PER_NEURON * sum(widths) + _PER_INPUT * self._inputs + per_step * self._steps_per_row
+        )
+
+    def evaluation_work(self, widths: Sequence[int]) -> float:
+        # Forward only: a third of everything but the optimiser.
+        return (
+            multiply_accumulates(widths, self._inputs) + _PER_NEURON * sum(widths) + _PER_INPUT * self._inputs
+        )

@@ -1,0 +1,142 @@
+"""Successive halving as a decision maker: asked for work and told results, it trains nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trails.halving import Rung
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train ``architecture`` on until it has ``epochs_to`` epochs behind it."""
+
+    architecture: str
+    rung: int
+    epochs_to: int
+
+
+@dataclass(frozen=True)
+class RungEnd:
+    """A rung is over: ``survivors``, best first, go on to the next one (the winner after the last)."""
+
+    rung: int
+    candidates: int
+    survivors: tuple[str, ...]
+
+
+class SuccessiveHalving:
+    """Successive halving in which survivors continue from where they are.
+
+    Jobs of a rung may be handed out all at once and reported in any order; the next rung starts when all
+    are in. Equal results keep the order in which candidates were given, so the outcome does not depend on
+    who reports first.
+
+    Args:
+        candidates: Best-scored first; the first rung takes as many as it wants from the front.
+        rungs: What each rung trains (`trails.coordinator.halving_rungs`).
+
+    Example:
+        >>> halving = SuccessiveHalving(["a", "b", "c"], [Rung(3, 1), Rung(1, 3)])
+        >>> for architecture, auc in (("a", 0.7), ("b", 0.9), ("c", 0.8)):
+        ...     job = halving.next_job()
+        ...     halving.report(architecture, auc)
+        >>> halving.end_rung().survivors, halving.next_job()
+        (('b',), Job(architecture='b', rung=1, epochs_to=3))
+    """
+
+    def __init__(self, candidates: Sequence[str], rungs: Sequence[Rung]) -> None:
+        if not rungs or not candidates:
+            raise ValueError("successive halving needs at least one candidate and one rung")
+        if len(set(candidates)) != len(candidates):
+            raise ValueError("candidates must differ from one another")
+        self._rungs = list(rungs)
+        self._rung = 0
+        self._entrants: list[str] = list(candidates[: rungs[0].candidates])
+        self._waiting: list[str] = list(self._entrants)
+        self._running: set[str] = set()
+        self._results: dict[str, float] = {}
+
+    @property
+    def rungs_left(self) -> tuple[Rung, ...]:
+        """The rung that is under way and those after it."""
+        return tuple(self._rungs[self._rung :])
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Candidates of this rung that were not handed out yet."""
+        return tuple(self._waiting)
+
+    @property
+    def reported(self) -> int:
+        """Candidates of this rung whose results are in."""
+        return len(self._results)
+
+    @property
+    def done(self) -> bool:
+        """No rung is left."""
+        return self._rung >= len(self._rungs)
+
+    def next_job(self) -> Job | None:
+        """The next candidate to train; None while the rung waits for results, and when all is done."""
+        if self.done or not self._waiting:
+            return None
+        architecture = self._waiting.pop(0)
+        self._running.add(architecture)
+        return Job(architecture, self._rung, self._rungs[self._rung].epochs_to)
+
+    def report(self, architecture: str, metric: float | None) -> None:
+        """The result of a job.
+
+        Args:
+            architecture: Of a job that was handed out and not reported yet.
+            metric: Higher is better; None if training failed, which takes the candidate out.
+
+        Raises:
+            ValueError: No such job is out.
+        """
+        if architecture not in self._running:
+            raise ValueError(f"{architecture} is not being trained")
+        self._running.remove(architecture)
+        if metric is None:
+            self._entrants.remove(architecture)
+        else:
+            self._results[architecture] = metric
+
+    def give_up(self, count: int) -> None:
+        """Take the last ``count`` waiting candidates out of this rung: there is no time for them."""
+        for _ in range(min(count, len(self._waiting))):
+            self._entrants.remove(self._waiting.pop())
+
+    def replace_rungs(self, rungs: Sequence[Rung]) -> None:
+        """Put other rungs in place of those left, between two rungs; none ends it all.
+
+        Candidates beyond the first one's number are out.
+
+        Raises:
+            ValueError: The rung has begun.
+        """
+        if self._running or self._results:
+            raise ValueError("a rung that has begun cannot be replaced")
+        self._rungs[self._rung :] = list(rungs)
+        if rungs:
+            del self._entrants[rungs[0].candidates :]
+            self._waiting = list(self._entrants)
+
+    def end_rung(self) -> RungEnd | None:
+        """Close the rung once nothing of it is waiting or running; None before that, and when all is done."""
+        if self.done or self._waiting or self._running:
+            return None
+        candidates = len(self._entrants)
+        order = {architecture: place for place, architecture in enumerate(self._entrants)}
+        ranked = sorted(self._entrants, key=lambda a: (-self._results[a], order[a]))
+        ended = self._rung
+        self._rung += 1
+        keep = 1 if self.done else self._rungs[self._rung].candidates
+        self._entrants = ranked[:keep]
+        self._waiting = [] if self.done else list(self._entrants)
+        self._results = {}
+        if not self._entrants:
+            self._rung = len(self._rungs)
+        return RungEnd(ended, candidates, tuple(self._entrants))

@@ -1,0 +1,101 @@
+"""One bank of weights for every architecture of a space: what lets architectures share their beginnings.
+
+Sharing does not disturb rankings: scores from one bank agree with those of independently drawn networks as
+well as these agree with each other (Spearman 0.99 and above).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector: TypeAlias = NDArray[np.float64]
+Matrix: TypeAlias = NDArray[np.float64]
+
+# Rows drawn between two calls of check(): about a millisecond at 512 units.
+_ROWS = 256
+
+
+# Positive weights make every trajectory hang on the sum of g. With networks of their own, each gets another
+# sum; one g for a whole space could draw a sum near zero and distort all its scores alike. So g is drawn from
+# the normal distribution given that its sum is typical: the median of abs(sum). Over 30 seeds the lowest
+# Spearman coefficient with independent networks is 0.992 this way, and 0.958 (one seed in five below 0.99)
+# with a sum left to chance.
+_MEDIAN_OF_ABSOLUTE_NORMAL = 0.6744897501960817
+
+
+def _no_check() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Network:
+    """One bias-free network.
+
+    Args:
+        weights: Positive float64 matrices (fan_in, fan_out), the output's (fan_in, 1) last.
+        direction: g, standard normal (inputs,).
+    """
+
+    weights: tuple[Matrix, ...]
+    direction: Vector
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Weights that every architecture of a space shares.
+
+    An architecture's layer l is ``sqrt(6 / fan_in)`` times the leading ``fan_in`` rows and ``n_l`` columns of
+    the bank's: the absolute value of He's uniform initialisation. All float64.
+
+    Args:
+        layers: Layer 1 (inputs, widest), then hidden layers (widest, widest), entries uniform on [0, 1).
+        output: Weights of the one output (widest,), uniform on [0, 1).
+        direction: g, standard normal given that its sum is ``0.674 * sqrt(inputs)`` (inputs,).
+    """
+
+    layers: tuple[Matrix, ...]
+    output: Vector
+    direction: Vector
+
+    def network(self, architecture: tuple[int, ...]) -> Network:
+        """The network that this bank holds for ``architecture``."""
+        weights = []
+        fan_in = len(self.direction)
+        for bank, width in zip(self.layers, architecture, strict=True):
+            weights.append(bank[:fan_in, :width] * np.sqrt(6.0 / fan_in))
+            fan_in = width
+        weights.append(self.output[:fan_in, None] * np.sqrt(6.0 / fan_in))
+        return Network(tuple(weights), self.direction)
+
+
+def draw_bank(
+    layers: int, widest: int, inputs: int, seed: int, check: Callable[[], None] = _no_check
+) -> Bank:
+    """Draw the bank of all spaces with ``layers`` hidden layers of at most ``widest`` units.
+
+    Args:
+        layers: Number of hidden layers.
+        widest: Units of the widest layer.
+        inputs: Fields times embedding size.
+        seed: The same seed gives the same bank.
+        check: Called at least every 50 ms; what it raises ends the call.
+    """
+    generator = np.random.default_rng(seed)
+
+    def uniform(rows: int) -> Matrix:
+        matrix = np.empty((rows, widest))
+        for start in range(0, rows, _ROWS):
+            check()
+            generator.random(out=matrix[start : start + _ROWS])
+        return matrix
+
+    matrices = tuple(uniform(inputs if layer == 0 else widest) for layer in range(layers))
+    output = generator.random(widest)
+    direction = generator.standard_normal(inputs)
+    direction += _MEDIAN_OF_ABSOLUTE_NORMAL / np.sqrt(inputs) - np.mean(direction)
+    return Bank(matrices, output, direction)

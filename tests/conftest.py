@@ -1,0 +1,79 @@
+"""For tests that need PostgreSQL: a server with the extension, and a fresh database for each test."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tools.server import Server, ServerError, temporary_server
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = "trails"
+_numbers = itertools.count(1)
+
+Connect = Callable[..., Any]
+
+
+def _script(*command: str) -> str:
+    done = subprocess.run([*command], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{' '.join(command)} failed:\n{done.stderr}", pytrace=False)
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def pg() -> Iterator[Server]:
+    """A running server with the extension as built from these sources. Its data are not kept."""
+    _script("tools/setup.sh")
+    _script("tools/build.sh")
+    virtualenv = Path(_script("tools/setup.sh", "--print", "venv"))
+    pg_config = Path(_script("tools/setup.sh", "--print", "pg_config"))
+    with temporary_server(pg_config, virtualenv) as server:
+        yield server
+
+
+@pytest.fixture
+def database(pg: Server) -> Iterator[str]:
+    """Name of a fresh database with the extension; dropped after the test."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    pg.sql("postgres", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield name
+    pg.drop_database(name)
+
+
+@pytest.fixture
+def connect(pg: Server, database: str) -> Iterator[Connect]:
+    """Opens psycopg2 connections to the fresh database, in autocommit mode; closes them after the test.
+
+    `connect(role="alice", **libpq_parameters)`: a role that is not there is made, with no right but to log in
+    (and is dropped with everything it owns after the test).
+    """
+    connections: list[Any] = []
+    made: list[str] = []
+
+    def open_one(role: str = "postgres", **parameters: Any) -> Any:
+        quoted = '"' + role.replace('"', '""') + '"'
+        literal = "'" + role.replace("'", "''") + "'"
+        if not pg.sql("postgres", f"SELECT 1 FROM pg_roles WHERE rolname = {literal}"):
+            pg.sql("postgres", f"CREATE ROLE {quoted} LOGIN")
+            made.append(quoted)
+        connection = psycopg2.connect(**(pg.socket_parameters(database, role) | parameters))
+        connection.autocommit = True
+        connections.append(connection)
+        return connection
+
+    yield open_one
+    for connection in connections:
+        connection.close()
+    for quoted in made:
+        with contextlib.suppress(ServerError):
+            pg.sql(database, f"DROP OWNED BY {quoted} CASCADE")
+        pg.sql("postgres", f"DROP ROLE {quoted}")

@@ -1,0 +1,131 @@
+"""The experiments' harness: what a run records, how it goes on, and that figures come from the rows alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from benchmarks import harness, plots
+from benchmarks.__main__ import main
+from trails.errors import InvalidInput
+
+
+class Counting:
+    """Records the numbers below ten, and may stop half-way."""
+
+    __name__ = "benchmarks.counting"
+    DATASETS = ("frappe", "criteo")
+
+    def __init__(self) -> None:
+        self.measured: list[int] = []
+        self.stop_at: int | None = None
+
+    def run(self, context: harness.Context) -> None:
+        for number in range(10):
+            if context.recorded(number=number):
+                continue
+            if number == self.stop_at:
+                raise KeyboardInterrupt
+            self.measured.append(number)
+            context.record({"number": number, "square": number**2})
+
+    def draw(self, document: harness.Document) -> Mapping[str, Figure]:
+        figure, (axes,) = plots.panels(1)
+        axes.plot([row["square"] for row in document.rows])
+        return {"": figure, "again": figure}
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
+    monkeypatch.setattr(harness, "experiments", lambda: {"counting": "Counts."})
+    return Counting()
+
+
+def run(module: Counting, results: Path, **options: bool) -> harness.Document:
+    settings = {"quick": False, "fresh": False, **options}
+    return harness.run(module, results=results, dataset=None, seed=3, **settings)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(counting: Counting, tmp_path: Path) -> None:
+    counting.stop_at = 4
+    with pytest.raises(KeyboardInterrupt):
+        run(counting, tmp_path)
+    counting.stop_at = None
+    document = run(counting, tmp_path)
+    assert counting.measured == list(range(10))
+    assert [row["number"] for row in document.rows] == list(range(10))
+    assert [row["session"] for row in document.rows] == [0] * 4 + [1] * 6
+    assert "finished" not in document.sessions[0]
+    assert "finished" in document.sessions[1]
+
+    again = run(counting, tmp_path)
+    assert again.rows == document.rows
+    assert len(again.sessions) == 2
+    assert len(run(counting, tmp_path, fresh=True).sessions) == 1
+    assert counting.measured == [*range(10), *range(10)]
+
+
+def test_results_say_how_they_came_about(counting: Counting, tmp_path: Path) -> None:
+    document = run(counting, tmp_path)
+    content = json.loads(document.path.read_text())
+    assert document.path == tmp_path / "counting" / "frappe-seed3.json"
+    assert content["settings"] == {"dataset": "frappe", "seed": 3, "quick": False}
+    (session,) = content["sessions"]
+    assert session["command"].startswith("python -m benchmarks")
+    assert session["commit"] and session["started"] <= session["finished"]
+    assert session["machine"]["processor"]
+    assert session["machine"]["cores"] == len(os.sched_getaffinity(0))
+    assert session["machine"]["memory_bytes"] > 2**28
+    assert {"python", "numpy", "torch", "postgres"} <= set(session["versions"])
+    assert harness.Document.read(document.path) == document
+
+
+def test_quick_runs_are_kept_apart_and_marked(counting: Counting, tmp_path: Path) -> None:
+    full = run(counting, tmp_path)
+    quick = run(counting, tmp_path, quick=True)
+    assert full.path != quick.path
+    plots.draw(counting, full)
+    plots.draw(counting, quick)
+    assert "REDUCED RUN" in quick.path.with_suffix(".svg").read_text()
+    assert "REDUCED RUN" not in full.path.with_suffix(".svg").read_text()
+
+
+def test_figures_depend_on_the_recorded_rows_alone(counting: Counting, tmp_path: Path) -> None:
+    document = run(counting, tmp_path)
+    lines = plots.draw(counting, document)
+    assert len(lines) == 1 + 2 * 2
+    names = ("frappe-seed3.svg", "frappe-seed3-again.svg", "frappe-seed3.png")
+    first = [document.path.with_name(name).read_bytes() for name in names]
+    plots.draw(counting, harness.Document.read(document.path))
+    assert [document.path.with_name(name).read_bytes() for name in names] == first
+    document.rows[3]["square"] = 50
+    plots.draw(counting, document)
+    assert document.path.with_name(names[0]).read_bytes() != first[0]
+
+
+def test_unknown_dataset_is_refused(counting: Counting, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="'movies'") as caught:
+        harness.run(counting, results=tmp_path, dataset="movies", quick=True, seed=0)
+    assert "frappe, criteo" in (caught.value.hint or "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_experiments_are_listed_with_their_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    listed = capsys.readouterr().out
+    assert "expressflow_speed  Scoring a whole space at once" in listed
+    assert "harness" not in listed
+    assert main(["no_such_thing"]) == 1
+    assert "expressflow_speed" in capsys.readouterr().err
+
+
+def test_pinned_functions_run_on_one_core() -> None:
+    result = harness.run_pinned("benchmarks.pinned:describe")
+    assert len(result["cores"]) == 1
+    assert result["threads"] == "1"
+    assert result["cores"][0] in os.sched_getaffinity(0)

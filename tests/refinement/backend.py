@@ -1,0 +1,194 @@
+"""Starts the refinement process as the backend does: memfds for columns, pipes for requests and events."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PYTHON_ROOT = Path(__file__).resolve().parents[2] / "python"
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Table:
+    """Columns of a table as the backend lays them out."""
+
+    columns: dict[str, np.ndarray[Any, Any]]
+    nulls: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    values: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    idvalue: frozenset[str] = frozenset()
+
+    @property
+    def rows(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def pack(self) -> tuple[bytes, dict[str, Any]]:
+        """The buffer, every array at a multiple of 64 bytes, and its layout."""
+        buffer = bytearray()
+
+        def append(array: np.ndarray[Any, Any] | None) -> int | None:
+            if array is None:
+                return None
+            buffer.extend(bytes(-len(buffer) % 64))
+            offset = len(buffer)
+            buffer.extend(np.ascontiguousarray(array).tobytes())
+            return offset
+
+        entries = []
+        for name, ids in self.columns.items():
+            nulls, values = self.nulls.get(name), self.values.get(name)
+            entries.append(
+                {
+                    "name": name,
+                    "kind": "idvalue" if name in self.idvalue else ids.dtype.name,
+                    "offset": append(ids),
+                    "nulls": append(None if nulls is None else nulls.astype(np.uint8)),
+                    "values": append(None if values is None else values.astype(np.float32)),
+                }
+            )
+        return bytes(buffer), {"rows": self.rows, "columns": entries}
+
+
+def memfd(data: bytes) -> int:
+    """A new memory file with ``data``."""
+    fd = os.memfd_create("trails-test")
+    os.write(fd, data) if data else None
+    return fd
+
+
+class Backend:
+    """One refinement process; use as a context manager."""
+
+    def __init__(self, train: Table, validation: Table | None) -> None:
+        self.started = time.monotonic()
+        train_bytes, self._train_layout = train.pack()
+        self._validation_layout: dict[str, Any] | None = None
+        validation_bytes = b""
+        if validation is not None:
+            validation_bytes, self._validation_layout = validation.pack()
+        fds = memfd(train_bytes), memfd(validation_bytes)
+        self._train_layout["fd"] = fds[0]
+        if self._validation_layout is not None:
+            self._validation_layout["fd"] = fds[1]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "trails.refinement.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=fds,
+            env={**os.environ, "PYTHONPATH": str(PYTHON_ROOT)},
+            process_group=0,
+        )
+        for fd in fds:
+            os.close(fd)
+
+    def __enter__(self) -> Backend:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+    def event(self) -> Event | None:
+        """The next event; None when there are no more."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else None
+
+    def send(
+        self,
+        candidates: Sequence[tuple[str, float]],
+        budget: float = 30.0,
+        **changes: Any,
+    ) -> float:
+        """Send a request; the deadline in seconds of the monotonic clock."""
+        request: dict[str, Any] = {
+            "request": "refine",
+            "target": "label",
+            "seed": 1,
+            "eta": 3,
+            "max_epochs": 9,
+            "k": None,
+            "u": None,
+            "space": "mlp4x20",
+            "embedding": 10,
+            "budget": budget,
+            "started": self.started,
+            "deadline": self.started + budget - 0.3,
+            "score_seconds": 2e-6,
+            "scored": 160_000,
+            "device": "cpu",
+            "threads": 1,
+            "candidates": candidates,
+            "train": self._train_layout,
+            "validation": self._validation_layout,
+        }
+        request.update(changes)
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.process.stdin.flush()
+        return float(request["deadline"])
+
+    def rest(self) -> list[Event]:
+        """All further events, each with ``at``, the time it arrived."""
+        events: list[Event] = []
+        while (event := self.event()) is not None:
+            events.append({**event, "at": time.monotonic()})
+        return events
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a process said and how it ended."""
+
+    events: list[Event]
+    status: int
+    deadline: float
+    log: str
+
+    def named(self, name: str) -> list[Event]:
+        return [event for event in self.events if event["event"] == name]
+
+    @property
+    def last(self) -> Event:
+        return self.events[-1]
+
+    @property
+    def leaderboard(self) -> list[Mapping[str, Any]]:
+        assert self.last["event"] == "result", self.last
+        leaderboard: list[Mapping[str, Any]] = self.last["leaderboard"]
+        return leaderboard
+
+
+def run(
+    train: Table,
+    validation: Table | None,
+    candidates: Sequence[tuple[str, float]],
+    budget: float = 30.0,
+    **changes: Any,
+) -> Outcome:
+    """A whole run: start, wait for ``ready``, ask, collect every event until the process ends."""
+    with Backend(train, validation) as backend:
+        ready = backend.event()
+        assert ready is not None and ready["event"] == "ready", ready
+        deadline = backend.send(candidates, budget, **changes)
+        events = [ready, *backend.rest()]
+        status = backend.process.wait(10)
+        assert backend.process.stderr is not None
+        return Outcome(events, status, deadline, backend.process.stderr.read().decode())

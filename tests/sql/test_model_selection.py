@@ -1,0 +1,208 @@
+"""The statement as its users write it: what comes back, what is recorded, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.sql.tables import make_pair, make_table, query, refinement_processes
+
+RUN = "SELECT * FROM trails.model_selection('train', 'label', budget => '40 s', validation => 'valid', k => 3, u => 1)"
+
+
+@pytest.fixture
+def session(connect: Any) -> Any:
+    connection = connect()
+    make_pair(connection)
+    return connection
+
+
+def test_returns_a_leaderboard_that_the_catalogue_explains(session: Any) -> None:
+    rows = query(session, RUN)
+    assert [row[0] for row in rows] == [1, 2, 3]
+    aucs = [row[3] for row in rows]
+    assert aucs == sorted(aucs, reverse=True)
+    assert aucs[0] > 0.9, "two of the features decide the label"
+    assert all(row[4] >= 1 and row[5] > 0 and row[6] > 0 for row in rows)
+
+    (run,) = query(
+        session,
+        "SELECT run_id, source, target, validation, features, left_out, n, k, u, train_rows, validation_rows, "
+        "unusable_rows, state, total_seconds, extract(epoch FROM budget), owner FROM trails.runs",
+    )
+    assert run[1:4] == ("public.train", "label", "public.valid")
+    assert run[4] == ["colour", "shape", "noise"] and run[5] == {}
+    assert run[6:12] == (160_000, 3, 1, 3000, 1000, 0)
+    assert run[12] == "complete" and 0 < run[13] <= 42 and run[14] == 40 and run[15] == "postgres"
+    candidates = query(
+        session, "SELECT architecture, score, validation_auc, rank FROM trails.candidates ORDER BY rank"
+    )
+    assert [(c[0], c[1], c[2]) for c in candidates] == [(r[1], r[2], r[3]) for r in rows]
+    best_epochs = dict(query(session, "SELECT architecture, max(validation_auc) FROM trails.trials GROUP BY 1"))
+    assert best_epochs[rows[0][1]] == pytest.approx(aucs[0])
+    first_rung = query(session, "SELECT count(*) FROM trails.trials WHERE rung = 0 AND epoch = 1")
+    assert first_rung == [(3,)]
+
+
+def test_same_seed_and_plan_give_the_same_result(session: Any) -> None:
+    first, second = (query(session, RUN + " ORDER BY rank") for _ in range(2))
+    assert [row[:6] for row in first] == [row[:6] for row in second]
+
+
+def test_tells_its_phases_as_notices(session: Any) -> None:
+    session.notices.clear()
+    query(session, RUN)
+    told = "".join(session.notices)
+    for phrase in ("reading public.train", "160000 architectures scored", "plan: n = 160000, k = 3", "rung 0: 3"):
+        assert phrase in told
+    session.notices.clear()
+    query(session, "SET trails.progress = 'off'")
+    query(session, RUN)
+    assert not session.notices
+
+
+def test_reads_views_text_booleans_and_nulls(session: Any) -> None:
+    query(
+        session,
+        """
+        CREATE TYPE pg_temp.unused AS ENUM ('a');
+        CREATE VIEW "Odd ""view"" für 数据" AS
+        SELECT label = 1 AS "Ziel Größe", (colour || ':1')::text AS col1, (shape || ':0.5')::varchar AS col2,
+               CASE WHEN noise > 50 THEN NULL ELSE noise END AS "Noise, mit NULL", noise > 50 AS flag
+        FROM train;
+        """,
+    )
+    rows = query(
+        session,
+        "SELECT * FROM trails.model_selection($$\"Odd \"\"view\"\" für 数据\"$$, 'Ziel Größe', '40 s', k => 2, u => 1)",
+    )
+    assert len(rows) == 2 and rows[0][3] > 0.9
+    (run,) = query(session, "SELECT source, target, features, validation_rows FROM trails.runs")
+    assert run[0] == 'public."Odd ""view"" für 数据"' and run[1] == "Ziel Größe"
+    assert run[2] == ["col1", "col2", "Noise, mit NULL", "flag"]
+    assert run[3] is None, "held out of the training rows"
+
+
+def test_reads_partitioned_tables_and_named_features(session: Any) -> None:
+    query(
+        session,
+        """
+        CREATE TABLE parts (LIKE train) PARTITION BY RANGE (id);
+        CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (MINVALUE) TO (1000);
+        CREATE TABLE parts_high PARTITION OF parts FOR VALUES FROM (1000) TO (MAXVALUE);
+        INSERT INTO parts SELECT * FROM train;
+        """,
+    )
+    query(
+        session,
+        "SELECT * FROM trails.model_selection('parts', 'label', '40 s', features => '{shape,colour}', k => 1, u => 1)",
+    )
+    assert query(session, "SELECT features, train_rows FROM trails.runs") == [(["shape", "colour"], 3000)]
+
+
+def test_rows_without_a_target_are_counted_and_reported(session: Any) -> None:
+    query(session, "UPDATE train SET label = NULL WHERE id <= 25")
+    session.notices.clear()
+    query(session, RUN)
+    assert any("25 rows have no target" in notice for notice in session.notices)
+    assert query(session, "SELECT train_rows, unusable_rows FROM trails.runs") == [(2975, 25)]
+
+
+def test_features_that_cannot_help_are_left_out_and_named(session: Any) -> None:
+    query(session, "CREATE VIEW wide AS SELECT label, colour, shape, 7 AS constant, id AS key FROM train")
+    query(session, "SELECT * FROM trails.model_selection('wide', 'label', '40 s', k => 1, u => 1)")
+    ((features, left_out),) = query(session, "SELECT features, left_out FROM trails.runs")
+    assert features == ["colour", "shape"]
+    assert set(left_out) == {"constant", "key"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "sqlstate", "words"),
+    [
+        ("model_selection('nowhere', 'label')", "42P01", ["nowhere"]),
+        ("model_selection('train', 'nothing')", "42703", ["nothing", "colour"]),
+        ("model_selection('train', 'label', features => '{colour,nothing}')", "42703", ["nothing"]),
+        ("model_selection('train', 'label', features => '{colour,label}')", "22023", ["target", "among the features"]),
+        ("model_selection('train', 'label', features => '{colour,colour}')", "22023", ["twice"]),
+        ("model_selection('train', 'label', features => '{}')", "22023", ["no column"]),
+        ("model_selection('empty', 'label')", "22000", ["empty"]),
+        ("model_selection('nulls', 'label')", "22000", ["no row with a target", "NULL in all"]),
+        ("model_selection('one_row', 'label')", "22000", ["too few"]),
+        ("model_selection('one_class', 'label')", "22000", ["one class"]),
+        ("model_selection('train', 'noise')", "0A000", ["noise", "101", "two"]),
+        ("model_selection('train', 'label', validation => 'one_class')", "22000", ["one"]),
+        ("model_selection('train', 'label', validation => 'empty')", "22000", ["empty"]),
+        ("model_selection('texts', 'label')", "0A000", ["words", "text", "blue", "features =>"]),
+        ("model_selection('dates', 'label')", "0A000", ["day", "date"]),
+        ("model_selection('train', 'label', budget => '-5 s')", "53400", ["-5", "too small"]),
+        ("model_selection('train', 'label', budget => '0')", "53400", ["too small"]),
+        ("model_selection('train', 'label', budget => NULL)", "22023", ["budget", "NULL"]),
+        ("model_selection(NULL, 'label')", "22023", ["source", "NULL"]),
+        ("model_selection('train', 'label', validation => 'narrow')", "42703", ["shape", "validation"]),
+        ("model_selection('train', 'label', validation => 'retyped')", "42804", ["colour", "text", "integer"]),
+        ("model_selection('train', 'label', k => 160001)", "22023", ["160001", "160000"]),
+        ("model_selection('train', 'label', k => 0)", "22023", ["k must be at least 1"]),
+        ("model_selection('train', 'label', u => 0)", "22023", ["u must be at least 1"]),
+        ("model_selection('train', 'label', space => 'cnn')", "22023", ["cnn", "mlp"]),
+        ("model_selection('train', 'label', tfmem => 'magic')", "22023", ["magic", "expressflow"]),
+        ("model_selection('train_pkey', 'label')", "42809", ["train_pkey", "not a table"]),
+    ],
+)
+def test_bad_input_gets_a_clear_error_and_changes_nothing(
+    session: Any, statement: str, sqlstate: str, words: list[str]
+) -> None:
+    query(
+        session,
+        """
+        CREATE TABLE empty (LIKE train);
+        CREATE VIEW nulls AS SELECT NULL::int AS label, colour FROM train;
+        CREATE VIEW one_row AS SELECT * FROM train LIMIT 1;
+        CREATE VIEW one_class AS SELECT id, 1 AS label, colour, shape, noise FROM train;
+        CREATE VIEW texts AS SELECT label, colour, 'blue'::text AS words FROM train;
+        CREATE VIEW dates AS SELECT label, colour, current_date AS day FROM train;
+        CREATE VIEW narrow AS SELECT label, colour, noise FROM valid;
+        CREATE VIEW retyped AS SELECT label, colour || ':1' AS colour, shape, noise FROM valid;
+        """,
+    )
+    before = refinement_processes()
+    with pytest.raises(psycopg2.Error) as caught:
+        query(session, f"SELECT * FROM trails.{statement}")
+    diagnostics = caught.value.diag
+    assert diagnostics.sqlstate == sqlstate
+    told = " ".join(filter(None, [diagnostics.message_primary, diagnostics.message_detail, diagnostics.message_hint]))
+    for word in words:
+        assert word in told
+    assert query(session, "SELECT count(*) FROM trails.runs") == [(0,)]
+    assert refinement_processes() <= before
+
+
+def test_too_small_a_budget_names_one_that_works(session: Any) -> None:
+    with pytest.raises(psycopg2.Error) as caught:
+        query(session, "SELECT * FROM trails.model_selection('train', 'label', '2 s', validation => 'valid')")
+    assert caught.value.diag.sqlstate == "53400"
+    hint = caught.value.diag.message_hint
+    smallest = hint.split("'")[1] if "'" in hint else hint.split("about ")[1].split(" s")[0] + " s"
+    assert query(
+        session, "SELECT * FROM trails.model_selection('train', 'label', %s, validation => 'valid')", smallest
+    )
+
+
+def test_budget_is_kept_with_time_to_spare_used(session: Any) -> None:
+    make_table(session, "larger", 10_000, 60_000)
+    query(session, "SELECT * FROM trails.model_selection('larger', 'label', '15 s', validation => 'valid')")
+    ((seconds,),) = query(session, "SELECT total_seconds FROM trails.runs")
+    assert seconds <= 15 * 1.05 + 0.5
+
+
+def test_coordinator_splits_a_budget(session: Any) -> None:
+    ((n, k, u, filtering, refinement),) = query(session, "SELECT * FROM trails.coordinator(0.001, 2.0, '60 s')")
+    assert n == 100 * k and u >= 1 and filtering + refinement <= 60
+    ((_, k_only, u_only, _, nothing),) = query(
+        session, "SELECT * FROM trails.coordinator(0.001, 2.0, '60 s', only_phase1 => true)"
+    )
+    assert (k_only, u_only, nothing) == (1, 0, 0)
+    with pytest.raises(psycopg2.Error, match="too small") as caught:
+        query(session, "SELECT * FROM trails.coordinator(0.001, 2.0, '1 s')")
+    assert caught.value.diag.sqlstate == "53400"

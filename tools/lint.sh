@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Style and types, without a warning: ruff, mypy, rustfmt, clippy. To be run through tools/in_env.sh.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+failed=()
+check() {
+    echo "+ $*"
+    "$@" || failed+=("$1 $2")
+}
+
+check ruff check --quiet .
+check ruff format --quiet --check .
+check mypy --strict python/trails
+check mypy --strict tools/server.py demo/demo.py
+cd pg_extension
+check cargo fmt --check
+# The release profile shares the generated bindings with the build.
+major=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+check cargo clippy --quiet --release --no-default-features --features "pg$major" -- -D warnings
+
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'lint: failed: %s\n' "${failed[@]}" >&2
+    exit 1
+fi
