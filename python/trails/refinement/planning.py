@@ -55,7 +55,7 @@ class Profile:
 def profile(request: Request, data: Dataset, seconds_left: float) -> Profile:
     """Time a few real batches and a chunk of validation, on a throw-away copy of a candidate.
 
-    The first candidate, or the cheapest where even a few batches of the widest would cost too much of the time.
+    The first candidate, or the cheapest where a few batches of the widest would cost too much of the time.
     """
     candidate = request.candidates[0]
     if seconds_left < _SHORT_SECONDS:
