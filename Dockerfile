@@ -69,7 +69,6 @@ LABEL org.opencontainers.image.title="Trails" \
       org.opencontainers.image.licenses="Apache-2.0"
 # Something that reaps orphans has to be process 1. As process 1 the postmaster inherits a program that outlives its
 # backend, takes it for a backend, and restarts every session if that program is killed.
-# with its backend would be taken for a crashed backend, and every session would be restarted.
 ENTRYPOINT ["/usr/bin/tini", "--"]
 
 

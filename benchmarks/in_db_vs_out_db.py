@@ -53,7 +53,12 @@ def _inside(connection: Any, dataset: str, models: int, config: str) -> Row:
             cursor.execute("INSERT INTO config VALUES (%s)", (line,))
         cursor.execute(f"COPY config TO '{path}'")
     ((_, initialisation, retrieval, preprocessing, scoring, total),) = sql(
-        connection, "SELECT * FROM benchmark_filtering_latency_in_db(%s, %s, %s, %s)", models, dataset, BATCH_SIZE, path
+        connection,
+        "SELECT * FROM benchmark_filtering_latency_in_db(%s, %s, %s, %s)",
+        models,
+        dataset,
+        BATCH_SIZE,
+        path,
     )
     Path(path).unlink(missing_ok=True)
     phases = dict(zip(PHASES, (initialisation, retrieval, preprocessing, scoring), strict=True))
@@ -100,7 +105,9 @@ def summarise(document: Document) -> list[str]:
     lines = [f"{document.settings['dataset']}, {models:,} models, batch {BATCH_SIZE}, medians, seconds:"]
     for phase in (*PHASES, "total"):
         inside, outside = (_median(document, side, phase) for side in _SIDES)
-        lines.append(f"  {phase:15} in {inside:8.3f}   out {outside:8.3f}   {outside / max(inside, 1e-9):5.2f} x")
+        lines.append(
+            f"  {phase:15} in {inside:8.3f}   out {outside:8.3f}   {outside / max(inside, 1e-9):5.2f} x"
+        )
     inside, outside = (
         _median(document, side, "retrieval") + _median(document, side, "preprocessing") for side in _SIDES
     )
@@ -124,6 +131,8 @@ def draw(document: Document) -> Mapping[str, Figure]:
     axis.set_ylim(0, 1.15 * max(bottoms))
     axis.grid(axis="x", visible=False)
     axis.set_ylabel("seconds, medians of the repeats")
-    axis.set_title(f"{document.settings['dataset']}: {document.rows[0]['models']:,} models, batch {BATCH_SIZE}")
+    axis.set_title(
+        f"{document.settings['dataset']}: {document.rows[0]['models']:,} models, batch {BATCH_SIZE}"
+    )
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return {"": figure}

@@ -122,12 +122,14 @@ def load(server: Server) -> str:
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Prints rows as psql would, with numbers to four digits and aligned to the right."""
+    """Prints rows as psql would, numbers short and aligned to the right."""
 
     def text(value: Any) -> str:
         if value is None:
             return ""
-        return f"{value:.4f}" if isinstance(value, float) else str(value)
+        if not isinstance(value, float):
+            return str(value)
+        return f"{value:.4f}" if abs(value) < 1e5 else f"{value:.4g}"
 
     cells = [[text(value) for value in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(names, *cells, strict=True)]
@@ -139,19 +141,23 @@ def print_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         print("  " + " | ".join(c.rjust(w) if right else c.ljust(w) for c, w, right in aligned).rstrip())
 
 
-def fetch_run(connection: Any) -> dict[str, list[dict[str, Any]]]:
-    """The newest run from the catalogue, as the plot takes it: lists of rows as dictionaries."""
+def fetch_run(connection: Any) -> dict[str, Any]:
+    """The newest run from the catalogue, as the plot takes it: rows as dictionaries, times in seconds."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT max(run_id) FROM trails.runs")
-        (run_id,) = cursor.fetchone()
-        parts = {}
-        for key, table in (("run", "runs"), ("candidates", "candidates"), ("trials", "trials")):
+        cursor.execute(
+            """SELECT run_id, to_jsonb(r) || jsonb_build_object(
+                   'budget', extract(epoch FROM budget)::float8, 'seconds', total_seconds)
+               FROM trails.runs r ORDER BY run_id DESC LIMIT 1"""
+        )
+        run_id, run = cursor.fetchone()
+        parts = {"run": run}
+        for table in ("candidates", "trials"):
             cursor.execute(f"SELECT to_jsonb(t) FROM trails.{table} t WHERE run_id = %s", (run_id,))
-            parts[key] = [row[0] for row in cursor.fetchall()]
+            parts[table] = [row[0] for row in cursor.fetchall()]
     return parts
 
 
-def select_model(server: Server, name: str) -> dict[str, list[dict[str, Any]]]:
+def select_model(server: Server, name: str) -> dict[str, Any]:
     """Runs the statement, shows its progress and its leaderboard; returns the run as the catalogue has it."""
     display = Display()
     psycopg2.extensions.set_wait_callback(wait_and_show(display))

@@ -1,6 +1,6 @@
 //! Writing what a run did into the catalogue tables, as the caller.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
@@ -12,7 +12,7 @@ use crate::selection::{Asked, Outcome};
 /// Writes the run, its candidates and its trials; returns the run's id.
 pub fn write(asked: &Asked, outcome: &Outcome) -> Result<i64> {
     let run = write_run(asked, outcome)?;
-    write_candidates(run, &outcome.candidates, &outcome.leaderboard)?;
+    write_candidates(run, outcome)?;
     write_trials(run, &outcome.trials)?;
     Ok(run)
 }
@@ -60,26 +60,37 @@ fn write_run(asked: &Asked, outcome: &Outcome) -> Result<i64> {
     Ok(run.expect("an insert of one row returns one row"))
 }
 
-fn write_candidates(run: i64, candidates: &[(String, f64)], leaderboard: &[Trained]) -> Result<()> {
+/// Those that refinement trained at all; what it was offered is many times as much.
+fn write_candidates(run: i64, outcome: &Outcome) -> Result<()> {
     let trained: HashMap<&str, (usize, &Trained)> =
-        leaderboard.iter().enumerate().map(|(place, t)| (t.architecture.as_str(), (place, t))).collect();
+        outcome.leaderboard.iter().enumerate().map(|(place, t)| (t.architecture.as_str(), (place, t))).collect();
+    let tried: HashSet<&str> =
+        outcome.trials.iter().map(|t| t.architecture.as_str()).chain(trained.keys().copied()).collect();
+    let candidates: Vec<(&str, f64, i32)> = outcome
+        .candidates
+        .iter()
+        .zip(1..)
+        .map(|((architecture, score), place)| (architecture.as_str(), *score, place))
+        .filter(|(architecture, ..)| tried.contains(architecture))
+        .collect();
     let of = |architecture: &str| trained.get(architecture);
     let arguments: Vec<DatumWithOid> = vec![
         run.into(),
-        candidates.iter().map(|(a, _)| a.clone()).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(_, score)| *score).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(a, _)| of(a).map(|(place, _)| *place as i32 + 1)).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(a, _)| of(a).map(|(_, t)| t.validation_auc)).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(a, _)| of(a).map_or(0, |(_, t)| t.epochs)).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(a, _)| of(a).and_then(|(_, t)| t.parameters)).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(a, _)| of(a).map(|(_, t)| t.seconds)).collect::<Vec<_>>().into(),
+        candidates.iter().map(|(a, ..)| a.to_string()).collect::<Vec<_>>().into(),
+        candidates.iter().map(|(_, score, _)| *score).collect::<Vec<_>>().into(),
+        candidates.iter().map(|(.., place)| *place).collect::<Vec<_>>().into(),
+        candidates.iter().map(|(a, ..)| of(a).map(|(place, _)| *place as i32 + 1)).collect::<Vec<_>>().into(),
+        candidates.iter().map(|(a, ..)| of(a).map(|(_, t)| t.validation_auc)).collect::<Vec<_>>().into(),
+        candidates.iter().map(|(a, ..)| of(a).map_or(0, |(_, t)| t.epochs)).collect::<Vec<_>>().into(),
+        candidates.iter().map(|(a, ..)| of(a).and_then(|(_, t)| t.parameters)).collect::<Vec<_>>().into(),
+        candidates.iter().map(|(a, ..)| of(a).map(|(_, t)| t.seconds)).collect::<Vec<_>>().into(),
     ];
     Spi::run_with_args(
         "INSERT INTO trails.candidates \
-            (run_id, architecture, score, rank, validation_auc, epochs, parameters, seconds, score_rank) \
+            (run_id, architecture, score, score_rank, rank, validation_auc, epochs, parameters, seconds) \
          SELECT $1, c.* FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::float8[]), \
-            pg_catalog.unnest($4::int4[]), pg_catalog.unnest($5::float8[]), pg_catalog.unnest($6::int4[]), \
-            pg_catalog.unnest($7::int8[]), pg_catalog.unnest($8::float8[])) WITH ORDINALITY c",
+            pg_catalog.unnest($4::int4[]), pg_catalog.unnest($5::int4[]), pg_catalog.unnest($6::float8[]), \
+            pg_catalog.unnest($7::int4[]), pg_catalog.unnest($8::int8[]), pg_catalog.unnest($9::float8[])) c",
         &arguments,
     )?;
     Ok(())

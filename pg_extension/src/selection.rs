@@ -21,8 +21,6 @@ use crate::{catalog, progress, python, settings};
 
 /// Seconds kept back from the refinement process for the catalogue and the result.
 const RESERVE_SECONDS: f64 = 0.15;
-/// Architectures handed to refinement, best first; its plan takes as many as it can train.
-const CANDIDATES: i32 = 1000;
 /// Starting an interpreter and importing torch alone takes longer than this on any machine.
 const SMALLEST_BUDGET: f64 = 2.0;
 /// How long a child may be silent before its deadline is checked again.
@@ -192,7 +190,6 @@ fn select(asked: &Asked, began: Instant) -> Result<Outcome> {
     let refining = Instant::now();
     refine(asked, began, &mut refinement, &train_layout, validation_layout.as_ref(), &mut outcome)?;
     outcome.seconds.refinement = refining.elapsed().as_secs_f64();
-    outcome.candidates.truncate(outcome.plan.k.max(1) as usize);
     Ok(outcome)
 }
 
@@ -257,7 +254,7 @@ struct Filtered {
 fn filter(asked: &Asked, fields: usize) -> Result<Filtered> {
     python::call(|bridge| {
         let check = python::check(bridge.py())?;
-        let arguments = (&asked.space, &asked.tfmem, fields, asked.seed, asked.k.unwrap_or(0).max(CANDIDATES), check);
+        let arguments = (&asked.space, &asked.tfmem, fields, asked.seed, asked.k, check);
         let ranked = bridge.call_method1("filter_space", arguments)?;
         let (names, scores, scored, failed, seconds): (Vec<String>, Bound<'_, PyArray1<f64>>, i64, i64, f64) =
             ranked.extract()?;

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trails.coordinator import plan as _plan
 from trails.filtering.latency import LatencyScorer, parse_config
-from trails.filtering.whole_space import rank_space
+from trails.filtering.shortlist import shortlist_space
 from trails.space.mlp import EMBEDDING, parse_space
 from trails.table.columns import Column
 from trails.table.columns import useless_features as _useless_features
@@ -65,17 +65,23 @@ def useless_features(columns: Sequence[ArrayColumn]) -> list[tuple[str, str]]:
 
 
 def filter_space(
-    space: str, tfmem: str, fields: int, seed: int, k: int, check: Callable[[], None]
+    space: str, tfmem: str, fields: int, seed: int, k: int | None, check: Callable[[], None]
 ) -> tuple[list[str], NDArray[np.float64], int, int, float]:
-    """Score a whole space and return the best ``k`` architectures, best first.
+    """Score a whole space and return the architectures that refinement may choose from, best score first.
+
+    Args:
+        space: Name of the space.
+        tfmem: Name of the metric.
+        fields: Features of a row.
+        seed: Of the scores.
+        k: Candidates that the caller wants, if fixed.
+        check: Called at least every 50 ms; what it raises ends the call.
 
     Returns:
-        Architectures; float64 (k,) scores; how many were scored; how many of these failed; seconds.
+        Architectures; float64 scores; how many were scored; how many of these failed; seconds.
     """
     architectures = parse_space(space)
-    ranking = rank_space(
-        architectures, fields * EMBEDDING, seed, min(k, architectures.size), tfmem=tfmem, check=check
-    )
+    ranking = shortlist_space(architectures, fields * EMBEDDING, seed, k or 0, tfmem, check)
     names = [architectures.format(architectures.architecture(int(i))) for i in ranking.indices]
     return names, ranking.scores, ranking.scored, ranking.failed, ranking.seconds
 

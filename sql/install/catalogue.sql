@@ -50,8 +50,8 @@ CREATE TABLE candidates (
     seconds         double precision,
     PRIMARY KEY (run_id, architecture)
 );
-COMMENT ON TABLE candidates IS 'the architectures that filtering handed to refinement, with what training made of them';
-COMMENT ON COLUMN candidates.score_rank IS 'place among the candidates by TFMEM score, 1 is best';
+COMMENT ON TABLE candidates IS 'the architectures that refinement trained, with what training made of them';
+COMMENT ON COLUMN candidates.score_rank IS 'place by TFMEM score among the architectures that filtering offered, 1 is best';
 COMMENT ON COLUMN candidates.rank IS 'place on the leaderboard by validation AUC; NULL when it was never trained for a whole epoch';
 
 CREATE TABLE trials (

@@ -78,7 +78,12 @@ def reach(phase: str, running: Running, witness: Any) -> None:
         (child,) = wait_until(lambda: children(running.backend))
         wait_until(lambda: cpu_seconds(child) > 4.0 or running.ended)
     else:
-        wait_until(lambda: query(witness, "SELECT state FROM pg_stat_activity WHERE pid = %s", running.backend) == [("active",)])
+        wait_until(
+            lambda: (
+                query(witness, "SELECT state FROM pg_stat_activity WHERE pid = %s", running.backend)
+                == [("active",)]
+            )
+        )
         time.sleep(0.7)
     assert not running.ended, f"the statement ended before it was in {phase}: {running.error}"
 
@@ -117,7 +122,9 @@ def test_cancel_ends_the_statement_at_once(connect: Callable[..., Any], tables: 
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_statement_timeout_ends_the_statement_in_time(connect: Callable[..., Any], tables: Any, phase: str) -> None:
+def test_statement_timeout_ends_the_statement_in_time(
+    connect: Callable[..., Any], tables: Any, phase: str
+) -> None:
     limit = 6.0 if phase == "refinement" else 1.5
     session = connect()
     query(session, f"SET statement_timeout = '{limit} s'")
@@ -131,7 +138,9 @@ def test_statement_timeout_ends_the_statement_in_time(connect: Callable[..., Any
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_client_that_has_gone_ends_the_statement(connect: Callable[..., Any], tables: Any, phase: str) -> None:
+def test_client_that_has_gone_ends_the_statement(
+    connect: Callable[..., Any], tables: Any, phase: str
+) -> None:
     session = connect()
     running = Running(session, PHASES[phase])
     reach(phase, running, tables)
@@ -179,7 +188,8 @@ def test_child_killed_later_leaves_the_best_so_far(connect: Callable[..., Any], 
     assert running.error is None
     assert any("killed (signal 9)" in notice and "WARNING" in notice for notice in session.notices)
     ((state, rows),) = query(
-        tables, "SELECT state, (SELECT count(*) FROM trails.candidates WHERE rank IS NOT NULL) FROM trails.runs"
+        tables,
+        "SELECT state, (SELECT count(*) FROM trails.candidates WHERE rank IS NOT NULL) FROM trails.runs",
     )
     assert state == "best so far" and rows >= 1
 

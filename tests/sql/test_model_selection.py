@@ -40,7 +40,9 @@ def test_returns_a_leaderboard_that_the_catalogue_explains(session: Any) -> None
         session, "SELECT architecture, score, validation_auc, rank FROM trails.candidates ORDER BY rank"
     )
     assert [(c[0], c[1], c[2]) for c in candidates] == [(r[1], r[2], r[3]) for r in rows]
-    best_epochs = dict(query(session, "SELECT architecture, max(validation_auc) FROM trails.trials GROUP BY 1"))
+    best_epochs = dict(
+        query(session, "SELECT architecture, max(validation_auc) FROM trails.trials GROUP BY 1")
+    )
     assert best_epochs[rows[0][1]] == pytest.approx(aucs[0])
     first_rung = query(session, "SELECT count(*) FROM trails.trials WHERE rung = 0 AND epoch = 1")
     assert first_rung == [(3,)]
@@ -55,7 +57,12 @@ def test_tells_its_phases_as_notices(session: Any) -> None:
     session.notices.clear()
     query(session, RUN)
     told = "".join(session.notices)
-    for phrase in ("reading public.train", "160000 architectures scored", "plan: n = 160000, k = 3", "rung 0: 3"):
+    for phrase in (
+        "reading public.train",
+        "160000 architectures scored",
+        "plan: n = 160000, k = 3",
+        "rung 0: 3",
+    ):
         assert phrase in told
     session.notices.clear()
     query(session, "SET trails.progress = 'off'")
@@ -76,7 +83,7 @@ def test_reads_views_text_booleans_and_nulls(session: Any) -> None:
     )
     rows = query(
         session,
-        "SELECT * FROM trails.model_selection($$\"Odd \"\"view\"\" für 数据\"$$, 'Ziel Größe', '40 s', k => 2, u => 1)",
+        'SELECT * FROM trails.model_selection($$"Odd ""view"" für 数据"$$, \'Ziel Größe\', \'40 s\', k => 2, u => 1)',
     )
     assert len(rows) == 2 and rows[0][3] > 0.9
     (run,) = query(session, "SELECT source, target, features, validation_rows FROM trails.runs")
@@ -124,7 +131,11 @@ def test_features_that_cannot_help_are_left_out_and_named(session: Any) -> None:
         ("model_selection('nowhere', 'label')", "42P01", ["nowhere"]),
         ("model_selection('train', 'nothing')", "42703", ["nothing", "colour"]),
         ("model_selection('train', 'label', features => '{colour,nothing}')", "42703", ["nothing"]),
-        ("model_selection('train', 'label', features => '{colour,label}')", "22023", ["target", "among the features"]),
+        (
+            "model_selection('train', 'label', features => '{colour,label}')",
+            "22023",
+            ["target", "among the features"],
+        ),
         ("model_selection('train', 'label', features => '{colour,colour}')", "22023", ["twice"]),
         ("model_selection('train', 'label', features => '{}')", "22023", ["no column"]),
         ("model_selection('empty', 'label')", "22000", ["empty"]),
@@ -141,7 +152,11 @@ def test_features_that_cannot_help_are_left_out_and_named(session: Any) -> None:
         ("model_selection('train', 'label', budget => NULL)", "22023", ["budget", "NULL"]),
         ("model_selection(NULL, 'label')", "22023", ["source", "NULL"]),
         ("model_selection('train', 'label', validation => 'narrow')", "42703", ["shape", "validation"]),
-        ("model_selection('train', 'label', validation => 'retyped')", "42804", ["colour", "text", "integer"]),
+        (
+            "model_selection('train', 'label', validation => 'retyped')",
+            "42804",
+            ["colour", "text", "integer"],
+        ),
         ("model_selection('train', 'label', k => 160001)", "22023", ["160001", "160000"]),
         ("model_selection('train', 'label', k => 0)", "22023", ["k must be at least 1"]),
         ("model_selection('train', 'label', u => 0)", "22023", ["u must be at least 1"]),
@@ -171,7 +186,9 @@ def test_bad_input_gets_a_clear_error_and_changes_nothing(
         query(session, f"SELECT * FROM trails.{statement}")
     diagnostics = caught.value.diag
     assert diagnostics.sqlstate == sqlstate
-    told = " ".join(filter(None, [diagnostics.message_primary, diagnostics.message_detail, diagnostics.message_hint]))
+    told = " ".join(
+        filter(None, [diagnostics.message_primary, diagnostics.message_detail, diagnostics.message_hint])
+    )
     for word in words:
         assert word in told
     assert query(session, "SELECT count(*) FROM trails.runs") == [(0,)]
@@ -197,7 +214,9 @@ def test_budget_is_kept_with_time_to_spare_used(session: Any) -> None:
 
 
 def test_coordinator_splits_a_budget(session: Any) -> None:
-    ((n, k, u, filtering, refinement),) = query(session, "SELECT * FROM trails.coordinator(0.001, 2.0, '60 s')")
+    ((n, k, u, filtering, refinement),) = query(
+        session, "SELECT * FROM trails.coordinator(0.001, 2.0, '60 s')"
+    )
     assert n == 100 * k and u >= 1 and filtering + refinement <= 60
     ((_, k_only, u_only, _, nothing),) = query(
         session, "SELECT * FROM trails.coordinator(0.001, 2.0, '60 s', only_phase1 => true)"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
 from trails.space.mlp import MlpSpace
-from trails.tfmem import get_tfmem
+from trails.tfmem import Tfmem, get_tfmem
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,32 @@ def rank_space(
     """
     started = time.perf_counter()
     metric = get_tfmem(tfmem)
-    if metric.whole_space is None:
-        raise InvalidInput(f"metric {tfmem!r} cannot score a whole space at once")
     if not 1 <= k <= space.size:
         raise InvalidInput(
             f"cannot keep {k} of the {space.size} architectures of space {space.name}",
             hint=f"k is 1 to {space.size}.",
         )
-    scores = metric.whole_space(space, inputs, seed, check)
+    scores = score_space(space, inputs, seed, metric, check)
     indices = rank_scores(scores, k, metric.orientation, check)
-    failed = scores.size - int(np.count_nonzero(np.isfinite(scores)))
-    return Ranking(indices, scores[indices], scores.size, failed, time.perf_counter() - started)
+    return Ranking(indices, scores[indices], scores.size, count_failed(scores), time.perf_counter() - started)
+
+
+def score_space(
+    space: MlpSpace, inputs: int, seed: int, metric: Tfmem, check: Callable[[], None]
+) -> NDArray[np.float64]:
+    """The metric's score of every architecture: float64 (space.size,).
+
+    Raises:
+        InvalidInput: The metric cannot score a whole space.
+    """
+    if metric.whole_space is None:
+        raise InvalidInput(f"metric {metric.name!r} cannot score a whole space at once")
+    return metric.whole_space(space, inputs, seed, check)
+
+
+def count_failed(scores: NDArray[np.float64]) -> int:
+    """How many scores are not finite."""
+    return scores.size - int(np.count_nonzero(np.isfinite(scores)))
 
 
 def rank_scores(

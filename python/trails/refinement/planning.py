@@ -18,10 +18,9 @@ from trails.refinement.dataset import Dataset
 from trails.refinement.protocol import Candidate, Request
 from trails.refinement.trainer import EVALUATION_ROWS, Trial, predict
 
-# A candidate is chosen if the time would hold this many epochs of it alone; fewer if there is none such. The
-# 1,000 best-scored of 160,000 differ fourfold in cost: on Frappe two epochs of 512-192-176-512 (validation
-# AUC 0.9758) take no longer than one of 512-384-384-512 (0.9603).
-_WORTHWHILE_EPOCHS = (3.0, 2.0, 1.2, 1.0)
+# A candidate is chosen if the time would hold this many epochs of it alone; fewer if there is none such. Twenty-one
+# hold a tournament of nine (9 x 1 + 3 x 2 + 1 x 6) in which the winner gets nine epochs, nine one of five.
+_WORTHWHILE_EPOCHS = (21.0, 9.0, 5.0, 3.0, 2.0, 1.2, 1.0)
 
 LEAST_SHARE = 0.1
 """An epoch that the time left cannot hold is cut short; one of which it holds less than this is not begun. On

@@ -139,6 +139,17 @@ class MlpSpace:
         sizes = (inputs, *architecture, 1)
         return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
 
+    def all_parameters(self, inputs: int) -> NDArray[np.int64]:
+        """`parameters` of every architecture: int64 (size,), in the space's order."""
+        widths = np.array(self.widths, dtype=np.int64)
+        before = np.array([inputs], dtype=np.int64)
+        total = np.zeros(1, dtype=np.int64)
+        for _ in range(self.layers):
+            # Architectures so far by widths of the next layer; the last layer varies fastest.
+            total = (total[:, None] + np.multiply.outer(before + 1, widths)).ravel()
+            before = np.tile(widths, total.size // widths.size)
+        return total + before + 1
+
     def sample(self, n: int, seed: int) -> NDArray[np.int64]:
         """``n`` different indices, uniform over the space, in the order drawn.
 
