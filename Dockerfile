@@ -17,7 +17,7 @@ ARG CARGO_PGRX_VERSION=0.18.1
 
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        libclang-dev libssl-dev pkg-config postgresql-server-dev-${PG_MAJOR} python3-dev \
+        libclang-dev postgresql-server-dev-${PG_MAJOR} python3-dev \
     && rm -rf /var/lib/apt/lists/*
 
 # Without the default features OpenSSL is not needed: rustls is always compiled in.

@@ -15,9 +15,7 @@ from benchmarks.harness import Context, Document
 DATASETS = ("frappe", "uci_diabetes", "criteo")
 BUDGETS = (10, 30, 60)
 _SEEDS = 3
-_STATEMENT = (
-    "SELECT * FROM trails.model_selection(%s::regclass, 'label', %s, validation => %s::regclass, seed => %s)"
-)
+_STATEMENT = "SELECT * FROM trails.model_selection(%s::regclass, 'label', %s, validation => %s::regclass, seed => %s)"
 
 
 def run(context: Context) -> None:
@@ -89,9 +87,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
     left.set_ylabel("wall time / budget")
     left.set_title("The budget is kept")
     left.legend(loc="lower right")
-    right.plot(
-        [r["budget"] for r in document.rows], [r["validation_auc"] for r in document.rows], "o", markersize=4
-    )
+    right.plot([r["budget"] for r in document.rows], [r["validation_auc"] for r in document.rows], "o", markersize=4)
     medians = [statistics.median(r["validation_auc"] for r in document.select(budget=b)) for b in budgets]
     right.plot(budgets, medians, "-", color=plots.COLOURS[0])
     right.set_xlabel("budget in seconds")

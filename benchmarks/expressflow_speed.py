@@ -130,15 +130,11 @@ def summarise(document: Document) -> list[str]:
     space = document.select(what="space")
     whole, worked = _whole_space(document), statistics.median(row["processor_seconds"] for row in space)
     lines = [f"{SPACE}, {_architectures(document):,} architectures, one core, ranking included:"]
-    lines.append(
-        f"  whole space       {whole:.4f} s, {worked:.4f} s of processor time (medians of {len(space)})"
-    )
+    lines.append(f"  whole space       {whole:.4f} s, {worked:.4f} s of processor time (medians of {len(space)})")
     timed = _timed(document)
     for name, label in (("textbook", "textbook, torch"), ("numpy", "one by one, NumPy")):
         seconds = _extrapolated(document, name)
-        processor = statistics.fmean(row[name]["processor_seconds"] for row in timed) * _architectures(
-            document
-        )
+        processor = statistics.fmean(row[name]["processor_seconds"] for row in timed) * _architectures(document)
         lines.append(
             f"  {label:17} {seconds:.1f} s, extrapolated from {len(timed)} networks: "
             f"{seconds / whole:,.0f} times as long ({processor / worked:,.0f} in processor time)"
@@ -168,9 +164,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
         colour = plots.COLOURS[place]
         left.bar(place, seconds, color=colour if not hatch else "white", edgecolor=colour, hatch=hatch)
         ratio = f"\n{seconds / bars[0][1]:,.0f} x" if hatch else ""
-        left.text(
-            place, seconds * 1.15, f"{_seconds(seconds)}{ratio}\n{how}", ha="center", va="bottom", fontsize=8
-        )
+        left.text(place, seconds * 1.15, f"{_seconds(seconds)}{ratio}\n{how}", ha="center", va="bottom", fontsize=8)
     left.set_yscale("log")
     left.set_ylim(bars[0][1] / 4, bars[-1][1] * 40)
     left.set_xticks(range(len(bars)), [bar[0] for bar in bars])
@@ -209,9 +203,7 @@ def _timed(document: Document) -> Sequence[Row]:
 
 def _extrapolated(document: Document, name: str) -> float:
     """Mean seconds of the timed networks, initialisation included, times the size of the space."""
-    seconds: Iterable[float] = (
-        row[name]["initialisation"] + row[name]["scoring"] for row in _timed(document)
-    )
+    seconds: Iterable[float] = (row[name]["initialisation"] + row[name]["scoring"] for row in _timed(document))
     return statistics.fmean(seconds) * _architectures(document)
 
 

@@ -105,9 +105,7 @@ def summarise(document: Document) -> list[str]:
     lines = [f"{document.settings['dataset']}, {models:,} models, batch {BATCH_SIZE}, medians, seconds:"]
     for phase in (*PHASES, "total"):
         inside, outside = (_median(document, side, phase) for side in _SIDES)
-        lines.append(
-            f"  {phase:15} in {inside:8.3f}   out {outside:8.3f}   {outside / max(inside, 1e-9):5.2f} x"
-        )
+        lines.append(f"  {phase:15} in {inside:8.3f}   out {outside:8.3f}   {outside / max(inside, 1e-9):5.2f} x")
     inside, outside = (
         _median(document, side, "retrieval") + _median(document, side, "preprocessing") for side in _SIDES
     )
@@ -131,8 +129,6 @@ def draw(document: Document) -> Mapping[str, Figure]:
     axis.set_ylim(0, 1.15 * max(bottoms))
     axis.grid(axis="x", visible=False)
     axis.set_ylabel("seconds, medians of the repeats")
-    axis.set_title(
-        f"{document.settings['dataset']}: {document.rows[0]['models']:,} models, batch {BATCH_SIZE}"
-    )
+    axis.set_title(f"{document.settings['dataset']}: {document.rows[0]['models']:,} models, batch {BATCH_SIZE}")
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return {"": figure}

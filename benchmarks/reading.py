@@ -26,15 +26,11 @@ def run(context: Context) -> None:
         return
     table = f"{context.dataset}_train"
     with loaded(context, [context.dataset]) as connection:
-        sql(
-            connection, "SELECT * FROM trails.benchmark_reading(%s::regclass)", table
-        )  # warms up: interpreter, cache
+        sql(connection, "SELECT * FROM trails.benchmark_reading(%s::regclass)", table)  # warms up: interpreter, cache
         _fetchall(connection, table)
         for repeat in range(missing):
             context.say(f"{table}: {repeat + 1} of {missing}")
-            ((rows, columns, seconds),) = sql(
-                connection, "SELECT * FROM trails.benchmark_reading(%s::regclass)", table
-            )
+            ((rows, columns, seconds),) = sql(connection, "SELECT * FROM trails.benchmark_reading(%s::regclass)", table)
             context.record({"route": "reader", "rows": rows, "columns": columns, "seconds": seconds})
             context.record(
                 {
@@ -83,9 +79,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
         seconds = [row["seconds"] for row in document.select(route=route)]
         axis.plot([place] * len(seconds), seconds, ".", color="black", markersize=3)
         ratio = f"\n{median / reader:.1f} x" if place else ""
-        axis.annotate(
-            f"{median:.3f} s{ratio}", (place, max(seconds)), (0, 4), textcoords="offset points", ha="center"
-        )
+        axis.annotate(f"{median:.3f} s{ratio}", (place, max(seconds)), (0, 4), textcoords="offset points", ha="center")
         axis.set_xticks(range(len(_ROUTES)), list(_ROUTES.values()))
         del label
     row = document.rows[0]

@@ -197,7 +197,10 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except psycopg2.extensions.QueryCanceledError as error:
-        print(f"\n{str(error).strip()}\nThe server is still up: `make uri`, `make down`.", file=sys.stderr)
+        print(
+            f"\n{error.diag.message_primary}\nThe server is still up: `make uri`, `make down`.",
+            file=sys.stderr,
+        )
         return 130
     except psycopg2.Error as error:
         print(f"\n{str(error).strip()}", file=sys.stderr)

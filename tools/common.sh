@@ -46,19 +46,19 @@ logged() {
     fi
 }
 
-# Every change to $TRAILS_HOME happens under this lock, so that two makes at once wait for each other.
+# Every change to $TRAILS_HOME happens under an exclusive lock, and what relies on it runs under a shared one, so that
+# two makes at once do not break each other.
+take_turn() { # --exclusive|--shared, on file descriptor 9
+    if ! flock -n "$1" 9; then
+        say "waiting for another make that uses $TRAILS_HOME ..."
+        flock "$1" 9
+    fi
+}
 take_lock() {
     [ "${TRAILS_LOCK_HELD:-}" != "$TRAILS_HOME" ] || return 0
     exec 9>"$TRAILS_HOME/lock"
-    if ! flock -n 9; then
-        say "waiting for another make that uses $TRAILS_HOME ..."
-        flock 9
-    fi
+    take_turn --exclusive
     export TRAILS_LOCK_HELD=$TRAILS_HOME
-}
-release_lock() {
-    unset TRAILS_LOCK_HELD
-    exec 9>&-
 }
 
 hash_text() { sha256sum | cut -c1-16; }

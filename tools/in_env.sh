@@ -4,32 +4,31 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-REPLACED=199 # exit status: what is installed is not made from this clone's sources
 
-usage="usage: tools/in_env.sh [--as-is] COMMAND [ARGUMENT ...]"
-if [ "${1:-}" = --as-is ]; then
-    shift
-elif [ -z "${TRAILS_LOCK_HELD:-}" ]; then
-    [ $# -gt 0 ] || die "$usage"
-    for _ in 1 2 3; do
-        (flock -n -s 9 || say "waiting for another make that uses $TRAILS_HOME ...") 9>"$TRAILS_HOME/lock"
-        # -o: servers that the command leaves running must not hold the lock.
-        status=0
-        flock -s -o "$TRAILS_HOME/lock" env TRAILS_LOCK_HELD="$TRAILS_HOME" "$0" "$@" || status=$?
-        [ "$status" = "$REPLACED" ] || exit "$status"
-        # Another clone's make came in between.
-        "$ROOT/tools/setup.sh"
-        "$ROOT/tools/build.sh"
-    done
-    die "other makes keep replacing what is installed in $TRAILS_HOME" "give this clone its own: TRAILS_HOME=..."
-else
-    choose_venv
-    choose_postgres
-    package_is_current && extension_is_current || exit "$REPLACED"
-fi
-[ $# -gt 0 ] || die "$usage"
+as_is=no
+[ "${1:-}" != --as-is ] || { as_is=yes && shift; }
+[ $# -gt 0 ] || die "usage: tools/in_env.sh [--as-is] COMMAND [ARGUMENT ...]"
+
 choose_venv
 [ -e "$VENV/.rustflags" ] || die "the environment is not complete" "run: make setup"
 choose_postgres
+if [ "$as_is" = no ] && [ -z "${TRAILS_LOCK_HELD:-}" ]; then
+    exec 9>"$TRAILS_HOME/lock"
+    tries=0
+    until take_turn --shared && package_is_current && extension_is_current; do
+        # Another clone's make came in between.
+        flock -u 9
+        [ $((tries += 1)) -le 3 ] || die "other makes keep replacing what is in $TRAILS_HOME" "set TRAILS_HOME to another directory"
+        "$ROOT/tools/setup.sh"
+        "$ROOT/tools/build.sh"
+    done
+    export TRAILS_LOCK_HELD=$TRAILS_HOME
+    build_environment
+    # Ctrl-C is for the command, which may want to end in order. Servers that it leaves running must not hold the lock.
+    trap : INT
+    status=0
+    "$@" 9>&- || status=$?
+    exit "$status"
+fi
 build_environment
 exec "$@"

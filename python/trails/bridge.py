@@ -90,9 +90,7 @@ def plan(
     score_seconds: float, epoch_seconds: float, budget: float, only_phase1: bool, space: str
 ) -> tuple[int, int, int, float, float]:
     """The coordinator alone: n, k, u, and the planned seconds of filtering and of refinement."""
-    planned = _plan(
-        score_seconds, epoch_seconds, budget, space_size=parse_space(space).size, only_phase1=only_phase1
-    )
+    planned = _plan(score_seconds, epoch_seconds, budget, space_size=parse_space(space).size, only_phase1=only_phase1)
     return planned.n, planned.k, planned.u, planned.filtering_seconds, planned.refinement_seconds
 
 

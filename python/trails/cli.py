@@ -100,9 +100,7 @@ examples:
         metavar="URI",
         help="the database (default: $TRAILS_DSN, else libpq's environment such as PGHOST)",
     )
-    command.add_argument(
-        "--schema", metavar="S", help="an existing schema (default: the first of the search_path)"
-    )
+    command.add_argument("--schema", metavar="S", help="an existing schema (default: the first of the search_path)")
     command.add_argument(
         "--as-text",
         action="store_true",

@@ -170,9 +170,7 @@ def plan(
     rungs = halving_rungs(k, u, eta, max_epochs)
     epochs = total_epochs(rungs)
     complete = fits(k, u, fixed_n)
-    return Plan(
-        fixed_n, k, u, fixed_n * score_seconds, epochs * epoch_seconds, epochs, tuple(rungs), complete
-    )
+    return Plan(fixed_n, k, u, fixed_n * score_seconds, epochs * epoch_seconds, epochs, tuple(rungs), complete)
 
 
 def _check_arguments(
@@ -210,9 +208,7 @@ def _check_arguments(
         )
 
 
-def _too_small(
-    budget: float, minimum: float, n: int, score_seconds: float, train_seconds: float
-) -> BudgetTooSmall:
+def _too_small(budget: float, minimum: float, n: int, score_seconds: float, train_seconds: float) -> BudgetTooSmall:
     least = "score the architectures" if train_seconds == 0 else "train one model for one epoch"
     parts = f"Scoring {n} architectures takes {n * score_seconds:.3g} s"
     parts += f", one epoch {train_seconds:.3g} s." if train_seconds else "."

@@ -57,9 +57,7 @@ def test_a_plan_never_exceeds_its_budget(
     score: float, epoch: float, budget: float, size: int, eta: int, max_epochs: int, whole_space: bool
 ) -> None:
     try:
-        made = plan(
-            score, epoch, budget, space_size=size, eta=eta, max_epochs=max_epochs, whole_space=whole_space
-        )
+        made = plan(score, epoch, budget, space_size=size, eta=eta, max_epochs=max_epochs, whole_space=whole_space)
     except BudgetTooSmall as error:
         assert error.minimum is not None and budget < error.minimum
         return
@@ -149,9 +147,7 @@ def test_the_minimum_named_works_and_less_does_not(
     k = None if k is None else min(k, size, n or size)
 
     def make(budget: float) -> Plan:
-        return plan(
-            score, epoch, budget, space_size=size, whole_space=whole_space, only_phase1=only_phase1, n=n, k=k
-        )
+        return plan(score, epoch, budget, space_size=size, whole_space=whole_space, only_phase1=only_phase1, n=n, k=k)
 
     try:
         make(budget)
@@ -169,9 +165,7 @@ def test_the_minimum_named_works_and_less_does_not(
 
 
 @given(st.floats(1e-4, 0.5), epoch_seconds, budgets)
-def test_a_hundred_scores_per_candidate_where_scoring_costs(
-    score: float, epoch: float, budget: float
-) -> None:
+def test_a_hundred_scores_per_candidate_where_scoring_costs(score: float, epoch: float, budget: float) -> None:
     try:
         made = plan(score, epoch, budget, space_size=10**7)
     except BudgetTooSmall:
@@ -227,9 +221,7 @@ def test_only_filtering_spends_all_on_scoring() -> None:
         plan(0.01, 5.0, 2.0, space_size=1000, only_phase1=True, whole_space=True)
 
 
-@given(
-    st.integers(1, 100), st.integers(1, 5), etas, caps, st.integers(0, 4), epoch_seconds, st.floats(-5, 2e3)
-)
+@given(st.integers(1, 100), st.integers(1, 5), etas, caps, st.integers(0, 4), epoch_seconds, st.floats(-5, 2e3))
 def test_revising_keeps_within_the_time_left(
     k: int, u: int, eta: int, max_epochs: int, finished: int, epoch: float, left: float
 ) -> None:

@@ -40,8 +40,6 @@ def test_interrupted_is_not_an_exception_that_libraries_catch() -> None:
 
 
 def test_the_package_imports_neither_numpy_nor_torch() -> None:
-    code = (
-        "import sys, trails; print(sorted({'numpy', 'torch', 'psycopg2', 'matplotlib'} & set(sys.modules)))"
-    )
+    code = "import sys, trails; print(sorted({'numpy', 'torch', 'psycopg2', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

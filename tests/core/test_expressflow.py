@@ -37,9 +37,7 @@ def correlation_of_ranks(a: np.ndarray, b: np.ndarray) -> float:
 
 @settings(deadline=None, max_examples=40)
 @given(spaces, st.integers(1, 60), seeds, st.data())
-def test_whole_space_equals_the_textbook(
-    space: MlpSpace, inputs: int, seed: int, data: st.DataObject
-) -> None:
+def test_whole_space_equals_the_textbook(space: MlpSpace, inputs: int, seed: int, data: st.DataObject) -> None:
     scores = expressflow.expressflow(space, inputs, seed)
     assert scores.shape == (space.size,)
     assert scores.dtype == np.float64
@@ -113,9 +111,7 @@ def test_every_hidden_layer_carries_the_whole_output(architecture: list[int], in
 @given(st.lists(st.integers(1, 80), min_size=2, max_size=5), st.integers(1, 60), seeds)
 def test_one_network_in_numpy_equals_the_textbook(architecture: list[int], inputs: int, seed: int) -> None:
     network = expressflow.initialise(tuple(architecture), inputs, seed)
-    assert [w.shape for w in network.weights] == list(
-        zip([inputs, *architecture], [*architecture, 1], strict=True)
-    )
+    assert [w.shape for w in network.weights] == list(zip([inputs, *architecture], [*architecture, 1], strict=True))
     assert expressflow.score(network) == pytest.approx(textbook_score(network), rel=1e-6)
     assert expressflow.expressflow_one(tuple(architecture), inputs, seed) == expressflow.score(network)
 
@@ -147,9 +143,7 @@ def test_independent_weights_have_the_bound_of_he() -> None:
 
 def test_the_seed_decides_and_nothing_else() -> None:
     space = MlpSpace(3, (4, 9, 17))
-    np.testing.assert_array_equal(
-        expressflow.expressflow(space, 30, 1), expressflow.expressflow(space, 30, 1)
-    )
+    np.testing.assert_array_equal(expressflow.expressflow(space, 30, 1), expressflow.expressflow(space, 30, 1))
     assert np.all(expressflow.expressflow(space, 30, 1) != expressflow.expressflow(space, 30, 2))
     assert expressflow.expressflow_one((4, 9), 30, 1) != expressflow.expressflow_one((4, 9), 30, 2)
 
@@ -163,9 +157,7 @@ def test_threads_do_not_change_the_ranking() -> None:
     results = set()
     for threads in ("1", "2", "3"):
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
         results.add(done.stdout)
     assert len(results) == 1
 

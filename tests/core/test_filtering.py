@@ -22,9 +22,7 @@ from trails.space.mlp import MlpSpace, parse_space
 from trails.tfmem.expressflow import expressflow
 
 # Few distinct values, so that ties are common, and every kind of failure.
-scores = st.lists(
-    st.sampled_from([-2.5, -1.0, 0.0, 1.0, 3.0, math.nan, math.inf, -math.inf]), min_size=1, max_size=40
-)
+scores = st.lists(st.sampled_from([-2.5, -1.0, 0.0, 1.0, 3.0, math.nan, math.inf, -math.inf]), min_size=1, max_size=40)
 
 
 @given(scores, st.sampled_from(["higher", "lower"]), st.data())

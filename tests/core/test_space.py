@@ -92,9 +92,7 @@ def test_index_outside_the_space_is_refused(index: int) -> None:
         parse_space("mlp4x20").architecture(index)
 
 
-@pytest.mark.parametrize(
-    ("layers", "widths"), [(1, (8,)), (6, (8,)), (4, ()), (4, (8, 8)), (4, (16, 8)), (4, (0, 8))]
-)
+@pytest.mark.parametrize(("layers", "widths"), [(1, (8,)), (6, (8,)), (4, ()), (4, (8, 8)), (4, (16, 8)), (4, (0, 8))])
 def test_impossible_spaces_are_refused(layers: int, widths: tuple[int, ...]) -> None:
     with pytest.raises(InvalidInput):
         MlpSpace(layers, widths)

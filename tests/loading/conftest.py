@@ -82,9 +82,7 @@ class Database:
         """Run the shell script, with the psql of the server's version."""
         environment = os.environ | {"PATH": f"{self.bin}:{os.environ['PATH']}", "TRAILS_DSN": self.uri}
         command = [str(SCRIPT), *map(str, arguments)]
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     def structure(self, schema: str = "public") -> list[tuple[Any, ...]]:
         """Every table's columns, keys and constraints, as a list that two loaders must agree on."""
@@ -135,6 +133,5 @@ def made_lines(fields: Fields, rows: int, seed: int = 1) -> list[str]:
     labels = random.integers(0, 2, rows)
     ids = np.array(fields.first_ids) + random.integers(0, fields.sizes, (rows, len(fields)))
     return [
-        " ".join([str(y), *(f"{i}:1" for i in line)])
-        for y, line in zip(labels.tolist(), ids.tolist(), strict=True)
+        " ".join([str(y), *(f"{i}:1" for i in line)]) for y, line in zip(labels.tolist(), ids.tolist(), strict=True)
     ]

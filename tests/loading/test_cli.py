@@ -64,9 +64,7 @@ def test_libpqs_environment_is_used_without_a_dsn(
     assert database.sql("select count(*) from frappe_train") == [(3,)]
 
 
-def test_bad_input_ends_with_2(
-    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_input_ends_with_2(database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_dataset(tmp_path, test=["1 oops"])
     assert main(["load", "x", "--dir", str(folder), "--dsn", database.uri]) == 2
     assert _error(capsys) == f"trails: error: {folder}/test.libsvm:1: too few fields: 1 instead of 10"

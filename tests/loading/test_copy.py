@@ -65,9 +65,7 @@ def _labels(database: Database, table: str = "frappe_train") -> list[int]:
     return [row[0] for row in database.sql(f'select label from "{table}" order by id')]
 
 
-def test_rows_become_integers_in_the_order_of_the_file(
-    loader: Load, database: Database, tmp_path: Path
-) -> None:
+def test_rows_become_integers_in_the_order_of_the_file(loader: Load, database: Database, tmp_path: Path) -> None:
     loader(write_dataset(tmp_path, valid=FRAPPE_LINES[:1], test=FRAPPE_LINES[1:]))
     rows = database.sql("select * from frappe_train order by id")
     assert rows[0] == (1, 0, 111, 1022, 5041, 5048, 5054, 5056, 5059, 5061, 5079, 5201)
@@ -187,9 +185,7 @@ def test_a_malformed_fields_file_gets_the_same_words_from_both(database: Databas
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_nothing_changes_when_a_line_is_malformed(
-    loader: Load, database: Database, tmp_path: Path, split: str
-) -> None:
+def test_nothing_changes_when_a_line_is_malformed(loader: Load, database: Database, tmp_path: Path, split: str) -> None:
     bad: dict[str, Any] = {split: [*made_lines(FRAPPE_FIELDS, 30_000), "0 1:1"]}
     with pytest.raises(Refused, match=rf"{split}\.libsvm:30001: too few fields: 1 instead of 10"):
         loader(write_dataset(tmp_path / "bad", **bad))
@@ -242,9 +238,7 @@ def test_other_columns_make_a_new_table(loader: Load, database: Database, tmp_pa
     assert leftovers == []
 
 
-def test_a_view_on_a_table_that_must_change_is_named_and_kept(
-    loader: Load, database: Database, tmp_path: Path
-) -> None:
+def test_a_view_on_a_table_that_must_change_is_named_and_kept(loader: Load, database: Database, tmp_path: Path) -> None:
     loader(write_dataset(tmp_path))
     database.sql("create view dependent as select city from frappe_test")
     before = database.structure()
@@ -264,9 +258,7 @@ def test_the_schema_is_the_first_of_the_search_path(loader: Load, database: Data
     name = database.uri.rpartition("/")[2]
     database.sql(f"create schema first; alter database {name} set search_path to missing, first, public")
     loader(write_dataset(tmp_path))
-    assert database.sql("select schemaname::text from pg_tables where tablename = 'frappe_train'") == [
-        ("first",)
-    ]
+    assert database.sql("select schemaname::text from pg_tables where tablename = 'frappe_train'") == [("first",)]
     with pytest.raises(Refused, match="there is no schema"):
         loader(tmp_path, schema="absent")
 

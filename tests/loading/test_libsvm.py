@@ -136,9 +136,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
         read_arrays(_file(tmp_path, ""), FRAPPE_FIELDS)
 
 
-def test_a_file_without_lines_does_not_fill_the_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_without_lines_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LONGEST_LINE", 1000)
     with pytest.raises(UnusableData, match="a line is longer than 1000 bytes"):
         list(read_blocks(_file(tmp_path, "1" * 5000), FRAPPE_FIELDS, 500))

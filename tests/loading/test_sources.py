@@ -164,9 +164,7 @@ def test_a_file_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None
     with _serve(published) as url:
         home = _home(published, url)
         (published / "valid.libsvm").write_text("0 1:1\n")
-        with pytest.raises(
-            NotAvailable, match=r"valid\.libsvm is not the published file: its checksum differs"
-        ):
+        with pytest.raises(NotAvailable, match=r"valid\.libsvm is not the published file: its checksum differs"):
             download("frappe", tmp_path / "into", homes={"frappe": home})
     # Nothing half-written is left to be taken for the file.
     assert [path.name for path in (tmp_path / "into").iterdir()] == ["train.libsvm"]
@@ -212,9 +210,7 @@ def test_a_cache_that_cannot_be_written_is_reported(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("TRAILS_HOME", str(tmp_path / "file"))
     for name in ("frappe", "breast_cancer"):
         with pytest.raises(NotAvailable) as caught:
-            find_dataset(
-                name, homes={"frappe": dataclasses.replace(HOMES["frappe"], url="http://127.0.0.1:1")}
-            )
+            find_dataset(name, homes={"frappe": dataclasses.replace(HOMES["frappe"], url="http://127.0.0.1:1")})
         assert "TRAILS_HOME" in str(caught.value.hint)
 
 

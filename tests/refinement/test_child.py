@@ -78,9 +78,7 @@ def test_the_leaderboard_holds_every_candidate_best_first(planned: Outcome) -> N
         assert row["parameters"] > 1_000 and row["seconds"] > 0
 
 
-def test_the_same_seed_and_plan_give_the_same_leaderboard(
-    planned: Outcome, train: Table, validation: Table
-) -> None:
+def test_the_same_seed_and_plan_give_the_same_leaderboard(planned: Outcome, train: Table, validation: Table) -> None:
     def learnt(outcome: Outcome) -> list[dict[str, Any]]:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in outcome.leaderboard]
 
@@ -96,9 +94,7 @@ def test_the_same_seed_and_plan_give_the_same_leaderboard(
     assert other["validation_auc"] != alone["validation_auc"]
 
 
-def test_left_to_itself_it_fills_the_time_or_stops_when_nothing_improves(
-    train: Table, validation: Table
-) -> None:
+def test_left_to_itself_it_fills_the_time_or_stops_when_nothing_improves(train: Table, validation: Table) -> None:
     outcome = run(train, validation, CANDIDATES, budget=14.0)
     winner = outcome.leaderboard[0]
     assert outcome.last["at"] <= outcome.deadline
@@ -110,9 +106,7 @@ def test_left_to_itself_it_fills_the_time_or_stops_when_nothing_improves(
 
 
 @pytest.mark.parametrize("budget", [10.0, 14.0])
-def test_a_run_that_cannot_finish_answers_before_the_deadline(
-    train: Table, validation: Table, budget: float
-) -> None:
+def test_a_run_that_cannot_finish_answers_before_the_deadline(train: Table, validation: Table, budget: float) -> None:
     rows = np.tile(np.arange(train.rows), 20)
     big = Table({name: column[rows] for name, column in train.columns.items()})
     wide = [(f"512-512-{width}-512", 1e3 - width) for width in (384, 256, 240, 224)]

@@ -51,9 +51,7 @@ def test_columns_do_not_share_ids_and_a_stored_encoder_is_the_same(
     columns: list[list[int]], data: st.DataObject
 ) -> None:
     rows = min(map(len, columns))
-    table = Columns(
-        rows, tuple(Column(f"c{i}", "int64", np.array(c[:rows], np.int64)) for i, c in enumerate(columns))
-    )
+    table = Columns(rows, tuple(Column(f"c{i}", "int64", np.array(c[:rows], np.int64)) for i, c in enumerate(columns)))
     encoder = Encoder.fit(table)
     encoded = encoder.transform(table)
     assert encoded.ids.dtype == np.int32 and encoded.ids.flags.c_contiguous and encoded.values is None
@@ -89,9 +87,7 @@ def test_an_encoder_of_another_version_and_a_missing_column_are_refused() -> Non
 @pytest.mark.parametrize("spread", [1, 1_000_003])
 def test_a_frappe_sized_table_is_encoded_fast(spread: int) -> None:
     generator = np.random.default_rng(0)
-    made = [
-        generator.integers(0, 4_000, 200_000).astype(np.int32) * np.int32(spread // 8 or 1) for _ in range(10)
-    ]
+    made = [generator.integers(0, 4_000, 200_000).astype(np.int32) * np.int32(spread // 8 or 1) for _ in range(10)]
     columns = Columns(200_000, tuple(Column(f"c{i}", "int32", ids) for i, ids in enumerate(made)))
     seconds = []
     for _ in range(3):

@@ -80,8 +80,7 @@ def reach(phase: str, running: Running, witness: Any) -> None:
     else:
         wait_until(
             lambda: (
-                query(witness, "SELECT state FROM pg_stat_activity WHERE pid = %s", running.backend)
-                == [("active",)]
+                query(witness, "SELECT state FROM pg_stat_activity WHERE pid = %s", running.backend) == [("active",)]
             )
         )
         time.sleep(0.7)
@@ -122,9 +121,7 @@ def test_cancel_ends_the_statement_at_once(connect: Callable[..., Any], tables: 
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_statement_timeout_ends_the_statement_in_time(
-    connect: Callable[..., Any], tables: Any, phase: str
-) -> None:
+def test_statement_timeout_ends_the_statement_in_time(connect: Callable[..., Any], tables: Any, phase: str) -> None:
     limit = 6.0 if phase == "refinement" else 1.5
     session = connect()
     query(session, f"SET statement_timeout = '{limit} s'")
@@ -138,9 +135,7 @@ def test_statement_timeout_ends_the_statement_in_time(
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_client_that_has_gone_ends_the_statement(
-    connect: Callable[..., Any], tables: Any, phase: str
-) -> None:
+def test_client_that_has_gone_ends_the_statement(connect: Callable[..., Any], tables: Any, phase: str) -> None:
     session = connect()
     running = Running(session, PHASES[phase])
     reach(phase, running, tables)
@@ -179,7 +174,9 @@ def test_child_killed_before_any_model_is_one_clear_error(connect: Callable[...,
 
 def test_child_killed_later_leaves_the_best_so_far(connect: Callable[..., Any], tables: Any) -> None:
     session = connect()
-    statement = "SELECT * FROM trails.model_selection('train', 'label', '60 s', validation => 'valid', k => 600, u => 1)"
+    statement = (
+        "SELECT * FROM trails.model_selection('train', 'label', '60 s', validation => 'valid', k => 600, u => 1)"
+    )
     running = Running(session, statement)
     (child,) = wait_until(lambda: children(running.backend))
     wait_until(lambda: cpu_seconds(child) > 12.0 or running.ended)

@@ -36,13 +36,9 @@ def test_returns_a_leaderboard_that_the_catalogue_explains(session: Any) -> None
     assert run[4] == ["colour", "shape", "noise"] and run[5] == {}
     assert run[6:12] == (160_000, 3, 1, 3000, 1000, 0)
     assert run[12] == "complete" and 0 < run[13] <= 42 and run[14] == 40 and run[15] == "postgres"
-    candidates = query(
-        session, "SELECT architecture, score, validation_auc, rank FROM trails.candidates ORDER BY rank"
-    )
+    candidates = query(session, "SELECT architecture, score, validation_auc, rank FROM trails.candidates ORDER BY rank")
     assert [(c[0], c[1], c[2]) for c in candidates] == [(r[1], r[2], r[3]) for r in rows]
-    best_epochs = dict(
-        query(session, "SELECT architecture, max(validation_auc) FROM trails.trials GROUP BY 1")
-    )
+    best_epochs = dict(query(session, "SELECT architecture, max(validation_auc) FROM trails.trials GROUP BY 1"))
     assert best_epochs[rows[0][1]] == pytest.approx(aucs[0])
     first_rung = query(session, "SELECT count(*) FROM trails.trials WHERE rung = 0 AND epoch = 1")
     assert first_rung == [(3,)]
@@ -186,9 +182,7 @@ def test_bad_input_gets_a_clear_error_and_changes_nothing(
         query(session, f"SELECT * FROM trails.{statement}")
     diagnostics = caught.value.diag
     assert diagnostics.sqlstate == sqlstate
-    told = " ".join(
-        filter(None, [diagnostics.message_primary, diagnostics.message_detail, diagnostics.message_hint])
-    )
+    told = " ".join(filter(None, [diagnostics.message_primary, diagnostics.message_detail, diagnostics.message_hint]))
     for word in words:
         assert word in told
     assert query(session, "SELECT count(*) FROM trails.runs") == [(0,)]
@@ -201,9 +195,7 @@ def test_too_small_a_budget_names_one_that_works(session: Any) -> None:
     assert caught.value.diag.sqlstate == "53400"
     hint = caught.value.diag.message_hint
     smallest = hint.split("'")[1] if "'" in hint else hint.split("about ")[1].split(" s")[0] + " s"
-    assert query(
-        session, "SELECT * FROM trails.model_selection('train', 'label', %s, validation => 'valid')", smallest
-    )
+    assert query(session, "SELECT * FROM trails.model_selection('train', 'label', %s, validation => 'valid')", smallest)
 
 
 def test_budget_is_kept_with_time_to_spare_used(session: Any) -> None:
@@ -214,9 +206,7 @@ def test_budget_is_kept_with_time_to_spare_used(session: Any) -> None:
 
 
 def test_coordinator_splits_a_budget(session: Any) -> None:
-    ((n, k, u, filtering, refinement),) = query(
-        session, "SELECT * FROM trails.coordinator(0.001, 2.0, '60 s')"
-    )
+    ((n, k, u, filtering, refinement),) = query(session, "SELECT * FROM trails.coordinator(0.001, 2.0, '60 s')")
     assert n == 100 * k and u >= 1 and filtering + refinement <= 60
     ((_, k_only, u_only, _, nothing),) = query(
         session, "SELECT * FROM trails.coordinator(0.001, 2.0, '60 s', only_phase1 => true)"

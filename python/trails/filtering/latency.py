@@ -105,9 +105,7 @@ class LatencyScorer:
         generator = np.random.default_rng(self._config.seed)
         return generator.standard_normal((ids, self._config.embedding)) * 0.01
 
-    def score(
-        self, place: int, columns: Sequence[tuple[str, NDArray[Any], object]]
-    ) -> tuple[float, float, float]:
+    def score(self, place: int, columns: Sequence[tuple[str, NDArray[Any], object]]) -> tuple[float, float, float]:
         """Score the architecture at ``place`` of the drawn order on one batch.
 
         ExpressFlow itself reads no data; the batch is brought and embedded all the same, since that is what the study

@@ -111,16 +111,12 @@ def _load_all(
     with connection.cursor() as cursor:
         schema = _existing_schema(cursor, schema)
         # Two loads of the same tables go one after the other instead of into each other's way.
-        cursor.execute(
-            "select pg_advisory_xact_lock(hashtext(%s))", (f"trails.load {schema}.{dataset.name}",)
-        )
+        cursor.execute("select pg_advisory_xact_lock(hashtext(%s))", (f"trails.load {schema}.{dataset.name}",))
         fields, loaded = dataset.fields, []
         for split in SPLITS:
             if fields is None:
                 # Without fields.tsv the first line of the first file sets the number of fields of all.
-                fields = Fields.numbered(
-                    next(read_blocks(dataset.files[split], block_bytes=1 << 16)).ids.shape[1]
-                )
+                fields = Fields.numbered(next(read_blocks(dataset.files[split], block_bytes=1 << 16)).ids.shape[1])
             table = f"{dataset.name}_{split}"
             loaded.append(_load_table(cursor, schema, table, dataset.files[split], fields, as_text, progress))
     return loaded
@@ -152,9 +148,7 @@ def _load_table(
     cursor.execute(_COLUMNS, (schema, table))
     found = cursor.fetchone()
     if found is not None and found[0] != "r":
-        raise InvalidInput(
-            f"{schema}.{table} exists and is not an ordinary table", hint="Rename or drop it first."
-        )
+        raise InvalidInput(f"{schema}.{table} exists and is not an ordinary table", hint="Rename or drop it first.")
     same = found is not None and found[2] and found[1] == _expected(names, kind)
     progress.start(table, path.stat().st_size)
     if same:

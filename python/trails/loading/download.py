@@ -25,9 +25,7 @@ TIMEOUT_SECONDS = 10.0
 """Without any answer; a slow but steady download may take longer."""
 
 _PIECE = 1 << 16
-_ARM_NET = (
-    "https://raw.githubusercontent.com/nusdbsystem/ARM-Net/7aeb3a4b8f5401d78d1b428d5e6a25bda87caf92/data"
-)
+_ARM_NET = "https://raw.githubusercontent.com/nusdbsystem/ARM-Net/7aeb3a4b8f5401d78d1b428d5e6a25bda87caf92/data"
 
 
 class NotAvailable(TrailsError):
@@ -59,9 +57,7 @@ def _fields(described: str) -> Fields:
     return Fields.consecutive(tuple(name for name, _, _ in words), tuple(int(size) for _, _, size in words))
 
 
-_FRAPPE = _fields(
-    "user:957 item:4082 daytime:7 weekday:7 isweekend:2 homework:3 cost:2 weather:9 country:80 city:233"
-)
+_FRAPPE = _fields("user:957 item:4082 daytime:7 weekday:7 isweekend:2 homework:3 cost:2 weather:9 country:80 city:233")
 _DIABETES = _fields(
     """
     race:6 gender:3 age:10 admission_type_id:8 discharge_disposition_id:26 admission_source_id:17
@@ -120,9 +116,7 @@ def download(
         NotAvailable: No home is known, no answer, a refusal, or a file that is not the published one.
     """
     if name not in homes:
-        raise NotAvailable(
-            f"{name} cannot be downloaded: {_NO_HOME.get(name, 'no public home of it is known')}"
-        )
+        raise NotAvailable(f"{name} cannot be downloaded: {_NO_HOME.get(name, 'no public home of it is known')}")
     home = homes[name]
     try:
         into.mkdir(parents=True, exist_ok=True)
@@ -135,9 +129,7 @@ def download(
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
         # An HTTPError is an URLError too; its text has the status, its reason has not.
         reason = getattr(error, "reason", error) if not isinstance(error, urllib.error.HTTPError) else error
-        raise NotAvailable(
-            f"{name} cannot be downloaded from {home.url}: {reason or type(error).__name__}"
-        ) from None
+        raise NotAvailable(f"{name} cannot be downloaded from {home.url}: {reason or type(error).__name__}") from None
     except OSError as error:
         raise NotAvailable(
             f"{name} cannot be downloaded into {into}: {error.strerror or error}",

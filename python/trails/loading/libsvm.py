@@ -95,9 +95,7 @@ def read_blocks(path: Path, fields: Fields | None = None, block_bytes: int = BLO
     for chunk, consumed in _whole_lines(path, block_bytes):
         if fields is None:
             fields = _fields_of_first_line(path, chunk)
-        block = _check_at_once(chunk, fields, line, consumed) or _check_lines(
-            path, chunk, fields, line, consumed
-        )
+        block = _check_at_once(chunk, fields, line, consumed) or _check_lines(path, chunk, fields, line, consumed)
         yield block
         line += len(block)
     if line == 1:
@@ -138,9 +136,7 @@ def _fields_of_first_line(path: Path, chunk: bytes) -> Fields:
     if count < 1:
         raise MalformedLine(str(path), 1, "no field: a line is 'label id:value id:value ...'")
     if count > MOST_FIELDS:
-        raise MalformedLine(
-            str(path), 1, f"{count} fields, more than the {MOST_FIELDS} that a table can hold"
-        )
+        raise MalformedLine(str(path), 1, f"{count} fields, more than the {MOST_FIELDS} that a table can hold")
     return Fields.numbered(count)
 
 

@@ -41,9 +41,7 @@ def write(folder: Path) -> None:
     names = tuple(str(name) for name in table.feature_names)
     parts = split_rows(labels, SEED)
     edges = np.quantile(values[parts["train"]], np.linspace(0, 1, BINS + 1)[1:-1], axis=0)
-    bins = np.column_stack(
-        [np.searchsorted(edges[:, c], values[:, c], side="right") for c in range(len(names))]
-    )
+    bins = np.column_stack([np.searchsorted(edges[:, c], values[:, c], side="right") for c in range(len(names))])
     fields = Fields.consecutive(names, (BINS,) * len(names))
     ids = bins + np.arange(len(names)) * BINS
     try:

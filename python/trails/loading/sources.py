@@ -58,9 +58,7 @@ def find_dataset(
     _check_name(name)
     if directory is not None:
         if (found := _in_folder(name, directory, f"--dir {directory}")) is None:
-            raise InvalidInput(
-                f"{directory} does not hold the dataset {name}", hint=_what_a_folder_holds(name)
-            )
+            raise InvalidInput(f"{directory} does not hold the dataset {name}", hint=_what_a_folder_holds(name))
         return found
     for folder, source in _folders():
         if (found := _in_folder(name, folder, source)) is not None:
@@ -73,9 +71,7 @@ def find_dataset(
         return _of_cache(name, f"{home.url} ({home.terms})")
     except NotAvailable as error:
         if not substitute or name == small.NAME:
-            raise NotAvailable(
-                error.message, hint=error.hint or _what_a_folder_holds(name, "--dir")
-            ) from None
+            raise NotAvailable(error.message, hint=error.hint or _what_a_folder_holds(name, "--dir")) from None
         say(f"warning: {error.message}; taking {small.NAME} instead")
     small.write(cache_folder() / small.NAME)
     return _of_cache(small.NAME, f"scikit-learn's copy of the {small.TITLE}, since {name} is not available")

@@ -119,8 +119,7 @@ def _learning_curves(
         for rung in sorted({r for a, r in last_rung.items() if a != winner["architecture"]})
     ]
     names = [
-        f"out after rung {rung}"
-        for rung in sorted({r for a, r in last_rung.items() if a != winner["architecture"]})
+        f"out after rung {rung}" for rung in sorted({r for a, r in last_rung.items() if a != winner["architecture"]})
     ]
     winning = axes.plot([], [], color=_WINNER_COLOUR, marker="o", markersize=5, linewidth=2.2)[0]
     axes.legend([winning, *handles], [f"{winner['architecture']} (winner)", *names], loc="lower right")

@@ -81,12 +81,8 @@ class Costs:
     def training_work(self, widths: Sequence[int]) -> float:
         products = multiply_accumulates(widths, self._inputs)
         per_step = _PER_PARAMETER_STEP * (products + self._embedded)
-        return (
-            products + _PER_NEURON * sum(widths) + _PER_INPUT * self._inputs + per_step * self._steps_per_row
-        )
+        return products + _PER_NEURON * sum(widths) + _PER_INPUT * self._inputs + per_step * self._steps_per_row
 
     def evaluation_work(self, widths: Sequence[int]) -> float:
         # Forward only: a third of everything but the optimiser.
-        return (
-            multiply_accumulates(widths, self._inputs) + _PER_NEURON * sum(widths) + _PER_INPUT * self._inputs
-        )
+        return multiply_accumulates(widths, self._inputs) + _PER_NEURON * sum(widths) + _PER_INPUT * self._inputs

@@ -48,9 +48,7 @@ class Dataset:
     encoder: Encoder
 
 
-def prepare(
-    train: Columns, validation: Columns | None, target: str, seed: int, device: torch.device
-) -> Dataset:
+def prepare(train: Columns, validation: Columns | None, target: str, seed: int, device: torch.device) -> Dataset:
     """Check the target, hold rows out if there is no validation table, fit the encoder, encode.
 
     Args:
@@ -69,9 +67,7 @@ def prepare(
     if len(features) == 0:
         raise InvalidInput("there is no feature to learn from", detail=f'The only column is "{target}".')
     if train.rows < MIN_TRAINING_ROWS:
-        raise UnusableData(
-            f"too few rows to train on: {train.rows}", hint=f"At least {MIN_TRAINING_ROWS} are needed."
-        )
+        raise UnusableData(f"too few rows to train on: {train.rows}", hint=f"At least {MIN_TRAINING_ROWS} are needed.")
     values = [table[target].ids for table in (train, validation) if table is not None]
     low, high = check_two_classes(target, np.concatenate(values))
     classes = _classes(train[target], low, high, "training")

@@ -25,9 +25,7 @@ def auc(labels: NDArray[np.bool_], scores: NDArray[Any]) -> float:
         ValueError: Only one class, or shapes that differ.
     """
     if labels.shape != scores.shape or labels.ndim != 1:
-        raise ValueError(
-            f"labels {labels.shape} and scores {scores.shape} must be vectors of the same length"
-        )
+        raise ValueError(f"labels {labels.shape} and scores {scores.shape} must be vectors of the same length")
     positives = int(np.count_nonzero(labels))
     negatives = len(labels) - positives
     if positives == 0 or negatives == 0:

@@ -188,9 +188,7 @@ class Refinement:
     def _share_left(self, trial: Trial) -> float:
         """Epochs of a candidate, each with its evaluation, that the time left holds; below 1 part of one."""
         seconds, left = self._costs.of(trial.widths), self._left()
-        return (
-            left / seconds.epoch if left > seconds.epoch else (left - seconds.evaluation) / seconds.training
-        )
+        return left / seconds.epoch if left > seconds.epoch else (left - seconds.evaluation) / seconds.training
 
     def _give_up(self, halving: SuccessiveHalving) -> bool:
         """Take candidates out of the rung under way that would leave no time for the rungs after it."""

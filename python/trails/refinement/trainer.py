@@ -147,9 +147,7 @@ class Trial:
         seed = derived_seed(self._seed, self.architecture, self.epochs + 1)
         torch.manual_seed(seed)
         rows = self._data.train
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).to(
-            rows.labels.device
-        )
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).to(rows.labels.device)
         loss_sum = torch.zeros((), device=rows.labels.device)
         seen = 0
         self.network.train()

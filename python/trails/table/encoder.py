@@ -171,8 +171,7 @@ class Encoder:
             "format": _FORMAT,
             "version": _VERSION,
             "columns": [
-                {"name": v.name, "scale": v.scale, "categories": v.categories.tolist()}
-                for v in self.vocabularies
+                {"name": v.name, "scale": v.scale, "categories": v.categories.tolist()} for v in self.vocabularies
             ],
         }
 

@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 from trails.errors import UnusableData
 
 
-def holdout(
-    labels: NDArray[np.bool_], seed: int, fraction: float = 0.2
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def holdout(labels: NDArray[np.bool_], seed: int, fraction: float = 0.2) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split rows at random, with the same share of every class on both sides.
 
     Args:

@@ -22,9 +22,7 @@ from trails.tfmem.expressflow import expressflow as _expressflow
 class WholeSpace(Protocol):
     """Scores every architecture of a space: float64 (space.size,) in the space's order."""
 
-    def __call__(
-        self, space: MlpSpace, inputs: int, seed: int, check: Callable[[], None]
-    ) -> NDArray[np.float64]: ...
+    def __call__(self, space: MlpSpace, inputs: int, seed: int, check: Callable[[], None]) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True)

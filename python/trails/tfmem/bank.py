@@ -73,9 +73,7 @@ class Bank:
         return Network(tuple(weights), self.direction)
 
 
-def draw_bank(
-    layers: int, widest: int, inputs: int, seed: int, check: Callable[[], None] = _no_check
-) -> Bank:
+def draw_bank(layers: int, widest: int, inputs: int, seed: int, check: Callable[[], None] = _no_check) -> Bank:
     """Draw the bank of all spaces with ``layers`` hidden layers of at most ``widest`` units.
 
     Args:

@@ -54,9 +54,7 @@ def _no_check() -> None:
     pass
 
 
-def expressflow(
-    space: MlpSpace, inputs: int, seed: int, check: Callable[[], None] = _no_check
-) -> NDArray[np.float64]:
+def expressflow(space: MlpSpace, inputs: int, seed: int, check: Callable[[], None] = _no_check) -> NDArray[np.float64]:
     """Score every architecture of a space exactly, by sharing prefixes.
 
     Args:
@@ -273,6 +271,4 @@ def _forward(x: Vector, layers: tuple[Matrix, ...]) -> list[Vector]:
 
 def _check_inputs(inputs: int) -> None:
     if inputs < 1:
-        raise InvalidInput(
-            f"a row has at least one input, not {inputs}", hint="Select at least one feature column."
-        )
+        raise InvalidInput(f"a row has at least one input, not {inputs}", hint="Select at least one feature column.")
