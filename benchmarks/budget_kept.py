@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks.database import loaded, run as sql
+from benchmarks.database import loaded
+from benchmarks.database import run as sql
 from benchmarks.harness import Context, Document
 
 DATASETS = ("frappe", "uci_diabetes", "criteo")

@@ -16,7 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks.database import loaded, run as sql
+from benchmarks.database import loaded
+from benchmarks.database import run as sql
 from benchmarks.harness import Context, Document, Row
 from trails.filtering.latency import LatencyScorer, parse_config
 

@@ -101,7 +101,7 @@ def assert_nothing_left(backend: int, witness: Any, started: list[int]) -> None:
         assert not shared_memory(backend)
     assert query(witness, "SELECT count(*) FROM train") == [(3000,)], "the witness session is up"
     assert query(witness, "SELECT count(*) FROM trails.runs") == [(0,)]
-    locks = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE relname IN ('train', 'large') AND pid = %s"
+    locks = "SELECT count(*) FROM pg_locks WHERE relation IN ('train'::regclass, 'large'::regclass) AND pid = %s"
     assert query(witness, locks, backend) == [(0,)]
 
 

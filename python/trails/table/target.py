@@ -39,7 +39,8 @@ def check_two_classes(name: str, values: NDArray[Any]) -> tuple[int, int]:
         classes = len(np.unique(values))
         raise UnusableData(
             f'the target "{name}" has {classes} different values; only two classes can be learnt yet',
-            hint="Multi-class and regression are not supported yet: give a view whose target compares, such as price > 100.",
+            hint="Multi-class and regression are not supported yet: give a view whose target compares, such as "
+            "price > 100.",
             sqlstate="0A000",
         )
     return low, high
