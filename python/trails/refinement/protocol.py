@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -205,12 +206,15 @@ class Events:
         """The last event of a run that failed."""
         known = error if isinstance(error, TrailsError) else None
         extra = {"minimum": error.minimum} if isinstance(error, BudgetTooSmall) else {}
+        hint = known.hint if known else None
+        if isinstance(error, ImportError):
+            hint = f"Mend the virtual environment: {sys.prefix}/bin/pip install 'trails[train]'"
         self._send(
             "error",
             kind=type(error).__name__,
             message=known.message if known else f"refinement failed: {type(error).__name__}: {error}",
             detail=known.detail if known else detail,
-            hint=known.hint if known else None,
+            hint=hint,
             sqlstate=known.sqlstate if known else "XX000",
             **extra,
         )
