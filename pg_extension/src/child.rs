@@ -24,7 +24,7 @@ use crate::error::{Result, TrailsError};
 use crate::interrupts::{self, Direction, Woken};
 use crate::protocol::{Event, Lines};
 
-/// The process group to end when the backend exits; 0 when there is none.
+/// The newest process group, to be ended when the backend exits; 0 when there is none.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
 
 /// Asked to die before the backend when memory runs out.
@@ -48,6 +48,9 @@ pub struct Child {
     events: File,
     log: File,
     lines: Lines,
+    ended: bool,
+    /// A run may be called from within the query of another.
+    outer: i32,
     pub virtualenv: String,
 }
 
@@ -141,7 +144,7 @@ impl Child {
             TrailsError::external(format!("the refinement process cannot be started: {e}"))
                 .hint(format!("Check that the server's user can run {}/bin/python.", virtualenv.display()))
         })?;
-        RUNNING.store(process.id() as i32, Ordering::SeqCst);
+        let outer = RUNNING.swap(process.id() as i32, Ordering::SeqCst);
         let requests = File::from(OwnedFd::from(process.stdin.take().expect("stdin is piped")));
         let events = File::from(OwnedFd::from(process.stdout.take().expect("stdout is piped")));
         let child = Self {
@@ -150,6 +153,8 @@ impl Child {
             events,
             log,
             lines: Lines::default(),
+            ended: false,
+            outer,
             virtualenv: virtualenv.display().to_string(),
         };
         set_nonblocking(child.requests.as_raw_fd())?;
@@ -206,7 +211,7 @@ impl Child {
 
     /// Ends it if it still runs, and says how it ended.
     pub fn end(&mut self) -> Option<ExitStatus> {
-        if RUNNING.load(Ordering::SeqCst) == self.process.id() as i32 {
+        if !self.ended {
             // A child that closed its pipe is about to exit with the status worth telling.
             for _ in 0..20 {
                 if let Ok(Some(status)) = self.process.try_wait() {
@@ -220,7 +225,7 @@ impl Child {
     }
 
     fn kill(&mut self) -> Option<ExitStatus> {
-        if RUNNING.load(Ordering::SeqCst) != self.process.id() as i32 {
+        if self.ended {
             return None;
         }
         unsafe { libc::kill(-(self.process.id() as i32), libc::SIGKILL) };
@@ -229,8 +234,9 @@ impl Child {
         status
     }
 
-    fn forget(&self) {
-        RUNNING.store(0, Ordering::SeqCst);
+    fn forget(&mut self) {
+        self.ended = true;
+        RUNNING.store(self.outer, Ordering::SeqCst);
     }
 
     /// The last lines that it wrote to its log.
