@@ -74,15 +74,14 @@ def draw(document: Document) -> Mapping[str, Figure]:
     """Both routes, every repeat and the median."""
     figure, (axis,) = plots.panels(1, width=4.6)
     reader = _median(document, "reader")
-    for place, (route, label) in enumerate(_ROUTES.items()):
+    for place, route in enumerate(_ROUTES):
         median = _median(document, route)
         axis.bar(place, median, width=0.6, color=plots.COLOURS[place])
         seconds = [row["seconds"] for row in document.select(route=route)]
         axis.plot([place] * len(seconds), seconds, ".", color="black", markersize=3)
         ratio = f"\n{median / reader:.1f} x" if place else ""
         axis.annotate(f"{median:.3f} s{ratio}", (place, max(seconds)), (0, 4), textcoords="offset points", ha="center")
-        axis.set_xticks(range(len(_ROUTES)), list(_ROUTES.values()))
-        del label
+    axis.set_xticks(range(len(_ROUTES)), list(_ROUTES.values()))
     row = document.rows[0]
     axis.set_ylim(0, 1.25 * max(r["seconds"] for r in document.rows))
     axis.grid(axis="x", visible=False)
