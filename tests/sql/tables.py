@@ -64,13 +64,14 @@ def refinement_processes() -> set[int]:
 
 
 def shared_memory(backend: int) -> list[str]:
-    """The memory files that a backend holds open."""
+    """The memory files that a backend holds open; none if it has ended."""
     held = []
-    for link in Path(f"/proc/{backend}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            target = str(link.readlink())
-            if "memfd:trails" in target:
-                held.append(target)
+    with contextlib.suppress(FileNotFoundError):  # it may end at any moment
+        for link in Path(f"/proc/{backend}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                target = str(link.readlink())
+                if "memfd:trails" in target:
+                    held.append(target)
     return held
 
 
