@@ -11,17 +11,10 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.sql.tables import make_pair, query
+from tests.sql.tables import query
 from tools.server import Server
 
 RUN = "SELECT * FROM trails.model_selection('train', 'label', '40 s', validation => 'valid')"
-
-
-@pytest.fixture
-def session(connect: Callable[..., Any]) -> Any:
-    connection = connect()
-    make_pair(connection)
-    return connection
 
 
 @pytest.fixture

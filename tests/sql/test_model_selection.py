@@ -8,16 +8,9 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.sql.tables import make_pair, make_table, query, refinement_processes
+from tests.sql.tables import make_table, query, refinement_processes
 
 RUN = "SELECT * FROM trails.model_selection('train', 'label', budget => '40 s', validation => 'valid', k => 3, u => 1)"
-
-
-@pytest.fixture
-def session(connect: Any) -> Any:
-    connection = connect()
-    make_pair(connection)
-    return connection
 
 
 def test_returns_a_leaderboard_that_the_catalogue_explains(session: Any) -> None:

@@ -9,16 +9,9 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.sql.tables import make_pair, query
+from tests.sql.tables import query
 
 RUN = "SELECT * FROM trails.model_selection('train', 'label', '40 s', validation => 'valid', k => 1, u => 1)"
-
-
-@pytest.fixture
-def owner(connect: Callable[..., Any]) -> Any:
-    connection = connect()
-    make_pair(connection)
-    return connection
 
 
 def sqlstate_of(connection: Any, statement: str) -> str:
@@ -27,44 +20,44 @@ def sqlstate_of(connection: Any, statement: str) -> str:
     return str(caught.value.pgcode)
 
 
-def test_nothing_can_be_called_without_usage_of_the_schema(owner: Any, connect: Callable[..., Any]) -> None:
-    query(owner, "GRANT SELECT ON train, valid TO PUBLIC")
+def test_nothing_can_be_called_without_usage_of_the_schema(session: Any, connect: Callable[..., Any]) -> None:
+    query(session, "GRANT SELECT ON train, valid TO PUBLIC")
     stranger = connect(role="stranger")
     assert sqlstate_of(stranger, RUN) == "42501"
     assert sqlstate_of(stranger, "SELECT * FROM trails.runs") == "42501"
 
 
-def test_select_on_source_and_validation_is_required(owner: Any, connect: Callable[..., Any]) -> None:
+def test_select_on_source_and_validation_is_required(session: Any, connect: Callable[..., Any]) -> None:
     analyst = connect(role="Analyst 'é\"")
-    query(owner, 'GRANT USAGE ON SCHEMA trails TO "Analyst \'é"""')
+    query(session, 'GRANT USAGE ON SCHEMA trails TO "Analyst \'é"""')
     assert sqlstate_of(analyst, RUN) == "42501"
-    query(owner, "GRANT SELECT ON train TO PUBLIC")
+    query(session, "GRANT SELECT ON train TO PUBLIC")
     assert sqlstate_of(analyst, RUN) == "42501"
-    query(owner, "GRANT SELECT ON valid TO PUBLIC")
+    query(session, "GRANT SELECT ON valid TO PUBLIC")
     assert len(query(analyst, RUN)) == 1
     assert query(analyst, "SELECT owner::text FROM trails.runs") == [("Analyst 'é\"",)]
 
 
-def test_each_role_sees_its_own_runs_and_the_superuser_all(owner: Any, connect: Callable[..., Any]) -> None:
+def test_each_role_sees_its_own_runs_and_the_superuser_all(session: Any, connect: Callable[..., Any]) -> None:
     alice, bob = connect(role="alice"), connect(role="bob")
-    query(owner, "GRANT USAGE ON SCHEMA trails TO alice, bob; GRANT SELECT ON train, valid TO alice, bob")
+    query(session, "GRANT USAGE ON SCHEMA trails TO alice, bob; GRANT SELECT ON train, valid TO alice, bob")
     query(alice, RUN)
     for table in ("runs", "candidates", "trials"):
         assert query(alice, f"SELECT count(*) > 0 FROM trails.{table}") == [(True,)]
         assert query(bob, f"SELECT count(*) FROM trails.{table}") == [(0,)]
-        assert query(owner, f"SELECT count(*) > 0 FROM trails.{table}") == [(True,)]
+        assert query(session, f"SELECT count(*) > 0 FROM trails.{table}") == [(True,)]
     assert query(bob, "DELETE FROM trails.runs RETURNING run_id") == []
     forged = (
         'INSERT INTO trails.runs SELECT (jsonb_populate_record(NULL::trails.runs, \'{"owner": "alice"}\'::jsonb)).*'
     )
     assert sqlstate_of(bob, forged) in {"42501", "428C9", "23502"}
-    assert query(owner, "SELECT count(*) FROM trails.runs") == [(1,)]
+    assert query(session, "SELECT count(*) FROM trails.runs") == [(1,)]
 
 
-def test_row_level_security_of_the_source_applies(owner: Any, connect: Callable[..., Any]) -> None:
+def test_row_level_security_of_the_source_applies(session: Any, connect: Callable[..., Any]) -> None:
     alice = connect(role="alice")
     query(
-        owner,
+        session,
         "GRANT USAGE ON SCHEMA trails TO alice; GRANT SELECT ON train, valid TO alice;"
         "ALTER TABLE train ENABLE ROW LEVEL SECURITY;"
         "CREATE POLICY low ON train FOR SELECT TO alice USING (id <= 1500)",
@@ -73,8 +66,8 @@ def test_row_level_security_of_the_source_applies(owner: Any, connect: Callable[
     assert query(alice, "SELECT train_rows, validation_rows FROM trails.runs") == [(1500, 1000)]
 
 
-def test_only_superusers_name_the_code_that_runs(owner: Any, connect: Callable[..., Any]) -> None:
-    query(owner, "GRANT USAGE ON SCHEMA trails TO PUBLIC")
+def test_only_superusers_name_the_code_that_runs(session: Any, connect: Callable[..., Any]) -> None:
+    query(session, "GRANT USAGE ON SCHEMA trails TO PUBLIC")
     alice = connect(role="alice")
     with pytest.raises(psycopg2.Error):
         query(alice, "LOAD 'trails'; SET trails.virtualenv = '/tmp'")
@@ -83,11 +76,11 @@ def test_only_superusers_name_the_code_that_runs(owner: Any, connect: Callable[.
 
 
 def test_configuration_files_are_for_roles_that_may_read_server_files(
-    owner: Any, connect: Callable[..., Any], tmp_path: Path
+    session: Any, connect: Callable[..., Any], tmp_path: Path
 ) -> None:
     alice = connect(role="alice")
-    query(owner, "GRANT USAGE ON SCHEMA trails TO alice; GRANT SELECT ON train TO alice")
+    query(session, "GRANT USAGE ON SCHEMA trails TO alice; GRANT SELECT ON train TO alice")
     statement = "SELECT * FROM trails.benchmark_filtering_latency_in_db(2, 'train', 8, '/nowhere/config.ini')"
     assert sqlstate_of(alice, statement) == "42501"
-    query(owner, "GRANT pg_read_server_files TO alice")
+    query(session, "GRANT pg_read_server_files TO alice")
     assert sqlstate_of(alice, statement) == "58P01"
