@@ -201,10 +201,11 @@ def summary(module: Experiment, document: Document) -> list[str]:
     return list(summarise(document)) if summarise is not None else []
 
 
-def run_pinned(function: str, **arguments: object) -> Any:
-    """Call a function in a process of its own, on one core, with one thread in every numeric library.
+def run_pinned(function: str, cores: int = 1, **arguments: object) -> Any:
+    """Call a function in a process of its own, on the last cores, with one thread in every numeric library.
 
     Args:
+        cores: How many cores it may use.
         function: ``module:function``, which takes ``arguments`` and returns something that JSON can hold.
         arguments: JSON values.
     """
@@ -213,7 +214,7 @@ def run_pinned(function: str, **arguments: object) -> Any:
         environment[f"{library}_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "result.json")
-        command = [sys.executable, "-m", "benchmarks.pinned", function, json.dumps(arguments), str(output)]
+        command = [sys.executable, "-m", "benchmarks.pinned", str(cores), function, json.dumps(arguments), str(output)]
         subprocess.run(command, check=True, cwd=ROOT, env=environment)
         return json.loads(output.read_text())
 

@@ -71,7 +71,7 @@ def _outside(connection: Any, dataset: str, models: int, config: str) -> Row:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM {dataset}_train LIMIT 0")
         names = [column.name for column in cursor.description][2:]  # id, label, then the features
-    columns = ", ".join(["id", *(f'"{name}"' for name in names)])
+    columns = ", ".join(["id", "label", *(f'"{name}"' for name in names)])
     spent = dict.fromkeys(PHASES, 0.0)
     initialising = time.perf_counter()
     scorer = LatencyScorer(parse_config(config), models, len(names))
@@ -86,9 +86,9 @@ def _outside(connection: Any, dataset: str, models: int, config: str) -> Row:
         last = rows[-1][0]
         retrieved = time.perf_counter()
         matrix = np.array(rows, dtype=np.int32).T
-        batch = [(name, ids, None) for name, ids in zip(names, matrix[1:], strict=True)]
+        label, *features = [(name, ids, None, None) for name, ids in zip(["label", *names], matrix[1:], strict=True)]
         converted = time.perf_counter()
-        initialisation, preprocessing, scoring = scorer.score(place, batch)
+        initialisation, preprocessing, scoring = scorer.score(place, features, label)
         spent["retrieval"] += retrieved - retrieval
         spent["preprocessing"] += converted - retrieved + preprocessing
         spent["initialisation"] += initialisation

@@ -1,4 +1,4 @@
-"""Calls one function on one core, with the thread counts that harness.run_pinned sets."""
+"""Calls one function on a few cores, with the thread counts that harness.run_pinned sets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Arguments: ``module:function``, its keyword arguments as JSON, the file for its result as JSON."""
-    function, arguments, output = sys.argv[1:]
-    # The last core: the first one serves most interrupts.
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    """Arguments: how many cores, ``module:function``, its arguments as JSON, the file for its result."""
+    cores, function, arguments, output = sys.argv[1:]
+    # The last ones: the first core serves most interrupts.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(cores) :])
     module, _, name = function.partition(":")
     result = getattr(importlib.import_module(module), name)(**json.loads(arguments))
     Path(output).write_text(json.dumps(result))

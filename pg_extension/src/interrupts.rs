@@ -2,13 +2,15 @@
 //!
 //! PostgreSQL raises interrupts by longjmp, which must not cross Python frames. So Python calls back into `poll`,
 //! which detaches from the interpreter, lets PostgreSQL raise, keeps what it raised in `PENDING`, and tells Python to
-//! unwind with an exception; once Python has returned, `resume` lets PostgreSQL's error go on.
+//! unwind with an exception; once Python has returned, `resume` lets PostgreSQL's error go on. A FATAL is not raised but
+//! ends the process inside `poll`, while Python's threads are still computing: see `survive_exit`.
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::os::fd::RawFd;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::sync::Once;
 use std::time::Duration;
 
 use pgrx::pg_sys;
@@ -23,6 +25,7 @@ const CLIENT_CONNECTION_CHECK_TIMEOUT: c_int = 10;
 const CLIENT_CONNECTION_CHECK_TIMEOUT: c_int = 11;
 
 extern "C" {
+    fn on_exit(handler: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
     fn enable_timeout_after(id: c_int, delay_ms: c_int);
     fn get_timeout_active(id: c_int) -> bool;
 }
@@ -91,6 +94,23 @@ pub fn poll() -> bool {
 pub fn resume() {
     if let Some(raised) = PENDING.with(|slot| slot.borrow_mut().take()) {
         resume_unwind(raised);
+    }
+}
+
+/// Makes the process end without running libraries' destructors if other threads are still computing: what these take
+/// away under a thread would be a segmentation fault, and that restarts the whole server. PostgreSQL's own callbacks have
+/// run by then. To be called once the libraries are loaded, because handlers run in the reverse order.
+pub fn survive_exit() {
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| unsafe {
+        on_exit(leave_threads_behind, std::ptr::null_mut());
+    });
+}
+
+extern "C" fn leave_threads_behind(status: c_int, _argument: *mut c_void) {
+    let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
+    if !alone {
+        unsafe { libc::_exit(status) };
     }
 }
 

@@ -14,6 +14,9 @@ use crate::reader::columns::{Table, Values};
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::Prepared;
 
+/// The target in every published table.
+const TARGET: &str = "label";
+
 /// Seconds by what they were spent on.
 #[derive(Debug, Clone, Default)]
 pub struct Breakdown {
@@ -38,35 +41,28 @@ pub fn run(n: i32, dataset: &str, batch_size: i32, config: Option<&str>) -> Resu
         TrailsError::argument(format!("{} has no primary key of one integer column", source.name))
             .hint("Batches are read along the primary key: ALTER TABLE ... ADD PRIMARY KEY (id).")
     })?;
-    let features = source.features(None, "label")?;
-    let columns: Vec<SourceColumn> = std::iter::once(&key).chain(&features).cloned().collect();
-    let key_name = quote_identifier(&key.name);
-    let query =
-        format!("{} WHERE {key_name} OPERATOR(pg_catalog.>) $1 ORDER BY {key_name} LIMIT $2", source.select(&columns));
+    let features = source.features(None, Some(TARGET))?;
     let watch = ClientWatch::start();
+    let initialisation = Instant::now();
+    let scorer = Scorer::new(config.as_deref(), n, features.len())?;
+    let initialised = initialisation.elapsed().as_secs_f64();
+    let target = if scorer.needs_target { Some(source.target(TARGET)?) } else { None };
+    let columns: Vec<SourceColumn> = std::iter::once(&key).chain(&features).chain(&target).cloned().collect();
+    let query = batch_query(&source, &columns, scorer.needs_target);
     let breakdown = Spi::connect(|_| -> Result<Breakdown> {
         let prepared = Prepared::new(&query, 2, &columns, &source.name)?;
-        let mut spent = Breakdown::default();
-        let initialisation = Instant::now();
-        let scorer: Py<PyAny> = python::call(|bridge| {
-            Ok(bridge.call_method1("latency_scorer", (config.as_deref(), n, features.len()))?.unbind())
-        })?;
-        spent.initialisation += initialisation.elapsed().as_secs_f64();
+        let mut spent = Breakdown { initialisation: initialised, ..Breakdown::default() };
         let mut last = i64::MIN;
         for place in 0..n {
             let retrieval = Instant::now();
             let batch = next_batch(&prepared, &mut last, i64::from(batch_size), &source.name)?;
             spent.retrieval += retrieval.elapsed().as_secs_f64();
-            let (initialisation, preprocessing, scoring) = python::call(|_| score(&scorer, place, batch))?;
+            let (initialisation, preprocessing, scoring) = scorer.score(place, batch)?;
             spent.initialisation += initialisation;
             spent.preprocessing += preprocessing;
             spent.scoring += scoring;
             pgrx::check_for_interrupts!();
         }
-        python::call(|_| {
-            drop(scorer);
-            Ok(())
-        })?;
         Ok(spent)
     })?;
     watch.stop();
@@ -110,6 +106,14 @@ fn read_config(path: &str) -> Result<String> {
     })
 }
 
+/// Rows along the key, which is the first column; $1 is the last one seen, $2 how many. Rows without a target are passed
+/// over where it is needed.
+fn batch_query(source: &Source, columns: &[SourceColumn], needs_target: bool) -> String {
+    let key = quote_identifier(&columns[0].name);
+    let labelled = if needs_target { format!(" AND {} IS NOT NULL", quote_identifier(TARGET)) } else { String::new() };
+    format!("{} WHERE {key} OPERATOR(pg_catalog.>) $1{labelled} ORDER BY {key} LIMIT $2", source.select(columns))
+}
+
 /// The next rows along the key, from the beginning again after the last.
 fn next_batch(prepared: &Prepared<'_>, last: &mut i64, size: i64, name: &str) -> Result<Table> {
     let mut batch = prepared.read(&[*last, size])?;
@@ -125,9 +129,30 @@ fn next_batch(prepared: &Prepared<'_>, last: &mut i64, size: i64, name: &str) ->
     Ok(batch)
 }
 
-fn score(scorer: &Py<PyAny>, place: i32, mut batch: Table) -> PyResult<(f64, f64, f64)> {
-    Python::attach(|py| {
-        let features = batch.columns.split_off(1);
-        scorer.bind(py).call_method1("score", (place, python::arrays(py, features)?))?.extract()
-    })
+/// The configured metric, which takes one architecture and one batch at a time.
+struct Scorer {
+    scorer: python::Held,
+    needs_target: bool,
+}
+
+impl Scorer {
+    fn new(config: Option<&str>, n: i32, fields: usize) -> Result<Self> {
+        python::call(|bridge| {
+            let scorer = bridge.call_method1("latency_scorer", (config, n, fields))?;
+            let needs_target = scorer.getattr("needs_target")?.extract()?;
+            Ok(Self { scorer: python::Held::new(scorer), needs_target })
+        })
+    }
+
+    /// Seconds of initialisation, preprocessing and scoring. The batch's columns are the key, the features and, where
+    /// it is needed, the target.
+    fn score(&self, place: i32, mut batch: Table) -> Result<(f64, f64, f64)> {
+        python::call(|bridge| {
+            let py = bridge.py();
+            let target = if self.needs_target { batch.columns.pop() } else { None };
+            let target = target.map(|column| python::array(py, column)).transpose()?;
+            let features = python::arrays(py, batch.columns.split_off(1))?;
+            self.scorer.bind(py).call_method1("score", (place, features, target))?.extract()
+        })
+    }
 }

@@ -10,18 +10,21 @@ mod api;
 mod catalog;
 mod child;
 mod error;
+mod filtering;
 mod interrupts;
 mod latency;
 mod progress;
 mod protocol;
 mod python;
 mod reader;
+mod rows;
 mod selection;
 mod settings;
 
 pg_module_magic!(name, version);
 
 extension_sql_file!("../../sql/install/catalogue.sql", name = "catalogue", bootstrap);
+extension_sql_file!("../../sql/install/tfmem.sql", name = "tfmem_type", requires = ["catalogue"]);
 
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {

@@ -61,7 +61,9 @@ fn start(virtualenv: &Path) -> Result<Py<PyModule>> {
     std::env::set_var("PYTHONNOUSERSITE", "1");
     Python::initialize();
     STARTED.set(true);
-    Python::attach(|py| import_bridge(py, virtualenv).map_err(|e| explain(py, e)))
+    let bridge = Python::attach(|py| import_bridge(py, virtualenv).map_err(|e| explain(py, e)))?;
+    interrupts::survive_exit();
+    Ok(bridge)
 }
 
 /// Makes the embedded interpreter see what the virtual environment's own interpreter sees, and imports the bridge.
@@ -118,17 +120,39 @@ pub fn check<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyCFunction>> {
     )
 }
 
-/// Name, values, mask of NULLs or None: a column whose buffers have become NumPy's, without a copy.
-pub type NumpyColumn<'py> = (String, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
+/// A Python object that lives longer than one call. It is let go of while attached to the interpreter, also when an
+/// error ends the statement, so that its memory is free at once.
+pub struct Held(Option<Py<PyAny>>);
+
+impl Held {
+    pub fn new(object: Bound<'_, PyAny>) -> Self {
+        Self(Some(object.unbind()))
+    }
+
+    pub fn bind<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.0.as_ref().expect("it is there until it is dropped").bind(py)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        Python::attach(|_| drop(self.0.take()));
+    }
+}
+
+/// Name, ids, mask of NULLs or None, values or None: a column whose buffers have become NumPy's, without a copy.
+pub type NumpyColumn<'py> = (String, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 
 pub fn array(py: Python<'_>, column: Column) -> PyResult<NumpyColumn<'_>> {
     let nulls = column.nulls.map(|mask| PyArray1::from_vec(py, mask).into_any());
-    let values = match column.values {
-        Values::Int32(v) => PyArray1::from_vec(py, v).into_any(),
-        Values::Int64(v) => PyArray1::from_vec(py, v).into_any(),
-        Values::IdValue { ids, .. } => PyArray1::from_vec(py, ids).into_any(),
+    let (ids, values) = match column.values {
+        Values::Int32(v) => (PyArray1::from_vec(py, v).into_any(), None),
+        Values::Int64(v) => (PyArray1::from_vec(py, v).into_any(), None),
+        Values::IdValue { ids, values } => {
+            (PyArray1::from_vec(py, ids).into_any(), values.map(|v| PyArray1::from_vec(py, v).into_any()))
+        }
     };
-    Ok((column.name, values, nulls))
+    Ok((column.name, ids, nulls, values))
 }
 
 pub fn arrays(py: Python<'_>, columns: Vec<Column>) -> PyResult<Bound<'_, PyList>> {

@@ -5,24 +5,25 @@
 
 use std::time::{Duration, Instant};
 
-use numpy::{PyArray1, PyArrayMethods};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pyo3::prelude::*;
 
 use crate::child::{self, Child, Said};
 use crate::error::{code_of, Result, TrailsError};
 use crate::interrupts::ClientWatch;
 use crate::protocol::{Epoch, Event, Plan, Refine, Trained};
-use crate::reader::columns::{self, Table};
+use crate::reader::columns;
 use crate::reader::source::{Source, SourceColumn};
-use crate::reader::{self, Cell};
-use crate::{catalog, progress, python, settings};
+use crate::reader::Cell;
+use crate::rows::{self, Scoring, TrainingRows, Wanted};
+use crate::{catalog, progress, settings};
 
 /// Seconds kept back from the refinement process for the catalogue and the result.
 const RESERVE_SECONDS: f64 = 0.15;
 /// Starting an interpreter and importing torch alone takes longer than this on any machine.
 const SMALLEST_BUDGET: f64 = 2.0;
+/// Share of the budget that scoring may take where `n` is not given and the metric cannot score the whole space.
+const FILTERING_SHARE: f64 = 0.1;
 /// How long a child may be silent before its deadline is checked again.
 const HEARTBEAT: Duration = Duration::from_millis(250);
 
@@ -35,11 +36,9 @@ pub struct Asked {
     pub budget: f64,
     pub features: Option<Vec<String>>,
     pub validation: Option<pg_sys::Oid>,
-    pub space: String,
-    pub tfmem: String,
+    pub scoring: Scoring,
     pub k: Option<i32>,
     pub u: Option<i32>,
-    pub seed: i64,
 }
 
 /// Where the time went, in seconds.
@@ -105,29 +104,19 @@ fn check_arguments(asked: &Asked) -> Result<()> {
 
 fn select(asked: &Asked, began: Instant) -> Result<Outcome> {
     // Names and types first: a mistake in them must not cost a process.
-    let source = Source::describe(asked.source)?;
-    let target = source.target(&asked.target)?;
-    let features = source.features(asked.features.as_deref(), &asked.target)?;
+    let wanted = Wanted::describe(asked.source, Some(&asked.target), asked.features.as_deref())?;
     let validation = asked.validation.map(Source::describe).transpose()?;
-    let wanted: Vec<SourceColumn> = features.iter().chain([&target]).cloned().collect();
-    let validation_columns = validation.as_ref().map(|v| matching_columns(v, &wanted)).transpose()?;
+    let validation_columns = validation.as_ref().map(|v| matching_columns(v, &wanted.columns())).transpose()?;
     let virtualenv = settings::virtualenv()?;
-    python::call(|bridge| bridge.call_method1("check_space", (&asked.space, &asked.tfmem, asked.k)).map(|_| ()))?;
+    asked.scoring.check(asked.k, None, true)?;
 
     let files = (child::memory_file("trails-train")?, child::memory_file("trails-validation")?);
     let mut refinement = Child::start(&virtualenv, settings::refinement_threads(), &[&files.0, &files.1])?;
 
-    progress::phase(&format!("reading {}", source.name));
     let reading = Instant::now();
-    let last = wanted.len() - 1;
-    let train = reader::read(&source.select(&wanted), &wanted, Some(last), &source.name)?;
-    check_rows(&train, &source, &asked.target)?;
+    let train = wanted.read()?;
     let held_out = match (&validation, &validation_columns) {
-        (Some(from), Some(columns)) => {
-            let table = reader::read(&from.select(columns), columns, Some(last), &from.name)?;
-            check_rows(&table, from, &asked.target)?;
-            Some(table)
-        }
+        (Some(from), Some(columns)) => Some(rows::read(from, columns, Some(&asked.target))?),
         _ => None,
     };
     let unusable = train.unusable + held_out.as_ref().map_or(0, |t| t.unusable);
@@ -141,36 +130,18 @@ fn select(asked: &Asked, began: Instant) -> Result<Outcome> {
         "read {train_rows} training rows{} in {reading_seconds:.2} s",
         validation_rows.map_or(String::new(), |v| format!(" and {v} validation rows")),
     ));
-    if unusable > 0 {
-        TrailsError::new(PgSqlErrorCode::ERRCODE_WARNING, format!("{unusable} rows have no target and were left out"))
-            .warn();
-    }
+    rows::warn_of_unusable(unusable);
 
-    let left_out = inspect(train)?;
-    for (name, reason) in &left_out {
-        progress::phase(&format!("feature \"{name}\" is left out: {reason}"));
-    }
-    let keep = |name: &str| !left_out.iter().any(|(n, _)| n == name);
-    let features: Vec<String> = features.into_iter().map(|c| c.name).filter(|n| keep(n)).collect();
-    if features.is_empty() {
-        return Err(TrailsError::data(format!("no column of {} can help to predict", source.name))
-            .detail("Every feature is constant or different in every row."));
-    }
+    let rows = TrainingRows::take(&wanted, train)?;
     for layout in [Some(&mut train_layout), validation_layout.as_mut()].into_iter().flatten() {
-        layout.columns.retain(|c| keep(&c.name));
+        layout.columns.retain(|c| !rows.left_out.iter().any(|(name, _)| *name == c.name));
     }
-
-    let filtered = filter(asked, features.len())?;
-    progress::phase(&format!(
-        "filtering: {} architectures scored by {} in {:.2} s, the best is {}",
-        filtered.scored,
-        asked.tfmem,
-        filtered.seconds,
-        filtered.candidates.first().map_or("none", |(a, _)| a),
-    ));
+    let filtered = rows.shortlist(&asked.scoring, asked.k, asked.budget * FILTERING_SHARE)?;
+    // Refinement has the rows in memory of its own.
+    let (features, left_out) = rows.into_names();
 
     let mut outcome = Outcome {
-        source: source.name,
+        source: wanted.source.name,
         validation: validation.map(|v| v.name),
         features,
         left_out,
@@ -220,49 +191,6 @@ fn matching_columns(validation: &Source, wanted: &[SourceColumn]) -> Result<Vec<
         .collect()
 }
 
-fn check_rows(table: &Table, source: &Source, target: &str) -> Result<()> {
-    if table.rows > 0 {
-        return Ok(());
-    }
-    Err(match table.unusable {
-        0 => TrailsError::data(format!("{} is empty", source.name)),
-        rows => TrailsError::data(format!("{} has no row with a target", source.name))
-            .detail(format!("\"{target}\" is NULL in all {rows} rows.")),
-    })
-}
-
-/// Checks the target (the last column) and names features that cannot help. The buffers become NumPy's; no copy.
-fn inspect(train: Table) -> Result<Vec<(String, String)>> {
-    let mut columns = train.columns;
-    let answers = columns.pop();
-    python::call(move |bridge| {
-        let py = bridge.py();
-        if let Some(answers) = answers {
-            bridge.call_method1("check_target", (python::array(py, answers)?,))?;
-        }
-        bridge.call_method1("useless_features", (python::arrays(py, columns)?,))?.extract()
-    })
-}
-
-struct Filtered {
-    candidates: Vec<(String, f64)>,
-    scored: i64,
-    failed: i64,
-    seconds: f64,
-}
-
-fn filter(asked: &Asked, fields: usize) -> Result<Filtered> {
-    python::call(|bridge| {
-        let check = python::check(bridge.py())?;
-        let arguments = (&asked.space, &asked.tfmem, fields, asked.seed, asked.k, check);
-        let ranked = bridge.call_method1("filter_space", arguments)?;
-        let (names, scores, scored, failed, seconds): (Vec<String>, Bound<'_, PyArray1<f64>>, i64, i64, f64) =
-            ranked.extract()?;
-        let scores = scores.to_vec()?;
-        Ok(Filtered { candidates: names.into_iter().zip(scores).collect(), scored, failed, seconds })
-    })
-}
-
 /// CLOCK_MONOTONIC now, in seconds: the clock that Python calls `time.monotonic`.
 fn monotonic() -> f64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -286,8 +214,8 @@ fn refine(
     refinement.send(&Refine {
         request: "refine",
         target: &asked.target,
-        seed: asked.seed,
-        space: &asked.space,
+        seed: asked.scoring.seed,
+        space: &asked.scoring.space,
         k: asked.k,
         u: asked.u,
         budget: asked.budget,

@@ -21,6 +21,7 @@ pub enum Progress {
 static VIRTUALENV: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static DEVICE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"auto"));
 static REFINEMENT_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static FILTERING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static PROGRESS: GucSetting<Progress> = GucSetting::<Progress>::new(Progress::Phases);
 
 /// Registers the settings; called once when the library is loaded.
@@ -47,6 +48,16 @@ pub fn define() {
         c"CPU threads of the refinement process; 0 takes every core.",
         c"",
         &REFINEMENT_THREADS,
+        0,
+        1024,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"trails.filtering_threads",
+        c"CPU threads that score architectures in the backend; 0 takes every core.",
+        c"Scores do not depend on it.",
+        &FILTERING_THREADS,
         0,
         1024,
         GucContext::Userset,
@@ -90,6 +101,10 @@ pub fn device() -> String {
 
 pub fn refinement_threads() -> i32 {
     REFINEMENT_THREADS.get()
+}
+
+pub fn filtering_threads() -> i32 {
+    FILTERING_THREADS.get()
 }
 
 pub fn progress() -> Progress {

@@ -6,6 +6,7 @@ must import neither torch nor anything that is slow to import, and long work cal
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,77 +14,226 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.coordinator import plan as _plan
+from trails.errors import InvalidInput
 from trails.filtering.latency import LatencyScorer, parse_config
-from trails.filtering.shortlist import shortlist_space
-from trails.space.mlp import EMBEDDING, parse_space
-from trails.table.columns import Column
-from trails.table.columns import useless_features as _useless_features
-from trails.table.target import check_two_classes
-from trails.tfmem import get_tfmem
+from trails.filtering.rows import Rows, check_batch_size
+from trails.filtering.samplers import make_sampler
+from trails.filtering.scoring import Scorer, jacobian_rows
+from trails.filtering.search import ScoredPool, check_count, score_pool
+from trails.filtering.shortlist import shortlist
+from trails.space.mlp import MlpSpace, parse_space
+from trails.table.columns import Column, Columns
+from trails.tfmem import REGISTRY, Setting, Tfmem, parse_tfmems
+from trails.tfmem.counts import flops_of
+from trails.workers import available_cores
 
-__all__ = [
-    "LatencyScorer",
-    "check_space",
-    "check_target",
-    "filter_space",
-    "latency_scorer",
-    "plan",
-    "useless_features",
-]
+__all__ = ["LatencyScorer", "TrainingRows", "check_filtering", "latency_scorer", "plan", "tfmems", "training_rows"]
+
+Check = Callable[[], None]
+
+ArrayColumn = tuple[str, NDArray[Any], NDArray[np.uint8] | None, NDArray[np.float32] | None]
+"""Name; int32 or int64 (rows,) values; uint8 (rows,) mask, 1 where NULL, or None without NULLs; float32 (rows,)
+values of ``id:value`` columns, or None when all are 1."""
+
+# How long a profile measures a metric that is paid for one architecture at a time.
+_PROFILED = 200
+_PROFILE_SECONDS = 1.0
 
 
-def check_space(space: str, tfmem: str, k: int | None) -> None:
+def tfmems() -> list[tuple[str, str, list[str], bool, str, str]]:
+    """Name, orientation, needs, whether whole spaces are scored at once, sentence and paper of every metric."""
+    return [
+        (m.name, m.orientation, [_NEEDS[need] for need in m.needs], _at_once(m), m.sentence, m.paper)
+        for m in REGISTRY.values()
+    ]
+
+
+_NEEDS = {"x": "data", "y": "labels"}
+
+
+def _at_once(metric: Tfmem) -> bool:
+    return all(REGISTRY[name].whole_space is not None for name in metric.combines or (metric.name,))
+
+
+def check_filtering(
+    space: str, tfmem: str, n: int | None, k: int | None, batch_size: int, sampler: str | None, target: bool
+) -> None:
     """Refuse names and numbers that no run could use, before anything is started.
-
-    Raises:
-        InvalidInput: Unknown space or metric, or more candidates than the space has.
-    """
-    size = parse_space(space).size
-    get_tfmem(tfmem)
-    if k is not None:
-        _plan(0.0, 1.0, 1.0, space_size=size, k=k, u=1)
-
-
-ArrayColumn = tuple[str, NDArray[Any], NDArray[np.uint8] | None]
-"""Name; int32 or int64 (rows,) values; uint8 (rows,) mask, 1 where NULL, or None without NULLs."""
-
-
-def check_target(target: ArrayColumn) -> None:
-    """Refuse a target that is not two classes.
-
-    Raises:
-        UnusableData: Fewer than two rows, one class, or more than two.
-    """
-    name, values, _ = target
-    check_two_classes(name, values)
-
-
-def useless_features(columns: Sequence[ArrayColumn]) -> list[tuple[str, str]]:
-    """Features that no network can learn from, with the reason."""
-    features = [Column(name, "int64", values, nulls=nulls) for name, values, nulls in columns]
-    return list(_useless_features(features).items())
-
-
-def filter_space(
-    space: str, tfmem: str, fields: int, seed: int, k: int | None, check: Callable[[], None]
-) -> tuple[list[str], NDArray[np.float64], int, int, float]:
-    """Score a whole space and return the architectures that refinement may choose from, best score first.
 
     Args:
         space: Name of the space.
-        tfmem: Name of the metric.
-        fields: Features of a row.
-        seed: Of the scores.
-        k: Candidates that the caller wants, if fixed.
-        check: Called at least every 50 ms; what it raises ends the call.
+        tfmem: Names of metrics, joined by ``+``.
+        n: Architectures to score, if fixed.
+        k: Architectures to keep or to train, if fixed.
+        batch_size: Rows of a batch.
+        sampler: Which architectures to score, if fixed.
+        target: Whether there is a target.
 
-    Returns:
-        Architectures; float64 scores; how many were scored; how many of these failed; seconds.
+    Raises:
+        InvalidInput: Unknown space, metric or sampler; a number out of range; a metric that needs a target.
     """
     architectures = parse_space(space)
-    ranking = shortlist_space(architectures, fields * EMBEDDING, seed, k or 0, tfmem, check)
-    names = [architectures.format(architectures.architecture(int(i))) for i in ranking.indices]
-    return names, ranking.scores, ranking.scored, ranking.failed, ranking.seconds
+    metrics = parse_tfmems(tfmem)
+    for name, value in (("n", n), ("k", k)):
+        if value is not None:
+            check_count(name, value, architectures)
+    if n is not None and k is not None and k > n:
+        raise InvalidInput(f"k = {k} cannot be chosen from n = {n} scored architectures", hint="k is at most n.")
+    check_batch_size(metrics, batch_size)
+    if sampler is not None:
+        make_sampler(sampler, architectures, 0, lambda index: 0.0)
+    if not target:
+        for metric in metrics:
+            if "y" in metric.needs:
+                raise InvalidInput(f"metric {metric.name!r} needs a target", hint="Name the target column.")
+
+
+def training_rows(features: Sequence[ArrayColumn], target: ArrayColumn | None) -> TrainingRows:
+    """Take the columns of a table over.
+
+    Raises:
+        UnusableData: The target is not two classes.
+    """
+    columns = tuple(Column(name, "int64", ids, values, nulls) for name, ids, nulls, values in features)
+    rows = len(features[0][1]) if features else 0
+    if target is None:
+        return TrainingRows(Rows(Columns(rows, columns)))
+    return TrainingRows(Rows(Columns(rows, columns), target[1], target[0]))
+
+
+class TrainingRows:
+    """The rows of one run, and what the filtering phase makes of them."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def left_out(self) -> list[tuple[str, str]]:
+        """Features that no network can learn from, with the reason."""
+        return list(self._rows.useless.items())
+
+    @property
+    def fields(self) -> int:
+        """Features that are left."""
+        return len(self._rows.useful)
+
+    def shortlist(
+        self,
+        space: str,
+        tfmem: str,
+        n: int | None,
+        k: int | None,
+        batch_size: int,
+        seed: int,
+        seconds: float | None,
+        workers: int,
+        check: Check,
+    ) -> tuple[list[str], NDArray[np.float64], int, int, float, list[str]]:
+        """Score, and return the architectures that refinement may choose from, best first.
+
+        Args:
+            space: Name of the space.
+            tfmem: Names of metrics, joined by ``+``.
+            n: Architectures to score, if fixed.
+            k: Candidates that the caller wants, if fixed.
+            batch_size: Rows of a batch.
+            seed: Of rows, weights and sampler.
+            seconds: Wall time for metrics that are paid for one architecture at a time, if ``n`` is not fixed.
+            workers: Threads; 0 is one per core.
+            check: Called at least every 50 ms; what it raises ends the call.
+
+        Returns:
+            Architectures; float64 scores; how many were scored; how many of these failed; seconds; notices.
+        """
+        began = time.perf_counter()
+        architectures, metrics = parse_space(space), parse_tfmems(tfmem)
+        setting, notices = self._setting(architectures, metrics, batch_size, seed, workers)
+        pool = score_pool(architectures, metrics, setting, n=n, seconds=seconds, check=check)
+        chosen = shortlist(architectures, pool, setting.inputs, k or 0, check)
+        names = [architectures.format(architectures.architecture(int(i))) for i in pool.indices[chosen]]
+        scores = pool.shown(metrics)[chosen]
+        return names, scores, pool.indices.size, pool.failed, time.perf_counter() - began, notices
+
+    def rank(
+        self,
+        space: str,
+        tfmem: str,
+        n: int | None,
+        k: int,
+        batch_size: int,
+        seed: int,
+        sampler: str | None,
+        workers: int,
+        check: Check,
+    ) -> tuple[list[tuple[str, float, list[tuple[str, float]], int, int, float]], int, int, list[str]]:
+        """Score, and return the best ``k`` with everything that is known of them.
+
+        Returns:
+            Architecture, score, each metric's score, parameters, floating-point operations and seconds of the
+            best ``k``; how many were scored; how many of these failed; notices.
+        """
+        architectures, metrics = parse_space(space), parse_tfmems(tfmem)
+        setting, notices = self._setting(architectures, metrics, batch_size, seed, workers)
+        pool = score_pool(architectures, metrics, setting, n=n, sampler=sampler, check=check)
+        rows = [_row(architectures, metrics, pool, place, setting.inputs) for place in pool.best(k).tolist()]
+        return rows, pool.indices.size, pool.failed, notices
+
+    def profile(
+        self, space: str, tfmem: str, batch_size: int, seed: int, workers: int, check: Check
+    ) -> list[tuple[str, str, int, float]]:
+        """Time every metric on its own: name, how it scores, architectures scored, seconds."""
+        architectures, metrics = parse_space(space), parse_tfmems(tfmem)
+        setting, _ = self._setting(architectures, metrics, batch_size, seed, workers)
+        rows = []
+        for metric in metrics:
+            scorer = Scorer(architectures, [metric], setting, check)
+            at_once = scorer.at_once(metric)
+            indices = architectures.sample(1 if at_once else min(_PROFILED, architectures.size), seed)
+            began, scored = time.perf_counter(), 0
+            if at_once:
+                scorer.scores(indices)
+                scored = architectures.size
+            for start in range(0, 0 if at_once else indices.size, 32):
+                chunk = indices[start : start + 32]
+                scorer.scores(chunk)
+                scored += chunk.size
+                if time.perf_counter() - began > _PROFILE_SECONDS:
+                    break
+            route = "whole space at once" if at_once else "one at a time"
+            rows.append((metric.name, route, scored, time.perf_counter() - began))
+        return rows
+
+    def _setting(
+        self, space: MlpSpace, metrics: Sequence[Tfmem], batch_size: int, seed: int, workers: int
+    ) -> tuple[Setting, list[str]]:
+        batches, notices = self._rows.batches(metrics, batch_size, _unsigned(seed))
+        if any(metric.name == "jacob_cov" for metric in metrics):
+            usable = jacobian_rows(space, batches[0])
+            if usable < len(batches[0].x):
+                notices.append(
+                    f"jacob_cov reads {usable} of the {len(batches[0].x)} rows: more would exceed the rank of its "
+                    "Jacobian"
+                )
+        return Setting(self._rows.inputs, _unsigned(seed), batches, workers or available_cores()), notices
+
+
+def _unsigned(seed: int) -> int:
+    """NumPy's seeds are not negative; bigint may be."""
+    return seed % 2**64
+
+
+def _row(
+    space: MlpSpace, metrics: Sequence[Tfmem], pool: ScoredPool, place: int, inputs: int
+) -> tuple[str, float, list[tuple[str, float]], int, int, float]:
+    architecture = space.architecture(int(pool.indices[place]))
+    scores = [(metric.name, float(row[place])) for metric, row in zip(metrics, pool.scores, strict=True)]
+    return (
+        space.format(architecture),
+        float(pool.shown(metrics)[place]),
+        scores,
+        space.parameters(architecture, inputs),
+        flops_of(architecture, inputs),
+        float(pool.seconds[place]),
+    )
 
 
 def plan(

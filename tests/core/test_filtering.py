@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import trails.tfmem
+import trails.tfmem.registry
 from trails.errors import Interrupted, InvalidInput
 from trails.filtering import rank_scores, rank_space, whole_space
 from trails.space.mlp import MlpSpace, parse_space
@@ -60,13 +60,13 @@ def test_larger_k_extends_the_ranking() -> None:
 
 
 def test_failed_scores_rank_last_and_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def some_fail(space: MlpSpace, inputs: int, seed: int, check: object) -> np.ndarray:
+    def some_fail(space: MlpSpace, setting: object, check: object) -> np.ndarray:
         values = np.arange(space.size, dtype=np.float64)
         values[[3, 50, 99]] = [np.inf, np.nan, -np.inf]
         return values
 
-    broken = replace(trails.tfmem.REGISTRY["expressflow"], name="broken", whole_space=some_fail)
-    monkeypatch.setattr(trails.tfmem, "REGISTRY", MappingProxyType({"broken": broken}))
+    broken = replace(trails.tfmem.registry.REGISTRY["expressflow"], name="broken", whole_space=some_fail)
+    monkeypatch.setattr(trails.tfmem.registry, "REGISTRY", MappingProxyType({"broken": broken}))
     ranking = rank_space(parse_space("mlp2x10"), 10, 0, 100, tfmem="broken")
     assert (ranking.scored, ranking.failed) == (100, 3)
     assert ranking.indices[:2].tolist() == [98, 97]

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trails.filtering import rank_space, shortlist_space
+from trails.filtering import rank_space, score_pool, shortlist
 from trails.filtering.shortlist import PER_SIZE, SIZES
 from trails.space.mlp import MlpSpace, parse_space
+from trails.tfmem import Setting, parse_tfmems
 
 
 @given(
@@ -23,22 +24,35 @@ def test_all_parameters_are_those_of_each_architecture(layers: int, widths: list
     np.testing.assert_array_equal(space.all_parameters(inputs), expected)
 
 
+def offered(space: MlpSpace, seed: int, best: int, tfmem: str, n: int | None = None) -> np.ndarray:
+    pool = score_pool(space, parse_tfmems(tfmem), Setting(100, seed), n=n)
+    return pool.indices[shortlist(space, pool, 100, best)]
+
+
 @pytest.mark.parametrize("best", [0, 700])
-def test_holds_the_best_of_every_size_best_score_first(best: int) -> None:
+@pytest.mark.parametrize("tfmem", ["expressflow", "synflow"])
+def test_holds_the_best_of_every_size_best_score_first(best: int, tfmem: str) -> None:
     space = parse_space("mlp3x20")
-    ranking = shortlist_space(space, 100, 3, best, "expressflow", lambda: None)
-    assert (np.diff(ranking.scores) <= 0).all()
-    assert ranking.scored == space.size and ranking.failed == 0
-    assert len(set(ranking.indices.tolist())) == len(ranking.indices)
-    whole = rank_space(space, 100, 3, space.size)
+    indices = offered(space, 3, best, tfmem)
+    assert len(set(indices.tolist())) == len(indices)
+    whole = rank_space(space, 100, 3, space.size, tfmem)
+    place = np.empty(space.size, np.int64)
+    place[whole.indices] = np.arange(space.size)
+    assert (np.diff(place[indices]) > 0).all()
     count = max(best, PER_SIZE)
-    np.testing.assert_array_equal(ranking.indices[:count], whole.indices[:count])
+    np.testing.assert_array_equal(indices[:count], whole.indices[:count])
     parameters = space.all_parameters(100)
     for halvings in range(1, SIZES):
         affordable = [i for i in whole.indices.tolist() if parameters[i] <= int(parameters.max()) >> halvings]
-        assert set(affordable[:PER_SIZE]) <= set(ranking.indices.tolist())
+        assert set(affordable[:PER_SIZE]) <= set(indices.tolist())
 
 
 def test_a_small_space_is_offered_whole() -> None:
     space = parse_space("mlp2x10")
-    assert len(shortlist_space(space, 100, 0, 0, "expressflow", lambda: None).indices) == space.size
+    assert len(offered(space, 0, 0, "expressflow")) == space.size
+
+
+def test_a_sample_is_offered_from_the_sample() -> None:
+    space = parse_space("mlp4x20")
+    pool = score_pool(space, parse_tfmems("expressflow"), Setting(100, 3), n=50, sampler="random")
+    assert sorted(shortlist(space, pool, 100).tolist()) == list(range(50))

@@ -80,6 +80,33 @@ def test_a_metric_that_is_not_known_lists_those_that_are(session: Any, config: P
         query(session, f"SELECT * FROM benchmark_filtering_latency_in_db(5, 'frappe', 64, '{config}')")
 
 
+@pytest.mark.parametrize("cache", ["True", "False"])
+@pytest.mark.parametrize("metric", ["jacflow", "snip", "express_flow"])
+def test_the_metric_and_the_embedding_cache_are_the_files(session: Any, config: Path, metric: str, cache: str) -> None:
+    text = config.read_text().replace("tfmem = express_flow", f"tfmem = {metric}")
+    config.write_text(text.replace("embedding_cache_filtering = True", f"embedding_cache_filtering = {cache}"))
+    query(session, "UPDATE frappe_train SET label = NULL WHERE id <= 100")
+    ((models, *phases, total),) = query(
+        session, f"select * from benchmark_filtering_latency_in_db(40, 'frappe', 32, '{config}')"
+    )
+    assert models == 40 and all(seconds > 0 for seconds in phases) and sum(phases) <= total
+
+
+def test_a_metric_that_reads_targets_needs_the_column_label(session: Any, config: Path) -> None:
+    query(session, "CREATE TABLE bare_train AS SELECT id, colour, shape FROM frappe_train")
+    query(session, "ALTER TABLE bare_train ADD PRIMARY KEY (id)")
+    query(session, "CREATE TABLE odd_train AS SELECT id, colour, label || ':1' AS label FROM frappe_train")
+    query(session, "ALTER TABLE odd_train ADD PRIMARY KEY (id)")
+    statement = "SELECT models FROM benchmark_filtering_latency_in_db(5, {}, 16, {})"
+    config.write_text("[SYS_PERFORMANCE]\ntfmem = naswot\n")
+    assert query(session, statement.format("'bare'", f"'{config}'")) == [(5,)]
+    config.write_text("[SYS_PERFORMANCE]\ntfmem = snip\n")
+    for table, sqlstate in (("bare", "42703"), ("odd", "0A000")):
+        with pytest.raises(psycopg2.Error, match="label") as caught:
+            query(session, statement.format(f"'{table}'", f"'{config}'"))
+        assert caught.value.pgcode == sqlstate
+
+
 def test_reading_is_timed(session: Any) -> None:
     rows = query(session, "SELECT * FROM benchmark_reading('frappe_train', 3)")
     assert [row[:2] for row in rows] == [(500, 5)] * 3

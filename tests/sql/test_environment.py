@@ -73,7 +73,7 @@ def test_environment_without_trails(session: Any, make_environment: Callable[...
 
 
 def test_environment_without_torch(session: Any, make_environment: Callable[..., Path]) -> None:
-    environment = make_environment("numpy", "numpy.libs", "trails")
+    environment = make_environment("numpy", "numpy.libs", "sortedcontainers", "trails")
     diagnostics = refused(session, environment)
     assert "No module named 'torch'" in diagnostics.message_primary
     assert f"{environment}/bin/pip install" in diagnostics.message_hint

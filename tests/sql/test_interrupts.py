@@ -28,6 +28,7 @@ ALLOWANCE = 0.8
 PHASES = {
     "reading": "SELECT * FROM trails.model_selection('slow_view', 'label', '60 s')",
     "filtering": "SELECT * FROM trails.model_selection('train', 'label', '60 s', space => 'mlp5x20')",
+    "filtering phase": "SELECT * FROM trails.filtering_phase('train', 'label', 160000, tfmem => 'ntk_cond')",
     "refinement": "SELECT * FROM trails.model_selection('large', 'label', '60 s', validation => 'valid')",
     "latency benchmark": "SELECT * FROM trails.benchmark_filtering_latency_in_db(5000, 'train', 64)",
 }

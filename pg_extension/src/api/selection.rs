@@ -6,9 +6,10 @@ use pgrx::datum::Interval;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::{name_text, required};
+use super::{metrics_of, name_text, names_of, required};
 use crate::error::Result;
 use crate::protocol::Trained;
+use crate::rows::Scoring;
 use crate::selection::{self, Asked};
 
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
@@ -20,10 +21,12 @@ CREATE FUNCTION model_selection(
     features name[] DEFAULT NULL,
     validation regclass DEFAULT NULL,
     space text DEFAULT 'mlp4x20',
-    tfmem text DEFAULT 'expressflow',
+    tfmem tfmem DEFAULT 'expressflow',
+    n integer DEFAULT NULL,
     k integer DEFAULT NULL,
     u integer DEFAULT NULL,
-    seed bigint DEFAULT 1
+    seed bigint DEFAULT 1,
+    batch_size integer DEFAULT 32
 ) RETURNS TABLE (
     rank integer,
     architecture text,
@@ -34,8 +37,8 @@ CREATE FUNCTION model_selection(
     seconds double precision
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION model_selection IS
-    'ranks every architecture of a space without training, trains the best within the budget, returns the leaderboard';
-"#, requires = ["catalogue"])]
+    'ranks the architectures of a space without training, trains the best within the budget, returns the leaderboard';
+"#, requires = ["catalogue", "tfmem_type"])]
 fn model_selection(
     source: Option<pg_sys::Oid>,
     target: Option<&CStr>,
@@ -44,9 +47,11 @@ fn model_selection(
     validation: Option<pg_sys::Oid>,
     space: Option<String>,
     tfmem: Option<String>,
+    n: Option<i32>,
     k: Option<i32>,
     u: Option<i32>,
     seed: Option<i64>,
+    batch_size: Option<i32>,
 ) -> TableIterator<
     'static,
     (
@@ -64,13 +69,17 @@ fn model_selection(
             source: required(source, "source")?,
             target: name_text(required(target, "target")?),
             budget: required(budget, "budget")?.as_micros() as f64 / 1e6,
-            features: features.map(|f| f.iter().flatten().map(name_text).collect()),
+            features: features.map(names_of),
             validation,
-            space: required(space, "space")?,
-            tfmem: required(tfmem, "tfmem")?,
+            scoring: Scoring {
+                space: required(space, "space")?,
+                tfmem: metrics_of(tfmem)?,
+                n,
+                batch_size: required(batch_size, "batch_size")?,
+                seed: required(seed, "seed")?,
+            },
             k,
             u,
-            seed: required(seed, "seed")?,
         })
     };
     let rows = asked().and_then(|asked| selection::run(&asked)).unwrap_or_else(|error| error.raise());

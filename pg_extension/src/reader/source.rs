@@ -137,12 +137,13 @@ impl Source {
         }
     }
 
-    /// The columns to learn from: those named, else all but the target and the primary key.
-    pub fn features(&self, named: Option<&[String]>, target: &str) -> Result<Vec<SourceColumn>> {
+    /// The columns to learn from: those named, else all but the target, if there is one, and the primary key.
+    pub fn features(&self, named: Option<&[String]>, target: Option<&str>) -> Result<Vec<SourceColumn>> {
         let names: Vec<String> = match named {
             Some(names) => names.to_vec(),
             None => {
-                self.columns.iter().filter(|c| c.name != target && !c.in_primary_key).map(|c| c.name.clone()).collect()
+                let is_target = |c: &&RelationColumn| target == Some(c.name.as_str());
+                self.columns.iter().filter(|c| !is_target(c) && !c.in_primary_key).map(|c| c.name.clone()).collect()
             }
         };
         if names.is_empty() {
@@ -150,8 +151,8 @@ impl Source {
                 .hint("Every column is the target or part of the primary key."));
         }
         for (place, name) in names.iter().enumerate() {
-            if name == target {
-                return Err(TrailsError::argument(format!("the target \"{target}\" is among the features"))
+            if target == Some(name.as_str()) {
+                return Err(TrailsError::argument(format!("the target \"{name}\" is among the features"))
                     .hint("Leave it out of features; a model that is shown the answer learns nothing."));
             }
             if names[..place].contains(name) {

@@ -1,6 +1,20 @@
-"""The filtering phase: from a space and a training-free metric to ranked candidates."""
+"""The filtering phase: from a space and training-free metrics to ranked candidates."""
 
-from trails.filtering.shortlist import shortlist_space
+from trails.filtering.pool import Pool, combine_ranks
+from trails.filtering.scoring import Scored, Scorer
+from trails.filtering.search import ScoredPool, score_pool
+from trails.filtering.shortlist import shortlist
 from trails.filtering.whole_space import Ranking, rank_scores, rank_space
 
-__all__ = ["Ranking", "rank_scores", "rank_space", "shortlist_space"]
+__all__ = [
+    "Pool",
+    "Ranking",
+    "Scored",
+    "ScoredPool",
+    "Scorer",
+    "combine_ranks",
+    "rank_scores",
+    "rank_space",
+    "score_pool",
+    "shortlist",
+]

@@ -17,10 +17,15 @@ from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
 from trails.space.mlp import MlpSpace, parse_space
-from trails.tfmem import get_tfmem
-from trails.tfmem.expressflow import initialise, score
+from trails.tfmem import Batch, parse_tfmems
+from trails.tfmem.bank import draw_matrices
+from trails.tfmem.expressflow import initialise
+from trails.tfmem.signals import Signals
 
-_PUBLISHED_NAMES = {"express_flow": "expressflow"}
+ArrayColumn = tuple[str, NDArray[Any], object, object]
+"""A column as :mod:`trails.bridge` gets it."""
+
+_PUBLISHED_NAMES = {"express_flow": "expressflow", "jac_flow": "jacflow", "nas_wot": "naswot"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class LatencyConfig:
 
     Args:
         space: ``[MLP] num_layers`` and ``hidden_choice_len``.
-        tfmem: ``[SYS_PERFORMANCE] tfmem``.
+        tfmem: ``[SYS_PERFORMANCE] tfmem``: any metric, or several joined by ``+``.
         embedding: ``[MLP_TRAINER] nemb``, numbers per category.
         ids: ``[MLP_TRAINER] nfeat``, rows of the embedding table at the start; it grows when a larger id comes.
         embedding_cache: ``[SYS_PERFORMANCE] embedding_cache_filtering``; off means that the embedding table is
@@ -74,7 +79,7 @@ def parse_config(text: str | None) -> LatencyConfig:
         if value < 1:
             raise InvalidInput(f"{name} = {value} in the configuration file must be at least 1")
     tfmem = _PUBLISHED_NAMES.get(tfmem, tfmem)
-    get_tfmem(tfmem)
+    parse_tfmems(tfmem)
     return LatencyConfig(parse_space(f"mlp{layers}x{widths}"), tfmem, embedding, ids, cache, seed)
 
 
@@ -97,7 +102,8 @@ class LatencyScorer:
                 f"n = {n} is not possible: space {space.name} has {space.size} architectures",
                 hint=f"n is 1 to {space.size}.",
             )
-        self._config, self._fields = config, fields
+        self._config, self._inputs = config, fields * config.embedding
+        self._metrics = parse_tfmems(config.tfmem)
         self._order = space.sample(n, config.seed)
         self._table = self._draw_table(config.ids)
 
@@ -105,15 +111,23 @@ class LatencyScorer:
         generator = np.random.default_rng(self._config.seed)
         return generator.standard_normal((ids, self._config.embedding)) * 0.01
 
-    def score(self, place: int, columns: Sequence[tuple[str, NDArray[Any], object]]) -> tuple[float, float, float]:
+    @property
+    def needs_target(self) -> bool:
+        """Whether a batch must come with its targets."""
+        return any("y" in metric.needs for metric in self._metrics)
+
+    def score(
+        self, place: int, columns: Sequence[ArrayColumn], target: ArrayColumn | None = None
+    ) -> tuple[float, float, float]:
         """Score the architecture at ``place`` of the drawn order on one batch.
 
-        ExpressFlow itself reads no data; the batch is brought and embedded all the same, since that is what the study
-        times.
+        The batch is brought and embedded for every metric, also for one that reads no data, since that is what the
+        study times.
 
         Args:
             place: 0 to n - 1.
             columns: Per field its name, an int32 or int64 (batch,) array of ids, and what is not used here.
+            target: The same for the target: classes, where a metric reads them.
 
         Returns:
             Seconds of initialisation, preprocessing and scoring.
@@ -123,11 +137,24 @@ class LatencyScorer:
         if not config.embedding_cache:
             self._table = self._draw_table(len(self._table))
         architecture = config.space.architecture(int(self._order[place]))
-        network = initialise(architecture, self._fields * config.embedding, config.seed)
+        positive = any(metric.of_network is not None for metric in self._metrics)
+        signed = any(metric.of_signals is not None for metric in self._metrics)
+        network = initialise(architecture, self._inputs, config.seed) if positive else None
+        matrices = draw_matrices(architecture, self._inputs, 1, config.seed) if signed else []
         initialised = time.perf_counter()
-        self.embed([ids for _, ids, _ in columns])
+        x = self.embed([column[1] for column in columns])
         preprocessed = time.perf_counter()
-        score(network)
+        y = None if target is None else (target[1] > target[1].min()).astype(np.float64)
+        for metric in self._metrics:
+            if metric.of_network is not None and network is not None:
+                metric.of_network(network)
+            elif metric.of_signals is not None:
+                rows = min(len(x), self._inputs - 1, architecture[0]) if metric.within_rank else len(x)
+                size = max(1, rows // metric.batches)
+                parts = [slice(start, start + size) for start in range(0, size * metric.batches, size)]
+                batches = [Batch(x[part], None if y is None else y[part]) for part in parts]
+                with np.errstate(all="ignore"):
+                    metric.of_signals([Signals(matrices, batch) for batch in batches])
         return initialised - began, preprocessed - initialised, time.perf_counter() - preprocessed
 
     def embed(self, columns: Sequence[NDArray[Any]]) -> NDArray[np.float64]:

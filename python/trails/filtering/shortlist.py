@@ -1,4 +1,4 @@
-"""Which architectures refinement is offered: the best of the space, and the best of what costs less.
+"""Which architectures refinement is offered: the best of those scored, and the best of what costs less.
 
 A score that rises with width puts the dearest architectures first: on Frappe the 1,000 best of 160,000 by ExpressFlow
 have 209,000 to 838,000 weights, so that a minute on two cores trains one of them and selects nothing. What a budget can
@@ -8,14 +8,15 @@ refinement takes the best-scored of those that it can afford.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from trails.filtering.whole_space import Ranking, count_failed, rank_scores, score_space
+from trails.filtering.search import ScoredPool
+from trails.filtering.whole_space import rank_scores
 from trails.space.mlp import MlpSpace
-from trails.tfmem import get_tfmem
+from trails.tfmem.prefix import no_check
 
 PER_SIZE = 200
 """Architectures offered at each size."""
@@ -24,38 +25,29 @@ SIZES = 6
 """Sizes offered: at most all, a half, a quarter ... of the largest network's weights."""
 
 
-def shortlist_space(
-    space: MlpSpace,
-    inputs: int,
-    seed: int,
-    best: int,
-    tfmem: str,
-    check: Callable[[], None],
-) -> Ranking:
-    """Score the whole space and return the best at every size, best score first.
+def shortlist(
+    space: MlpSpace, pool: ScoredPool, inputs: int, best: int = 0, check: Callable[[], None] = no_check
+) -> NDArray[np.int64]:
+    """The best at every size, best merit first.
 
     Args:
-        space: Where to look.
+        space: What the pool's indices count.
+        pool: Scored architectures.
         inputs: Width of the embedded row: fields times embedding size.
-        seed: Draws whatever the metric draws.
-        best: How many of the best of all sizes there are at least, if the space has as many.
-        tfmem: Name of the metric.
+        best: How many of the best of all sizes there are at least, if the pool has as many.
         check: Called at least every 50 ms; what it raises ends the call.
 
-    Raises:
-        InvalidInput: Unknown metric, or one that cannot score a whole space.
+    Returns:
+        Positions in the pool, int64.
     """
-    started = time.perf_counter()
-    metric = get_tfmem(tfmem)
-    scores = score_space(space, inputs, seed, metric, check)
-    parameters = space.all_parameters(inputs)
+    parameters = space.all_parameters(inputs)[pool.indices]
     largest = int(parameters.max())
-    chosen = [rank_scores(scores, min(max(best, PER_SIZE), scores.size), metric.orientation)]
+    count = pool.indices.size
+    chosen = [pool.best(min(max(best, PER_SIZE), count))]
     for halvings in range(1, SIZES):
         check()
         small = np.flatnonzero(parameters <= largest >> halvings)
-        order = rank_scores(scores[small], min(PER_SIZE, small.size), metric.orientation)
-        chosen.append(small[order])
+        order = rank_scores(pool.merits[small], min(PER_SIZE, small.size)) if small.size else small
+        chosen.append(small[order] if small.size else small)
     union = np.unique(np.concatenate(chosen))
-    indices = union[rank_scores(scores[union], union.size, metric.orientation)]
-    return Ranking(indices, scores[indices], scores.size, count_failed(scores), time.perf_counter() - started)
+    return union[rank_scores(pool.merits[union], union.size)]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
 from trails.space.mlp import MlpSpace
-from trails.tfmem import Tfmem, get_tfmem
+from trails.tfmem import Setting, Tfmem, get_tfmem
+from trails.tfmem.prefix import no_check
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,13 @@ class Ranking:
 _BLOCK = 1 << 18
 
 
-def _no_check() -> None:
-    pass
-
-
 def rank_space(
     space: MlpSpace,
     inputs: int,
     seed: int,
     k: int,
     tfmem: str = "expressflow",
-    check: Callable[[], None] = _no_check,
+    check: Callable[[], None] = no_check,
 ) -> Ranking:
     """Score the whole space with ``tfmem`` and return the best ``k``.
 
@@ -79,14 +76,14 @@ def rank_space(
 def score_space(
     space: MlpSpace, inputs: int, seed: int, metric: Tfmem, check: Callable[[], None]
 ) -> NDArray[np.float64]:
-    """The metric's score of every architecture: float64 (space.size,).
+    """The score of every architecture by a metric that reads no data: float64 (space.size,).
 
     Raises:
-        InvalidInput: The metric cannot score a whole space.
+        InvalidInput: The metric cannot score a whole space, or reads data.
     """
-    if metric.whole_space is None:
-        raise InvalidInput(f"metric {metric.name!r} cannot score a whole space at once")
-    return metric.whole_space(space, inputs, seed, check)
+    if metric.whole_space is None or metric.needs:
+        raise InvalidInput(f"metric {metric.name!r} cannot score a whole space without rows")
+    return metric.whole_space(space, Setting(inputs, seed), check)
 
 
 def count_failed(scores: NDArray[np.float64]) -> int:
@@ -98,7 +95,7 @@ def rank_scores(
     scores: NDArray[np.float64],
     k: int,
     orientation: Literal["higher", "lower"] = "higher",
-    check: Callable[[], None] = _no_check,
+    check: Callable[[], None] = no_check,
 ) -> NDArray[np.int64]:
     """Positions of the best ``k`` scores, best first; ties by position; scores that are not finite come last.
 

@@ -25,7 +25,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,8 @@ from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
 from trails.space.mlp import MlpSpace
-from trails.tfmem.bank import Bank, Matrix, Network, Vector, draw_bank
+from trails.tfmem.bank import Bank, Matrix, Network, Vector, check_inputs, draw_bank
+from trails.tfmem.prefix import into_space_order, no_check, prefix_sums, running_products
 
 STEP = 1e-5
 """Length scale of the perturbation d = STEP * g."""
@@ -41,20 +42,14 @@ STEP = 1e-5
 GUARD = 1e-6
 """Added to every trajectory length before it divides."""
 
-# At most this many bank rows in one matrix product, and this many beginnings of architectures side by side in
-# the last layer: a product then takes a few milliseconds at 512 units, and what it writes (2 MB) stays in the
-# processor's cache.
-_ROWS = 256
+# At most this many beginnings of architectures side by side in the last layer: what a product writes (2 MB at
+# 512 units) then stays in the processor's cache.
 _LAST_LAYER_COLUMNS = 512
 # Beginnings (all layers but the last two) kept at a time: two vectors of 512 float64 each make 16 MB.
 _COLUMNS = 2048
 
 
-def _no_check() -> None:
-    pass
-
-
-def expressflow(space: MlpSpace, inputs: int, seed: int, check: Callable[[], None] = _no_check) -> NDArray[np.float64]:
+def expressflow(space: MlpSpace, inputs: int, seed: int, check: Callable[[], None] = no_check) -> NDArray[np.float64]:
     """Score every architecture of a space exactly, by sharing prefixes.
 
     Args:
@@ -69,7 +64,6 @@ def expressflow(space: MlpSpace, inputs: int, seed: int, check: Callable[[], Non
     Raises:
         InvalidInput: ``inputs`` is not positive.
     """
-    _check_inputs(inputs)
     bank = draw_bank(space.layers, space.widths[-1], inputs, seed, check)
     widths, count = space.widths, len(space.widths)
     scores = np.empty((count,) * space.layers)
@@ -85,11 +79,8 @@ def expressflow(space: MlpSpace, inputs: int, seed: int, check: Callable[[], Non
         for layer in bank.layers[2:-1]:
             state = _next_layer(state, layer, widths, range(count), check)
         block = _last_layer(state, bank, widths, check)
-        # Columns grow at the front, so axes come out with the last layer first.
         block = block.reshape((count,) * (space.layers - 1) + (len(chosen),))
-        for position in chosen:
-            check()
-            scores[position] = block[..., position - chosen.start].transpose()
+        into_space_order(block, scores[chosen.start : chosen.stop], check)
     return scores.reshape(-1)
 
 
@@ -129,17 +120,11 @@ def _add_trajectory(
     Returns:
         Both sums with this layer in them, (widths, columns) each.
     """
-    inverse = _prefix_sums(np.square(travelled), widths)
+    inverse = prefix_sums(np.square(travelled), widths)
     np.sqrt(inverse, out=inverse)
     inverse += GUARD
     np.reciprocal(inverse, out=inverse)
     return weighted + np.array(widths, dtype=np.float64)[:, None] * inverse, weights + inverse
-
-
-def _prefix_sums(rows: Matrix, widths: tuple[int, ...]) -> Matrix:
-    """Sums of the first ``width`` rows for every width: (widths, columns)."""
-    sums = np.add.reduceat(rows, (0, *widths[:-1]), axis=0)
-    return np.cumsum(sums, axis=0, out=sums)
 
 
 def _next_layer(
@@ -148,7 +133,7 @@ def _next_layer(
     """Extend every beginning by each of ``chosen`` (positions): columns become (chosen, columns)."""
     columns = before.vectors.shape[2]
     extended = np.empty((2, layer.shape[1], len(chosen), columns))
-    for position, sums in _running_products(layer, before.vectors, widths, chosen.stop, check):
+    for position, sums in running_products(layer, before.vectors, widths, chosen.stop, check):
         if position in chosen:
             np.multiply(sums, np.sqrt(6.0 / widths[position]), out=extended[:, :, position - chosen.start, :])
     vectors = extended.reshape(2, layer.shape[1], len(chosen) * columns)
@@ -159,26 +144,6 @@ def _next_layer(
     return _Beginnings(vectors, *trajectory)
 
 
-def _running_products(
-    layer: Matrix, vectors: NDArray[np.float64], widths: tuple[int, ...], stop: int, check: Callable[[], None]
-) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """For each of the first ``stop`` widths n: its position and layer[:n].T @ vectors[..., :n, :].
-
-    The array is overwritten by the next step.
-    """
-    sums = np.zeros((*vectors.shape[:-2], layer.shape[1], vectors.shape[-1]))
-    product = np.empty_like(sums)
-    start = 0
-    for position, width in enumerate(widths[:stop]):
-        for row in range(start, width, _ROWS):
-            rows = slice(row, min(row + _ROWS, width))
-            check()
-            np.matmul(layer[rows].T, vectors[..., rows, :], out=product)
-            sums += product
-        start = width
-        yield position, sums
-
-
 def _last_layer(
     before: _Beginnings, bank: Bank, widths: tuple[int, ...], check: Callable[[], None]
 ) -> NDArray[np.float64]:
@@ -187,7 +152,7 @@ def _last_layer(
     scale = np.sqrt(6.0 / np.array(widths, dtype=np.float64))
     # The output needs no activations of the last layer: fold the layer and the output into one column per
     # width.
-    to_output = (_prefix_sums((layer * bank.output).T, widths) * scale[:, None]).T
+    to_output = (prefix_sums((layer * bank.output).T, widths) * scale[:, None]).T
     check()
     columns = before.vectors.shape[2]
     scores = np.empty((len(widths), len(widths), columns))
@@ -197,8 +162,8 @@ def _last_layer(
         activations, travelled = before.vectors[:, :, chunk]
         squared = squares[:, : travelled.shape[1]]
         steps = zip(
-            _running_products(layer, travelled, widths, len(widths), check),
-            _running_products(to_output, activations, widths, len(widths), check),
+            running_products(layer, travelled, widths, len(widths), check),
+            running_products(to_output, activations, widths, len(widths), check),
             strict=True,
         )
         for (position, trajectory), (_, output) in steps:
@@ -224,7 +189,7 @@ def initialise(architecture: tuple[int, ...], inputs: int, seed: int) -> Network
     Raises:
         InvalidInput: ``inputs`` or a width is not positive.
     """
-    _check_inputs(inputs)
+    check_inputs(inputs)
     if not architecture or min(architecture) < 1:
         raise InvalidInput(f"an architecture is one or more positive widths, not {architecture}")
     generator = np.random.default_rng((seed, *architecture))
@@ -267,8 +232,3 @@ def _forward(x: Vector, layers: tuple[Matrix, ...]) -> list[Vector]:
         x = np.maximum(x @ weights, 0.0)
         activations.append(x)
     return activations
-
-
-def _check_inputs(inputs: int) -> None:
-    if inputs < 1:
-        raise InvalidInput(f"a row has at least one input, not {inputs}", hint="Select at least one feature column.")

@@ -1,0 +1,177 @@
+//! `trails.tfmems`, `trails.filtering_phase`, `trails.profile_filtering`
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use pgrx::JsonB;
+
+use super::{metrics_of, name_text, names_of, required};
+use crate::error::Result;
+use crate::filtering::{self, Metric, Table};
+use crate::rows::{Profiled, Ranked, Scoring};
+
+#[pg_extern(sql = r#"
+CREATE FUNCTION tfmems() RETURNS TABLE (
+    tfmem text,
+    orientation text,
+    needs text[],
+    whole_space boolean,
+    description text,
+    paper text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION tfmems IS
+    'the training-free metrics: whether a higher or a lower score is better, what each reads, where it comes from';
+"#)]
+#[allow(clippy::type_complexity)]
+fn tfmems() -> TableIterator<
+    'static,
+    (
+        name!(tfmem, String),
+        name!(orientation, String),
+        name!(needs, Vec<String>),
+        name!(whole_space, bool),
+        name!(description, String),
+        name!(paper, String),
+    ),
+> {
+    let metrics: Vec<Metric> = filtering::metrics().unwrap_or_else(|error| error.raise());
+    TableIterator::new(metrics)
+}
+
+#[allow(clippy::too_many_arguments, clippy::type_complexity)]
+#[pg_extern(sql = r#"
+CREATE FUNCTION filtering_phase(
+    source regclass,
+    target name DEFAULT NULL,
+    n integer DEFAULT NULL,
+    k integer DEFAULT 10,
+    tfmem tfmem DEFAULT 'expressflow',
+    space text DEFAULT 'mlp4x20',
+    batch_size integer DEFAULT 32,
+    seed bigint DEFAULT 1,
+    features name[] DEFAULT NULL,
+    sampler text DEFAULT NULL
+) RETURNS TABLE (
+    rank integer,
+    architecture text,
+    score double precision,
+    scores jsonb,
+    parameters bigint,
+    flops bigint,
+    seconds double precision
+) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION filtering_phase IS
+    'scores n architectures of a space on a batch of a table, without training, and returns the k best';
+"#, requires = ["tfmem_type"])]
+fn filtering_phase(
+    source: Option<pg_sys::Oid>,
+    target: Option<&CStr>,
+    n: Option<i32>,
+    k: Option<i32>,
+    tfmem: Option<String>,
+    space: Option<String>,
+    batch_size: Option<i32>,
+    seed: Option<i64>,
+    features: Option<Array<&CStr>>,
+    sampler: Option<String>,
+) -> TableIterator<
+    'static,
+    (
+        name!(rank, i32),
+        name!(architecture, String),
+        name!(score, Option<f64>),
+        name!(scores, JsonB),
+        name!(parameters, i64),
+        name!(flops, i64),
+        name!(seconds, f64),
+    ),
+> {
+    let ranked = || -> Result<Vec<Ranked>> {
+        let table = table(source, target, features)?;
+        let asked = scoring(space, tfmem, n, batch_size, seed)?;
+        filtering::rank(&table, &asked, required(k, "k")?, sampler.as_deref())
+    };
+    let rows = ranked().unwrap_or_else(|error| error.raise());
+    let row = |(place, (architecture, score, scores, parameters, flops, seconds)): (usize, Ranked)| {
+        let score = score.is_finite().then_some(score);
+        (place as i32 + 1, architecture, score, object(scores), parameters, flops, seconds)
+    };
+    TableIterator::new(rows.into_iter().enumerate().map(row))
+}
+
+#[allow(clippy::too_many_arguments, clippy::type_complexity)]
+#[pg_extern(sql = r#"
+CREATE FUNCTION profile_filtering(
+    source regclass,
+    target name DEFAULT NULL,
+    tfmem tfmem DEFAULT 'expressflow',
+    space text DEFAULT 'mlp4x20',
+    batch_size integer DEFAULT 32,
+    seed bigint DEFAULT 1,
+    features name[] DEFAULT NULL
+) RETURNS TABLE (
+    tfmem text,
+    route text,
+    architectures bigint,
+    seconds double precision,
+    seconds_per_architecture double precision
+) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION profile_filtering IS
+    'times the scoring of architectures on a batch of a table, metric by metric and route by route';
+"#, requires = ["tfmem_type"])]
+fn profile_filtering(
+    source: Option<pg_sys::Oid>,
+    target: Option<&CStr>,
+    tfmem: Option<String>,
+    space: Option<String>,
+    batch_size: Option<i32>,
+    seed: Option<i64>,
+    features: Option<Array<&CStr>>,
+) -> TableIterator<
+    'static,
+    (
+        name!(tfmem, String),
+        name!(route, String),
+        name!(architectures, i64),
+        name!(seconds, f64),
+        name!(seconds_per_architecture, f64),
+    ),
+> {
+    let profiled = || -> Result<Vec<Profiled>> {
+        let table = table(source, target, features)?;
+        filtering::profile(&table, &scoring(space, tfmem, None, batch_size, seed)?)
+    };
+    let rows = profiled().unwrap_or_else(|error| error.raise());
+    let row = |(tfmem, route, architectures, seconds): Profiled| {
+        (tfmem, route, architectures, seconds, seconds / architectures.max(1) as f64)
+    };
+    TableIterator::new(rows.into_iter().map(row))
+}
+
+fn table(source: Option<pg_sys::Oid>, target: Option<&CStr>, features: Option<Array<&CStr>>) -> Result<Table> {
+    Ok(Table { source: required(source, "source")?, target: target.map(name_text), features: features.map(names_of) })
+}
+
+fn scoring(
+    space: Option<String>,
+    tfmem: Option<String>,
+    n: Option<i32>,
+    batch_size: Option<i32>,
+    seed: Option<i64>,
+) -> Result<Scoring> {
+    Ok(Scoring {
+        space: required(space, "space")?,
+        tfmem: metrics_of(tfmem)?,
+        n,
+        batch_size: required(batch_size, "batch_size")?,
+        seed: required(seed, "seed")?,
+    })
+}
+
+/// Metric to score; JSON has no number that is not finite, so such a score is null.
+fn object(scores: Vec<(String, f64)>) -> JsonB {
+    let scores: serde_json::Map<String, serde_json::Value> =
+        scores.into_iter().map(|(metric, score)| (metric, score.into())).collect();
+    JsonB(scores.into())
+}

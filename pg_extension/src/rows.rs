@@ -1,0 +1,223 @@
+//! The rows that filtering looks at: read as the caller, checked, and held by the interpreter.
+
+use numpy::{PyArray1, PyArrayMethods};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use pyo3::prelude::*;
+
+use crate::error::{Result, TrailsError};
+use crate::reader;
+use crate::reader::columns::Table;
+use crate::reader::source::{Source, SourceColumn};
+use crate::{progress, python, settings};
+
+/// Which columns of a relation are wanted, all of them known to be there and readable.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub source: Source,
+    pub features: Vec<SourceColumn>,
+    pub target: Option<SourceColumn>,
+}
+
+impl Wanted {
+    /// Looks names and types up; nothing of the relation is read.
+    pub fn describe(source: pg_sys::Oid, target: Option<&str>, features: Option<&[String]>) -> Result<Self> {
+        let source = Source::describe(source)?;
+        let target_column = target.map(|name| source.target(name)).transpose()?;
+        let features = source.features(features, target)?;
+        Ok(Self { source, features, target: target_column })
+    }
+
+    /// The features, then the target.
+    pub fn columns(&self) -> Vec<SourceColumn> {
+        self.features.iter().chain(&self.target).cloned().collect()
+    }
+
+    pub fn read(&self) -> Result<Table> {
+        progress::phase(&format!("reading {}", self.source.name));
+        read(&self.source, &self.columns(), self.target.as_ref().map(|t| t.name.as_str()))
+    }
+}
+
+/// Reads `columns`, of which the last is the target if there is one; a relation without a usable row is an error.
+pub fn read(source: &Source, columns: &[SourceColumn], target: Option<&str>) -> Result<Table> {
+    let place = target.map(|_| columns.len() - 1);
+    let table = reader::read(&source.select(columns), columns, place, &source.name)?;
+    if table.rows > 0 {
+        return Ok(table);
+    }
+    Err(match table.unusable {
+        0 => TrailsError::data(format!("{} is empty", source.name)),
+        rows => TrailsError::data(format!("{} has no row with a target", source.name))
+            .detail(format!("\"{}\" is NULL in all {rows} rows.", target.unwrap_or_default())),
+    })
+}
+
+pub fn warn_of_unusable(rows: u64) {
+    if rows > 0 {
+        warn(format!("{rows} rows have no target and were left out"));
+    }
+}
+
+fn warn(message: String) {
+    TrailsError::new(PgSqlErrorCode::ERRCODE_WARNING, message).warn();
+}
+
+/// What is asked of a metric, whichever way its scores are used.
+#[derive(Debug, Clone)]
+pub struct Scoring {
+    pub space: String,
+    pub tfmem: String,
+    /// Architectures to score; None leaves it to the metric.
+    pub n: Option<i32>,
+    pub batch_size: i32,
+    pub seed: i64,
+}
+
+impl Scoring {
+    /// Refuses names and numbers that no run could use, before anything is read or started.
+    pub fn check(&self, k: Option<i32>, sampler: Option<&str>, target: bool) -> Result<()> {
+        let arguments = (&self.space, &self.tfmem, self.n, k, self.batch_size, sampler, target);
+        python::call(|bridge| bridge.call_method1("check_filtering", arguments).map(|_| ()))
+    }
+}
+
+/// Architectures that refinement may choose from, best score first.
+pub struct Shortlist {
+    pub candidates: Vec<(String, f64)>,
+    pub scored: i64,
+    pub failed: i64,
+    pub seconds: f64,
+}
+
+/// Architecture, score, score by metric, parameters, floating-point operations, seconds.
+pub type Ranked = (String, f64, Vec<(String, f64)>, i64, i64, f64);
+
+/// Metric, route, architectures, seconds.
+pub type Profiled = (String, String, i64, f64);
+
+/// Training rows whose buffers have become NumPy's, without the features that cannot help.
+pub struct TrainingRows {
+    rows: python::Held,
+    /// Name and reason.
+    pub left_out: Vec<(String, String)>,
+    /// Features that are left.
+    pub features: Vec<String>,
+}
+
+impl TrainingRows {
+    /// Takes over what `Wanted::read` has read. A target that cannot be learnt, and a table without a feature that can
+    /// help, are errors.
+    pub fn take(wanted: &Wanted, table: Table) -> Result<Self> {
+        let mut columns = table.columns;
+        let target = wanted.target.as_ref().and_then(|_| columns.pop());
+        let (rows, left_out) = python::call(move |bridge| {
+            let py = bridge.py();
+            let target = target.map(|column| python::array(py, column)).transpose()?;
+            let rows = bridge.call_method1("training_rows", (python::arrays(py, columns)?, target))?;
+            let left_out: Vec<(String, String)> = rows.call_method0("left_out")?.extract()?;
+            Ok((python::Held::new(rows), left_out))
+        })?;
+        for (name, reason) in &left_out {
+            progress::phase(&format!("feature \"{name}\" is left out: {reason}"));
+        }
+        let kept = |name: &String| !left_out.iter().any(|(n, _)| n == name);
+        let features: Vec<String> = wanted.features.iter().map(|c| c.name.clone()).filter(kept).collect();
+        if features.is_empty() {
+            return Err(TrailsError::data(format!("no column of {} can help to predict", wanted.source.name))
+                .detail("Every feature is constant or different in every row."));
+        }
+        Ok(Self { rows, left_out, features })
+    }
+
+    /// What refinement is offered; `seconds` is what scoring may take where `n` is not given.
+    pub fn shortlist(&self, asked: &Scoring, k: Option<i32>, seconds: f64) -> Result<Shortlist> {
+        let (mut found, notices) = python::call(|bridge| {
+            let py = bridge.py();
+            let arguments = (
+                &asked.space,
+                &asked.tfmem,
+                asked.n,
+                k,
+                asked.batch_size,
+                asked.seed,
+                seconds,
+                settings::filtering_threads(),
+                python::check(py)?,
+            );
+            type Answer<'py> = (Vec<String>, Bound<'py, PyArray1<f64>>, i64, i64, f64, Vec<String>);
+            let (names, scores, scored, failed, seconds, notices): Answer<'_> =
+                self.rows.bind(py).call_method1("shortlist", arguments)?.extract()?;
+            let candidates = names.into_iter().zip(scores.to_vec()?).collect();
+            Ok((Shortlist { candidates, scored, failed, seconds }, notices))
+        })?;
+        let best = found.candidates.first().map(|(architecture, score)| (architecture.as_str(), *score));
+        tell(asked, found.scored, found.failed, found.seconds, best, &notices);
+        // A failed score says nothing of its architecture, so that training it would be a blind guess.
+        found.candidates.retain(|(_, score)| score.is_finite());
+        if found.candidates.is_empty() {
+            return Err(TrailsError::data(format!("every score by {} failed", asked.tfmem))
+                .detail(format!("{} architectures were scored, and no score is finite.", found.scored))
+                .hint("Try another metric, or another batch_size."));
+        }
+        Ok(found)
+    }
+
+    /// The best `k`, best first.
+    pub fn rank(&self, asked: &Scoring, k: i32, sampler: Option<&str>) -> Result<Vec<Ranked>> {
+        let began = std::time::Instant::now();
+        let (ranked, scored, failed, notices): (Vec<Ranked>, i64, i64, Vec<String>) = python::call(|bridge| {
+            let py = bridge.py();
+            let arguments = (
+                &asked.space,
+                &asked.tfmem,
+                asked.n,
+                k,
+                asked.batch_size,
+                asked.seed,
+                sampler,
+                settings::filtering_threads(),
+                python::check(py)?,
+            );
+            self.rows.bind(py).call_method1("rank", arguments)?.extract()
+        })?;
+        let best = ranked.first().map(|(architecture, score, ..)| (architecture.as_str(), *score));
+        tell(asked, scored, failed, began.elapsed().as_secs_f64(), best, &notices);
+        Ok(ranked)
+    }
+
+    /// What scoring costs on these rows, by metric and route.
+    pub fn profile(&self, asked: &Scoring) -> Result<Vec<Profiled>> {
+        python::call(|bridge| {
+            let py = bridge.py();
+            let arguments = (
+                &asked.space,
+                &asked.tfmem,
+                asked.batch_size,
+                asked.seed,
+                settings::filtering_threads(),
+                python::check(py)?,
+            );
+            self.rows.bind(py).call_method1("profile", arguments)?.extract()
+        })
+    }
+
+    /// Lets the rows go, and keeps what is known of the features: those that are left, and those left out with reasons.
+    pub fn into_names(self) -> (Vec<String>, Vec<(String, String)>) {
+        (self.features, self.left_out)
+    }
+}
+
+fn tell(asked: &Scoring, scored: i64, failed: i64, seconds: f64, best: Option<(&str, f64)>, notices: &[String]) {
+    for notice in notices {
+        progress::phase(notice);
+    }
+    if failed > 0 {
+        warn(format!("{failed} of {scored} scores failed (not finite); these architectures rank last"));
+    }
+    progress::phase(&format!(
+        "filtering: {scored} architectures scored by {} in {seconds:.2} s, the best is {}",
+        asked.tfmem,
+        best.filter(|(_, score)| score.is_finite()).map_or("none", |(architecture, _)| architecture),
+    ));
+}

@@ -1,0 +1,182 @@
+"""A table's rows as the filtering phase reads them: useful features, and batches of distinct, embedded rows.
+
+A batch is drawn and embedded once per run and reused for every architecture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trails.errors import InvalidInput, UnusableData
+from trails.space.mlp import EMBEDDING
+from trails.table.columns import Column, Columns, useless_features
+from trails.table.target import check_two_classes
+from trails.tfmem import Batch, Tfmem
+
+# Rows looked at for each row wanted: few tables repeat a row so often that these hold too few distinct ones.
+_LOOKED_AT = 64
+_STREAM = 2
+"""Number of the random stream that draws rows and their embedding."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The training rows of one run.
+
+    Args:
+        features: All features, useless ones included.
+        target: Integers (rows,), or None where nothing needs one.
+        target_name: For messages.
+    """
+
+    features: Columns
+    target: NDArray[np.int64] | NDArray[np.int32] | None = None
+    target_name: str = "target"
+    useless: dict[str, str] = field(init=False)
+    classes: tuple[int, int] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        classes = None if self.target is None else check_two_classes(self.target_name, self.target)
+        object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "useless", useless_features(self.features))
+
+    @property
+    def useful(self) -> list[Column]:
+        """Features that can help."""
+        return [column for column in self.features if column.name not in self.useless]
+
+    @property
+    def inputs(self) -> int:
+        """Width of the embedded row."""
+        return len(self.useful) * EMBEDDING
+
+    def batches(self, metrics: Sequence[Tfmem], batch_size: int, seed: int) -> tuple[tuple[Batch, ...], list[str]]:
+        """Draw and embed what ``metrics`` read.
+
+        Rows that repeat another one are passed over: they would make kernels singular. Both classes are in every
+        batch if a metric reads targets.
+
+        Args:
+            metrics: Those that will be computed.
+            batch_size: Rows of a batch.
+            seed: Draws rows and embedding.
+
+        Returns:
+            As many batches as the metrics need (none if they need none), and what a person should know.
+
+        Raises:
+            InvalidInput: ``batch_size`` too small, or a metric needs a target and there is none.
+            UnusableData: Too few distinct rows.
+        """
+        check_batch_size(metrics, batch_size)
+        count = max((metric.batches for metric in metrics if metric.needs), default=0)
+        if count == 0:
+            return (), []
+        labelled = any("y" in metric.needs for metric in metrics)
+        if labelled and self.target is None:
+            name = next(metric.name for metric in metrics if "y" in metric.needs)
+            raise InvalidInput(f"metric {name!r} needs a target", hint="Name the target column.")
+        generator = np.random.default_rng((seed, _STREAM))
+        candidates, codes = self._distinct(generator, batch_size * count)
+        size = min(batch_size, len(candidates) // count)
+        least = max(metric.least_rows for metric in metrics if metric.needs)
+        if labelled:
+            least = max(least, 2)
+        if size < least:
+            raise UnusableData(
+                f"too few distinct rows: {len(candidates)} where {count * least} are needed",
+                detail=f"{self.features.rows} rows in all; rows that repeat another one tell a metric nothing.",
+                hint="Add rows or features, or choose a metric that reads no data, such as expressflow.",
+            )
+        notices = []
+        if size < batch_size:
+            notices.append(f"batch_size is reduced to {size}: only {len(candidates)} distinct rows were found")
+        parts = self._deal(candidates, count, size, labelled)
+        embedded = self._embed(codes, generator)
+        batches = []
+        for part in parts:
+            y = None
+            if self.target is not None and labelled:
+                assert self.classes is not None
+                y = (self.target[candidates[part]] == self.classes[1]).astype(np.float64)
+            batches.append(Batch(embedded[part], y))
+        return tuple(batches), notices
+
+    def _distinct(
+        self, generator: np.random.Generator, wanted: int
+    ) -> tuple[NDArray[np.int64], list[NDArray[np.intp]]]:
+        """Numbers of rows of which no two are alike, at random; per feature, the codes of these rows' values."""
+        rows = self.features.rows
+        drawn = generator.choice(rows, size=min(rows, _LOOKED_AT * wanted), replace=False)
+        if self.target is not None and self.classes is not None:
+            # Rare classes may not be among them.
+            for value in self.classes:
+                if not (self.target[drawn] == value).any():
+                    drawn = np.append(drawn, np.flatnonzero(self.target == value)[:wanted])
+        codes = [_codes(column, drawn) for column in self.useful]
+        if not codes:
+            raise UnusableData("no feature can help: every one is constant or different in every row")
+        _, first = np.unique(np.stack(codes, axis=1), axis=0, return_index=True)
+        first.sort()
+        return drawn[first].astype(np.int64, copy=False), [code[first] for code in codes]
+
+    def _deal(self, candidates: NDArray[np.int64], count: int, size: int, labelled: bool) -> list[NDArray[np.intp]]:
+        """Positions of ``count`` batches' rows, none twice; both classes in each if targets are read."""
+        order = np.arange(len(candidates))
+        if not labelled:
+            return [order[place * size : (place + 1) * size] for place in range(count)]
+        assert self.target is not None and self.classes is not None
+        positive = self.target[candidates] == self.classes[1]
+        # One row of either class for every batch first, then the others as they were drawn.
+        sides = [np.flatnonzero(positive), np.flatnonzero(~positive)]
+        if min(map(len, sides)) < count:
+            raise UnusableData(
+                f'the target "{self.target_name}" has one class only among the distinct rows',
+                hint="Choose a metric that needs no target, such as expressflow or jacflow.",
+            )
+        heads = [[side[place] for side in sides] for place in range(count)]
+        rest = np.setdiff1d(order, np.concatenate([np.array(head) for head in heads]))
+        share = size - 2
+        return [
+            np.sort(np.concatenate([np.array(head), rest[place * share : (place + 1) * share]])).astype(np.intp)
+            for place, head in enumerate(heads)
+        ]
+
+    def _embed(self, codes: list[NDArray[np.intp]], generator: np.random.Generator) -> NDArray[np.float64]:
+        """A standard normal vector for every value of every feature: float64 (rows, inputs)."""
+        parts = [generator.standard_normal((int(code.max()) + 1, EMBEDDING))[code] for code in codes]
+        return np.concatenate(parts, axis=1)
+
+
+def check_batch_size(metrics: Sequence[Tfmem], batch_size: int) -> None:
+    """Refuse a batch that is too small for a metric.
+
+    Raises:
+        InvalidInput: ``batch_size`` is below 1, or below what a metric compares.
+    """
+    if batch_size < 1:
+        raise InvalidInput(f"batch_size must be at least 1, not {batch_size}")
+    for metric in metrics:
+        least = max(metric.least_rows, 2 if "y" in metric.needs else 1)
+        if metric.needs and batch_size < least:
+            raise InvalidInput(
+                f"batch_size = {batch_size} is too small: metric {metric.name!r} needs a batch of {least} or more rows"
+            )
+
+
+def _codes(column: Column, rows: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Numbers from 0 on for the values of some rows: equal values, equal numbers. NULL is a value."""
+    chosen = column.take(rows)
+    parts: list[NDArray[np.float64] | NDArray[np.int64]] = [chosen.ids.astype(np.int64)]
+    if chosen.nulls is not None:
+        absent = chosen.nulls.astype(np.int64)
+        parts = [np.where(absent == 1, 0, parts[0]), absent]
+    if chosen.values is not None:
+        _, value = np.unique(chosen.values, return_inverse=True)
+        parts.append(value.astype(np.int64))
+    _, codes = np.unique(np.stack(parts, axis=1), axis=0, return_inverse=True)
+    return codes.reshape(-1)

@@ -1,0 +1,60 @@
+"""Samplers: in what order to score the architectures of a space that is not scored as a whole.
+
+:data:`SAMPLERS` is the one list of them; everything that takes a sampler by name makes it with :func:`make_sampler`.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from trails.errors import InvalidInput
+from trails.filtering.samplers.base import EnumerationSampler, Merit, RandomSampler, Sampler
+from trails.filtering.samplers.evolution import EvolutionSampler
+from trails.filtering.samplers.reinforcement import ReinforceSampler
+from trails.space.mlp import MlpSpace
+
+SAMPLERS: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "random": "uniform without replacement",
+        "evolution": "regularised evolution: mutates tournament winners, the oldest of the population dies",
+        "reinforcement": "REINFORCE with a distribution over widths per layer and a moving-average baseline",
+        "enumeration": "every architecture in the space's order",
+    }
+)
+"""Every sampler's name, and what it does."""
+
+
+def make_sampler(name: str, space: MlpSpace, seed: int, merit: Merit) -> Sampler:
+    """The sampler called ``name``, at its beginning.
+
+    Args:
+        name: One of :data:`SAMPLERS`.
+        space: Where to look.
+        seed: Fixes what is drawn; enumeration draws nothing.
+        merit: How good a scored candidate is now; random and enumeration do not ask.
+
+    Raises:
+        InvalidInput: There is no such sampler, or ``seed`` is negative.
+    """
+    match name:
+        case "random":
+            return RandomSampler(space, seed)
+        case "evolution":
+            return EvolutionSampler(space, seed, merit)
+        case "reinforcement":
+            return ReinforceSampler(space, seed, merit)
+        case "enumeration":
+            return EnumerationSampler(space)
+    raise InvalidInput(f"there is no sampler {name!r}", hint=f"Known samplers: {', '.join(SAMPLERS)}.")
+
+
+__all__ = [
+    "SAMPLERS",
+    "EnumerationSampler",
+    "EvolutionSampler",
+    "Merit",
+    "RandomSampler",
+    "ReinforceSampler",
+    "Sampler",
+    "make_sampler",
+]

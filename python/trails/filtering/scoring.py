@@ -1,0 +1,167 @@
+"""Scores of the architectures that are asked for, by the fastest exact way each metric has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trails.errors import InvalidInput
+from trails.space.mlp import MlpSpace
+from trails.tfmem import Batch, Setting, Tfmem
+from trails.tfmem.bank import SignedBank, draw_signed_bank
+from trails.tfmem.prefix import no_check
+from trails.tfmem.signals import SignalSource
+from trails.workers import run_tasks
+
+AT_ONCE = 400_000
+"""Largest space that a metric with a batch scores whole: naswot takes about 12 microseconds an architecture there, and
+350 when it is asked for one at a time."""
+
+# Architectures in one piece of work: enough that threads rarely meet, few enough that cancelling is quick.
+_PIECE = 32
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of some architectures.
+
+    Args:
+        scores: float64 (metrics, architectures), in the order asked for.
+        seconds: float64 (architectures,): wall time each took, its share where many are scored at once.
+    """
+
+    scores: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+
+
+class Scorer:
+    """Scores architectures of one space on one setting; what was computed once is kept.
+
+    Args:
+        space: The space.
+        metrics: In which order scores are returned.
+        setting: Inputs, seed, batches, workers.
+        check: Called at least every 50 ms; what it raises ends the call.
+
+    Raises:
+        InvalidInput: A metric needs rows or targets that the setting does not hold.
+    """
+
+    def __init__(
+        self, space: MlpSpace, metrics: Sequence[Tfmem], setting: Setting, check: Callable[[], None] = no_check
+    ) -> None:
+        for metric in metrics:
+            _check_needs(metric, setting.batches)
+        self._space, self._metrics, self._setting, self._check = space, tuple(metrics), setting, check
+        self._whole: dict[str, NDArray[np.float64]] = {}
+        self._share: dict[str, float] = {}
+        self._prepared: dict[bool, tuple[SignedBank, tuple[Batch, ...]]] = {}
+
+    def at_once(self, metric: Tfmem) -> bool:
+        """Whether ``metric`` scores the whole space at once here."""
+        return metric.whole_space is not None and (not metric.needs or self._space.size <= AT_ONCE)
+
+    def scores(self, indices: NDArray[np.int64]) -> Scored:
+        """Scores of the architectures at ``indices``.
+
+        A score that cannot be computed is NaN or infinite.
+
+        Args:
+            indices: int64 (architectures,), no two alike.
+        """
+        scores = np.empty((len(self._metrics), indices.size))
+        seconds = np.zeros(indices.size)
+        # Neighbours share layers, and results must not depend on the order that was asked for.
+        order = slice(None) if is_increasing(indices) else np.argsort(indices, kind="stable")
+        for row, metric in zip(scores, self._metrics, strict=True):
+            if self.at_once(metric):
+                row[:] = self._whole_space(metric)[indices]
+                seconds += self._share[metric.name]
+            else:
+                row[order], took = self._one_by_one(metric, indices[order])
+                seconds[order] += took
+        return Scored(scores, seconds)
+
+    def _whole_space(self, metric: Tfmem) -> NDArray[np.float64]:
+        if metric.name not in self._whole:
+            assert metric.whole_space is not None
+            began = time.perf_counter()
+            self._whole[metric.name] = metric.whole_space(self._space, self._setting, self._check)
+            self._share[metric.name] = (time.perf_counter() - began) / self._space.size
+        return self._whole[metric.name]
+
+    def _one_by_one(self, metric: Tfmem, indices: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        score = metric.of_signals
+        assert score is not None
+        bank, batches = self._prepare(metric.single)
+        batches = batches[: metric.batches]
+        if metric.within_rank:
+            batches = (batches[0].head(jacobian_rows(self._space, batches[0])),)
+        architectures = [self._space.architecture(index) for index in indices.tolist()]
+
+        def score_piece(start: int) -> Callable[[Callable[[], None]], list[tuple[float, float]]]:
+            def task(check: Callable[[], None]) -> list[tuple[float, float]]:
+                sources = [SignalSource(bank, batch) for batch in batches]
+                results = []
+                for architecture in architectures[start : start + _PIECE]:
+                    check()
+                    began = time.perf_counter()
+                    # A dead or saturated network divides by zero: that is a failed score, not a warning.
+                    with np.errstate(all="ignore"):
+                        value = score([source(architecture) for source in sources])
+                    results.append((value, time.perf_counter() - began))
+                return results
+
+            return task
+
+        pieces = run_tasks(
+            [score_piece(start) for start in range(0, len(architectures), _PIECE)],
+            self._setting.workers,
+            self._check,
+        )
+        table = np.array([pair for piece in pieces for pair in piece], dtype=np.float64).reshape(-1, 2)
+        return table[:, 0], table[:, 1]
+
+    def _prepare(self, single: bool) -> tuple[SignedBank, tuple[Batch, ...]]:
+        if single not in self._prepared:
+            setting = self._setting
+            first = setting.batches[0]
+            bank = draw_signed_bank(
+                self._space.layers, self._space.widths[-1], first.inputs, first.outputs, setting.seed, self._check
+            )
+            if single:
+                self._prepared[True] = bank.single(), tuple(batch.single() for batch in setting.batches)
+            else:
+                self._prepared[False] = bank, setting.batches
+        return self._prepared[single]
+
+
+def is_increasing(indices: NDArray[np.int64]) -> bool:
+    """Whether the indices are in the space's order: a sort of millions is worth a look."""
+    return bool((indices[1:] > indices[:-1]).all())
+
+
+def jacobian_rows(space: MlpSpace, batch: Batch) -> int:
+    """Rows of a batch that jacob_cov can use for every architecture of a space, at least two.
+
+    The rows of the Jacobian lie in the span of the first layer's columns, and correlations take one dimension more. A
+    row beyond that rank adds -1 / k = -100,000 to the score and drowns everything else.
+    """
+    return max(2, min(len(batch.x), batch.inputs - 1, space.widths[0]))
+
+
+def _check_needs(metric: Tfmem, batches: Sequence[Batch]) -> None:
+    if metric.needs and len(batches) < metric.batches:
+        raise InvalidInput(f"metric {metric.name!r} needs {metric.batches} batch(es) of rows, not {len(batches)}")
+    if "y" in metric.needs and any(batch.y is None for batch in batches):
+        raise InvalidInput(f"metric {metric.name!r} needs a target", hint="Name the target column.")
+    for batch in batches if metric.needs else ():
+        if len(batch.x) < metric.least_rows:
+            raise InvalidInput(
+                f"metric {metric.name!r} compares rows: it needs a batch of {metric.least_rows} or more, "
+                f"not of {len(batch.x)}"
+            )

@@ -1,0 +1,65 @@
+"""The latency study's scorer: every metric, published names, the embedding cache."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trails.errors import InvalidInput
+from trails.filtering.latency import LatencyScorer, parse_config
+from trails.tfmem import REGISTRY
+
+FIELDS, ROWS = 6, 16
+
+
+def config(tfmem: str, cache: bool = True) -> str:
+    return f"""
+[MLP]
+num_layers = 2
+hidden_choice_len = 10
+[MLP_TRAINER]
+nemb = 10
+nfeat = 40
+[SYS_PERFORMANCE]
+tfmem = {tfmem}
+embedding_cache_filtering = {cache}
+"""
+
+
+def batch() -> tuple[list[tuple[str, np.ndarray, None, None]], tuple[str, np.ndarray, None, None]]:
+    generator = np.random.default_rng(0)
+    columns = [(f"c{place}", generator.integers(0, 40, ROWS).astype(np.int32), None, None) for place in range(FIELDS)]
+    return columns, ("label", np.arange(ROWS, dtype=np.int32) % 2, None, None)
+
+
+@pytest.mark.parametrize("tfmem", [*REGISTRY, "snip+naswot", "jac_flow", "express_flow", "nas_wot"])
+def test_every_metric_is_timed(tfmem: str) -> None:
+    scorer = LatencyScorer(parse_config(config(tfmem)), 10, FIELDS)
+    features, target = batch()
+    needs = {"snip+naswot": True, "jac_flow": False, "express_flow": False, "nas_wot": False}
+    assert scorer.needs_target == (needs[tfmem] if tfmem in needs else "y" in REGISTRY[tfmem].needs)
+    for place in range(10):
+        seconds = scorer.score(place, features, target if scorer.needs_target else None)
+        assert len(seconds) == 3 and all(part >= 0 for part in seconds)
+        assert sum(seconds) > 0
+
+
+def test_the_embedding_cache_keeps_the_table_and_its_absence_draws_it_anew() -> None:
+    features, _ = batch()
+    ids = [column[1] for column in features]
+    kept = LatencyScorer(parse_config(config("naswot")), 5, FIELDS)
+    before = kept._table
+    kept.score(0, features)
+    assert kept._table is before
+    drawn = LatencyScorer(parse_config(config("naswot", cache=False)), 5, FIELDS)
+    before = drawn._table
+    drawn.score(0, features)
+    assert drawn._table is not before
+    # Either way the batch is embedded alike: the seed decides.
+    np.testing.assert_array_equal(kept.embed(ids), drawn.embed(ids))
+
+
+def test_an_unknown_metric_in_the_file_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="'magic'") as caught:
+        parse_config(config("magic"))
+    assert "jacflow" in (caught.value.hint or "")
