@@ -213,7 +213,13 @@ class TrainingRows:
                     f"jacob_cov reads {usable} of the {len(batches[0].x)} rows: more would exceed the rank of its "
                     "Jacobian"
                 )
-        return Setting(self._rows.inputs, _unsigned(seed), batches, workers or available_cores()), notices
+        return Setting(self._rows.inputs, _unsigned(seed), batches, _workers(workers)), notices
+
+
+def _workers(asked: int) -> int:
+    """Threads to use: more than there are cores cost memory and gain nothing."""
+    cores = available_cores()
+    return min(asked, cores) if asked > 0 else cores
 
 
 def _unsigned(seed: int) -> int:

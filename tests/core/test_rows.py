@@ -70,6 +70,19 @@ def test_a_null_is_a_value_of_its_own() -> None:
     assert len(np.unique(batch.x, axis=0)) == 3
 
 
+def test_the_value_of_an_id_value_multiplies_its_vector() -> None:
+    ids = np.repeat(np.arange(4, dtype=np.int32), 8)
+    values = np.tile(np.array([0.0, 0.5, 1.0, 2.0], np.float32), 8)
+    rows = Rows(Columns(32, (Column("a", "idvalue", ids, values), Column("b", "int32", ids[::-1].copy()))))
+    (batch,), _ = rows.batches(parse_tfmems("naswot"), 16, 0)
+    assert len(batch.x) == 16
+    lengths = np.linalg.norm(batch.x[:, :10], axis=1)
+    assert np.count_nonzero(lengths == 0) == 4  # a value of 0 says nothing
+    vectors = batch.x[lengths > 0, :10]
+    directions = np.unique(np.round(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), 9), axis=0)
+    assert len(directions) == 4
+
+
 def test_metrics_that_read_nothing_draw_nothing() -> None:
     assert table(some()).batches(parse_tfmems("expressflow+params"), 32, 0) == ((), [])
 
@@ -97,6 +110,8 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         table(some()).batches(parse_tfmems("snip"), 32, 0)
     with pytest.raises(InvalidInput, match="batch_size must be at least 1, not 0"):
         table(some()).batches(parse_tfmems("naswot"), 0, 0)
+    with pytest.raises(InvalidInput, match="batch_size = 1025 is too large"):
+        table(some()).batches(parse_tfmems("naswot"), 1025, 0)
     for name in ("naswot", "jacob_cov", "ntk_cond"):
         with pytest.raises(InvalidInput, match=f"batch_size = 1 is too small: metric '{name}'"):
             table(some()).batches(parse_tfmems(name), 1, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -222,6 +223,21 @@ def test_single_precision_is_enough_where_it_is_used(name: str) -> None:
         assert of_signals(name)([single(architecture)]) == pytest.approx(exact, rel=2e-3)
 
 
+def test_large_batches_of_naswot_stay_small_in_memory() -> None:
+    batch = Batch(np.random.default_rng(0).standard_normal((256, 40)))
+    space = MlpSpace(3, (16, 64, 128, 200, 256))
+    tracemalloc.start()
+    try:
+        scores = naswot(space, batch, 0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 60e6
+    source = SignalSource(draw_signed_bank(3, 256, 40, 1, 0), batch)
+    for index in (0, 31, 77, 124):
+        assert scores[index] == pytest.approx(naswot_of(source(space.architecture(index))), rel=1e-9)
+
+
 def test_rows_that_repeat_make_no_kernel_infinite() -> None:
     x = np.random.default_rng(0).standard_normal((8, 20))
     x[3] = x[5] = x[0]
@@ -309,6 +325,8 @@ def test_what_cannot_be_scored_is_refused() -> None:
 def test_names_are_joined_by_plus_and_jacflow_is_two() -> None:
     assert [m.name for m in parse_tfmems("jacflow")] == ["naswot", "synflow"]
     assert parse_tfmems("naswot + synflow") == parse_tfmems("naswot+synflow") == parse_tfmems("jacflow")
+    for text in ("naswot, synflow", "{naswot,synflow}", " {naswot, synflow} "):
+        assert parse_tfmems(text) == parse_tfmems("jacflow")
     for text in ("snip+snip", "jacflow+naswot"):
         with pytest.raises(InvalidInput, match="named twice"):
             parse_tfmems(text)

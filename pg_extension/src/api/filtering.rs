@@ -11,6 +11,9 @@ use crate::error::Result;
 use crate::filtering::{self, Metric, Table};
 use crate::rows::{Profiled, Ranked, Scoring};
 
+/// Architectures returned where nobody says how many.
+const DEFAULT_K: i32 = 10;
+
 #[pg_extern(sql = r#"
 CREATE FUNCTION tfmems() RETURNS TABLE (
     tfmem text,
@@ -45,7 +48,7 @@ CREATE FUNCTION filtering_phase(
     source regclass,
     target name DEFAULT NULL,
     n integer DEFAULT NULL,
-    k integer DEFAULT 10,
+    k integer DEFAULT NULL,
     tfmem tfmem DEFAULT 'expressflow',
     space text DEFAULT 'mlp4x20',
     batch_size integer DEFAULT 32,
@@ -90,7 +93,8 @@ fn filtering_phase(
     let ranked = || -> Result<Vec<Ranked>> {
         let table = table(source, target, features)?;
         let asked = scoring(space, tfmem, n, batch_size, seed)?;
-        filtering::rank(&table, &asked, required(k, "k")?, sampler.as_deref())
+        let k = k.unwrap_or_else(|| asked.n.map_or(DEFAULT_K, |n| n.clamp(1, DEFAULT_K)));
+        filtering::rank(&table, &asked, k, sampler.as_deref())
     };
     let rows = ranked().unwrap_or_else(|error| error.raise());
     let row = |(place, (architecture, score, scores, parameters, flops, seconds)): (usize, Ranked)| {

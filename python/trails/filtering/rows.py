@@ -19,6 +19,10 @@ from trails.tfmem import Batch, Tfmem
 
 # Rows looked at for each row wanted: few tables repeat a row so often that these hold too few distinct ones.
 _LOOKED_AT = 64
+
+LARGEST_BATCH = 1024
+"""Rows of a batch at most: kernels between rows grow with the square, and the published study uses 32 and 64."""
+
 _STREAM = 2
 """Number of the random stream that draws rows and their embedding."""
 
@@ -81,7 +85,7 @@ class Rows:
             name = next(metric.name for metric in metrics if "y" in metric.needs)
             raise InvalidInput(f"metric {name!r} needs a target", hint="Name the target column.")
         generator = np.random.default_rng((seed, _STREAM))
-        candidates, codes = self._distinct(generator, batch_size * count)
+        candidates, values = self._distinct(generator, batch_size * count)
         size = min(batch_size, len(candidates) // count)
         least = max(metric.least_rows for metric in metrics if metric.needs)
         if labelled:
@@ -96,7 +100,7 @@ class Rows:
         if size < batch_size:
             notices.append(f"batch_size is reduced to {size}: only {len(candidates)} distinct rows were found")
         parts = self._deal(candidates, count, size, labelled)
-        embedded = self._embed(codes, generator)
+        embedded = np.concatenate([value.embed(generator) for value in values], axis=1)
         batches = []
         for part in parts:
             y = None
@@ -106,10 +110,8 @@ class Rows:
             batches.append(Batch(embedded[part], y))
         return tuple(batches), notices
 
-    def _distinct(
-        self, generator: np.random.Generator, wanted: int
-    ) -> tuple[NDArray[np.int64], list[NDArray[np.intp]]]:
-        """Numbers of rows of which no two are alike, at random; per feature, the codes of these rows' values."""
+    def _distinct(self, generator: np.random.Generator, wanted: int) -> tuple[NDArray[np.int64], list[_Values]]:
+        """Numbers of rows of which no two are alike, at random; per feature, these rows' values."""
         rows = self.features.rows
         drawn = generator.choice(rows, size=min(rows, _LOOKED_AT * wanted), replace=False)
         if self.target is not None and self.classes is not None:
@@ -117,12 +119,13 @@ class Rows:
             for value in self.classes:
                 if not (self.target[drawn] == value).any():
                     drawn = np.append(drawn, np.flatnonzero(self.target == value)[:wanted])
-        codes = [_codes(column, drawn) for column in self.useful]
-        if not codes:
+        values = [_Values.of(column.take(drawn)) for column in self.useful]
+        if not values:
             raise UnusableData("no feature can help: every one is constant or different in every row")
-        _, first = np.unique(np.stack(codes, axis=1), axis=0, return_index=True)
+        parts = [part for value in values for part in (value.codes, value.factors) if part is not None]
+        _, first = np.unique(np.stack(parts, axis=1), axis=0, return_index=True)
         first.sort()
-        return drawn[first].astype(np.int64, copy=False), [code[first] for code in codes]
+        return drawn[first].astype(np.int64, copy=False), [value.take(first) for value in values]
 
     def _deal(self, candidates: NDArray[np.int64], count: int, size: int, labelled: bool) -> list[NDArray[np.intp]]:
         """Positions of ``count`` batches' rows, none twice; both classes in each if targets are read."""
@@ -146,20 +149,20 @@ class Rows:
             for place, head in enumerate(heads)
         ]
 
-    def _embed(self, codes: list[NDArray[np.intp]], generator: np.random.Generator) -> NDArray[np.float64]:
-        """A standard normal vector for every value of every feature: float64 (rows, inputs)."""
-        parts = [generator.standard_normal((int(code.max()) + 1, EMBEDDING))[code] for code in codes]
-        return np.concatenate(parts, axis=1)
-
 
 def check_batch_size(metrics: Sequence[Tfmem], batch_size: int) -> None:
-    """Refuse a batch that is too small for a metric.
+    """Refuse a batch that is too small for a metric, or too large.
 
     Raises:
-        InvalidInput: ``batch_size`` is below 1, or below what a metric compares.
+        InvalidInput: ``batch_size`` is below 1, below what a metric compares, or too large.
     """
     if batch_size < 1:
         raise InvalidInput(f"batch_size must be at least 1, not {batch_size}")
+    if batch_size > LARGEST_BATCH:
+        raise InvalidInput(
+            f"batch_size = {batch_size} is too large: a batch has at most {LARGEST_BATCH} rows",
+            hint="The published study uses 32 and 64.",
+        )
     for metric in metrics:
         least = max(metric.least_rows, 2 if "y" in metric.needs else 1)
         if metric.needs and batch_size < least:
@@ -168,15 +171,35 @@ def check_batch_size(metrics: Sequence[Tfmem], batch_size: int) -> None:
             )
 
 
-def _codes(column: Column, rows: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Numbers from 0 on for the values of some rows: equal values, equal numbers. NULL is a value."""
-    chosen = column.take(rows)
-    parts: list[NDArray[np.float64] | NDArray[np.int64]] = [chosen.ids.astype(np.int64)]
-    if chosen.nulls is not None:
-        absent = chosen.nulls.astype(np.int64)
-        parts = [np.where(absent == 1, 0, parts[0]), absent]
-    if chosen.values is not None:
-        _, value = np.unique(chosen.values, return_inverse=True)
-        parts.append(value.astype(np.int64))
-    _, codes = np.unique(np.stack(parts, axis=1), axis=0, return_inverse=True)
-    return codes.reshape(-1)
+@dataclass(frozen=True)
+class _Values:
+    """One feature's values in some rows.
+
+    Args:
+        codes: Numbers from 0 on: equal categories, equal numbers. NULL is a category.
+        factors: What their vectors are multiplied by, the ``value`` of ``id:value``; None when all are 1.
+    """
+
+    codes: NDArray[np.intp]
+    factors: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, column: Column) -> _Values:
+        factors = None if column.values is None else column.values.astype(np.float64)
+        absent = np.zeros(len(column.ids), bool) if column.nulls is None else column.nulls != 0
+        if factors is not None:
+            # As in the encoder: what is not finite counts as NULL, and a field in the thousands drowns no other.
+            absent |= ~np.isfinite(factors)
+            factors[absent] = 1.0
+            factors /= max(1.0, float(np.abs(factors).max(initial=1.0)))
+        keys = np.stack([np.where(absent, 0, column.ids).astype(np.int64), absent.astype(np.int64)], axis=1)
+        _, codes = np.unique(keys, axis=0, return_inverse=True)
+        return cls(codes.reshape(-1), factors)
+
+    def take(self, places: NDArray[np.intp]) -> _Values:
+        return _Values(self.codes[places], None if self.factors is None else self.factors[places])
+
+    def embed(self, generator: np.random.Generator) -> NDArray[np.float64]:
+        """A standard normal vector for every category, times the factors: float64 (rows, EMBEDDING)."""
+        vectors: NDArray[np.float64] = generator.standard_normal((int(self.codes.max()) + 1, EMBEDDING))[self.codes]
+        return vectors if self.factors is None else vectors * self.factors[:, None]

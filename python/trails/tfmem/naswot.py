@@ -33,9 +33,9 @@ from trails.workers import run_tasks
 
 Single: TypeAlias = NDArray[np.float32]
 
-# Widths of the last layer whose kernels are factored in one call: threads that must ask for the interpreter less often
-# get less in each other's way.
-_GROUP = 4
+# Numbers in the kernels that are factored in one call: 40 kernels of 32 rows. Threads that must ask for the interpreter
+# less often get less in each other's way; more no longer fit the processor's cache.
+_AT_A_TIME = 40 * 32 * 32
 
 # The shift makes the factor of a singular kernel exist. It is above what rounding makes of a pivot that is 0 (1e-11),
 # and moves the log det of a regular kernel by less than 1e-6. The pivots of regular kernels are ratios of whole
@@ -155,15 +155,21 @@ class _Walk:
             _codes(after, codes[position])
         doubled = self.doubled_kernels(linear, kernel)
         scores = np.empty((count, count))
-        group = np.empty((min(_GROUP, count), *doubled.shape), np.float32)
+        size = max(1, _AT_A_TIME // doubled[0].size)
+        group = np.empty((max(1, size // count), *doubled.shape), np.float32)
         filled = 0
         for position, _ in enumerate(self._grow(codes, doubled)):
             check()
             group[filled] = doubled
             filled += 1
             if filled == len(group) or position == count - 1:
-                determinants = _log_determinants(group[:filled].reshape(-1, *doubled.shape[1:]))
-                scores[:, position + 1 - filled : position + 1] = determinants.reshape(filled, count).T
+                kernels = group[:filled].reshape(-1, *doubled.shape[1:])
+                parts = []
+                for start in range(0, len(kernels), size):
+                    check()
+                    parts.append(_log_determinants(kernels[start : start + size]))
+                determinants = np.concatenate(parts).reshape(filled, count)
+                scores[:, position + 1 - filled : position + 1] = determinants.T
                 filled = 0
         return scores
 

@@ -300,13 +300,14 @@ def parse_tfmems(text: str) -> tuple[Tfmem, ...]:
     """The metrics that ``text`` names, those made of others taken apart.
 
     Args:
-        text: One name, or several joined by ``+`` whose ranks are added up: ``naswot+synflow`` is ``jacflow``.
+        text: One name, or several joined by ``+`` whose ranks are added up: ``naswot+synflow`` is ``jacflow``. Commas
+            and the braces of an SQL array literal are understood too.
 
     Raises:
         InvalidInput: A name is unknown, or a metric is named twice.
     """
     chosen: list[Tfmem] = []
-    for name in re.split(r"\s*\+\s*", text.strip()):
+    for name in re.split(r"\s*[+,]\s*", re.sub(r"^\{(.*)\}$", r"\1", text.strip()).strip()):
         metric = get_tfmem(name)
         for part in [get_tfmem(part) for part in metric.combines] or [metric]:
             if part in chosen:
