@@ -377,7 +377,7 @@ def test_model_selection_does_not_train_what_could_not_be_scored(session: Any) -
     assert scored == 50 and 0 < failed < 50, "200 rows exceed the rank of some kernels"
     assert query(session, "SELECT count(*) FROM trails.candidates WHERE score IS NULL") == [(0,)]
     # This seed draws architectures of fewer weights than rows, so that no kernel is regular.
-    arguments = "tfmem => 'ntk_cond', n => 2, seed => 11, space => 'mlp2x10', batch_size => 1500"
+    arguments = "tfmem => 'ntk_cond', n => 2, seed => 142, space => 'mlp2x10', batch_size => 1000"
     code, told = refused(session, f"SELECT * FROM trails.model_selection('train', 'label', {arguments})")
     assert code == "22000" and "every score by ntk_cond failed" in told and "batch_size" in told
 
