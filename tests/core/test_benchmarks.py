@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from benchmarks import harness, plots
+from benchmarks import harness, plots, tfmem_cost
 from benchmarks.__main__ import main
 from trails.errors import InvalidInput
 
@@ -129,3 +131,36 @@ def test_pinned_functions_run_on_one_core() -> None:
     assert len(result["cores"]) == 1
     assert result["threads"] == "1"
     assert result["cores"][0] in os.sched_getaffinity(0)
+    several = harness.run_pinned("benchmarks.pinned:describe", cores=2)
+    assert len(several["cores"]) == min(2, len(os.sched_getaffinity(0)))
+
+
+@pytest.fixture
+def small_frappe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset of Frappe's form: ten fields, each with ids of its own."""
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "data" / "frappe"
+    folder.mkdir(parents=True)
+    ids = generator.integers(0, 20, (400, 10)) + 20 * np.arange(10)
+    lines = [f"{row[0] % 2} " + " ".join(f"{value}:1" for value in row) for row in ids.tolist()]
+    for split in ("train", "valid", "test"):
+        (folder / f"{split}.libsvm").write_text("\n".join(lines) + "\n")
+    monkeypatch.setenv("TRAILS_DATA", str(folder.parent))
+
+
+@pytest.mark.usefixtures("small_frappe")
+def test_costs_of_metrics_are_measured_summed_up_and_drawn(tmp_path: Path) -> None:
+    settings = {"dataset": "frappe", "seed": 0, "quick": True}
+    document = harness.Document(tmp_path / "r" / "cost.json", "tfmem_cost", "", settings, [harness.session()])
+    common = {"dataset": "frappe", "seed": 0}
+    for name in ("weight_norm", "snip", "zico", "jacob_cov"):
+        document.rows += tfmem_cost.measure_textbook(name, 0, 6, **common)
+    document.rows += tfmem_cost.measure_space("weight_norm", 1, 1, **common)
+    for name in ("snip", "zico", "jacob_cov"):
+        document.rows += tfmem_cost.measure_fast(name, 6, **common)
+    json.dumps(document.rows, allow_nan=False)
+    document.write()
+    lines = tfmem_cost.summarise(document)
+    assert [line.split()[0] for line in lines[2:]] == ["weight_norm", "snip", "zico", "jacob_cov"]
+    assert all(float(row["megabytes"]) > 1 for row in document.rows)
+    assert len(plots.draw(cast(harness.Experiment, tfmem_cost), document)) == 3
