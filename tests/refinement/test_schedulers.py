@@ -1,23 +1,91 @@
-"""Successive halving, step by step."""
+"""Every scheduler, step by step: examples from the papers, and what holds for all of them."""
 
 from __future__ import annotations
 
-import pytest
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
 
-from trails.coordinator import Rung, halving_rungs
-from trails.refinement.schedulers import Job, RungEnd, SuccessiveHalving
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from trails.coordinator import Rung, halving_rungs, total_epochs
+from trails.errors import InvalidInput
+from trails.refinement.schedulers import (
+    Hyperband,
+    Job,
+    Limits,
+    RungEnd,
+    RungScheduler,
+    Scheduler,
+    SuccessiveHalving,
+    SuccessiveRejects,
+    UniformAllocation,
+    make_scheduler,
+)
+from trails.refinement.schedulers.halving import plan_halving
+from trails.refinement.schedulers.hyperband import hyperband_round, plan_hyperband
+from trails.refinement.schedulers.rejects import phase_epochs, plan_rejects
+from trails.refinement.schedulers.uniform import plan_uniform
 
 QUALITY = {name: value for value, name in enumerate("ihgfedcba")}  # "a" is the best
 
+NAMES = ("sh", "sj", "ua", "hyperband")
+names = st.sampled_from(NAMES)
+counts = st.integers(1, 60)
+budgets = st.integers(1, 3000)
+etas = st.integers(2, 5)
+caps = st.integers(1, 90)
 
-def run_rung(halving: SuccessiveHalving) -> tuple[list[Job], RungEnd]:
+
+def run_rung(scheduler: Scheduler) -> tuple[list[Job], RungEnd]:
     jobs = []
-    while (job := halving.next_job()) is not None:
+    while (job := scheduler.next_job()) is not None:
         jobs.append(job)
-        halving.report(job.architecture, QUALITY[job.architecture])
-    end = halving.end_rung()
+        scheduler.report(job.architecture, QUALITY[job.architecture])
+    end = scheduler.end_rung()
     assert end is not None
     return jobs, end
+
+
+@dataclass
+class Run:
+    """A runner that counts: survivors go on from where they are, failures cost what was asked for."""
+
+    epochs: dict[str, int] = field(default_factory=dict)
+    spent: int = 0
+    jobs: list[Job] = field(default_factory=list)
+    ends: list[RungEnd] = field(default_factory=list)
+
+    def finish(self, scheduler: Scheduler, quality: Mapping[str, float | None], seed: int = 0) -> Run:
+        """Run a scheduler to its end, handing out all of a rung and reporting it in a random order."""
+        order = random.Random(seed)
+        while not scheduler.done:
+            rung = []
+            while (job := scheduler.next_job()) is not None:
+                rung.append(job)
+                self.spent += max(0, job.epochs_to - self.epochs.get(job.architecture, 0))
+                self.epochs[job.architecture] = max(job.epochs_to, self.epochs.get(job.architecture, 0))
+            self.jobs += rung
+            order.shuffle(rung)
+            for job in rung:
+                assert scheduler.end_rung() is None and scheduler.winner is None
+                scheduler.report(job.architecture, quality[job.architecture])
+            end = scheduler.end_rung()
+            assert end is not None
+            self.ends.append(end)
+        assert scheduler.next_job() is None and scheduler.end_rung() is None
+        return self
+
+
+def letters(count: int) -> list[str]:
+    return [f"c{number}" for number in range(count)]
+
+
+# A list of rungs
 
 
 def test_nine_candidates_by_hand() -> None:
@@ -88,3 +156,301 @@ def test_misuse_is_refused() -> None:
         SuccessiveHalving([], [Rung(2, 1)])
     with pytest.raises(ValueError, match="not being trained"):
         SuccessiveHalving(["a"], [Rung(1, 1)]).report("a", 0.5)
+    with pytest.raises(ValueError, match="differ"):
+        Hyperband(["a", "a"], [[Rung(1, 1)]])
+    for candidates, brackets in (([], [[Rung(1, 1)]]), (["a"], []), (["a"], [[Rung(1, 1)], []])):
+        with pytest.raises(ValueError, match="at least one"):
+            Hyperband(candidates, brackets)
+    finished = Hyperband(["a"], [[Rung(1, 1)]])
+    Run().finish(finished, {"a": 0.5})
+    with pytest.raises(ValueError, match="not being trained"):
+        finished.report("a", 0.5)
+
+
+def test_a_metric_that_is_not_a_number_is_a_failure() -> None:
+    halving = SuccessiveHalving(list("abc"), [Rung(3, 1), Rung(2, 2)])
+    run = Run().finish(halving, {"a": math.nan, "b": 0.1, "c": math.inf})
+    assert run.ends == [RungEnd(0, 1, ("b",)), RungEnd(1, 1, ("b",))] and halving.winner == "b"
+
+
+def test_equal_results_keep_the_order_of_the_rung() -> None:
+    halving = SuccessiveHalving(list("abcd"), [Rung(4, 1), Rung(3, 2), Rung(1, 4)])
+    metrics = {1: {"a": 0.5, "b": 0.7, "c": 0.5, "d": 0.6}, 2: {"b": 0.8, "d": 0.8, "a": 0.8}, 4: {"b": 0.9}}
+    ends = []
+    while not halving.done:
+        jobs = []
+        while (job := halving.next_job()) is not None:
+            jobs.append(job)
+        for job in reversed(jobs):
+            halving.report(job.architecture, metrics[job.epochs_to][job.architecture])
+        ends.append(halving.end_rung())
+    assert ends == [RungEnd(0, 4, ("b", "d", "a")), RungEnd(1, 3, ("b",)), RungEnd(2, 1, ("b",))]
+
+
+# Successive halving within a budget
+
+
+def test_halving_of_sixteen_by_two() -> None:
+    rungs = [Rung(16, 1), Rung(8, 2), Rung(4, 4), Rung(2, 8), Rung(1, 16)]
+    assert plan_halving(16, Limits(epochs=48, eta=2)) == rungs
+    assert plan_halving(16, Limits(epochs=95, eta=2, max_epochs=100)) == rungs
+    doubled = [Rung(rung.candidates, 2 * rung.epochs_to) for rung in rungs]
+    assert plan_halving(16, Limits(epochs=96, eta=2, max_epochs=100)) == doubled
+    # One epoch less does not hold sixteen; fifteen cost 15 x 1 + 7 x 1 + 3 x 2 + 1 x 4.
+    assert plan_halving(16, Limits(epochs=47, eta=2)) == halving_rungs(15, 1, 2)
+
+
+@given(counts, budgets, etas, caps)
+def test_halving_plans_the_most_that_fits(count: int, epochs: int, eta: int, max_epochs: int) -> None:
+    rungs = plan_halving(count, Limits(epochs, max_epochs, eta))
+    k, u = rungs[0].candidates, rungs[0].epochs_to
+    assert total_epochs(rungs) <= epochs
+    assert k == count or total_epochs(halving_rungs(k + 1, 1, eta, max_epochs)) > epochs
+    assert u == max_epochs or total_epochs(halving_rungs(k, u + 1, eta, max_epochs)) > epochs
+
+
+def test_a_fixed_first_rung() -> None:
+    assert plan_halving(9, Limits(epochs=63, u=3)) == halving_rungs(9, 3)
+    assert plan_halving(9, Limits(epochs=600, u=3)) == halving_rungs(9, 3)
+    assert plan_halving(9, Limits(epochs=62, u=3)) == halving_rungs(8, 3)
+    assert plan_uniform(9, Limits(epochs=20, u=3)) == [Rung(6, 3)]
+
+
+# Successive rejects
+
+
+def test_rejects_of_four_by_hand() -> None:
+    # logbar(4) = 1/2 + 1/2 + 1/3 + 1/4 = 19/12, (20 - 4) / logbar = 10.105: a fourth, a third, a half of it.
+    assert phase_epochs(4, 20) == [3, 4, 6]
+    assert plan_rejects(4, Limits(epochs=20)) == [Rung(4, 3), Rung(3, 4), Rung(2, 6)]
+    rejects = make_scheduler("sj", list("dbca"), epochs=20)
+    run = Run().finish(rejects, QUALITY)
+    assert [end.survivors for end in run.ends] == [("a", "b", "c"), ("a", "b"), ("a",)]
+    assert run.spent == 3 + 4 + 6 + 6 and rejects.winner == "a"
+
+
+def test_rejects_of_three_where_the_formula_gives_whole_numbers() -> None:
+    # logbar(3) = 4/3, (11 - 3) / logbar = 6: two and three, neither rounded up.
+    assert phase_epochs(3, 11) == [2, 3]
+    assert plan_rejects(3, Limits(epochs=11)) == [Rung(3, 2), Rung(2, 3)]
+
+
+def exact_phase_epochs(candidates: int, epochs: int) -> list[int]:
+    logbar = Fraction(1, 2) + sum(Fraction(1, i) for i in range(2, candidates + 1))
+    return [math.ceil((epochs - candidates) / (logbar * (candidates + 1 - k))) for k in range(1, candidates)]
+
+
+@given(st.integers(2, 40), st.integers(1, 3000))
+@example(5, 107)  # 107 / logbar(5) / 5 is 12 exactly, and a little more in floating point
+def test_phases_are_the_papers(candidates: int, more: int) -> None:
+    made = phase_epochs(candidates, candidates + more)
+    assert made == exact_phase_epochs(candidates, candidates + more)
+    assert sum(made) + made[-1] <= candidates + more
+
+
+@given(st.integers(2, 12), st.integers(0, 100), st.data())
+def test_phases_without_an_epoch_change_nothing(count: int, more: int, data: st.DataObject) -> None:
+    """The rungs' outcome against dismissing one candidate a phase, for all K - 1 phases."""
+    epochs = count + more
+    phases = [max(1, n) for n in exact_phase_epochs(count, epochs)]
+    value = st.floats(0.0, 1.0) | st.sampled_from([0.25, 0.5])
+    curves = {c: data.draw(st.lists(value, min_size=phases[-1], max_size=phases[-1])) for c in letters(count)}
+    left = letters(count)
+    for reached in phases:
+        left.sort(key=lambda c: -curves[c][reached - 1])
+        left.pop()
+    rejects = make_scheduler("sj", letters(count), epochs=epochs, max_epochs=epochs)
+    while not rejects.done:
+        while (job := rejects.next_job()) is not None:
+            rejects.report(job.architecture, curves[job.architecture][job.epochs_to - 1])
+        assert rejects.end_rung() is not None
+    assert left == [rejects.winner]
+
+
+def test_epochs_saved_by_the_cap_lengthen_the_phases_before_it() -> None:
+    uncapped = plan_rejects(10, Limits(epochs=100, max_epochs=100))
+    capped = plan_rejects(10, Limits(epochs=100, max_epochs=14))
+    assert uncapped[-1] == Rung(2, 19) and capped[-1].epochs_to == 14
+    assert capped[0].epochs_to > uncapped[0].epochs_to and total_epochs(capped) <= 100
+    assert plan_rejects(10, Limits(epochs=10_000, max_epochs=14)) == [Rung(10, 14)]
+
+
+def test_rejects_with_next_to_nothing() -> None:
+    assert plan_rejects(5, Limits(epochs=1)) == [Rung(1, 1)]
+    assert plan_rejects(5, Limits(epochs=3)) == [Rung(3, 1)]
+    assert plan_rejects(5, Limits(epochs=6)) == [Rung(5, 1)]
+    assert plan_rejects(1, Limits(epochs=50)) == [Rung(1, 30)]
+
+
+# Uniform allocation
+
+
+@given(counts, budgets, caps)
+def test_uniform_allocation_trains_all_alike(count: int, epochs: int, max_epochs: int) -> None:
+    (rung,) = plan_uniform(count, Limits(epochs, max_epochs))
+    assert rung.candidates == min(count, epochs) and rung.epochs_to <= max_epochs
+    assert total_epochs([rung]) <= epochs
+    assert rung.epochs_to == max_epochs or rung.candidates * (rung.epochs_to + 1) > epochs
+
+
+# Hyperband
+
+TABLE = [  # Li et al. 2018, table 1
+    [(81, 1), (27, 3), (9, 9), (3, 27), (1, 81)],
+    [(34, 3), (11, 9), (3, 27), (1, 81)],
+    [(15, 9), (5, 27), (1, 81)],
+    [(8, 27), (2, 81)],
+    [(5, 81)],
+]
+TABLE_RUNGS = [[Rung(*rung) for rung in bracket] for bracket in TABLE]
+TABLE_EPOCHS = sum(total_epochs(bracket) for bracket in TABLE_RUNGS)
+
+
+def test_the_papers_table() -> None:
+    assert hyperband_round(81, 3, 1000) == TABLE_RUNGS
+    limits = Limits(epochs=TABLE_EPOCHS, max_epochs=81)
+    assert plan_hyperband(1000, limits) == TABLE_RUNGS
+    assert plan_hyperband(143, Limits(epochs=10 * TABLE_EPOCHS, max_epochs=81)) == TABLE_RUNGS
+    less = plan_hyperband(1000, Limits(epochs=TABLE_EPOCHS - 1, max_epochs=81))
+    assert max(rung.epochs_to for bracket in less for rung in bracket) == 80
+
+
+def test_hyperband_repeats_no_candidate_while_there_are_enough() -> None:
+    hyperband = Hyperband(letters(143), TABLE_RUNGS)
+    run = Run().finish(hyperband, {name: float(number) for number, name in enumerate(letters(143))})
+    first = [job for job in run.jobs if job.rung in (0, 5, 9, 12, 14)]
+    assert [job.architecture for job in first] == letters(143)
+    assert run.spent == TABLE_EPOCHS
+    shape = [(end.candidates, next(j.epochs_to for j in run.jobs if j.rung == end.rung)) for end in run.ends]
+    assert shape == [rung for bracket in TABLE for rung in bracket]
+    assert [end.rung for end in run.ends] == list(range(15))
+    assert hyperband.winner == "c142" and run.ends[-1].survivors == ("c142",)
+    assert run.ends[4].survivors == ("c80",)  # a bracket's own winner
+
+
+def test_the_winner_may_come_from_an_early_bracket() -> None:
+    hyperband = Hyperband(list("abcdef"), [[Rung(3, 1), Rung(1, 3)], [Rung(2, 3)]])
+    run = Run().finish(hyperband, {**QUALITY, "c": 99.0})
+    assert run.ends == [RungEnd(0, 3, ("c",)), RungEnd(1, 1, ("c",)), RungEnd(2, 2, ("c",))]
+    assert hyperband.winner == "c"
+
+
+def test_hyperband_takes_the_best_scored_again_when_candidates_run_out() -> None:
+    hyperband = Hyperband(list("abcd"), [[Rung(3, 1), Rung(1, 3)], [Rung(3, 3)]])
+    run = Run().finish(hyperband, {"a": 0.9, "b": 0.5, "c": 0.5, "d": 0.9})
+    assert [job.architecture for job in run.jobs] == [*"abc", "a", *"abd"]
+    assert run.spent == 3 + 2 + 0 + 2 + 3  # "a" is at three epochs already, "b" goes on from one
+    assert hyperband.winner == "a"  # equal to "d", and given before it
+
+
+def test_hyperband_does_not_take_failed_candidates_again() -> None:
+    brackets = [[Rung(3, 1), Rung(1, 3)], [Rung(2, 3)], [Rung(2, 3)]]
+    hyperband = Hyperband(list("abc"), brackets)
+    run = Run().finish(hyperband, {"a": None, "b": 0.5, "c": 0.4})
+    assert [job.architecture for job in run.jobs] == [*"abc", "b", *"bc", *"bc"]
+    assert hyperband.winner == "b"
+    hyperband = Hyperband(list("abcd"), brackets)
+    run = Run().finish(hyperband, dict.fromkeys("abcd"))
+    assert [job.architecture for job in run.jobs] == list("abcd") and hyperband.winner is None
+
+
+def test_further_rounds_take_fresh_candidates() -> None:
+    one = hyperband_round(9, 3, 1000)
+    cost = sum(total_epochs(bracket) for bracket in one)
+    assert plan_hyperband(1000, Limits(epochs=2 * cost, max_epochs=9)) == one + one
+    assert plan_hyperband(1000, Limits(epochs=2 * cost - 1, max_epochs=9)) == one + one[:2]
+    assert plan_hyperband(17 + 9, Limits(epochs=9 * cost, max_epochs=9)) == one + one[:1]
+
+
+@given(counts, budgets, etas, caps)
+def test_hyperband_goes_as_deep_as_fits(count: int, epochs: int, eta: int, max_epochs: int) -> None:
+    brackets = plan_hyperband(count, Limits(epochs, max_epochs, eta))
+    reached = {bracket[-1].epochs_to for bracket in brackets}
+    assert len(reached) == 1  # winners of brackets are compared at the same epoch
+    (r,) = reached
+    deeper = hyperband_round(r + 1, eta, count)
+    assert r == max_epochs or sum(total_epochs(bracket) for bracket in deeper) > epochs
+    assert sum(total_epochs(bracket) for bracket in brackets) <= epochs
+
+
+# All of them
+
+
+@given(names, counts, budgets, etas, caps, st.integers(0, 9), st.data())
+@example("sj", 60, 61, 2, 1, 0, None)
+def test_never_over_budget_or_beyond_the_cap_whatever_fails(
+    name: str, count: int, epochs: int, eta: int, max_epochs: int, seed: int, data: st.DataObject | None
+) -> None:
+    candidates = letters(count)
+    failing = data.draw(st.sets(st.sampled_from(candidates))) if data is not None else set()
+    random_metric = random.Random(seed)
+    quality = {c: None if c in failing else random_metric.choice([0.5, random_metric.random()]) for c in candidates}
+    scheduler = make_scheduler(name, candidates, epochs=epochs, eta=eta, max_epochs=max_epochs)
+    run = Run().finish(scheduler, quality, seed)
+    assert run.spent <= epochs
+    assert max(run.epochs.values()) <= max_epochs
+    # No failed candidate is asked for again, and the best of all that were trained wins; of equals the first.
+    assert all(sum(job.architecture == c for job in run.jobs) <= 1 for c in failing)
+    trained = [c for c in candidates if c in run.epochs and c not in failing]
+    best = max(trained, key=lambda c: quality[c] or 0.0, default=None)
+    assert scheduler.winner == best
+    # The front of the list is served first.
+    assert set(run.epochs) == set(candidates[: len(run.epochs)])
+
+
+@given(names, counts, budgets, etas, caps)
+def test_the_order_of_reports_does_not_matter(name: str, count: int, epochs: int, eta: int, max_epochs: int) -> None:
+    quality = {c: float(number % 4) for number, c in enumerate(letters(count))}
+    runs = []
+    for seed in (1, 2):
+        scheduler = make_scheduler(name, letters(count), epochs=epochs, eta=eta, max_epochs=max_epochs)
+        runs.append(Run().finish(scheduler, quality, seed))
+    assert runs[0].ends == runs[1].ends
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_survivors_go_on(name: str) -> None:
+    run = Run().finish(make_scheduler(name, list("fihgedcba"), epochs=200), QUALITY)
+    for before, after in zip(run.ends, run.ends[1:], strict=False):
+        jobs = [job for job in run.jobs if job.rung == after.rung]
+        if set(before.survivors) == {job.architecture for job in jobs}:
+            (epochs_before,) = {job.epochs_to for job in run.jobs if job.rung == before.rung}
+            assert all(job.epochs_to > epochs_before for job in jobs)
+    repeated = len(run.jobs) - len(run.epochs)
+    assert (repeated > 0) == (name != "ua")
+    assert run.spent < sum(job.epochs_to for job in run.jobs) or name == "ua"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("sh", SuccessiveHalving), ("sj", SuccessiveRejects), ("ua", UniformAllocation), ("hyperband", Hyperband)],
+)
+def test_schedulers_by_name(name: str, kind: type) -> None:
+    scheduler = make_scheduler(name, list("abc"), epochs=10)
+    assert type(scheduler) is kind
+    assert isinstance(scheduler, RungScheduler) == (name != "hyperband")
+
+
+@pytest.mark.parametrize(
+    ("name", "candidates", "arguments", "message"),
+    [
+        ("bohb", "ab", {"epochs": 9}, "no scheduler 'bohb'"),
+        ("sh", "", {"epochs": 9}, "no candidates"),
+        ("sh", "aba", {"epochs": 9}, "candidate a is given more than once"),
+        ("sh", "ab", {"epochs": 0}, "epochs is at least 1, not 0"),
+        ("ua", "ab", {"epochs": -3}, "epochs is at least 1, not -3"),
+        ("hyperband", "ab", {"epochs": 9, "eta": 1}, "eta is at least 2, not 1"),
+        ("sj", "ab", {"epochs": 9, "eta": 0}, "eta is at least 2, not 0"),
+        ("sh", "ab", {"epochs": 9, "u": 0}, "u is at least 1, not 0"),
+        ("sj", "ab", {"epochs": 9, "max_epochs": 0}, "max_epochs is at least 1, not 0"),
+        ("ua", "ab", {"epochs": 9, "u": 10}, "u = 10 is not possible with epochs = 9"),
+        ("sh", "ab", {"epochs": 9, "u": 5, "max_epochs": 4}, "u = 5 is not possible with max_epochs = 4"),
+        ("sj", "ab", {"epochs": 9, "u": 2}, "u = 2 is not possible: sj"),
+    ],
+)
+def test_what_is_refused(name: str, candidates: Sequence[str], arguments: dict[str, int], message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        make_scheduler(name, list(candidates), **arguments)
+    assert message in str(caught.value)
+    if name not in NAMES:
+        assert caught.value.hint is not None and all(known in caught.value.hint for known in NAMES)

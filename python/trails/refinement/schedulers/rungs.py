@@ -1,54 +1,32 @@
-"""Successive halving as a decision maker: asked for work and told results, it trains nothing itself."""
+"""The books of a list of rungs: who waits, who is being trained, whose result is in, who goes on."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from trails.halving import Rung
+from trails.refinement.schedulers.base import Job, RungEnd
 
 
-@dataclass(frozen=True)
-class Job:
-    """Train ``architecture`` on until it has ``epochs_to`` epochs behind it."""
-
-    architecture: str
-    rung: int
-    epochs_to: int
-
-
-@dataclass(frozen=True)
-class RungEnd:
-    """A rung is over: ``survivors``, best first, go on to the next one (the winner after the last)."""
-
-    rung: int
-    candidates: int
-    survivors: tuple[str, ...]
-
-
-class SuccessiveHalving:
-    """Successive halving in which survivors continue from where they are.
+class RungScheduler:
+    """Rungs one after another; the best of each continue in the next from where they are.
 
     Jobs of a rung may be handed out all at once and reported in any order; the next rung starts when all
-    are in. Equal results keep the order in which candidates were given, so the outcome does not depend on
-    who reports first.
+    are in. Equal results keep the order in which the rung was entered (as given in the first, as ranked by
+    the one before in others), so the outcome does not depend on who reports first.
 
     Args:
         candidates: Best-scored first; the first rung takes as many as it wants from the front.
-        rungs: What each rung trains (`trails.coordinator.halving_rungs`).
+        rungs: What each rung trains.
 
-    Example:
-        >>> halving = SuccessiveHalving(["a", "b", "c"], [Rung(3, 1), Rung(1, 3)])
-        >>> for architecture, auc in (("a", 0.7), ("b", 0.9), ("c", 0.8)):
-        ...     job = halving.next_job()
-        ...     halving.report(architecture, auc)
-        >>> halving.end_rung().survivors, halving.next_job()
-        (('b',), Job(architecture='b', rung=1, epochs_to=3))
+    Raises:
+        ValueError: There is no candidate or no rung, or a candidate is there twice.
     """
 
     def __init__(self, candidates: Sequence[str], rungs: Sequence[Rung]) -> None:
         if not rungs or not candidates:
-            raise ValueError("successive halving needs at least one candidate and one rung")
+            raise ValueError("a scheduler needs at least one candidate and one rung")
         if len(set(candidates)) != len(candidates):
             raise ValueError("candidates must differ from one another")
         self._rungs = list(rungs)
@@ -78,6 +56,11 @@ class SuccessiveHalving:
         """No rung is left."""
         return self._rung >= len(self._rungs)
 
+    @property
+    def winner(self) -> str | None:
+        """The best of the last rung once all is done; None before that, and if none is left."""
+        return self._entrants[0] if self.done and self._entrants else None
+
     def next_job(self) -> Job | None:
         """The next candidate to train; None while the rung waits for results, and when all is done."""
         if self.done or not self._waiting:
@@ -91,7 +74,8 @@ class SuccessiveHalving:
 
         Args:
             architecture: Of a job that was handed out and not reported yet.
-            metric: Higher is better; None if training failed, which takes the candidate out.
+            metric: Higher is better; None or a number that is not finite if training failed, which takes the
+                candidate out.
 
         Raises:
             ValueError: No such job is out.
@@ -99,7 +83,7 @@ class SuccessiveHalving:
         if architecture not in self._running:
             raise ValueError(f"{architecture} is not being trained")
         self._running.remove(architecture)
-        if metric is None:
+        if metric is None or not math.isfinite(metric):
             self._entrants.remove(architecture)
         else:
             self._results[architecture] = metric
@@ -129,8 +113,7 @@ class SuccessiveHalving:
         if self.done or self._waiting or self._running:
             return None
         candidates = len(self._entrants)
-        order = {architecture: place for place, architecture in enumerate(self._entrants)}
-        ranked = sorted(self._entrants, key=lambda a: (-self._results[a], order[a]))
+        ranked = sorted(self._entrants, key=lambda a: -self._results[a])  # stable: equal results keep their order
         ended = self._rung
         self._rung += 1
         keep = 1 if self.done else self._rungs[self._rung].candidates

@@ -1,0 +1,161 @@
+"""Hyperband (Li et al. 2018): brackets of successive halving, from many short trainings to few long ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import cycle
+
+from trails.halving import Rung, largest_fitting, total_epochs
+from trails.refinement.schedulers.base import Job, Limits, RungEnd
+from trails.refinement.schedulers.rungs import RungScheduler
+
+
+class Hyperband:
+    """Brackets one after another; the best of their winners wins.
+
+    Each bracket takes candidates from the front of the list that no bracket before it had; when these run
+    out it takes the best-scored ones again, unless they failed, which then have epochs behind them already.
+    Rungs are numbered through. After the last rung of all the survivor is the winner, from whichever bracket.
+
+    Args:
+        candidates: Best-scored first.
+        brackets: What each bracket trains, first to last.
+
+    Raises:
+        ValueError: There is no candidate, bracket or rung, or a candidate is there twice.
+    """
+
+    def __init__(self, candidates: Sequence[str], brackets: Sequence[Sequence[Rung]]) -> None:
+        if not candidates or not brackets or not all(brackets):
+            raise ValueError("a scheduler needs at least one candidate and one bracket, and a bracket one rung")
+        self._order = {architecture: place for place, architecture in enumerate(candidates)}
+        if len(self._order) != len(candidates):
+            raise ValueError("candidates must differ from one another")
+        self._candidates = list(candidates)
+        self._fresh = 0
+        self._failed: set[str] = set()
+        self._metrics: dict[str, float] = {}
+        self._finalists: list[tuple[float, int, str]] = []
+        self._later = [list(rungs) for rungs in brackets]
+        self._first_rung, self._next_rung = 0, 0
+        self._bracket = self._begin_bracket()
+
+    @property
+    def brackets_left(self) -> tuple[tuple[Rung, ...], ...]:
+        """Rungs left of the bracket under way, and those of the brackets after it."""
+        now = () if self._bracket is None else (self._bracket.rungs_left,)
+        return (*now, *(tuple(rungs) for rungs in self._later))
+
+    @property
+    def done(self) -> bool:
+        """No bracket is left."""
+        return self._bracket is None
+
+    @property
+    def winner(self) -> str | None:
+        """The best of the brackets' winners once all is done; None before that, and if there is none."""
+        return min(self._finalists)[2] if self.done and self._finalists else None
+
+    def next_job(self) -> Job | None:
+        """The next candidate to train; None while the rung waits for results, and when all is done."""
+        job = None if self._bracket is None else self._bracket.next_job()
+        return None if job is None else Job(job.architecture, self._first_rung + job.rung, job.epochs_to)
+
+    def report(self, architecture: str, metric: float | None) -> None:
+        """The result of a job.
+
+        Args:
+            architecture: Of a job that was handed out and not reported yet.
+            metric: At the epoch asked for, also where the candidate went further in another bracket; higher
+                is better. None or a number that is not finite if training failed, which takes the candidate
+                out.
+
+        Raises:
+            ValueError: No such job is out.
+        """
+        if self._bracket is None:
+            raise ValueError(f"{architecture} is not being trained")
+        self._bracket.report(architecture, metric)
+        if metric is None or not math.isfinite(metric):
+            self._failed.add(architecture)
+        else:
+            self._metrics[architecture] = metric
+
+    def end_rung(self) -> RungEnd | None:
+        """Close the rung once nothing of it is waiting or running; None before that, and when all is done."""
+        bracket, first_rung = self._bracket, self._first_rung
+        if bracket is None or (end := bracket.end_rung()) is None:
+            return None
+        survivors = end.survivors
+        if bracket.done:
+            if bracket.winner is not None:
+                best = bracket.winner
+                self._finalists.append((-self._metrics[best], self._order[best], best))
+            self._bracket = self._begin_bracket()
+            if self.winner is not None:
+                survivors = (self.winner,)
+        return RungEnd(first_rung + end.rung, end.candidates, survivors)
+
+    def _begin_bracket(self) -> RungScheduler | None:
+        """The next bracket with its candidates; None if there is none, or nobody for it."""
+        if not self._later:
+            return None
+        rungs = self._later.pop(0)
+        self._first_rung, self._next_rung = self._next_rung, self._next_rung + len(rungs)
+        before, wanted = self._fresh, rungs[0].candidates
+        fresh = self._candidates[before : before + wanted]
+        self._fresh = before + len(fresh)
+        again: list[str] = []
+        if len(fresh) < wanted:
+            again = [a for a in self._candidates[:before] if a not in self._failed][: wanted - len(fresh)]
+        if not again and not fresh:
+            self._later = []
+            return None
+        return RungScheduler([*again, *fresh], rungs)
+
+
+def hyperband_round(max_epochs: int, eta: int, candidates: int) -> list[list[Rung]]:
+    """Brackets s_max to 0 with s_max = floor(log_eta R), each n = ceil((s_max + 1) / (s + 1) eta^s) wide.
+
+    Rung i of bracket s trains floor(n eta^-i) candidates up to R eta^(i - s) epochs, rounded down. Every
+    bracket ends at R, so that their winners can be compared.
+
+    Args:
+        max_epochs: R.
+        eta: One in how many survives a rung.
+        candidates: No bracket is wider than this.
+    """
+    s_max = 0
+    while eta ** (s_max + 1) <= max_epochs:
+        s_max += 1
+    brackets = []
+    for s in range(s_max, -1, -1):
+        n = min(-(-(s_max + 1) * eta**s // (s + 1)), candidates)
+        brackets.append([Rung(max(1, n // eta**i), max_epochs // eta ** (s - i)) for i in range(s + 1)])
+    return brackets
+
+
+def plan_hyperband(candidates: int, limits: Limits) -> list[list[Rung]]:
+    """One round of brackets with R as large as the epochs hold, up to ``max_epochs``; then what else fits.
+
+    Further brackets follow in the same order, as in the paper's repeated runs, while both the epochs left and
+    the candidates that no bracket had are enough for the next one.
+    """
+
+    def cost(brackets: Sequence[Sequence[Rung]]) -> int:
+        return sum(total_epochs(bracket) for bracket in brackets)
+
+    def one_round(epochs: int) -> list[list[Rung]]:
+        return hyperband_round(epochs, limits.eta, candidates)
+
+    brackets = one_round(largest_fitting(1, limits.max_epochs, lambda epochs: cost(one_round(epochs)) <= limits.epochs))
+    epochs_left = limits.epochs - cost(brackets)
+    fresh = candidates - sum(bracket[0].candidates for bracket in brackets)
+    for bracket in cycle(list(brackets)):
+        epochs_left -= total_epochs(bracket)
+        fresh -= bracket[0].candidates
+        if epochs_left < 0 or fresh < 0:
+            return brackets
+        brackets.append(bracket)
+    raise AssertionError("a round has at least one bracket")

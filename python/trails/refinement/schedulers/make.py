@@ -1,0 +1,62 @@
+"""Schedulers by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from trails.errors import InvalidInput
+from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS
+from trails.refinement.schedulers.base import Limits, Scheduler
+from trails.refinement.schedulers.halving import SuccessiveHalving, plan_halving
+from trails.refinement.schedulers.hyperband import Hyperband, plan_hyperband
+from trails.refinement.schedulers.rejects import SuccessiveRejects, plan_rejects
+from trails.refinement.schedulers.uniform import UniformAllocation, plan_uniform
+
+_SCHEDULERS: dict[str, Callable[[Sequence[str], Limits], Scheduler]] = {
+    "sh": lambda candidates, limits: SuccessiveHalving(candidates, plan_halving(len(candidates), limits)),
+    "sj": lambda candidates, limits: SuccessiveRejects(candidates, plan_rejects(len(candidates), limits)),
+    "ua": lambda candidates, limits: UniformAllocation(candidates, plan_uniform(len(candidates), limits)),
+    "hyperband": lambda candidates, limits: Hyperband(candidates, plan_hyperband(len(candidates), limits)),
+}
+
+_WITH_U = ("sh", "ua")
+
+
+def make_scheduler(
+    name: str,
+    candidates: Sequence[str],
+    *,
+    epochs: int,
+    eta: int = DEFAULT_ETA,
+    max_epochs: int = DEFAULT_MAX_EPOCHS,
+    u: int | None = None,
+) -> Scheduler:
+    """A scheduler that spends the most of a budget that its rule can, and never more.
+
+    A budget too small for all candidates trains those at the front of the list.
+
+    Args:
+        name: ``sh`` (successive halving), ``sj`` (successive rejects), ``ua`` (uniform allocation) or
+            ``hyperband``.
+        candidates: Best-scored first.
+        epochs: Model-epochs in all: candidates times epochs, summed.
+        eta: One in how many survives a rung of ``sh`` and ``hyperband``.
+        max_epochs: Epochs after which no candidate is trained further.
+        u: Epochs of the first rung of ``sh``, and of every candidate of ``ua``; None for the most possible.
+
+    Raises:
+        InvalidInput: There is no such scheduler, a number is out of range, there is no candidate, or one is
+            there twice.
+    """
+    if name not in _SCHEDULERS:
+        raise InvalidInput(f"there is no scheduler {name!r}", hint=f"Schedulers are {', '.join(_SCHEDULERS)}.")
+    if not candidates:
+        raise InvalidInput("there are no candidates to train")
+    repeated = [candidate for candidate, times in Counter(candidates).items() if times > 1]
+    if repeated:
+        raise InvalidInput(f"candidate {repeated[0]} is given more than once")
+    limits = Limits(epochs=epochs, max_epochs=max_epochs, eta=eta, u=u)
+    if u is not None and name not in _WITH_U:
+        raise InvalidInput(f"u = {u} is not possible: {name} decides itself how long the first candidates train")
+    return _SCHEDULERS[name](candidates, limits)
