@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trails.coordinator import plan as _plan
 from trails.errors import InvalidInput
 from trails.filtering.latency import LatencyScorer, parse_config
-from trails.filtering.rows import Rows, check_batch_size
+from trails.filtering.rows import Rows, check_batch_size, check_target
 from trails.filtering.samplers import make_sampler
 from trails.filtering.scoring import Scorer, jacobian_rows
 from trails.filtering.search import ScoredPool, check_count, score_pool
@@ -82,10 +82,7 @@ def check_filtering(
     check_batch_size(metrics, batch_size)
     if sampler is not None:
         make_sampler(sampler, architectures, 0, lambda index: 0.0)
-    if not target:
-        for metric in metrics:
-            if "y" in metric.needs:
-                raise InvalidInput(f"metric {metric.name!r} needs a target", hint="Name the target column.")
+    check_target(metrics, target)
 
 
 def training_rows(features: Sequence[ArrayColumn], target: ArrayColumn | None) -> TrainingRows:

@@ -81,15 +81,11 @@ class Rows:
         if count == 0:
             return (), []
         labelled = any("y" in metric.needs for metric in metrics)
-        if labelled and self.target is None:
-            name = next(metric.name for metric in metrics if "y" in metric.needs)
-            raise InvalidInput(f"metric {name!r} needs a target", hint="Name the target column.")
+        check_target(metrics, self.target is not None)
         generator = np.random.default_rng((seed, _STREAM))
         candidates, values = self._distinct(generator, batch_size * count)
         size = min(batch_size, len(candidates) // count)
-        least = max(metric.least_rows for metric in metrics if metric.needs)
-        if labelled:
-            least = max(least, 2)
+        least = max(metric.fewest_rows for metric in metrics if metric.needs)
         if size < least:
             raise UnusableData(
                 f"too few distinct rows: {len(candidates)} where {count * least} are needed",
@@ -150,6 +146,17 @@ class Rows:
         ]
 
 
+def check_target(metrics: Sequence[Tfmem], target: bool) -> None:
+    """Refuse a metric that reads targets where there are none.
+
+    Raises:
+        InvalidInput: There is such a metric, and ``target`` is false.
+    """
+    for metric in metrics:
+        if "y" in metric.needs and not target:
+            raise InvalidInput(f"metric {metric.name!r} needs a target", hint="Name the target column.")
+
+
 def check_batch_size(metrics: Sequence[Tfmem], batch_size: int) -> None:
     """Refuse a batch that is too small for a metric, or too large.
 
@@ -164,10 +171,10 @@ def check_batch_size(metrics: Sequence[Tfmem], batch_size: int) -> None:
             hint="The published study uses 32 and 64.",
         )
     for metric in metrics:
-        least = max(metric.least_rows, 2 if "y" in metric.needs else 1)
-        if metric.needs and batch_size < least:
+        if metric.needs and batch_size < metric.fewest_rows:
             raise InvalidInput(
-                f"batch_size = {batch_size} is too small: metric {metric.name!r} needs a batch of {least} or more rows"
+                f"batch_size = {batch_size} is too small: metric {metric.name!r} needs a batch of "
+                f"{metric.fewest_rows} or more rows"
             )
 
 

@@ -128,15 +128,13 @@ class Scorer:
 
     def _prepare(self, single: bool) -> tuple[SignedBank, tuple[Batch, ...]]:
         if single not in self._prepared:
-            setting = self._setting
-            first = setting.batches[0]
-            bank = draw_signed_bank(
-                self._space.layers, self._space.widths[-1], first.inputs, first.outputs, setting.seed, self._check
-            )
             if single:
-                self._prepared[True] = bank.single(), tuple(batch.single() for batch in setting.batches)
+                bank, batches = self._prepare(single=False)
+                self._prepared[True] = bank.single(), tuple(batch.single() for batch in batches)
             else:
-                self._prepared[False] = bank, setting.batches
+                batches, space = self._setting.batches, self._space
+                sizes = (space.layers, space.widths[-1], batches[0].inputs, batches[0].outputs)
+                self._prepared[False] = draw_signed_bank(*sizes, self._setting.seed, self._check), batches
         return self._prepared[single]
 
 

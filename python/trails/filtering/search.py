@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
 from trails.filtering.pool import Pool, combine_ranks
-from trails.filtering.samplers import make_sampler
+from trails.filtering.samplers import LearningSampler, make_sampler
 from trails.filtering.scoring import Scored, Scorer, is_increasing
 from trails.filtering.whole_space import count_failed, rank_scores
 from trails.space.mlp import MlpSpace
@@ -43,7 +43,6 @@ class ScoredPool:
             ranks of several metrics. NaN where a score failed.
         failed: Architectures of which a score is not finite.
         seconds: float64 (n,): wall time that each took.
-        total_seconds: Wall time of everything.
     """
 
     indices: NDArray[np.int64]
@@ -51,7 +50,6 @@ class ScoredPool:
     merits: NDArray[np.float64]
     failed: int
     seconds: NDArray[np.float64]
-    total_seconds: float
 
     def best(self, k: int) -> NDArray[np.int64]:
         """Positions of the best ``k``, best first; failed ones last; ties by index in the space."""
@@ -110,7 +108,7 @@ def score_pool(
 
     pool = Pool(orientations)
     source = make_sampler(sampler, space, setting.seed, pool.merit)
-    learns = sampler in ("evolution", "reinforcement")
+    learns = isinstance(source, LearningSampler)
     stride = GENERATION if learns else _STRIDE if limit is None else _TIMED_STRIDE
     if whole and not learns:
         stride = n
@@ -139,7 +137,7 @@ def score_pool(
     else:
         merits = combine_ranks(list(scores), orientations, check)
     spent = np.concatenate([part[1].seconds for part in parts])
-    return ScoredPool(indices, scores, merits, count_failed(merits), spent, time.perf_counter() - began)
+    return ScoredPool(indices, scores, merits, count_failed(merits), spent)
 
 
 def check_count(name: str, value: int, space: MlpSpace) -> None:

@@ -84,6 +84,11 @@ class Tfmem:
     within_rank: bool = False
     combines: tuple[str, ...] = ()
 
+    @property
+    def fewest_rows(self) -> int:
+        """Rows that a drawn batch has at least: a batch with targets has one of either class."""
+        return max(self.least_rows, 2 if "y" in self.needs else 1)
+
 
 def _without_data(
     score: Callable[[MlpSpace, int, int, Check], NDArray[np.float64]],

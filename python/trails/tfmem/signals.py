@@ -53,23 +53,21 @@ class _Layer:
 
 
 class Workspace:
-    """Buffers kept from one network to the next: fresh memory costs more than a small product.
+    """A buffer kept from one network to the next: fresh memory costs more than a small product.
 
     Args:
         dtype: Of the numbers.
     """
 
     def __init__(self, dtype: Any = np.float64) -> None:
-        self._dtype = dtype
-        self._buffers: dict[str, NDArray[Any]] = {}
+        self._buffer: NDArray[Any] = np.empty(0, dtype)
 
-    def take(self, name: str, shape: tuple[int, int]) -> NDArray[Any]:
-        """The buffer called ``name``, of this shape; what it holds is undefined."""
+    def take(self, shape: tuple[int, int]) -> NDArray[Any]:
+        """The buffer, of this shape; what it holds is undefined."""
         size = shape[0] * shape[1]
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.size < size:
-            buffer = self._buffers[name] = np.empty(size, self._dtype)
-        return buffer[:size].reshape(shape)
+        if self._buffer.size < size:
+            self._buffer = np.empty(size, self._buffer.dtype)
+        return self._buffer[:size].reshape(shape)
 
 
 class Signals:
@@ -83,7 +81,7 @@ class Signals:
         batch: The rows.
         batch_norm: Whether a BatchNorm stands between every hidden layer and its ReLU.
         before: Layers of another network on the same batch that begins with the same weights.
-        workspace: Buffers to use again.
+        workspace: A buffer to use again.
     """
 
     def __init__(
@@ -151,7 +149,7 @@ class Signals:
     def weight_gradient(self, place: int) -> Matrix:
         """dL/dW of one layer, (fan_in, fan_out); overwritten by the next call."""
         layer, gradient = self.layers[place], self.gradients[place]
-        out = self._workspace.take("weight gradient", layer.entries.shape)
+        out = self._workspace.take(layer.entries.shape)
         return np.matmul(layer.inputs.T, gradient, out=out)
 
     @cached_property

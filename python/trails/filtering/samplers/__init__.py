@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from trails.errors import InvalidInput
-from trails.filtering.samplers.base import EnumerationSampler, Merit, RandomSampler, Sampler
+from trails.filtering.samplers.base import EnumerationSampler, LearningSampler, Merit, RandomSampler, Sampler
 from trails.filtering.samplers.evolution import EvolutionSampler
 from trails.filtering.samplers.reinforcement import ReinforceSampler
 from trails.space.mlp import MlpSpace
@@ -52,6 +52,7 @@ __all__ = [
     "SAMPLERS",
     "EnumerationSampler",
     "EvolutionSampler",
+    "LearningSampler",
     "Merit",
     "RandomSampler",
     "ReinforceSampler",

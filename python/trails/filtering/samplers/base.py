@@ -14,6 +14,7 @@ one generation were told, so a generation can be scored by any number of workers
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
@@ -132,7 +133,7 @@ class EnumerationSampler:
         """Nothing is learnt."""
 
 
-class LearningSampler:
+class LearningSampler(ABC):
     """What searches share that learn from merits; each says how it learns and what it proposes next.
 
     Args:
@@ -177,13 +178,13 @@ class LearningSampler:
             raise InvalidInput(f"candidate {index} was not asked for, or has been told already")
         self._told.add(int(index))
 
+    @abstractmethod
     def _learn(self, indices: list[int]) -> None:
         """Take note of candidates scored since the last call of ``ask``, in the order in which they were proposed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _propose(self) -> int:
         """An unseen index; there is one."""
-        raise NotImplementedError
 
     def _merit_of(self, index: int) -> float:
         merit = self._merit(index)
