@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 IN_ENV := tools/in_env.sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint test-rust test-python up uri down clean
+.PHONY: help setup build demo ray-demo test lint test-rust test-python up uri down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -19,6 +19,9 @@ build: setup ## Build the extension and install it into the server
 
 demo: build ## Select a model for Frappe, in SQL, within 60 seconds; draws demo/leaderboard.svg and .png
 	@$(IN_ENV) python demo/demo.py
+
+ray-demo: build ## The same on a Ray cluster of two nodes on this machine, with a server of its own; leaves nothing running
+	@$(IN_ENV) python demo/ray_demo.py
 
 test: build lint test-rust test-python ## Run every test
 

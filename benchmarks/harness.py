@@ -27,7 +27,7 @@ from trails.errors import InvalidInput
 Row: TypeAlias = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parent.parent
-_SUPPORT = {"__main__", "database", "harness", "pinned", "plots"}
+_SUPPORT = {"__main__", "database", "harness", "pinned", "plots", "selection"}
 
 
 class Experiment(Protocol):

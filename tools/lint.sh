@@ -12,7 +12,7 @@ check() {
 check ruff check --quiet .
 check ruff format --quiet --check .
 check mypy --strict python/trails
-check mypy --strict tools/server.py demo/demo.py
+check mypy --strict tools/server.py tools/ray_nodes.py demo/demo.py demo/ray_demo.py
 cd pg_extension
 check cargo fmt --check
 # The release profile shares the generated bindings with the build.

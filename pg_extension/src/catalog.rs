@@ -7,54 +7,70 @@ use pgrx::prelude::*;
 
 use crate::error::Result;
 use crate::protocol::{Epoch, Trained};
-use crate::selection::{Asked, Outcome};
+use crate::run::Task;
+use crate::selection::{Candidate, Checkpoint, Outcome};
 
-/// Writes the run, its candidates and its trials; returns the run's id.
-pub fn write(asked: &Asked, outcome: &Outcome) -> Result<i64> {
-    let run = write_run(asked, outcome)?;
+/// Writes the run and everything of it; returns the run's id.
+pub fn write(task: &Task, outcome: &mut Outcome) -> Result<i64> {
+    let begin = outcome.clock.seconds();
+    let run = write_run(task, outcome)?;
     write_candidates(run, outcome)?;
-    write_trials(run, &outcome.trials)?;
+    write_trials(run, &outcome.told.trials)?;
+    write_checkpoint(run, outcome)?;
+    outcome.clock.phase("write", begin);
+    write_timings(run, outcome)?;
     Ok(run)
 }
 
-fn write_run(asked: &Asked, outcome: &Outcome) -> Result<i64> {
+fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
+    let Outcome { facts, scored, told, .. } = outcome;
     let left_out: serde_json::Map<String, serde_json::Value> =
-        outcome.left_out.iter().map(|(name, reason)| (name.clone(), reason.clone().into())).collect();
-    let seconds = &outcome.seconds;
+        facts.left_out.iter().map(|(name, reason)| (name.clone(), reason.clone().into())).collect();
+    let plan = told.plan.as_ref();
     let arguments: Vec<DatumWithOid> = vec![
-        outcome.source.clone().into(),
-        asked.target.clone().into(),
-        outcome.validation.clone().into(),
-        outcome.features.clone().into(),
+        outcome.function.into(),
+        outcome.continues.into(),
+        facts.source.clone().into(),
+        task.target.clone().into(),
+        facts.validation.clone().into(),
+        facts.features.clone().into(),
         pgrx::JsonB(left_out.into()).into(),
-        asked.budget.into(),
-        asked.scoring.space.clone().into(),
-        asked.scoring.tfmem.clone().into(),
-        asked.scoring.seed.into(),
-        outcome.device.clone().into(),
-        outcome.train_rows.into(),
-        outcome.validation_rows.into(),
-        outcome.unusable_rows.into(),
-        outcome.scored.into(),
-        outcome.failed_scores.into(),
-        outcome.plan.n.into(),
-        outcome.plan.k.into(),
-        outcome.plan.u.into(),
-        (if outcome.complete { "complete" } else { "best so far" }).into(),
-        seconds.reading.into(),
-        seconds.filtering.into(),
-        seconds.start.into(),
-        seconds.refinement.into(),
-        seconds.total.into(),
+        task.budget.into(),
+        task.space.clone().into(),
+        scored.tfmem.clone().into(),
+        task.refinement.clone().into(),
+        task.options.clone().map(pgrx::JsonB).into(),
+        task.seed.into(),
+        told.device.clone().into(),
+        facts.train_rows.into(),
+        facts.validation_rows.into(),
+        facts.unusable_rows.into(),
+        scored.scored.into(),
+        scored.failed.into(),
+        scored.n.into(),
+        plan.and_then(|p| p.k).or(task.k).into(),
+        plan.and_then(|p| p.u).or(task.u).into(),
+        (if told.complete { "complete" } else { "best so far" }).into(),
+        outcome.fault.clone().into(),
+        facts.reading_seconds.into(),
+        scored.seconds.into(),
+        told.start_seconds.into(),
+        told.first_batch_seconds.into(),
+        outcome.refinement_seconds.into(),
+        outcome.total_seconds.into(),
+        task.k.into(),
+        task.u.into(),
     ];
     let run = Spi::get_one_with_args::<i64>(
-        "INSERT INTO trails.runs (source, target, validation, features, left_out, budget, space, tfmem, seed, device, \
-            train_rows, validation_rows, unusable_rows, scored, failed_scores, n, k, u, state, reading_seconds, \
-            filtering_seconds, start_seconds, refinement_seconds, total_seconds, started, finished) \
-         VALUES ($1, $2::name, $3, $4::name[], $5, pg_catalog.make_interval(secs => $6), $7, $8, $9, $10, \
-            $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, \
-            pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $24), \
-            pg_catalog.clock_timestamp()) RETURNING run_id",
+        "INSERT INTO trails.runs (function, continues, source, target, validation, features, left_out, budget, space, \
+            tfmem, refinement, options, seed, device, train_rows, validation_rows, unusable_rows, scored, failed_scores, \
+            n, k, u, state, fault, reading_seconds, filtering_seconds, start_seconds, first_batch_seconds, \
+            refinement_seconds, total_seconds, started, finished, asked_k, asked_u) \
+         VALUES ($1, $2, $3, $4::name, $5, $6::name[], $7, pg_catalog.make_interval(secs => $8), $9, \
+            $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
+            $20, $21, $22, $23, $24, $25, $26, $27, $28, \
+            $29, $30, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $30), \
+            pg_catalog.clock_timestamp(), $31, $32) RETURNING run_id",
         &arguments,
     )?;
     Ok(run.expect("an insert of one row returns one row"))
@@ -63,27 +79,22 @@ fn write_run(asked: &Asked, outcome: &Outcome) -> Result<i64> {
 /// Those that refinement trained at all; what it was offered is many times as much.
 fn write_candidates(run: i64, outcome: &Outcome) -> Result<()> {
     let trained: HashMap<&str, (usize, &Trained)> =
-        outcome.leaderboard.iter().enumerate().map(|(place, t)| (t.architecture.as_str(), (place, t))).collect();
+        outcome.told.leaderboard.iter().enumerate().map(|(place, t)| (t.architecture.as_str(), (place, t))).collect();
     let tried: HashSet<&str> =
-        outcome.trials.iter().map(|t| t.architecture.as_str()).chain(trained.keys().copied()).collect();
-    let candidates: Vec<(&str, f64, i32)> = outcome
-        .candidates
-        .iter()
-        .zip(1..)
-        .map(|((architecture, score), place)| (architecture.as_str(), *score, place))
-        .filter(|(architecture, ..)| tried.contains(architecture))
-        .collect();
-    let of = |architecture: &str| trained.get(architecture);
+        outcome.told.trials.iter().map(|t| t.architecture.as_str()).chain(trained.keys().copied()).collect();
+    let candidates: Vec<&Candidate> =
+        outcome.candidates.iter().filter(|c| tried.contains(c.architecture.as_str())).collect();
+    let of = |candidate: &Candidate| trained.get(candidate.architecture.as_str());
     let arguments: Vec<DatumWithOid> = vec![
         run.into(),
-        candidates.iter().map(|(a, ..)| a.to_string()).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(_, score, _)| *score).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(.., place)| *place).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(a, ..)| of(a).map(|(place, _)| *place as i32 + 1)).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(a, ..)| of(a).map(|(_, t)| t.validation_auc)).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(a, ..)| of(a).map_or(0, |(_, t)| t.epochs)).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(a, ..)| of(a).and_then(|(_, t)| t.parameters)).collect::<Vec<_>>().into(),
-        candidates.iter().map(|(a, ..)| of(a).map(|(_, t)| t.seconds)).collect::<Vec<_>>().into(),
+        candidates.iter().map(|c| c.architecture.clone()).collect::<Vec<_>>().into(),
+        candidates.iter().map(|c| c.score).collect::<Vec<_>>().into(),
+        candidates.iter().map(|c| c.place).collect::<Vec<_>>().into(),
+        candidates.iter().map(|c| of(c).map(|(place, _)| *place as i32 + 1)).collect::<Vec<_>>().into(),
+        candidates.iter().map(|c| of(c).map(|(_, t)| t.validation_auc)).collect::<Vec<_>>().into(),
+        candidates.iter().map(|c| of(c).map_or(0, |(_, t)| t.epochs)).collect::<Vec<_>>().into(),
+        candidates.iter().map(|c| of(c).and_then(|(_, t)| t.parameters)).collect::<Vec<_>>().into(),
+        candidates.iter().map(|c| of(c).map(|(_, t)| t.seconds)).collect::<Vec<_>>().into(),
     ];
     Spi::run_with_args(
         "INSERT INTO trails.candidates \
@@ -113,6 +124,42 @@ fn write_trials(run: i64, trials: &[Epoch]) -> Result<()> {
          SELECT $1, t.* FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::int4[]), \
             pg_catalog.unnest($4::int4[]), pg_catalog.unnest($5::float8[]), pg_catalog.unnest($6::float8[]), \
             pg_catalog.unnest($7::float8[]), pg_catalog.unnest($8::float8[])) t",
+        &arguments,
+    )?;
+    Ok(())
+}
+
+/// Only a run that was cut has something to go on from.
+fn write_checkpoint(run: i64, outcome: &Outcome) -> Result<()> {
+    match (outcome.checkpoint.as_ref(), outcome.continues) {
+        (Some(Checkpoint::New { rung, weights }), _) => Spi::run_with_args(
+            "INSERT INTO trails.checkpoints (run_id, rung, weights) VALUES ($1, $2, $3)",
+            &[run.into(), (*rung).into(), weights.as_slice().into()],
+        )?,
+        (Some(Checkpoint::Continued), Some(earlier)) => Spi::run_with_args(
+            "INSERT INTO trails.checkpoints (run_id, rung, weights) \
+             SELECT $1, rung, weights FROM trails.checkpoints WHERE run_id OPERATOR(pg_catalog.=) $2",
+            &[run.into(), earlier.into()],
+        )?,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn write_timings(run: i64, outcome: &Outcome) -> Result<()> {
+    let timings = outcome.clock.timings();
+    let arguments: Vec<DatumWithOid> = vec![
+        run.into(),
+        timings.iter().map(|t| t.phase.phase.clone()).collect::<Vec<_>>().into(),
+        timings.iter().map(|t| t.process.name()).collect::<Vec<_>>().into(),
+        timings.iter().map(|t| t.phase.begin).collect::<Vec<_>>().into(),
+        timings.iter().map(|t| t.phase.seconds).collect::<Vec<_>>().into(),
+    ];
+    Spi::run_with_args(
+        "INSERT INTO trails.timings (run_id, place, phase, process, begin_seconds, seconds) \
+         SELECT $1, t.place, t.phase, t.process, t.begin, t.seconds FROM ROWS FROM (pg_catalog.unnest($2::text[]), \
+            pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::float8[]), pg_catalog.unnest($5::float8[])) \
+            WITH ORDINALITY t (phase, process, begin, seconds, place)",
         &arguments,
     )?;
     Ok(())

@@ -4,7 +4,7 @@
 //! child costs one error. It ends in four ways: by itself; killed when `Child` is dropped (any error unwinds through
 //! that); killed by `end_at_exit` when the backend exits without unwinding (FATAL, shutdown); killed by the kernel
 //! when the backend dies (parent-death signal). It shares no memory with PostgreSQL and inherits no descriptor but
-//! its pipes and the columns.
+//! its pipes, the columns and the checkpoints.
 
 use std::ffi::{c_int, CString};
 use std::fs::File;
@@ -15,14 +15,14 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::error::{Result, TrailsError};
 use crate::interrupts::{self, Direction, Woken};
-use crate::protocol::{Event, Lines};
+use crate::protocol::{Event, Lines, Request};
 
 /// The newest process group, to be ended when the backend exits; 0 when there is none.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
@@ -162,8 +162,9 @@ impl Child {
         Ok(child)
     }
 
-    /// Sends one request; a child that is gone shows itself in `next`.
-    pub fn send(&mut self, request: &impl serde::Serialize) -> Result<()> {
+    /// Sends one request; false if the child has not taken the whole of it by `until`. A child that is gone shows itself
+    /// in `next`.
+    pub fn send(&mut self, request: &Request<'_>, until: Instant) -> Result<bool> {
         let mut bytes = serde_json::to_vec(request).map_err(|e| TrailsError::external(e.to_string()))?;
         bytes.push(b'\n');
         let mut rest = &bytes[..];
@@ -171,14 +172,18 @@ impl Child {
             match self.requests.write(rest) {
                 Ok(written) => rest = &rest[written..],
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    interrupts::wait_for(self.requests.as_raw_fd(), Direction::Write, Duration::from_secs(1));
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(false);
+                    }
+                    interrupts::wait_for(self.requests.as_raw_fd(), Direction::Write, left);
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                Err(e) if e.kind() == ErrorKind::BrokenPipe => return Ok(true),
                 Err(e) => return Err(e.into()),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The next event, waited for at most this long. Raises pending interrupts.
@@ -224,7 +229,8 @@ impl Child {
         self.kill()
     }
 
-    fn kill(&mut self) -> Option<ExitStatus> {
+    /// Ends it at once, also if it has been stopped.
+    pub fn kill(&mut self) -> Option<ExitStatus> {
         if self.ended {
             return None;
         }
@@ -240,7 +246,7 @@ impl Child {
     }
 
     /// The last lines that it wrote to its log.
-    pub fn log_tail(&self) -> String {
+    fn log_tail(&self) -> String {
         let length = self.log.metadata().map(|m| m.len()).unwrap_or(0);
         let start = length.saturating_sub(LOG_TAIL);
         let mut bytes = vec![0u8; (length - start) as usize];
@@ -253,10 +259,9 @@ impl Child {
     /// The error for a child that went without a result.
     pub fn death(&mut self) -> TrailsError {
         let status = self.end();
+        let killed = status.is_some_and(|s| s.signal() == Some(libc::SIGKILL));
         let how = match status {
-            Some(s) if s.signal() == Some(libc::SIGKILL) => {
-                "was killed (signal 9), by hand or because memory ran out".to_owned()
-            }
+            _ if killed => "was killed (signal 9), by hand or because memory ran out".to_owned(),
             Some(s) if s.signal().is_some() => format!("died of signal {}", s.signal().unwrap_or(0)),
             Some(s) => format!("ended with exit code {}", s.code().unwrap_or(-1)),
             None => "ended".to_owned(),
@@ -271,8 +276,18 @@ impl Child {
                 "The virtual environment lacks {module}: {}/bin/pip install 'trails[train]'",
                 self.virtualenv
             )),
+            None if killed => error.hint(
+                "If the machine's memory ran out, set trails.refinement_memory_limit: the process then ends in order, \
+                 and says what it needed.",
+            ),
             None => error,
         };
+        self.with_log(error)
+    }
+
+    /// The error with what the process wrote to its log, if anything.
+    pub fn with_log(&self, error: TrailsError) -> TrailsError {
+        let log = self.log_tail();
         if log.is_empty() {
             error
         } else {

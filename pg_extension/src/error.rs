@@ -3,6 +3,8 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::protocol::Failure;
+
 pub type Result<T> = std::result::Result<T, TrailsError>;
 
 /// An error for the person who wrote the statement: what is wrong, the details, what to do next.
@@ -66,9 +68,21 @@ impl TrailsError {
         unreachable!("reporting an ERROR does not return")
     }
 
+    /// Something that does not end the statement; see `warn`.
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_WARNING, message)
+    }
+
     /// Tells the client without ending the statement.
     pub fn warn(self) {
         self.report(PgLogLevel::WARNING);
+    }
+}
+
+impl From<Failure> for TrailsError {
+    fn from(failure: Failure) -> Self {
+        let code = code_of(failure.sqlstate.as_deref().unwrap_or("XX000"));
+        Self { code, message: failure.message, detail: failure.detail, hint: failure.hint }
     }
 }
 

@@ -2,22 +2,28 @@
 //!
 //! This crate knows PostgreSQL and nothing of models; the Python package `trails` knows models and nothing of
 //! PostgreSQL. `api` is the SQL surface, `reader` turns a query into typed columns, `python` is the one bridge to the
-//! package, `child` runs the refinement process.
+//! package, `child` runs the refinement process and `refinement` talks with it.
 
 use pgrx::prelude::*;
 
 mod api;
 mod catalog;
 mod child;
+mod clock;
 mod error;
 mod filtering;
 mod interrupts;
 mod latency;
+mod leaderboard;
+mod profile;
 mod progress;
 mod protocol;
 mod python;
 mod reader;
+mod refinement;
+mod resume;
 mod rows;
+mod run;
 mod selection;
 mod settings;
 

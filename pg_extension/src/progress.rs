@@ -2,6 +2,7 @@
 
 use pgrx::prelude::*;
 
+use crate::protocol::Plan;
 use crate::settings::{self, Progress};
 
 /// A phase has begun or ended.
@@ -19,4 +20,20 @@ pub fn epochs(done: f64, total: f64, best_auc: Option<f64>) {
             None => notice!("progress: {done:.1}/{total:.1} epochs"),
         }
     }
+}
+
+/// How the refinement process will spend its time.
+pub fn plan(plan: &Plan) {
+    let number = |name: &str, value: Option<i64>| value.map(|v| format!("{name} = {v}"));
+    let numbers = [
+        number("n", Some(plan.n).filter(|n| *n > 0)),
+        number("k", plan.k.map(i64::from)),
+        number("u", plan.u.map(i64::from)),
+    ];
+    phase(&format!(
+        "plan: {}; refinement takes {:.1} s at {:.2} s an epoch",
+        numbers.into_iter().flatten().collect::<Vec<_>>().join(", "),
+        plan.refinement_seconds,
+        plan.epoch_seconds
+    ));
 }

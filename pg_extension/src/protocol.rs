@@ -5,49 +5,146 @@ use serde::{Deserialize, Serialize};
 
 use crate::reader::columns::TableLayout;
 
-/// The one request: train these candidates on these columns until this deadline.
+/// First the rows, which travel and are encoded while architectures are filtered; then what to do with them.
 #[derive(Debug, Serialize)]
-pub struct Refine<'a> {
-    pub request: &'static str,
+#[serde(tag = "request", rename_all = "lowercase")]
+pub enum Request<'a> {
+    Rows(Rows<'a>),
+    Refine(Refine<'a>),
+    Profile(Profile<'a>),
+}
+
+/// Where the rows lie, and where and until when to train on them.
+#[derive(Debug, Serialize)]
+pub struct Rows<'a> {
     pub target: &'a str,
     pub seed: i64,
-    pub space: &'a str,
-    pub k: Option<i32>,
-    pub u: Option<i32>,
-    /// Budget of the whole statement in seconds.
-    pub budget: f64,
     /// CLOCK_MONOTONIC seconds, the same clock in both processes.
     pub started: f64,
-    pub deadline: f64,
-    pub score_seconds: f64,
-    pub scored: i64,
+    /// Seconds of the whole statement; None for no limit.
+    pub budget: Option<f64>,
+    /// When the result must be out.
+    pub deadline: Option<f64>,
     pub device: &'a str,
     pub threads: i32,
-    /// Architecture and score, best first.
-    pub candidates: &'a [(String, f64)],
+    /// Bytes; 0 for none.
+    pub memory_limit: i64,
+    pub ray_address: Option<&'a str>,
+    pub ray_gpus: f64,
+    /// Descriptors of the files that checkpoints are written to in turn.
+    pub checkpoints: [i32; 2],
     pub train: &'a TableLayout,
     pub validation: Option<&'a TableLayout>,
+}
+
+/// Train these candidates, or go on with those of a checkpoint.
+#[derive(Debug, Serialize)]
+pub struct Refine<'a> {
+    pub space: &'a str,
+    pub refinement: &'a str,
+    pub k: Option<i32>,
+    pub u: Option<i32>,
+    pub options: &'a serde_json::Value,
+    pub score_seconds: f64,
+    pub scored: i64,
+    /// Architecture and score, best first.
+    pub candidates: &'a [(&'a str, Option<f64>)],
+    pub resume: Option<Resume>,
+}
+
+/// A checkpoint in a file that the process inherited.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Resume {
+    pub fd: i32,
+    pub length: u64,
+}
+
+/// Time the training of these architectures.
+#[derive(Debug, Serialize)]
+pub struct Profile<'a> {
+    pub architectures: &'a [&'a str],
+    pub options: &'a serde_json::Value,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
-    Ready { seconds: f64, device: String },
+    Ready {
+        seconds: f64,
+        device: String,
+    },
+    /// A sign of life.
+    Alive {},
+    /// The rows are encoded; `first_batch` is seconds since the statement began.
+    Rows {
+        seconds: f64,
+        first_batch: Option<f64>,
+    },
     Plan(Plan),
     Epoch(Epoch),
-    Progress { done: f64, total: f64 },
-    Rung { rung: i32, candidates: i32, survivors: Vec<String> },
-    Result { leaderboard: Vec<Trained>, complete: bool },
+    Progress {
+        done: f64,
+        total: f64,
+    },
+    Rung {
+        rung: i32,
+        candidates: i32,
+        survivors: Vec<String>,
+    },
+    Checkpoint(Checkpoint),
+    Result {
+        leaderboard: Vec<Trained>,
+        complete: bool,
+        #[serde(default)]
+        timings: Vec<Phase>,
+    },
+    Profile(Profiled),
     Error(Failure),
 }
 
+/// `k` and `u` are None where the scheduler has no such number.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Plan {
     pub n: i64,
-    pub k: i32,
-    pub u: i32,
+    pub k: Option<i32>,
+    pub u: Option<i32>,
     pub refinement_seconds: f64,
     pub epoch_seconds: f64,
+}
+
+/// The survivors of a finished rung are the first `length` bytes of checkpoint file `which`.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct Checkpoint {
+    pub rung: i32,
+    pub which: usize,
+    pub length: u64,
+}
+
+/// What a part of the run took; `begin` is seconds since the statement began.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Phase {
+    pub phase: String,
+    pub begin: f64,
+    pub seconds: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Profiled {
+    pub workers: i32,
+    pub device: String,
+    pub rows: Vec<Cost>,
+}
+
+/// What one architecture costs; seconds are those of an epoch.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Cost {
+    pub architecture: String,
+    pub parameters: i64,
+    pub training_seconds: Option<f64>,
+    pub evaluation_seconds: Option<f64>,
+    pub seconds_alone: Option<f64>,
+    pub seconds_shared: Option<f64>,
+    pub bytes: Option<i64>,
 }
 
 /// One finished epoch of one candidate.
@@ -66,7 +163,7 @@ pub struct Epoch {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Trained {
     pub architecture: String,
-    pub score: f64,
+    pub score: Option<f64>,
     pub validation_auc: f64,
     pub epochs: i32,
     pub parameters: Option<i64>,
@@ -124,6 +221,29 @@ mod tests {
         )
         .unwrap();
         assert!(matches!(event, Event::Epoch(Epoch { validation_auc: Some(a), .. }) if a == 0.5));
+        let event: Event = serde_json::from_str(r#"{"event":"alive","at":1.5}"#).unwrap();
+        assert_eq!(event, Event::Alive {});
         assert!(serde_json::from_str::<Event>(r#"{"event":"unknown"}"#).is_err());
+    }
+
+    #[test]
+    fn requests_carry_their_name_and_their_fields_side_by_side() {
+        let options = serde_json::json!({});
+        let request = Request::Refine(Refine {
+            space: "mlp4x20",
+            refinement: "sh",
+            k: Some(1),
+            u: None,
+            options: &options,
+            score_seconds: 0.0,
+            scored: 0,
+            candidates: &[("8-8-8-8", None)],
+            resume: Some(Resume { fd: 9, length: 4 }),
+        });
+        let written = serde_json::to_value(&request).unwrap();
+        assert_eq!(written["request"], "refine");
+        assert_eq!(written["candidates"], serde_json::json!([["8-8-8-8", null]]));
+        assert_eq!(written["resume"], serde_json::json!({"fd": 9, "length": 4}));
+        assert!(written["u"].is_null());
     }
 }

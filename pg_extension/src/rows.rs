@@ -2,7 +2,6 @@
 
 use numpy::{PyArray1, PyArrayMethods};
 use pgrx::pg_sys;
-use pgrx::prelude::*;
 use pyo3::prelude::*;
 
 use crate::error::{Result, TrailsError};
@@ -60,7 +59,7 @@ pub fn warn_of_unusable(rows: u64) {
 }
 
 fn warn(message: String) {
-    TrailsError::new(PgSqlErrorCode::ERRCODE_WARNING, message).warn();
+    TrailsError::warning(message).warn();
 }
 
 /// What is asked of a metric, whichever way its scores are used.
@@ -130,8 +129,8 @@ impl TrainingRows {
         Ok(Self { rows, left_out, features })
     }
 
-    /// What refinement is offered; `seconds` is what scoring may take where `n` is not given.
-    pub fn shortlist(&self, asked: &Scoring, k: Option<i32>, seconds: f64) -> Result<Shortlist> {
+    /// What refinement is offered; `seconds` is what scoring may take where `n` is not given, None for no limit.
+    pub fn shortlist(&self, asked: &Scoring, k: Option<i32>, seconds: Option<f64>) -> Result<Shortlist> {
         let (mut found, notices) = python::call(|bridge| {
             let py = bridge.py();
             let arguments = (
@@ -200,11 +199,6 @@ impl TrainingRows {
             );
             self.rows.bind(py).call_method1("profile", arguments)?.extract()
         })
-    }
-
-    /// Lets the rows go, and keeps what is known of the features: those that are left, and those left out with reasons.
-    pub fn into_names(self) -> (Vec<String>, Vec<(String, String)>) {
-        (self.features, self.left_out)
     }
 }
 

@@ -21,6 +21,9 @@ pub enum Progress {
 static VIRTUALENV: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static DEVICE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"auto"));
 static REFINEMENT_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static REFINEMENT_MEMORY_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(0);
+static RAY_ADDRESS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static RAY_GPUS: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static FILTERING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static PROGRESS: GucSetting<Progress> = GucSetting::<Progress>::new(Progress::Phases);
 
@@ -37,8 +40,8 @@ pub fn define() {
     );
     GucRegistry::define_string_guc(
         c"trails.device",
-        c"Device that refinement trains on: auto, cpu, cuda or cuda:N.",
-        c"auto takes the first CUDA device if there is one, else the CPU.",
+        c"Device that refinement trains on: auto, cpu, cuda, cuda:N or several with commas.",
+        c"auto takes every CUDA device that there is, else the CPU.",
         &DEVICE,
         GucContext::Userset,
         GucFlags::default(),
@@ -50,6 +53,35 @@ pub fn define() {
         &REFINEMENT_THREADS,
         0,
         1024,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"trails.refinement_memory_limit",
+        c"Memory that the refinement process may use; 0 sets no limit.",
+        c"A run that needs more ends with what had finished, or with an error, and the server is not troubled.",
+        &REFINEMENT_MEMORY_LIMIT,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_MB,
+    );
+    // The cluster's workers run code that the server's user sends them, so only a superuser may name it.
+    GucRegistry::define_string_guc(
+        c"trails.ray_address",
+        c"Ray cluster that trains the candidates, as host:port; empty trains them on this machine.",
+        c"",
+        &RAY_ADDRESS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_float_guc(
+        c"trails.ray_gpus",
+        c"GPUs that a trial reserves on the Ray cluster; a fraction lets trials share one.",
+        c"",
+        &RAY_GPUS,
+        0.0,
+        64.0,
         GucContext::Userset,
         GucFlags::default(),
     );
@@ -101,6 +133,20 @@ pub fn device() -> String {
 
 pub fn refinement_threads() -> i32 {
     REFINEMENT_THREADS.get()
+}
+
+/// In bytes; 0 for none.
+pub fn refinement_memory_limit() -> i64 {
+    i64::from(REFINEMENT_MEMORY_LIMIT.get()) << 20
+}
+
+/// None trains on this machine.
+pub fn ray_address() -> Option<String> {
+    RAY_ADDRESS.get().map(|a| a.to_string_lossy().trim().to_owned()).filter(|a| !a.is_empty())
+}
+
+pub fn ray_gpus() -> f64 {
+    RAY_GPUS.get()
 }
 
 pub fn filtering_threads() -> i32 {

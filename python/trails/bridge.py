@@ -21,13 +21,27 @@ from trails.filtering.samplers import make_sampler
 from trails.filtering.scoring import Scorer, jacobian_rows
 from trails.filtering.search import ScoredPool, check_count, score_pool
 from trails.filtering.shortlist import shortlist
+from trails.refinement.devices import parse_devices
+from trails.refinement.options import describe_options, parse_options
+from trails.refinement.schedulers import check_scheduler
 from trails.space.mlp import MlpSpace, parse_space
 from trails.table.columns import Column, Columns
 from trails.tfmem import REGISTRY, Setting, Tfmem, parse_tfmems
 from trails.tfmem.counts import flops_of
 from trails.workers import available_cores
 
-__all__ = ["LatencyScorer", "TrainingRows", "check_filtering", "latency_scorer", "plan", "tfmems", "training_rows"]
+__all__ = [
+    "LatencyScorer",
+    "TrainingRows",
+    "check_architectures",
+    "check_filtering",
+    "check_refinement",
+    "latency_scorer",
+    "plan",
+    "refinement_options",
+    "tfmems",
+    "training_rows",
+]
 
 Check = Callable[[], None]
 
@@ -83,6 +97,45 @@ def check_filtering(
     if sampler is not None:
         make_sampler(sampler, architectures, 0, lambda index: 0.0)
     check_target(metrics, target)
+
+
+def check_refinement(refinement: str, k: int | None, u: int | None, options: str | None, device: str) -> None:
+    """Refuse what no refinement could use, before anything is started.
+
+    Args:
+        refinement: Name of the scheduler.
+        k: Candidates of the first rung, if fixed.
+        u: Epochs of the first rung, if fixed.
+        options: JSON object of training options, or None for the defaults.
+        device: Setting of the device.
+
+    Raises:
+        InvalidInput: Unknown scheduler, option or device; a number out of range.
+    """
+    chosen = parse_options(options)
+    parse_devices(device)
+    check_scheduler(refinement, k=k, u=u, eta=chosen.eta, max_epochs=chosen.max_epochs)
+
+
+def check_architectures(space: str, architectures: Sequence[str]) -> list[str]:
+    """The architectures as the space writes them.
+
+    Raises:
+        InvalidInput: None is given, one is given twice, or one is not in the space.
+    """
+    if not architectures:
+        raise InvalidInput("no architecture is given")
+    mlps = parse_space(space)
+    written = [mlps.format(mlps.parse(architecture)) for architecture in architectures]
+    for place, architecture in enumerate(written):
+        if architecture in written[:place]:
+            raise InvalidInput(f"architecture {architecture} is given more than once")
+    return written
+
+
+def refinement_options() -> list[tuple[str, str, str]]:
+    """Name, default as JSON text, and a sentence, of every training option."""
+    return describe_options()
 
 
 def training_rows(features: Sequence[ArrayColumn], target: ArrayColumn | None) -> TrainingRows:

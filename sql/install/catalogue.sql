@@ -1,48 +1,73 @@
 -- The catalogue of Trails: what was run, what was ranked, what was trained.
--- Everything here belongs to the extension, is dumped by pg_dump, and shows each role its own runs only:
--- the functions write as the caller, and row-level security ties every row to the role that made it.
+-- Everything here belongs to the extension, is dumped by pg_dump (checkpoints are not), and shows each role its own runs
+-- only: the functions write as the caller, and row-level security ties every row to the role that made it.
 
 CREATE TABLE runs (
     run_id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     owner               name NOT NULL DEFAULT current_user,
+    function            text NOT NULL CHECK (
+                            function IN ('model_selection', 'refinement_phase', 'model_selection_workloads', 'resume')
+                        ),
+    continues           bigint REFERENCES runs ON DELETE SET NULL,
     source              text NOT NULL,
     target              name NOT NULL,
     validation          text,
     features            name[] NOT NULL,
     left_out            jsonb NOT NULL DEFAULT '{}',
-    budget              interval NOT NULL,
+    budget              interval,
     space               text NOT NULL,
-    tfmem               text NOT NULL,
+    tfmem               text,
+    refinement          text NOT NULL,
+    options             jsonb,
     seed                bigint NOT NULL,
     device              text,
     train_rows          bigint NOT NULL,
     validation_rows     bigint,
     unusable_rows       bigint NOT NULL,
-    scored              bigint NOT NULL,
-    failed_scores       bigint NOT NULL,
-    n                   bigint NOT NULL,
-    k                   integer NOT NULL,
-    u                   integer NOT NULL,
+    scored              bigint,
+    failed_scores       bigint,
+    n                   bigint,
+    k                   integer,
+    u                   integer,
+    asked_k             integer,
+    asked_u             integer,
     state               text NOT NULL CHECK (state IN ('complete', 'best so far')),
+    fault               text,
     started             timestamptz NOT NULL,
     finished            timestamptz NOT NULL,
     reading_seconds     double precision NOT NULL,
-    filtering_seconds   double precision NOT NULL,
+    filtering_seconds   double precision,
     start_seconds       double precision,
+    first_batch_seconds double precision,
     refinement_seconds  double precision NOT NULL,
     total_seconds       double precision NOT NULL
 );
-COMMENT ON TABLE runs IS 'one row per finished model selection: what was asked, what was planned, where the time went';
+CREATE INDEX runs_continues ON runs (continues);
+COMMENT ON TABLE runs IS 'one row per finished run: what was asked, what was planned, where the time went';
+COMMENT ON COLUMN runs.function IS 'the function that was called';
+COMMENT ON COLUMN runs.continues IS 'the run that trails.resume continued';
 COMMENT ON COLUMN runs.left_out IS 'features that cannot help, with the reason each was left out';
+COMMENT ON COLUMN runs.budget IS 'NULL where there was no limit';
+COMMENT ON COLUMN runs.tfmem IS 'the metric that ranked the candidates; NULL where the caller named them';
+COMMENT ON COLUMN runs.refinement IS 'the scheduler: sh, sj, ua or hyperband';
+COMMENT ON COLUMN runs.options IS 'training options as they were given; trails.refinement_options() lists all and their defaults';
 COMMENT ON COLUMN runs.unusable_rows IS 'rows of source and validation whose target is NULL';
+COMMENT ON COLUMN runs.scored IS 'architectures that this run scored; NULL where it did not filter';
+COMMENT ON COLUMN runs.n IS 'architectures scored; NULL where the caller named the candidates';
+COMMENT ON COLUMN runs.k IS 'candidates of the first rung';
+COMMENT ON COLUMN runs.u IS 'epochs of the first rung; NULL where the scheduler has no such number';
+COMMENT ON COLUMN runs.asked_k IS 'k as the caller fixed it; NULL where it was planned';
+COMMENT ON COLUMN runs.asked_u IS 'u as the caller fixed it; NULL where it was planned';
 COMMENT ON COLUMN runs.state IS '''complete'' when every rung was trained as planned, ''best so far'' when the deadline or a fault cut it';
+COMMENT ON COLUMN runs.fault IS 'what cut the run, if it was not its deadline';
 COMMENT ON COLUMN runs.start_seconds IS 'from the start of the refinement process until it was ready (interpreter and torch)';
+COMMENT ON COLUMN runs.first_batch_seconds IS 'from the call until the first batch of training rows was ready in the refinement process';
 
 CREATE TABLE candidates (
     run_id          bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
     architecture    text NOT NULL,
     score           double precision,
-    score_rank      integer NOT NULL,
+    score_rank      integer,
     rank            integer,
     validation_auc  double precision,
     epochs          integer NOT NULL DEFAULT 0,
@@ -51,7 +76,9 @@ CREATE TABLE candidates (
     PRIMARY KEY (run_id, architecture)
 );
 COMMENT ON TABLE candidates IS 'the architectures that refinement trained, with what training made of them';
-COMMENT ON COLUMN candidates.score_rank IS 'place by TFMEM score among the architectures that filtering offered, 1 is best';
+COMMENT ON COLUMN candidates.score IS 'its TFMEM score; NULL where the caller named the candidates';
+COMMENT ON COLUMN candidates.score_rank IS
+    'place by TFMEM score among the architectures that filtering offered, 1 is best; place among those that the caller named';
 COMMENT ON COLUMN candidates.rank IS 'place on the leaderboard by validation AUC; NULL when it was never trained for a whole epoch';
 
 CREATE TABLE trials (
@@ -67,19 +94,51 @@ CREATE TABLE trials (
 );
 COMMENT ON TABLE trials IS 'learning curves: one row per candidate and epoch, with the rung that paid for it';
 
+CREATE TABLE timings (
+    run_id          bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    place           integer NOT NULL,
+    phase           text NOT NULL,
+    process         text NOT NULL CHECK (process IN ('backend', 'refinement')),
+    begin_seconds   double precision NOT NULL,
+    seconds         double precision NOT NULL,
+    PRIMARY KEY (run_id, place)
+);
+COMMENT ON TABLE timings IS 'where the time of a run went, phase by phase, in the two processes that work at the same time';
+COMMENT ON COLUMN timings.place IS 'by begin, 1 is first';
+COMMENT ON COLUMN timings.process IS 'the backend that serves the statement, or the refinement process';
+COMMENT ON COLUMN timings.begin_seconds IS 'from the call until the phase began';
+
+CREATE TABLE checkpoints (
+    run_id          bigint PRIMARY KEY REFERENCES runs ON DELETE CASCADE,
+    rung            integer NOT NULL,
+    weights         bytea NOT NULL
+);
+-- Weights hardly get smaller, and compressing them takes seconds.
+ALTER TABLE checkpoints ALTER COLUMN weights SET STORAGE EXTERNAL;
+COMMENT ON TABLE checkpoints IS 'what trails.resume goes on from: runs that were cut, and no others, have one';
+COMMENT ON COLUMN checkpoints.rung IS 'the last finished rung';
+COMMENT ON COLUMN checkpoints.weights IS 'the survivors of that rung, as safetensors';
+
 ALTER TABLE runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE candidates ENABLE ROW LEVEL SECURITY;
 ALTER TABLE trials ENABLE ROW LEVEL SECURITY;
+ALTER TABLE timings ENABLE ROW LEVEL SECURITY;
+ALTER TABLE checkpoints ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_runs ON runs USING (owner = current_user) WITH CHECK (owner = current_user);
 CREATE POLICY own_candidates ON candidates
     USING (EXISTS (SELECT FROM runs r WHERE r.run_id = candidates.run_id AND r.owner = current_user));
 CREATE POLICY own_trials ON trials
     USING (EXISTS (SELECT FROM runs r WHERE r.run_id = trials.run_id AND r.owner = current_user));
+CREATE POLICY own_timings ON timings
+    USING (EXISTS (SELECT FROM runs r WHERE r.run_id = timings.run_id AND r.owner = current_user));
+CREATE POLICY own_checkpoints ON checkpoints
+    USING (EXISTS (SELECT FROM runs r WHERE r.run_id = checkpoints.run_id AND r.owner = current_user));
 
 -- PUBLIC reaches these tables only with USAGE on the schema, which a DBA grants role by role.
-GRANT SELECT, INSERT, DELETE ON runs, candidates, trials TO PUBLIC;
+GRANT SELECT, INSERT, DELETE ON runs, candidates, trials, timings, checkpoints TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('runs', '');
 SELECT pg_catalog.pg_extension_config_dump('runs_run_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('candidates', '');
 SELECT pg_catalog.pg_extension_config_dump('trials', '');
+SELECT pg_catalog.pg_extension_config_dump('timings', '');

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from benchmarks import harness, plots, tfmem_cost
+from benchmarks import faults, harness, plots, refinement_speed, selection, tfmem_cost, training_defaults
 from benchmarks.__main__ import main
 from trails.errors import InvalidInput
 
@@ -164,3 +164,72 @@ def test_costs_of_metrics_are_measured_summed_up_and_drawn(tmp_path: Path) -> No
     assert [line.split()[0] for line in lines[2:]] == ["weight_norm", "snip", "zico", "jacob_cov"]
     assert all(float(row["megabytes"]) > 1 for row in document.rows)
     assert len(plots.draw(cast(harness.Experiment, tfmem_cost), document)) == 3
+
+
+def document_of(tmp_path: Path, experiment: object, rows: list[harness.Row]) -> harness.Document:
+    name = experiment.__name__.rpartition(".")[2]  # type: ignore[attr-defined]
+    settings = {"dataset": "frappe", "seed": 0, "quick": True}
+    document = harness.Document(tmp_path / name / "frappe.json", name, "", settings, [harness.session()], rows)
+    document.write()
+    return document
+
+
+@pytest.mark.usefixtures("small_frappe")
+def test_speed_of_every_loop_is_measured_summed_up_and_drawn(tmp_path: Path) -> None:
+    selection.columns.cache_clear()
+    rows = [
+        {
+            "set": "narrow",
+            "loop": loop,
+            "device": "cpu",
+            "repeat": 0,
+            **refinement_speed.measure("frappe", "narrow", loop, "cpu", 3, 0),
+        }
+        for loop in refinement_speed.LOOPS
+    ]
+    document = document_of(tmp_path, refinement_speed, rows)
+    assert all(row["epochs_models_per_second"] > 0 and len(row["widths"]) == 16 for row in rows)
+    lines = refinement_speed.summarise(document)
+    assert "times the good loop" in lines[1] and lines[-1].strip() == "no GPU was there"
+    assert len(plots.draw(cast(harness.Experiment, refinement_speed), document)) == 3
+
+
+@pytest.mark.usefixtures("small_frappe")
+def test_variants_of_training_are_measured_and_compared_with_the_defaults(tmp_path: Path) -> None:
+    selection.columns.cache_clear()
+    rows = [
+        {"variant": variant, "model_seed": 0, **row}
+        for variant in ("defaults", "dropout 0.2")
+        for row in training_defaults.train("frappe", training_defaults.VARIANTS[variant], 2, 0)
+    ]
+    assert all(len(row["curve"]) == 2 and row["validation_auc"] == max(row["curve"]) for row in rows)
+    document = document_of(tmp_path, training_defaults, rows)
+    lines = training_defaults.summarise(document)
+    assert lines[1].split()[0] == "defaults" and "(+0.0000)" in lines[1] and "dropout 0.2" in lines[2]
+    assert len(plots.draw(cast(harness.Experiment, training_defaults), document)) == 3
+
+
+@pytest.mark.usefixtures("small_frappe")
+def test_a_selection_outside_the_database_keeps_its_budget_and_tests_its_winner() -> None:
+    selection.columns.cache_clear()
+    found = selection.select("frappe", 8.0, 1, {"max_epochs": 2})
+    assert found["wall"] < 8.5 and found["trained"] >= 1
+    # The label follows the first field.
+    assert found["test_auc"] > 0.6
+
+
+def test_faults_are_counted_against_the_promise(tmp_path: Path) -> None:
+    common = {"rows": 0, "warned": False, "session_usable": True, "server_up": True, "children_left": 0}
+    rows = [
+        {"what": "cancel", "moment": 1.0 * n, "seconds_to_end": seconds, "error": "57014", "had_child": True, **common}
+        for n, seconds in enumerate((0.01, 0.02, 0.3))
+    ]
+    rows += [
+        {"what": "kill", "moment": 1.0, "seconds_to_end": 0.1, "error": error, "had_child": True, **common}
+        for error in (None, "38000", "38000")
+    ]
+    document = document_of(tmp_path, faults, rows)
+    lines = faults.summarise(document)
+    assert "2 of 3 within 200 ms" in lines[0] and "longest 300 ms" in lines[0]
+    assert "3 times; 1 results, 2 errors; server up 3 times, session usable 3 times" in lines[1]
+    assert len(plots.draw(cast(harness.Experiment, faults), document)) == 3

@@ -185,12 +185,12 @@ def test_budget_is_used_and_the_winner_gets_deep(epoch: float, budget: float) ->
         return
     affordable = budget / epoch
     winner = made.rungs[-1].epochs_to + affordable - made.epochs
-    assert winner >= min(9, affordable / 2) - 1e-9
+    assert winner >= min(15, affordable / 2) - 1e-9
     if made.k < 100:
         assert made.u == 1
         rungs = halving_rungs(made.k + 1, 1)
         winner = rungs[-1].epochs_to + affordable - total_epochs(rungs)
-        assert total_epochs(rungs) > affordable - 1e-9 or winner < min(9, affordable / 2) + 1e-9
+        assert total_epochs(rungs) > affordable - 1e-9 or winner < min(15, affordable / 2) + 1e-9
     elif made.u < 30:
         assert total_epochs(halving_rungs(100, made.u + 1)) > affordable - 1e-9
 
@@ -205,7 +205,7 @@ def test_plans_at_known_budgets() -> None:
     assert shape(7) == (4, 1, 6)
     assert shape(9) == (5, 1, 7)
     assert shape(15) == (5, 1, 7)
-    assert shape(21) == (9, 1, 21)
+    assert shape(21) == (8, 1, 18)
     assert shape(81) == (27, 1, 81)
     assert shape(1000) == (100, 5, 995)
     assert shape(3000) == (100, 30, 3000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -68,9 +69,22 @@ def memfd(data: bytes) -> int:
 
 
 class Backend:
-    """One refinement process; use as a context manager."""
+    """One refinement process; use as a context manager.
 
-    def __init__(self, train: Table, validation: Table | None) -> None:
+    Args:
+        train: Training rows.
+        validation: Validation rows, or None.
+        files: Further descriptors that the process inherits.
+        environment: Added to its environment.
+    """
+
+    def __init__(
+        self,
+        train: Table,
+        validation: Table | None,
+        files: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.started = time.monotonic()
         train_bytes, self._train_layout = train.pack()
         self._validation_layout: dict[str, Any] | None = None
@@ -81,13 +95,14 @@ class Backend:
         self._train_layout["fd"] = fds[0]
         if self._validation_layout is not None:
             self._validation_layout["fd"] = fds[1]
+        self.checkpoints = memfd(b""), memfd(b"")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "trails.refinement.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=fds,
-            env={**os.environ, "PYTHONPATH": str(PYTHON_ROOT)},
+            pass_fds=(*fds, *self.checkpoints, *files),
+            env={**os.environ, "PYTHONPATH": str(PYTHON_ROOT), **(environment or {})},
             process_group=0,
         )
         for fd in fds:
@@ -104,46 +119,69 @@ class Backend:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+        for fd in self.checkpoints:
+            os.close(fd)
 
     def event(self) -> Event | None:
-        """The next event; None when there are no more."""
+        """The next event that is not a sign of life; None when there are no more."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        return json.loads(line) if line else None
+        while line := self.process.stdout.readline():
+            event: Event = json.loads(line)
+            if event["event"] != "alive":
+                return event
+        return None
 
     def send(
         self,
-        candidates: Sequence[tuple[str, float]],
-        budget: float = 30.0,
+        candidates: Sequence[tuple[str, float | None]],
+        budget: float | None = 30.0,
+        options: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> float:
-        """Send a request; the deadline in seconds of the monotonic clock."""
-        request: dict[str, Any] = {
-            "request": "refine",
+        """Send both requests; the deadline in seconds of the monotonic clock.
+
+        ``changes`` replaces or adds fields of either request.
+        """
+        deadline = None if budget is None else self.started + budget - 0.3
+        setting: dict[str, Any] = {
+            "request": "rows",
             "target": "label",
             "seed": 1,
-            "eta": 3,
-            "max_epochs": 9,
-            "k": None,
-            "u": None,
-            "space": "mlp4x20",
-            "embedding": 10,
             "budget": budget,
             "started": self.started,
-            "deadline": self.started + budget - 0.3,
-            "score_seconds": 2e-6,
-            "scored": 160_000,
+            "deadline": deadline,
             "device": "cpu",
             "threads": 1,
-            "candidates": candidates,
+            "memory_limit": 0,
+            "ray_address": None,
+            "ray_gpus": 0.0,
+            "checkpoints": list(self.checkpoints),
             "train": self._train_layout,
             "validation": self._validation_layout,
         }
-        request.update(changes)
+        request: dict[str, Any] = {
+            "request": "refine",
+            "space": "mlp4x20",
+            "refinement": "sh",
+            "k": None,
+            "u": None,
+            "options": {"max_epochs": 9, **(options or {})},
+            "score_seconds": 2e-6,
+            "scored": 160_000,
+            "candidates": candidates,
+            "resume": None,
+        }
+        for name, value in changes.items():
+            (setting if name in setting and name != "request" else request)[name] = value
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        for line in (setting, request):
+            self.process.stdin.write(json.dumps(line).encode() + b"\n")
         self.process.stdin.flush()
-        return float(request["deadline"])
+        return math.inf if deadline is None else deadline
+
+    def checkpoint(self, event: Event) -> bytes:
+        """What the process wrote when it sent a ``checkpoint`` event."""
+        return os.pread(self.checkpoints[event["which"]], event["length"], 0)
 
     def rest(self) -> list[Event]:
         """All further events, each with ``at``, the time it arrived."""
@@ -179,15 +217,16 @@ class Outcome:
 def run(
     train: Table,
     validation: Table | None,
-    candidates: Sequence[tuple[str, float]],
-    budget: float = 30.0,
+    candidates: Sequence[tuple[str, float | None]],
+    budget: float | None = 30.0,
+    options: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Outcome:
     """A whole run: start, wait for ``ready``, ask, collect every event until the process ends."""
     with Backend(train, validation) as backend:
         ready = backend.event()
         assert ready is not None and ready["event"] == "ready", ready
-        deadline = backend.send(candidates, budget, **changes)
+        deadline = backend.send(candidates, budget, options, **changes)
         events = [ready, *backend.rest()]
         status = backend.process.wait(10)
         assert backend.process.stderr is not None

@@ -30,6 +30,7 @@ PHASES = {
     "filtering": "SELECT * FROM trails.model_selection('train', 'label', '60 s', space => 'mlp5x20')",
     "filtering phase": "SELECT * FROM trails.filtering_phase('train', 'label', 160000, tfmem => 'ntk_cond')",
     "refinement": "SELECT * FROM trails.model_selection('large', 'label', '60 s', validation => 'valid')",
+    "profile": "SELECT * FROM trails.profile_refinement('large', 'label')",
     "latency benchmark": "SELECT * FROM trails.benchmark_filtering_latency_in_db(5000, 'train', 64)",
 }
 

@@ -149,7 +149,7 @@ def test_features_that_cannot_help_are_left_out_and_named(session: Any) -> None:
         ),
         ("model_selection('train', 'label', k => 160001)", "22023", ["160001", "160000"]),
         ("model_selection('train', 'label', k => 0)", "22023", ["k must be at least 1"]),
-        ("model_selection('train', 'label', u => 0)", "22023", ["u must be at least 1"]),
+        ("model_selection('train', 'label', u => 0)", "22023", ["u ", "at least 1"]),
         ("model_selection('train', 'label', space => 'cnn')", "22023", ["cnn", "mlp"]),
         ("model_selection('train', 'label', tfmem => 'magic')", "22023", ["magic", "expressflow"]),
         ("model_selection('train_pkey', 'label')", "42809", ["train_pkey", "not a table"]),

@@ -42,7 +42,7 @@ def test_each_role_sees_its_own_runs_and_the_superuser_all(session: Any, connect
     alice, bob = connect(role="alice"), connect(role="bob")
     query(session, "GRANT USAGE ON SCHEMA trails TO alice, bob; GRANT SELECT ON train, valid TO alice, bob")
     query(alice, RUN)
-    for table in ("runs", "candidates", "trials"):
+    for table in ("runs", "candidates", "trials", "timings"):
         assert query(alice, f"SELECT count(*) > 0 FROM trails.{table}") == [(True,)]
         assert query(bob, f"SELECT count(*) FROM trails.{table}") == [(0,)]
         assert query(session, f"SELECT count(*) > 0 FROM trails.{table}") == [(True,)]

@@ -3,13 +3,16 @@
 mod benchmarks;
 mod filtering;
 mod phases;
+mod refinement;
 mod selection;
 
 use std::ffi::CStr;
 
-use pgrx::Array;
+use pgrx::datum::Interval;
+use pgrx::{pg_sys, Array, JsonB};
 
 use crate::error::{Result, TrailsError};
+use crate::run::Task;
 
 /// A required argument: NULL is an error that names it.
 fn required<T>(value: Option<T>, name: &str) -> Result<T> {
@@ -31,4 +34,40 @@ fn names_of(names: Array<&CStr>) -> Vec<String> {
 
 fn name_text(name: &CStr) -> String {
     name.to_string_lossy().into_owned()
+}
+
+fn seconds_of(budget: Option<Interval>) -> Result<f64> {
+    Ok(required(budget, "budget")?.as_micros() as f64 / 1e6)
+}
+
+fn texts_of(texts: Vec<Option<String>>, name: &str) -> Result<Vec<String>> {
+    let holds_null = || TrailsError::argument(format!("{name} must not hold NULL"));
+    texts.into_iter().map(|text| text.ok_or_else(holds_null)).collect()
+}
+
+/// What every function that trains takes; without k, u and a budget.
+#[allow(clippy::too_many_arguments)]
+fn task_of(
+    source: Option<pg_sys::Oid>,
+    target: Option<&CStr>,
+    features: Option<Array<&CStr>>,
+    validation: Option<pg_sys::Oid>,
+    space: Option<String>,
+    refinement: Option<String>,
+    seed: Option<i64>,
+    options: Option<JsonB>,
+) -> Result<Task> {
+    Ok(Task {
+        source: required(source, "source")?,
+        target: name_text(required(target, "target")?),
+        features: features.map(names_of),
+        validation,
+        budget: None,
+        space: required(space, "space")?,
+        seed: required(seed, "seed")?,
+        refinement: required(refinement, "refinement")?,
+        options: options.map(|o| o.0),
+        k: None,
+        u: None,
+    })
 }

@@ -1,16 +1,30 @@
-//! `trails.model_selection`
+//! `trails.model_selection`, `trails.model_selection_workloads`, `trails.resume`
 
 use std::ffi::CStr;
 
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
+use pgrx::JsonB;
 
-use super::{metrics_of, name_text, names_of, required};
+use super::{metrics_of, required, seconds_of, task_of};
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::protocol::Trained;
+use crate::resume;
 use crate::rows::Scoring;
-use crate::selection::{self, Asked};
+use crate::run::Task;
+use crate::selection::{self, Finished, Origin};
+
+/// Rank, architecture, score, validation AUC, epochs, parameters, seconds.
+type Row = (i32, String, Option<f64>, f64, i32, Option<i64>, f64);
+
+fn leaderboard(run: Finished) -> Vec<Row> {
+    let row = |(place, t): (usize, Trained)| {
+        (place as i32 + 1, t.architecture, t.score, t.validation_auc, t.epochs, t.parameters, t.seconds)
+    };
+    run.leaderboard().into_iter().enumerate().map(row).collect()
+}
 
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 #[pg_extern(sql = r#"
@@ -22,11 +36,13 @@ CREATE FUNCTION model_selection(
     validation regclass DEFAULT NULL,
     space text DEFAULT 'mlp4x20',
     tfmem tfmem DEFAULT 'expressflow',
+    refinement text DEFAULT 'sh',
     n integer DEFAULT NULL,
     k integer DEFAULT NULL,
     u integer DEFAULT NULL,
     seed bigint DEFAULT 1,
-    batch_size integer DEFAULT 32
+    batch_size integer DEFAULT 32,
+    options jsonb DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
     architecture text,
@@ -47,44 +63,147 @@ fn model_selection(
     validation: Option<pg_sys::Oid>,
     space: Option<String>,
     tfmem: Option<String>,
+    refinement: Option<String>,
     n: Option<i32>,
     k: Option<i32>,
     u: Option<i32>,
     seed: Option<i64>,
     batch_size: Option<i32>,
+    options: Option<JsonB>,
 ) -> TableIterator<
     'static,
     (
         name!(rank, i32),
         name!(architecture, String),
-        name!(score, f64),
+        name!(score, Option<f64>),
         name!(validation_auc, f64),
         name!(epochs, i32),
         name!(parameters, Option<i64>),
         name!(seconds, f64),
     ),
 > {
-    let asked = || -> Result<Asked> {
-        Ok(Asked {
-            source: required(source, "source")?,
-            target: name_text(required(target, "target")?),
-            budget: required(budget, "budget")?.as_micros() as f64 / 1e6,
-            features: features.map(names_of),
-            validation,
-            scoring: Scoring {
-                space: required(space, "space")?,
-                tfmem: metrics_of(tfmem)?,
-                n,
-                batch_size: required(batch_size, "batch_size")?,
-                seed: required(seed, "seed")?,
-            },
-            k,
-            u,
+    let run = || -> Result<Finished> {
+        let clock = Clock::start();
+        let task = task_of(source, target, features, validation, space, refinement, seed, options)?;
+        let task = Task { budget: Some(seconds_of(budget)?), k, u, ..task };
+        let origin = Origin::Filtering(scoring(&task, tfmem, n, batch_size)?);
+        selection::run("model_selection", &task, &origin, clock)
+    };
+    TableIterator::new(leaderboard(run().unwrap_or_else(|error| error.raise())))
+}
+
+#[allow(clippy::too_many_arguments, clippy::type_complexity)]
+#[pg_extern(sql = r#"
+CREATE FUNCTION model_selection_workloads(
+    source regclass,
+    target name,
+    n integer,
+    k integer,
+    u integer DEFAULT 1,
+    features name[] DEFAULT NULL,
+    validation regclass DEFAULT NULL,
+    space text DEFAULT 'mlp4x20',
+    tfmem tfmem DEFAULT 'expressflow',
+    refinement text DEFAULT 'sh',
+    seed bigint DEFAULT 1,
+    batch_size integer DEFAULT 32,
+    options jsonb DEFAULT NULL
+) RETURNS TABLE (
+    run_id bigint,
+    phase text,
+    process text,
+    begin_seconds double precision,
+    seconds double precision
+) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION model_selection_workloads IS
+    'scores n architectures and trains k of them, u epochs first, however long it takes, and tells where the time went';
+"#, requires = ["catalogue", "tfmem_type"])]
+fn model_selection_workloads(
+    source: Option<pg_sys::Oid>,
+    target: Option<&CStr>,
+    n: Option<i32>,
+    k: Option<i32>,
+    u: Option<i32>,
+    features: Option<Array<&CStr>>,
+    validation: Option<pg_sys::Oid>,
+    space: Option<String>,
+    tfmem: Option<String>,
+    refinement: Option<String>,
+    seed: Option<i64>,
+    batch_size: Option<i32>,
+    options: Option<JsonB>,
+) -> TableIterator<
+    'static,
+    (
+        name!(run_id, i64),
+        name!(phase, String),
+        name!(process, &'static str),
+        name!(begin_seconds, f64),
+        name!(seconds, f64),
+    ),
+> {
+    let run = || -> Result<Finished> {
+        let clock = Clock::start();
+        let task = task_of(source, target, features, validation, space, refinement, seed, options)?;
+        let task = Task { k: Some(required(k, "k")?), u, ..task };
+        let origin = Origin::Filtering(scoring(&task, tfmem, Some(required(n, "n")?), batch_size)?);
+        selection::run("model_selection_workloads", &task, &origin, clock).map_err(|error| {
+            // u has a default here, so that a caller who gave none may be told of it.
+            let of_u = error.hint.is_none() && error.message.starts_with("u = ");
+            if of_u {
+                error.hint("Say u => NULL.")
+            } else {
+                error
+            }
         })
     };
-    let rows = asked().and_then(|asked| selection::run(&asked)).unwrap_or_else(|error| error.raise());
-    let row = |(place, t): (usize, Trained)| {
-        (place as i32 + 1, t.architecture, t.score, t.validation_auc, t.epochs, t.parameters, t.seconds)
-    };
-    TableIterator::new(rows.into_iter().enumerate().map(row))
+    let Finished { run, outcome } = run().unwrap_or_else(|error| error.raise());
+    let row = move |t: crate::clock::Timing| (run, t.phase.phase, t.process.name(), t.phase.begin, t.phase.seconds);
+    TableIterator::new(outcome.clock.timings().into_iter().map(row))
+}
+
+#[allow(clippy::type_complexity)]
+#[pg_extern(sql = r#"
+CREATE FUNCTION resume(
+    run bigint,
+    budget interval DEFAULT '60 s'
+) RETURNS TABLE (
+    rank integer,
+    architecture text,
+    score double precision,
+    validation_auc double precision,
+    epochs integer,
+    parameters bigint,
+    seconds double precision
+) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION resume IS
+    'goes on with a run of yours that was cut, from its last finished rung, as a new run; returns the leaderboard';
+"#, requires = ["catalogue"])]
+fn resume(
+    run: Option<i64>,
+    budget: Option<Interval>,
+) -> TableIterator<
+    'static,
+    (
+        name!(rank, i32),
+        name!(architecture, String),
+        name!(score, Option<f64>),
+        name!(validation_auc, f64),
+        name!(epochs, i32),
+        name!(parameters, Option<i64>),
+        name!(seconds, f64),
+    ),
+> {
+    let run = || -> Result<Finished> { resume::run(required(run, "run")?, seconds_of(budget)?) };
+    TableIterator::new(leaderboard(run().unwrap_or_else(|error| error.raise())))
+}
+
+fn scoring(task: &Task, tfmem: Option<String>, n: Option<i32>, batch_size: Option<i32>) -> Result<Scoring> {
+    Ok(Scoring {
+        space: task.space.clone(),
+        tfmem: metrics_of(tfmem)?,
+        n,
+        batch_size: required(batch_size, "batch_size")?,
+        seed: task.seed,
+    })
 }

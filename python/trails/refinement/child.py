@@ -1,48 +1,64 @@
 """The refinement process: ``python -m trails.refinement.child``.
 
-File descriptors: 0 requests, 1 events, 2 log; the request names those of the columns. It serves one request,
-sends one ``result`` or ``error`` and exits. The end of fd 0, at any time, means that nobody
+File descriptors: 0 requests, 1 events, 2 log; the first request names those of columns and checkpoints. It takes
+two requests: the rows, which it encodes while the caller still ranks architectures, and what to do with them.
+It sends one ``result``, ``profile`` or ``error`` and exits. The end of fd 0, at any time, means that nobody
 waits for it any more: it ends at once. Nothing but events reaches fd 1, whatever a library prints.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from trails.refinement.protocol import Events, Request, parse_request
+from trails.refinement import memory, process
+from trails.refinement.protocol import Events, Profile, Setting, parse_request, parse_setting
+
+if TYPE_CHECKING:
+    pass
 
 REQUESTS_FD, EVENTS_FD, LOG_FD = range(3)
 
 EXIT_ABANDONED = 3
 """Exit status when fd 0 ended: whoever asked is gone."""
 
+_HEARTBEAT_SECONDS = 1.0
+
 
 def main() -> int:
-    """Serve one request; the process's exit status: 0 with a result, 1 with an error."""
+    """Serve one caller; the process's exit status: 0 with a result, 1 with an error."""
     started = time.monotonic()
-    _let_waiting_threads_sleep()
+    process.prepare()
     events_fd = os.dup(EVENTS_FD)
     os.dup2(LOG_FD, EVENTS_FD)
     events = Events.to_fd(events_fd)
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     # Before the slow imports, so that they can be abandoned too.
     threading.Thread(target=_watch, args=(lines,), daemon=True, name="requests").start()
+    threading.Thread(target=_beat, args=(events,), daemon=True, name="heartbeat").start()
+    limit = 0
     try:
-        from trails.refinement.device import automatic
+        from trails.refinement.devices import automatic
 
-        events.ready(time.monotonic() - started, automatic())
-        _serve(parse_request(lines.get()), events)
+        device = automatic()
+        events.ready(time.monotonic() - started, device)
+        setting = parse_setting(lines.get())
+        limit = setting.memory_limit
+        _serve(setting, lines.get, events)
         status = 0
     except BrokenPipeError:
         status = EXIT_ABANDONED
     except Exception as error:
         status = 1
+        told = memory.shortage(limit, error) if memory.is_shortage(error) else error
         try:
-            events.error(error, "".join(traceback.format_exception(error)))
+            events.error(told, "".join(traceback.format_exception(error)))
         except BrokenPipeError:
             status = EXIT_ABANDONED
     # Not by way of the interpreter's own end: freeing torch takes up to half a second, and the caller
@@ -50,32 +66,41 @@ def main() -> int:
     os._exit(status)
 
 
-def _let_waiting_threads_sleep() -> None:
-    """Have OpenMP's threads sleep at barriers instead of spinning; read once, when torch is imported.
+def _serve(setting: Setting, next_line: Callable[[], bytes], events: Events) -> None:
+    memory.enforce(setting.memory_limit, setting.train, setting.validation)
+    import torch
 
-    On two cores shared with eight busy processes, a step of 512-256-224-512 with two threads took
-    916 ms spinning and 112 ms sleeping (one thread: 200 ms).
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-
-
-def _serve(request: Request, events: Events) -> None:
     from trails.refinement.dataset import prepare
-    from trails.refinement.device import select
-    from trails.refinement.planning import MEASURING_SECONDS, assumed_seconds, too_small
-    from trails.refinement.session import RESERVE_SECONDS, Refinement
+    from trails.refinement.devices import cores, select
+    from trails.refinement.session import Timings
     from trails.table.columns import Columns
 
-    device = select(request.device, request.threads)
-    train = Columns.from_fd(int(request.train["fd"]), request.train)
-    held = request.validation
-    validation = None if held is None else Columns.from_fd(int(held["fd"]), held)
-    left = request.deadline - RESERVE_SECONDS - time.monotonic()
-    if left < MEASURING_SECONDS:
-        raise too_small(request, left, assumed_seconds(request))
-    data = prepare(train, validation, request.target, request.seed, device)
-    Refinement(request, data, events).run()
+    devices = select(setting.device)
+    torch.set_num_threads(cores(setting.threads))
+    timings = Timings(setting.started)
+    with timings.phase("encode"):
+        train = Columns.from_fd(int(setting.train["fd"]), setting.train)
+        held = setting.validation
+        validation = None if held is None else Columns.from_fd(int(held["fd"]), held)
+        data = prepare(train, validation, setting.target, setting.seed, devices[0])
+        data.train.slice(0, 1024)
+    events.rows(timings.rows[-1]["seconds"], time.monotonic() - setting.started)
+
+    from trails.refinement.run import profile, refine
+
+    request = parse_request(next_line())
+    if isinstance(request, Profile):
+        profile(setting, request, data, devices, events)
+    else:
+        refine(setting, request, data, devices, events, timings)
+
+
+def _beat(events: Events) -> None:
+    """Tell the caller every second that this process is alive."""
+    with contextlib.suppress(BrokenPipeError):
+        while True:
+            events.alive()
+            time.sleep(_HEARTBEAT_SECONDS)
 
 
 def _watch(lines: queue.SimpleQueue[bytes]) -> None:

@@ -20,7 +20,10 @@ _NEWEST = 0.5
 
 @dataclass(frozen=True)
 class Seconds:
-    """Wall time of one epoch of a candidate."""
+    """Time of one epoch of a candidate, as if the whole machine worked on nothing else.
+
+    Two candidates that train side by side for a second, each on half of the cores, have spent half a second each.
+    """
 
     training: float
     evaluation: float
@@ -71,18 +74,19 @@ class Costs:
             self._evaluation_rate * self.evaluation_work(widths),
         )
 
-    def observe(self, widths: Sequence[int], seconds: Seconds) -> None:
-        """Learn from an epoch that took ``seconds``."""
-        training = seconds.training / self.training_work(widths)
-        evaluation = seconds.evaluation / self.evaluation_work(widths)
+    def observe(self, stacked: Sequence[Sequence[int]], seconds: Seconds) -> None:
+        """Learn from an epoch of candidates with these hidden widths, which together took ``seconds``."""
+        training = seconds.training / sum(map(self.training_work, stacked))
+        evaluation = seconds.evaluation / sum(map(self.evaluation_work, stacked))
         self._training_rate += _NEWEST * (training - self._training_rate)
         self._evaluation_rate += _NEWEST * (evaluation - self._evaluation_rate)
 
     def training_work(self, widths: Sequence[int]) -> float:
+        """Work of training on one row, in multiply-accumulates of the forward pass."""
         products = multiply_accumulates(widths, self._inputs)
         per_step = _PER_PARAMETER_STEP * (products + self._embedded)
         return products + _PER_NEURON * sum(widths) + _PER_INPUT * self._inputs + per_step * self._steps_per_row
 
     def evaluation_work(self, widths: Sequence[int]) -> float:
-        # Forward only: a third of everything but the optimiser.
+        """Work of predicting one row: no optimiser."""
         return multiply_accumulates(widths, self._inputs) + _PER_NEURON * sum(widths) + _PER_INPUT * self._inputs

@@ -38,6 +38,21 @@ class Rows:
     def __len__(self) -> int:
         return len(self.classes)
 
+    def take(self, order: Tensor) -> Rows:
+        """A copy of the rows at ``order``, int64 (rows,)."""
+        values = None if self.values is None else self.values[order]
+        return Rows(self.ids[order], values, self.labels[order], self.classes[order.cpu().numpy()])
+
+    def slice(self, start: int, end: int) -> Rows:
+        """Views of the rows from ``start`` to before ``end``."""
+        values = None if self.values is None else self.values[start:end]
+        return Rows(self.ids[start:end], values, self.labels[start:end], self.classes[start:end])
+
+    def to(self, device: torch.device) -> Rows:
+        """The same rows on ``device``."""
+        values = None if self.values is None else self.values.to(device)
+        return Rows(self.ids.to(device), values, self.labels.to(device), self.classes)
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -46,6 +61,10 @@ class Dataset:
     train: Rows
     validation: Rows
     encoder: Encoder
+
+    def to(self, device: torch.device) -> Dataset:
+        """The same rows on ``device``."""
+        return Dataset(self.train.to(device), self.validation.to(device), self.encoder)
 
 
 def prepare(train: Columns, validation: Columns | None, target: str, seed: int, device: torch.device) -> Dataset:

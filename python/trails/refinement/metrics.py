@@ -32,17 +32,28 @@ def auc(labels: NDArray[np.bool_], scores: NDArray[Any]) -> float:
         raise ValueError("AUC needs both classes")
     if np.isnan(scores).any():
         return float("nan")
-    order = np.argsort(scores)
-    ordered = scores[order]
-    # A group of equal scores starts wherever a score differs from the one before.
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    sizes = np.diff(np.append(starts, len(ordered)))
+    starts, sizes, positives_in_group = _groups(labels, scores)
     # Twice the average rank, counted from 1: whole numbers, hence exact.
     doubled_ranks = 2 * starts + sizes + 1
-    positives_in_group = np.add.reduceat(labels[order].astype(np.int64), starts)
     doubled_sum = int(np.dot(doubled_ranks, positives_in_group))
     wins = doubled_sum - positives * (positives + 1)
     return wins / (2 * positives * negatives)
+
+
+def _groups(labels: NDArray[np.bool_], scores: NDArray[Any]) -> tuple[NDArray[np.int64], ...]:
+    """First place, size and number of positives of every group of equal scores, in ascending order."""
+    if scores.dtype == np.float32:
+        # One sort of whole numbers, score above label, is several times faster than finding the order of floats.
+        bits = (scores + np.float32(0.0)).view(np.int32)  # -0.0 becomes 0.0
+        ordered_bits = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+        packed = np.sort((ordered_bits.astype(np.int64) << 1) | labels)
+        ordered: NDArray[Any] = packed >> 1
+        ordered_labels = packed & 1
+    else:
+        order = np.argsort(scores)
+        ordered, ordered_labels = scores[order], labels[order].astype(np.int64)
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    return starts, np.diff(np.append(starts, len(ordered))), np.add.reduceat(ordered_labels, starts)
 
 
 def log_loss(labels: NDArray[np.bool_], logits: NDArray[Any]) -> float:

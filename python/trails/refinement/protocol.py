@@ -3,47 +3,45 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError
-from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS
-from trails.space.mlp import EMBEDDING
+from trails.refinement.options import Options, parse_options
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An architecture with the score that filtering gave it."""
+    """An architecture with the score that filtering gave it; None if it was named by the caller."""
 
     architecture: str
     widths: tuple[int, ...]
-    score: float
+    score: float | None
 
 
 @dataclass(frozen=True)
-class Request:
-    """One run of refinement. Times are seconds of the monotonic clock, which all processes of a machine
-    share.
+class Setting:
+    """The first request: on which rows, where and until when. Times are seconds of the monotonic clock, which
+    all processes of a machine share.
 
     Args:
         target: Name of the target column.
         seed: Seed of everything random.
-        eta: One in how many candidates survives a rung.
-        max_epochs: Epochs after which no candidate is trained further.
-        k: Candidates of the first rung, if fixed.
-        u: Epochs of the first rung, if fixed.
-        embedding: Size of a category's vector.
         started: When the statement began.
-        budget: Seconds that the statement may take.
+        budget: Seconds that the statement may take; infinite without a limit.
         deadline: When the result must be out: ``started + budget`` less what the caller keeps for itself.
-        score_seconds: Measured seconds per scored architecture.
-        scored: Architectures scored.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: See `trails.refinement.devices.parse_devices`.
         threads: Threads to train with; 0 for all cores.
-        candidates: Best-scored first.
+        memory_limit: Bytes that this process may have; 0 for no limit.
+        ray_address: Of the Ray cluster that trains; None for this machine.
+        ray_gpus: GPUs that a trial reserves there.
+        checkpoints: Descriptors of two memory files that checkpoints are written to in turn; or none.
         train: Layout of the training columns (`Columns.from_buffer`), with ``fd``, the descriptor they lie
             behind.
         validation: The same of the validation columns, or None to hold rows out.
@@ -51,68 +49,144 @@ class Request:
 
     target: str
     seed: int
-    eta: int
-    max_epochs: int
-    k: int | None
-    u: int | None
-    embedding: int
     started: float
     budget: float
     deadline: float
-    score_seconds: float
-    scored: int
-    device: str
-    threads: int
-    candidates: tuple[Candidate, ...]
     train: Mapping[str, Any]
     validation: Mapping[str, Any] | None
+    device: str = "auto"
+    threads: int = 0
+    memory_limit: int = 0
+    ray_address: str | None = None
+    ray_gpus: float = 0.0
+    checkpoints: tuple[int, ...] = ()
 
 
-def parse_request(line: bytes | str) -> Request:
-    """Read a request line.
+@dataclass(frozen=True)
+class Refine:
+    """The second request: train these candidates.
+
+    Args:
+        candidates: Best-scored first; none to go on from a checkpoint.
+        refinement: Name of the scheduler.
+        k: Candidates of the first rung, if fixed.
+        u: Epochs of the first rung, if fixed.
+        options: How to train.
+        score_seconds: Measured seconds per scored architecture.
+        scored: Architectures scored.
+        resume: Descriptor and length of the checkpoint to go on from, or None.
+    """
+
+    candidates: tuple[Candidate, ...]
+    refinement: str = "sh"
+    k: int | None = None
+    u: int | None = None
+    options: Options = field(default_factory=Options)
+    score_seconds: float = 0.0
+    scored: int = 0
+    resume: tuple[int, int] | None = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the plan is given: then the result depends on the seed alone, not on this machine's speed."""
+        return self.k is not None and (self.u is not None or self.refinement in ("sj", "hyperband"))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The other second request: measure what an epoch of each of these candidates takes."""
+
+    candidates: tuple[Candidate, ...]
+    options: Options = field(default_factory=Options)
+
+
+def parse_setting(line: bytes | str) -> Setting:
+    """Read the first request.
 
     Raises:
-        InvalidInput: Not a request, or a field is missing or of the wrong kind.
+        InvalidInput: Not that request, or a field is missing or of the wrong kind.
     """
-    try:
-        fields = json.loads(line)
-        if fields["request"] != "refine":
-            raise InvalidInput(f"unknown request {fields['request']!r}")
-        candidates = tuple(
-            Candidate(str(a), tuple(int(width) for width in str(a).split("-")), float(score))
-            for a, score in fields["candidates"]
-        )
-        request = Request(
+    with _malformed():
+        fields = _fields(line, "rows")
+        return Setting(
             target=str(fields["target"]),
             seed=int(fields["seed"]),
-            eta=int(fields.get("eta", DEFAULT_ETA)),
-            max_epochs=int(fields.get("max_epochs", DEFAULT_MAX_EPOCHS)),
-            k=None if fields.get("k") is None else int(fields["k"]),
-            u=None if fields.get("u") is None else int(fields["u"]),
-            embedding=int(fields.get("embedding", EMBEDDING)),
             started=float(fields["started"]),
-            budget=float(fields["budget"]),
-            deadline=float(fields["deadline"]),
-            score_seconds=float(fields["score_seconds"]),
-            scored=int(fields["scored"]),
+            budget=_or_infinite(fields["budget"]),
+            deadline=_or_infinite(fields["deadline"]),
             device=str(fields.get("device", "auto")),
             threads=int(fields.get("threads", 0)),
-            candidates=candidates,
+            memory_limit=int(fields.get("memory_limit", 0)),
+            ray_address=fields.get("ray_address") or None,
+            ray_gpus=float(fields.get("ray_gpus", 0.0)),
+            checkpoints=tuple(int(fd) for fd in fields.get("checkpoints", ())),
             train=fields["train"],
             validation=fields.get("validation"),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInput(f"malformed refinement request: {type(error).__name__}: {error}") from error
-    if not candidates:
+
+
+def parse_request(line: bytes | str) -> Refine | Profile:
+    """Read the second request.
+
+    Raises:
+        InvalidInput: Not such a request; a field is missing or of the wrong kind; nothing to train.
+    """
+    with _malformed():
+        fields = _fields(line, "refine", "profile")
+        options = parse_options(fields.get("options"))
+        if fields["request"] == "profile":
+            named = tuple(_candidate(str(architecture), None) for architecture in fields["architectures"])
+            request: Refine | Profile = Profile(named, options)
+        else:
+            resume = fields.get("resume")
+            request = Refine(
+                candidates=tuple(_candidate(str(a), score) for a, score in fields["candidates"]),
+                refinement=str(fields.get("refinement", "sh")),
+                k=_or_none(fields.get("k")),
+                u=_or_none(fields.get("u")),
+                options=options,
+                score_seconds=float(fields["score_seconds"]),
+                scored=int(fields["scored"]),
+                resume=None if resume is None else (int(resume["fd"]), int(resume["length"])),
+            )
+    if not request.candidates and (isinstance(request, Profile) or request.resume is None):
         raise InvalidInput("there is no candidate to train")
     return request
+
+
+@contextmanager
+def _malformed() -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(f"malformed refinement request: {type(error).__name__}: {error}") from error
+
+
+def _fields(line: bytes | str, *names: str) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(line)
+    if fields["request"] not in names:
+        raise InvalidInput(f"unknown request {fields['request']!r}")
+    return fields
+
+
+def _candidate(architecture: str, score: Any) -> Candidate:
+    widths = tuple(int(width) for width in architecture.split("-"))
+    return Candidate(architecture, widths, None if score is None else float(score))
+
+
+def _or_infinite(value: Any) -> float:
+    return math.inf if value is None else float(value)
+
+
+def _or_none(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 class LeaderboardRow(TypedDict):
     """One trained candidate. ``epochs`` counts all its training, the metrics are those of ``best_epoch``."""
 
     architecture: str
-    score: float
+    score: float | None
     validation_auc: float
     validation_loss: float
     epochs: int
@@ -121,8 +195,29 @@ class LeaderboardRow(TypedDict):
     seconds: float
 
 
+class TimingRow(TypedDict):
+    """When a phase began, in seconds since the statement did, and how long it took."""
+
+    phase: str
+    begin: float
+    seconds: float
+
+
+class ProfileRow(TypedDict):
+    """What an epoch of a candidate takes: training and evaluation alone on the machine, both together, both as a
+    share of a machine on which every worker is busy; and the bytes it needs."""
+
+    architecture: str
+    parameters: int
+    training_seconds: float
+    evaluation_seconds: float
+    seconds_alone: float
+    seconds_shared: float
+    bytes: int
+
+
 class Events:
-    """Writes events, each a whole line in one go.
+    """Writes events, each a whole line in one go; any thread may.
 
     Args:
         write: Takes the bytes of one line.
@@ -130,6 +225,7 @@ class Events:
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
+        self._lock = threading.Lock()
 
     @classmethod
     def to_fd(cls, fd: int) -> Events:
@@ -145,6 +241,14 @@ class Events:
     def ready(self, seconds: float, device: str) -> None:
         """Libraries are imported, which took ``seconds``; ``device`` is what ``auto`` stands for here."""
         self._send("ready", seconds=seconds, device=device)
+
+    def alive(self) -> None:
+        """Sent every second from the first on, so that a process that hangs can be told from one that computes."""
+        self._send("alive")
+
+    def rows(self, seconds: float, first_batch: float) -> None:
+        """Rows are encoded, which took ``seconds``; the first batch was ready ``first_batch`` after the start."""
+        self._send("rows", seconds=seconds, first_batch=first_batch)
 
     def plan(
         self,
@@ -198,9 +302,17 @@ class Events:
         """A rung is over; survivors best first."""
         self._send("rung", rung=rung, candidates=candidates, survivors=list(survivors))
 
-    def result(self, leaderboard: Sequence[LeaderboardRow], complete: bool) -> None:
+    def checkpoint(self, rung: int, which: int, length: int) -> None:
+        """The survivors of ``rung`` are in the checkpoint file numbered ``which``, from its beginning."""
+        self._send("checkpoint", rung=rung, which=which, length=length)
+
+    def result(self, leaderboard: Sequence[LeaderboardRow], complete: bool, timings: Sequence[TimingRow] = ()) -> None:
         """The last event of a run: best validation AUC first; not complete if time cut what was planned."""
-        self._send("result", leaderboard=list(leaderboard), complete=complete)
+        self._send("result", leaderboard=list(leaderboard), complete=complete, timings=list(timings))
+
+    def profile(self, workers: int, device: str, rows: Sequence[ProfileRow]) -> None:
+        """The last event of a profile."""
+        self._send("profile", workers=workers, device=device, rows=list(rows))
 
     def error(self, error: BaseException, detail: str | None = None) -> None:
         """The last event of a run that failed."""
@@ -220,4 +332,6 @@ class Events:
         )
 
     def _send(self, event: str, **fields: Any) -> None:
-        self._write(json.dumps({"event": event, **fields}, allow_nan=False).encode() + b"\n")
+        line = json.dumps({"event": event, **fields}, allow_nan=False).encode() + b"\n"
+        with self._lock:
+            self._write(line)

@@ -48,6 +48,11 @@ class Hyperband:
         return (*now, *(tuple(rungs) for rungs in self._later))
 
     @property
+    def waiting(self) -> tuple[str, ...]:
+        """Candidates of this rung that were not handed out yet."""
+        return () if self._bracket is None else self._bracket.waiting
+
+    @property
     def done(self) -> bool:
         """No bracket is left."""
         return self._bracket is None

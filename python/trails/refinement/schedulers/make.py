@@ -23,6 +23,28 @@ _SCHEDULERS: dict[str, Callable[[Sequence[str], Limits], Scheduler]] = {
 _WITH_U = ("sh", "ua")
 
 
+def check_scheduler(
+    name: str,
+    *,
+    k: int | None = None,
+    u: int | None = None,
+    eta: int = DEFAULT_ETA,
+    max_epochs: int = DEFAULT_MAX_EPOCHS,
+) -> None:
+    """Refuse what no run could use, before there are candidates; arguments as for `make_scheduler`.
+
+    Raises:
+        InvalidInput: There is no such scheduler, or a number is out of range.
+    """
+    if name not in _SCHEDULERS:
+        raise InvalidInput(f"there is no scheduler {name!r}", hint=f"Schedulers are {', '.join(_SCHEDULERS)}.")
+    if k is not None and k < 1:
+        raise InvalidInput(f"k must be at least 1, not {k}")
+    Limits(epochs=max(1, max_epochs), max_epochs=max_epochs, eta=eta, u=u)
+    if u is not None and name not in _WITH_U:
+        raise InvalidInput(f"u = {u} is not possible: {name} decides itself how long the first candidates train")
+
+
 def make_scheduler(
     name: str,
     candidates: Sequence[str],
@@ -49,14 +71,11 @@ def make_scheduler(
         InvalidInput: There is no such scheduler, a number is out of range, there is no candidate, or one is
             there twice.
     """
-    if name not in _SCHEDULERS:
-        raise InvalidInput(f"there is no scheduler {name!r}", hint=f"Schedulers are {', '.join(_SCHEDULERS)}.")
+    check_scheduler(name, u=u, eta=eta, max_epochs=max_epochs)
     if not candidates:
         raise InvalidInput("there are no candidates to train")
     repeated = [candidate for candidate, times in Counter(candidates).items() if times > 1]
     if repeated:
         raise InvalidInput(f"candidate {repeated[0]} is given more than once")
     limits = Limits(epochs=epochs, max_epochs=max_epochs, eta=eta, u=u)
-    if u is not None and name not in _WITH_U:
-        raise InvalidInput(f"u = {u} is not possible: {name} decides itself how long the first candidates train")
     return _SCHEDULERS[name](candidates, limits)

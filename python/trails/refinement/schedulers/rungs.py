@@ -19,17 +19,19 @@ class RungScheduler:
     Args:
         candidates: Best-scored first; the first rung takes as many as it wants from the front.
         rungs: What each rung trains.
+        first_rung: Number of the first of ``rungs``, where others were trained before.
 
     Raises:
         ValueError: There is no candidate or no rung, or a candidate is there twice.
     """
 
-    def __init__(self, candidates: Sequence[str], rungs: Sequence[Rung]) -> None:
+    def __init__(self, candidates: Sequence[str], rungs: Sequence[Rung], first_rung: int = 0) -> None:
         if not rungs or not candidates:
             raise ValueError("a scheduler needs at least one candidate and one rung")
         if len(set(candidates)) != len(candidates):
             raise ValueError("candidates must differ from one another")
         self._rungs = list(rungs)
+        self._first_rung = first_rung
         self._rung = 0
         self._entrants: list[str] = list(candidates[: rungs[0].candidates])
         self._waiting: list[str] = list(self._entrants)
@@ -67,7 +69,7 @@ class RungScheduler:
             return None
         architecture = self._waiting.pop(0)
         self._running.add(architecture)
-        return Job(architecture, self._rung, self._rungs[self._rung].epochs_to)
+        return Job(architecture, self._first_rung + self._rung, self._rungs[self._rung].epochs_to)
 
     def report(self, architecture: str, metric: float | None) -> None:
         """The result of a job.
@@ -122,4 +124,4 @@ class RungScheduler:
         self._results = {}
         if not self._entrants:
             self._rung = len(self._rungs)
-        return RungEnd(ended, candidates, tuple(self._entrants))
+        return RungEnd(self._first_rung + ended, candidates, tuple(self._entrants))

@@ -1,0 +1,113 @@
+"""One whole selection outside the database, in the process that calls it, with the AUC of its winner on test rows.
+
+The same phases as a statement's: the first import of torch, filtering and refinement are inside the budget; reading
+the dataset's files, in place of which a statement reads a table in some 30 ms, is not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trails.loading.libsvm import read_blocks
+from trails.loading.sources import find_dataset
+from trails.refinement import process
+from trails.table.columns import Column, Columns
+
+TARGET = "label"
+
+
+@cache
+def columns(dataset: str, part: str) -> Columns:
+    """``train``, ``valid`` or ``test`` of a dataset: its fields and, last, the target."""
+    found = find_dataset(dataset)
+    blocks = list(read_blocks(found.files[part], found.fields))
+    ids = np.concatenate([block.ids for block in blocks])
+    labels = np.concatenate([block.labels for block in blocks]).astype(np.int64)
+    features = [Column(f"c{place}", "int32", np.ascontiguousarray(column)) for place, column in enumerate(ids.T)]
+    return Columns(len(ids), (*features, Column(TARGET, "int64", labels)))
+
+
+def select(
+    dataset: str,
+    budget: float,
+    seed: int,
+    options: dict[str, Any] | None = None,
+    refinement: str = "sh",
+    k: int | None = None,
+    u: int | None = None,
+) -> dict[str, Any]:
+    """Select a model for a dataset.
+
+    Returns:
+        ``wall`` seconds, ``test_auc`` and ``validation_auc`` of the winner, its ``architecture``, ``epochs`` and
+        ``best_epoch``, and how many candidates were ``trained``.
+    """
+    from trails.bridge import training_rows
+    from trails.refinement.options import parse_options
+    from trails.refinement.protocol import Candidate, Events, Refine, Setting
+
+    train, validation, test = (columns(dataset, part) for part in ("train", "valid", "test"))
+    started = time.monotonic()
+    features = [(c.name, c.ids, c.nulls, c.values) for c in train.without(TARGET)]
+    rows = training_rows(features, (TARGET, train[TARGET].ids, None, None))
+    names, scores, scored, _, seconds, _ = rows.shortlist(
+        "mlp4x20", "expressflow", None, k, 32, seed, None, 0, lambda: None
+    )
+    for name, _ in rows.left_out():
+        train, validation = train.without(name), validation.without(name)
+
+    process.prepare()
+    import torch
+
+    from trails.refinement.dataset import prepare
+    from trails.refinement.run import refine
+    from trails.refinement.session import Timings
+
+    events: list[bytes] = []
+    setting = Setting(TARGET, seed, started, budget, started + budget - 0.15, {"columns": [], "rows": train.rows}, None)
+    candidates = tuple(
+        Candidate(name, tuple(map(int, name.split("-"))), float(score))
+        for name, score in zip(names, scores, strict=True)
+        if math.isfinite(score)
+    )
+    request = Refine(candidates, refinement, k, u, parse_options(options), seconds / scored, scored)
+    cpu = torch.device("cpu")
+    data = prepare(train, validation, TARGET, seed, cpu)
+    ranked = refine(setting, request, data, [cpu], Events(events.append), Timings(started))
+    wall = time.monotonic() - started
+    winner = ranked[0]
+    return {
+        "wall": wall,
+        "test_auc": test_auc(winner, data, test),
+        "validation_auc": winner.best_auc,
+        "architecture": winner.architecture,
+        "epochs": winner.epochs,
+        "best_epoch": winner.best_epoch,
+        "trained": len(ranked),
+    }
+
+
+def test_auc(trial: Any, data: Any, test: Columns) -> float:
+    """AUC of a trial's best weights on test rows."""
+    import torch
+
+    from trails.refinement.dataset import Rows
+    from trails.refinement.metrics import auc
+    from trails.refinement.options import Options
+    from trails.refinement.stack import Stack, Training
+
+    encoded = data.encoder.transform(test.without(TARGET))
+    classes: NDArray[np.bool_] = test[TARGET].ids == test[TARGET].ids.max()
+    values = None if encoded.values is None else torch.from_numpy(encoded.values)
+    rows = Rows(torch.from_numpy(encoded.ids), values, torch.zeros(len(classes)), classes)
+    best = trial.best
+    stack = Stack([trial.layout], [Training(best, best, best, best)], rows, Options(), 1)
+    logits = stack.predict(rows)
+    assert logits is not None
+    return auc(classes, logits[0].numpy())

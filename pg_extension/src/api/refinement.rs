@@ -1,0 +1,179 @@
+//! `trails.refinement_options`, `trails.refinement_phase`, `trails.profile_refinement`
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+
+use pgrx::datum::Interval;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use pgrx::JsonB;
+use pyo3::types::PyAnyMethods;
+
+use super::{required, seconds_of, task_of, texts_of};
+use crate::clock::Clock;
+use crate::error::{Result, TrailsError};
+use crate::protocol::{Cost, Epoch, Profiled};
+use crate::run::Task;
+use crate::selection::{self, Finished, Origin};
+use crate::{profile, python};
+
+const BYTES_OF_A_MEGABYTE: f64 = 1_048_576.0;
+
+#[pg_extern(sql = r#"
+CREATE FUNCTION refinement_options() RETURNS TABLE (
+    name text,
+    default_value jsonb,
+    description text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION refinement_options IS
+    'the training options that options => ''{...}'' may name, with their defaults';
+"#)]
+fn refinement_options(
+) -> TableIterator<'static, (name!(name, String), name!(default_value, Option<JsonB>), name!(description, String))> {
+    let options: Vec<(String, String, String)> =
+        python::call(|bridge| bridge.call_method0("refinement_options")?.extract())
+            .unwrap_or_else(|error| error.raise());
+    let row = |(name, default, description): (String, String, String)| {
+        (name, serde_json::from_str(&default).ok().map(JsonB), description)
+    };
+    TableIterator::new(options.into_iter().map(row))
+}
+
+#[allow(clippy::too_many_arguments, clippy::type_complexity)]
+#[pg_extern(sql = r#"
+CREATE FUNCTION refinement_phase(
+    source regclass,
+    target name,
+    architectures text[],
+    u integer DEFAULT NULL,
+    budget interval DEFAULT '60 s',
+    features name[] DEFAULT NULL,
+    validation regclass DEFAULT NULL,
+    space text DEFAULT 'mlp4x20',
+    refinement text DEFAULT 'sh',
+    seed bigint DEFAULT 1,
+    options jsonb DEFAULT NULL
+) RETURNS TABLE (
+    rank integer,
+    architecture text,
+    rung integer,
+    epoch integer,
+    train_loss double precision,
+    validation_loss double precision,
+    validation_auc double precision,
+    seconds double precision
+) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION refinement_phase IS
+    'trains the named architectures within the budget, and returns their learning curves, best candidate first';
+"#, requires = ["catalogue"])]
+fn refinement_phase(
+    source: Option<pg_sys::Oid>,
+    target: Option<&CStr>,
+    architectures: Option<Vec<Option<String>>>,
+    u: Option<i32>,
+    budget: Option<Interval>,
+    features: Option<Array<&CStr>>,
+    validation: Option<pg_sys::Oid>,
+    space: Option<String>,
+    refinement: Option<String>,
+    seed: Option<i64>,
+    options: Option<JsonB>,
+) -> TableIterator<
+    'static,
+    (
+        name!(rank, Option<i32>),
+        name!(architecture, String),
+        name!(rung, i32),
+        name!(epoch, i32),
+        name!(train_loss, Option<f64>),
+        name!(validation_loss, Option<f64>),
+        name!(validation_auc, Option<f64>),
+        name!(seconds, f64),
+    ),
+> {
+    let run = || -> Result<Finished> {
+        let clock = Clock::start();
+        let task = task_of(source, target, features, validation, space, refinement, seed, options)?;
+        let architectures = texts_of(required(architectures, "architectures")?, "architectures")?;
+        let k = i32::try_from(architectures.len()).map_err(|_| TrailsError::argument("too many architectures"))?;
+        // Without an architecture there is nothing to count; that is refused with a better message.
+        let task = Task { budget: Some(seconds_of(budget)?), k: Some(k.max(1)), u, ..task };
+        selection::run("refinement_phase", &task, &Origin::Named(architectures), clock)
+    };
+    TableIterator::new(curves(run().unwrap_or_else(|error| error.raise())))
+}
+
+type Point = (Option<i32>, String, i32, i32, Option<f64>, Option<f64>, Option<f64>, f64);
+
+/// Best candidate first, each epoch by epoch; candidates without a place last.
+fn curves(run: Finished) -> Vec<Point> {
+    let told = run.outcome.told;
+    let places: HashMap<String, i32> = told.leaderboard.into_iter().map(|t| t.architecture).zip(1..).collect();
+    let point = |t: Epoch| {
+        let place = places.get(&t.architecture).copied();
+        (place, t.architecture, t.rung, t.epoch, t.train_loss, t.validation_loss, t.validation_auc, t.seconds)
+    };
+    let mut points: Vec<Point> = told.trials.into_iter().map(point).collect();
+    points.sort_by(|a, b| (a.0.is_none(), a.0, &a.1, a.3).cmp(&(b.0.is_none(), b.0, &b.1, b.3)));
+    points
+}
+
+#[allow(clippy::too_many_arguments, clippy::type_complexity)]
+#[pg_extern(sql = r#"
+CREATE FUNCTION profile_refinement(
+    source regclass,
+    target name,
+    architectures text[] DEFAULT NULL,
+    features name[] DEFAULT NULL,
+    validation regclass DEFAULT NULL,
+    space text DEFAULT 'mlp4x20',
+    seed bigint DEFAULT 1,
+    options jsonb DEFAULT NULL
+) RETURNS TABLE (
+    architecture text,
+    parameters bigint,
+    workers integer,
+    training_seconds double precision,
+    evaluation_seconds double precision,
+    seconds_alone double precision,
+    seconds_shared double precision,
+    megabytes double precision
+) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION profile_refinement IS
+    'times an epoch of the named architectures, or of five that filtering would offer, on a table; trains nothing to keep';
+"#, requires = ["catalogue"])]
+fn profile_refinement(
+    source: Option<pg_sys::Oid>,
+    target: Option<&CStr>,
+    architectures: Option<Vec<Option<String>>>,
+    features: Option<Array<&CStr>>,
+    validation: Option<pg_sys::Oid>,
+    space: Option<String>,
+    seed: Option<i64>,
+    options: Option<JsonB>,
+) -> TableIterator<
+    'static,
+    (
+        name!(architecture, String),
+        name!(parameters, i64),
+        name!(workers, i32),
+        name!(training_seconds, Option<f64>),
+        name!(evaluation_seconds, Option<f64>),
+        name!(seconds_alone, Option<f64>),
+        name!(seconds_shared, Option<f64>),
+        name!(megabytes, Option<f64>),
+    ),
+> {
+    let measured = || -> Result<Profiled> {
+        let scheduler = Some("sh".to_owned()); // a profile has none
+        let task = task_of(source, target, features, validation, space, scheduler, seed, options)?;
+        profile::run(&task, architectures.map(|a| texts_of(a, "architectures")).transpose()?)
+    };
+    let Profiled { workers, rows, .. } = measured().unwrap_or_else(|error| error.raise());
+    let row = move |c: Cost| {
+        let megabytes = c.bytes.map(|b| b as f64 / BYTES_OF_A_MEGABYTE);
+        let seconds = (c.training_seconds, c.evaluation_seconds, c.seconds_alone, c.seconds_shared);
+        (c.architecture, c.parameters, workers, seconds.0, seconds.1, seconds.2, seconds.3, megabytes)
+    };
+    TableIterator::new(rows.into_iter().map(row))
+}

@@ -1,0 +1,45 @@
+//! What an epoch of training costs on a table, architecture by architecture; nothing is recorded.
+
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::interrupts::ClientWatch;
+use crate::protocol::{self, Profiled};
+use crate::rows::Scoring;
+use crate::run::{Begun, Relations, Task};
+use crate::selection::{self, Origin};
+
+/// Architectures that are profiled where nobody names any.
+const DEFAULT_ARCHITECTURES: usize = 5;
+const DEFAULT_TFMEM: &str = "expressflow";
+const DEFAULT_BATCH_SIZE: i32 = 32;
+
+/// Times the training of `architectures`, or of the first candidates of filtering.
+pub fn run(task: &Task, architectures: Option<Vec<String>>) -> Result<Profiled> {
+    let origin = match architectures {
+        Some(architectures) => Origin::Named(architectures),
+        None => Origin::Filtering(Scoring {
+            space: task.space.clone(),
+            tfmem: DEFAULT_TFMEM.to_owned(),
+            n: None,
+            batch_size: DEFAULT_BATCH_SIZE,
+            seed: task.seed,
+        }),
+    };
+    let relations = Relations::describe(task)?;
+    selection::check(task, &origin)?;
+    let watch = ClientWatch::start();
+    let Begun { rows, mut refinement, .. } = Begun::new(task, relations, Clock::start(), None)?;
+    let chosen: Vec<String> = match &origin {
+        Origin::Filtering(scoring) => {
+            let found = rows.shortlist(scoring, None, None)?.candidates.into_iter();
+            found.take(DEFAULT_ARCHITECTURES).map(|(architecture, _)| architecture).collect()
+        }
+        Origin::Named(architectures) => task.check_architectures(architectures)?,
+        Origin::Checkpoint(_) => Vec::new(),
+    };
+    drop(rows);
+    let architectures: Vec<&str> = chosen.iter().map(String::as_str).collect();
+    let profiled = refinement.profile(protocol::Profile { architectures: &architectures, options: &task.options() })?;
+    watch.stop();
+    Ok(profiled)
+}

@@ -1,0 +1,294 @@
+//! The conversation with the refinement process: what it is sent, what it tells, and what counts as its end.
+//!
+//! It sends a sign of life every second. One that is silent for long has hung and is killed, so that the statement goes on
+//! whatever happens to the process: with the best of what had finished, or with one error.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use crate::child::{self, Child, Said};
+use crate::error::{Result, TrailsError};
+use crate::protocol::{self, Checkpoint, Epoch, Event, Phase, Plan, Profiled, Request, Trained};
+use crate::reader::columns::TableLayout;
+use crate::{progress, settings};
+
+/// How long one wait lasts before deadline and silence are looked at.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// A process that says nothing for so long has hung; before it is ready, libraries are loaded, maybe from a slow disk.
+const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE_BEFORE_READY: Duration = Duration::from_secs(60);
+/// The longest value that a column can hold.
+const LONGEST_CHECKPOINT: u64 = 0x3fff_0000;
+/// Bytes of a checkpoint that are written in a second; measured 35 to 70 million, less the more there are.
+const WRITTEN_A_SECOND: f64 = 35e6;
+
+/// What the process has told so far.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub device: Option<String>,
+    /// From the process's start until it was ready.
+    pub start_seconds: Option<f64>,
+    /// Since the call.
+    pub first_batch_seconds: Option<f64>,
+    pub plan: Option<Plan>,
+    pub trials: Vec<Epoch>,
+    pub checkpoint: Option<Checkpoint>,
+    pub leaderboard: Vec<Trained>,
+    pub complete: bool,
+    pub timings: Vec<Phase>,
+}
+
+impl Told {
+    fn best(&self) -> Option<f64> {
+        self.trials.iter().filter_map(|t| t.validation_auc).reduce(f64::max)
+    }
+}
+
+pub struct Refinement {
+    child: Child,
+    pub spawned: Instant,
+    train: File,
+    validation: File,
+    checkpoints: [File; 2],
+    resumed: Option<File>,
+    /// When the statement began, and its budget in seconds.
+    budget: Option<(Instant, f64)>,
+    ready: bool,
+    silence: Duration,
+}
+
+impl Refinement {
+    /// Starts the process; `resumed` holds the checkpoint that it is to go on from.
+    pub fn start(virtualenv: &Path, budget: Option<(Instant, f64)>, resumed: Option<File>) -> Result<Self> {
+        let (train, validation) = (child::memory_file("trails-train")?, child::memory_file("trails-validation")?);
+        let checkpoints = [child::memory_file("trails-checkpoint-0")?, child::memory_file("trails-checkpoint-1")?];
+        let files: Vec<&File> = [&train, &validation].into_iter().chain(&checkpoints).chain(&resumed).collect();
+        let spawned = Instant::now();
+        let child = Child::start(virtualenv, settings::refinement_threads(), &files)?;
+        let silence = Duration::ZERO;
+        Ok(Self { child, spawned, train, validation, checkpoints, resumed, budget, ready: false, silence })
+    }
+
+    /// The files for the training and the validation columns, with their descriptors in the process.
+    pub fn columns(&self) -> ((&File, i32), (&File, i32)) {
+        ((&self.train, self.train.as_raw_fd()), (&self.validation, self.validation.as_raw_fd()))
+    }
+
+    /// Tells where the rows lie; `budget` is in seconds and comes with the deadline on the shared clock.
+    pub fn send_rows(
+        &mut self,
+        target: &str,
+        seed: i64,
+        started: f64,
+        budget: Option<(f64, f64)>,
+        train: &TableLayout,
+        validation: Option<&TableLayout>,
+    ) -> Result<()> {
+        let ray_address = settings::ray_address();
+        self.send(&Request::Rows(protocol::Rows {
+            target,
+            seed,
+            started,
+            budget: budget.map(|(seconds, _)| seconds),
+            deadline: budget.map(|(_, deadline)| deadline),
+            device: &settings::device(),
+            threads: settings::refinement_threads(),
+            memory_limit: settings::refinement_memory_limit(),
+            ray_address: ray_address.as_deref(),
+            ray_gpus: settings::ray_gpus(),
+            checkpoints: [self.checkpoints[0].as_raw_fd(), self.checkpoints[1].as_raw_fd()],
+            train,
+            validation,
+        }))
+    }
+
+    /// The checkpoint to go on from, as the process finds it.
+    pub fn resume(&self) -> Result<Option<protocol::Resume>> {
+        let Some(file) = &self.resumed else { return Ok(None) };
+        Ok(Some(protocol::Resume { fd: file.as_raw_fd(), length: file.metadata()?.len() }))
+    }
+
+    /// Has candidates trained until the result, the end of the budget, or a fault. A fault after the first trained epoch
+    /// is returned; one before it is an error.
+    pub fn refine(&mut self, request: protocol::Refine<'_>, told: &mut Told) -> Result<Option<TrailsError>> {
+        let outcome = self.send(&Request::Refine(request)).and_then(|()| self.follow(told));
+        self.child.end();
+        match outcome {
+            Ok(()) => Ok(None),
+            Err(fault) if told.best().is_some() => Ok(Some(fault)),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Has the training of architectures timed.
+    pub fn profile(&mut self, request: protocol::Profile<'_>) -> Result<Profiled> {
+        self.send(&Request::Profile(request))?;
+        loop {
+            match self.event()? {
+                Event::Profile(profiled) => {
+                    self.child.end();
+                    return Ok(profiled);
+                }
+                event => note(event, &mut Told::default()),
+            }
+        }
+    }
+
+    /// The survivors of the last finished rung, for the catalogue; None, and a warning, if they cannot be kept.
+    pub fn checkpoint(&self, told: &Told) -> Option<(i32, Vec<u8>)> {
+        let saved = told.checkpoint?;
+        let read = || -> Result<Vec<u8>> {
+            let file =
+                self.checkpoints.get(saved.which).ok_or_else(|| TrailsError::external("there is no such file"))?;
+            self.check_room(saved.length)?;
+            let mut bytes = vec![0u8; saved.length as usize];
+            file.read_exact_at(&mut bytes, 0)?;
+            Ok(bytes)
+        };
+        read().map_err(|error| cannot_be_kept(&error)).ok().map(|bytes| (saved.rung, bytes))
+    }
+
+    /// Whether the checkpoint that the process went on from can be kept for the new run too.
+    pub fn keeps_resumed(&self) -> bool {
+        let length = self.resumed.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |m| m.len());
+        self.check_room(length).map_err(|error| cannot_be_kept(&error)).is_ok()
+    }
+
+    /// Refuses a checkpoint that no column holds, or that cannot be written within what is promised of the budget.
+    fn check_room(&self, length: u64) -> Result<()> {
+        let megabytes = length as f64 / 1e6;
+        if length > LONGEST_CHECKPOINT {
+            return Err(TrailsError::external(format!("its {megabytes:.0} MB are more than a column holds")));
+        }
+        let late = self.budget.is_some_and(|(began, budget)| {
+            began.elapsed().as_secs_f64() + length as f64 / WRITTEN_A_SECOND > budget * 1.05 + 0.5
+        });
+        if late {
+            return Err(TrailsError::external(format!("writing its {megabytes:.0} MB would exceed the budget")));
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, request: &Request<'_>) -> Result<()> {
+        let until = Instant::now() + self.longest_silence();
+        let until = self.limit().map_or(until, |limit| until.min(limit));
+        if self.child.send(request, until)? {
+            return Ok(());
+        }
+        Err(if self.is_late() { self.late() } else { self.hung() })
+    }
+
+    /// Listens until the result.
+    fn follow(&mut self, told: &mut Told) -> Result<()> {
+        loop {
+            match self.event()? {
+                Event::Result { leaderboard, complete, timings } => {
+                    told.leaderboard = leaderboard;
+                    told.complete = complete;
+                    told.timings = timings;
+                    return Ok(());
+                }
+                event => note(event, told),
+            }
+        }
+    }
+
+    /// The next event but signs of life. Whatever ends the conversation is an error.
+    fn event(&mut self) -> Result<Event> {
+        loop {
+            let waiting = Instant::now();
+            match self.child.next(PATIENCE)? {
+                Said::Event(Event::Error(failure)) => return Err(failure.into()),
+                Said::Event(event) => {
+                    self.silence = Duration::ZERO;
+                    self.ready |= matches!(event, Event::Ready { .. });
+                    let last = matches!(event, Event::Result { .. } | Event::Profile(_));
+                    if last || !(matches!(event, Event::Alive {}) || self.is_late()) {
+                        return Ok(event);
+                    }
+                }
+                Said::Gone => return Err(self.child.death()),
+                Said::Nothing => {
+                    // A backend that was stopped itself, or slept with the machine, must not blame the process.
+                    self.silence += waiting.elapsed().min(2 * PATIENCE);
+                    if self.silence >= self.longest_silence() {
+                        return Err(self.hung());
+                    }
+                }
+            }
+            if self.is_late() {
+                return Err(self.late());
+            }
+        }
+    }
+
+    fn longest_silence(&self) -> Duration {
+        if self.ready {
+            SILENCE
+        } else {
+            SILENCE_BEFORE_READY
+        }
+    }
+
+    /// A process that does not answer in time is not waited for: the budget is kept without it.
+    fn limit(&self) -> Option<Instant> {
+        self.budget.map(|(began, budget)| began + Duration::from_secs_f64(budget * 1.03 + 0.2))
+    }
+
+    fn is_late(&self) -> bool {
+        self.limit().is_some_and(|limit| Instant::now() > limit)
+    }
+
+    fn hung(&mut self) -> TrailsError {
+        let seconds = self.longest_silence().as_secs();
+        self.child.kill();
+        let error = TrailsError::external(format!("the refinement process hung: no sign of life for {seconds} s"));
+        self.child.with_log(error)
+    }
+
+    fn late(&mut self) -> TrailsError {
+        let budget = self.budget.map_or(0.0, |(_, budget)| budget);
+        self.child.kill();
+        TrailsError::new(
+            PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            format!("the refinement process gave no result within the budget of {budget} s"),
+        )
+        .hint(format!("Try budget => '{} s'.", (budget * 2.0).ceil().max(20.0)))
+    }
+}
+
+fn cannot_be_kept(error: &TrailsError) {
+    TrailsError::warning(format!("the checkpoint of the last finished rung cannot be kept: {}", error.message))
+        .hint("Without it this run cannot be resumed.")
+        .warn();
+}
+
+/// Keeps what an event tells, and tells the client.
+fn note(event: Event, told: &mut Told) {
+    match event {
+        Event::Ready { seconds, device } => {
+            progress::phase(&format!("refinement process ready on {device} after {seconds:.1} s"));
+            told.start_seconds = Some(seconds);
+            told.device = Some(device);
+        }
+        Event::Rows { first_batch, .. } => told.first_batch_seconds = first_batch,
+        Event::Plan(plan) => {
+            progress::plan(&plan);
+            told.plan = Some(plan);
+        }
+        Event::Epoch(epoch) => told.trials.push(epoch),
+        Event::Progress { done, total } => progress::epochs(done, total, told.best()),
+        Event::Rung { rung, candidates, survivors } => progress::phase(&format!(
+            "rung {rung}: {candidates} candidates trained, {} go on{}",
+            survivors.len(),
+            told.best().map_or(String::new(), |auc| format!(", best validation AUC {auc:.4}")),
+        )),
+        Event::Checkpoint(checkpoint) => told.checkpoint = Some(checkpoint),
+        Event::Alive {} | Event::Result { .. } | Event::Profile(_) | Event::Error(_) => {}
+    }
+}

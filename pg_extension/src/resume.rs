@@ -1,0 +1,217 @@
+//! Going on with a run that was cut, from the survivors of its last finished rung.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use pgrx::spi::SpiTupleTable;
+
+use crate::child;
+use crate::clock::Clock;
+use crate::error::{Result, TrailsError};
+use crate::protocol::Epoch;
+use crate::run::Task;
+use crate::selection::{self, Candidate, Finished, Origin};
+
+/// What a new run takes over from the one that it continues.
+pub struct Resumed {
+    pub run: i64,
+    pub tfmem: Option<String>,
+    pub n: Option<i64>,
+    pub candidates: Vec<Candidate>,
+    /// The learning curves up to the last finished rung.
+    pub trials: Vec<Epoch>,
+    checkpoint: File,
+}
+
+impl Resumed {
+    /// The checkpoint in memory that another process can map.
+    pub fn file(&self) -> Result<File> {
+        Ok(self.checkpoint.try_clone()?)
+    }
+}
+
+/// Goes on with the caller's run `run` for `budget` seconds.
+pub fn run(run: i64, budget: f64) -> Result<Finished> {
+    let clock = Clock::start();
+    let (task, resumed) = read(run, budget)?;
+    selection::run("resume", &task, &Origin::Checkpoint(Box::new(resumed)), clock).map_err(|error| gone(run, error))
+}
+
+/// The task of an earlier run, and what is left of it.
+fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
+    let earlier = Spi::connect(|client| -> Result<Option<Earlier>> {
+        let rows = client.select(
+            "SELECT source, target::text, validation, features::text[], space, tfmem, refinement, options, seed, n, asked_k, asked_u, \
+                    state FROM trails.runs WHERE run_id OPERATOR(pg_catalog.=) $1",
+            Some(1),
+            &[run.into()],
+        )?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        Earlier::from_row(&rows.first()).map(Some)
+    })?;
+    // A run of somebody else is hidden by row-level security: the error does not tell the two apart.
+    let earlier = earlier.ok_or_else(|| {
+        TrailsError::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("you have no run {run}"))
+            .hint("SELECT run_id, source, state FROM trails.runs shows your runs.")
+    })?;
+    let not_resumable = |message: String| {
+        TrailsError::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .hint("Start a new run, for instance with trails.model_selection.")
+    };
+    if earlier.complete {
+        return Err(not_resumable(format!("run {run} is finished: every rung was trained as planned")));
+    }
+    let rung = Spi::connect(|client| -> Result<Option<i32>> {
+        let rows = client.select(
+            "SELECT rung FROM trails.checkpoints WHERE run_id OPERATOR(pg_catalog.=) $1",
+            Some(1),
+            &[run.into()],
+        )?;
+        Ok(if rows.is_empty() { None } else { rows.first().get::<i32>(1)? })
+    })?;
+    let rung = rung.ok_or_else(|| {
+        not_resumable(format!("run {run} has no checkpoint to go on from")).detail(
+            "It was cut before its first rung had ended, its checkpoint was too large to be written within the \
+             budget, or it was loaded from a dump, which holds no checkpoints.",
+        )
+    })?;
+    let task = Task {
+        source: relation(run, "source", &earlier.source)?,
+        target: earlier.target,
+        features: Some(earlier.features),
+        validation: earlier.validation.map(|name| relation(run, "validation table", &name)).transpose()?,
+        budget: Some(budget),
+        space: earlier.space,
+        seed: earlier.seed,
+        refinement: earlier.refinement,
+        options: earlier.options,
+        k: earlier.k,
+        u: earlier.u,
+    };
+    let (tfmem, n) = (earlier.tfmem, earlier.n);
+    let (candidates, trials, checkpoint) = (candidates(run)?, trials(run, rung)?, checkpoint(run)?);
+    Ok((task, Resumed { run, tfmem, n, candidates, trials, checkpoint }))
+}
+
+/// A row of `trails.runs`.
+struct Earlier {
+    source: String,
+    target: String,
+    validation: Option<String>,
+    features: Vec<String>,
+    space: String,
+    tfmem: Option<String>,
+    refinement: String,
+    options: Option<serde_json::Value>,
+    seed: i64,
+    n: Option<i64>,
+    k: Option<i32>,
+    u: Option<i32>,
+    complete: bool,
+}
+
+impl Earlier {
+    fn from_row(row: &SpiTupleTable<'_>) -> Result<Self> {
+        let missing = || TrailsError::new(PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, "a run's row lacks a value");
+        Ok(Self {
+            source: row.get(1)?.ok_or_else(missing)?,
+            target: row.get(2)?.ok_or_else(missing)?,
+            validation: row.get(3)?,
+            features: row.get(4)?.ok_or_else(missing)?,
+            space: row.get(5)?.ok_or_else(missing)?,
+            tfmem: row.get(6)?,
+            refinement: row.get(7)?.ok_or_else(missing)?,
+            options: row.get::<pgrx::JsonB>(8)?.map(|options| options.0),
+            seed: row.get(9)?.ok_or_else(missing)?,
+            n: row.get(10)?,
+            k: row.get(11)?,
+            u: row.get(12)?,
+            complete: row.get::<String>(13)?.is_some_and(|state| state == "complete"),
+        })
+    }
+}
+
+const SAME_ROWS: &str = "A run goes on with the rows that it began with; start a new one with trails.model_selection.";
+
+/// The relation that an earlier run named.
+fn relation(run: i64, what: &str, name: &str) -> Result<pg_sys::Oid> {
+    let found =
+        Spi::get_one_with_args::<pg_sys::Oid>("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", &[name.into()])?;
+    found.ok_or_else(|| {
+        TrailsError::new(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            format!("{name}, the {what} of run {run}, does not exist any more"),
+        )
+        .hint(SAME_ROWS)
+    })
+}
+
+/// A column that is gone is told as one of the earlier run.
+fn gone(run: i64, error: TrailsError) -> TrailsError {
+    if error.code != PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN {
+        return error;
+    }
+    error.detail(format!("Run {run} was trained with it.")).hint(SAME_ROWS)
+}
+
+fn candidates(run: i64) -> Result<Vec<Candidate>> {
+    Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT architecture, score, score_rank, parameters FROM trails.candidates \
+             WHERE run_id OPERATOR(pg_catalog.=) $1 ORDER BY score_rank",
+            None,
+            &[run.into()],
+        )?;
+        rows.map(|row| {
+            Ok(Candidate {
+                architecture: row.get(1)?.unwrap_or_default(),
+                score: row.get(2)?,
+                place: row.get(3)?,
+                parameters: row.get(4)?,
+            })
+        })
+        .collect()
+    })
+}
+
+fn trials(run: i64, rung: i32) -> Result<Vec<Epoch>> {
+    Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT architecture, rung, epoch, train_loss, validation_loss, validation_auc, seconds FROM trails.trials \
+             WHERE run_id OPERATOR(pg_catalog.=) $1 AND rung OPERATOR(pg_catalog.<=) $2 ORDER BY rung, epoch",
+            None,
+            &[run.into(), rung.into()],
+        )?;
+        rows.map(|row| {
+            Ok(Epoch {
+                architecture: row.get(1)?.unwrap_or_default(),
+                rung: row.get(2)?.unwrap_or_default(),
+                epoch: row.get(3)?.unwrap_or_default(),
+                train_loss: row.get(4)?,
+                validation_loss: row.get(5)?,
+                validation_auc: row.get(6)?,
+                seconds: row.get(7)?.unwrap_or_default(),
+            })
+        })
+        .collect()
+    })
+}
+
+fn checkpoint(run: i64) -> Result<File> {
+    let file = child::memory_file("trails-resumed")?;
+    Spi::connect(|client| -> Result<()> {
+        let rows = client.select(
+            "SELECT weights FROM trails.checkpoints WHERE run_id OPERATOR(pg_catalog.=) $1",
+            Some(1),
+            &[run.into()],
+        )?;
+        let first = rows.first();
+        file.write_all_at(first.get::<&[u8]>(1)?.unwrap_or_default(), 0)?;
+        Ok(())
+    })?;
+    Ok(file)
+}

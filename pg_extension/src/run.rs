@@ -1,0 +1,208 @@
+//! What every run begins with: names and numbers are checked, the refinement process is started, rows are read and sent.
+//!
+//! The refinement process is started first, so that it loads torch on another core while this backend reads the table
+//! and ranks architectures; the rows are in memory that both can see, and on their way, before filtering begins.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use pyo3::types::PyAnyMethods;
+
+use crate::clock::{Clock, Process};
+use crate::error::{Result, TrailsError};
+use crate::protocol::Phase;
+use crate::reader::columns;
+use crate::reader::source::{Source, SourceColumn};
+use crate::reader::Cell;
+use crate::refinement::{Refinement, Told};
+use crate::rows::{self, TrainingRows, Wanted};
+use crate::{progress, python, settings};
+
+/// Seconds kept back from the refinement process for the catalogue and the result.
+const RESERVE_SECONDS: f64 = 0.15;
+/// Starting an interpreter and importing torch alone takes longer than this on any machine.
+const SMALLEST_BUDGET: f64 = 2.0;
+
+/// Which rows, and how candidates are trained on them.
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub source: pg_sys::Oid,
+    pub target: String,
+    pub features: Option<Vec<String>>,
+    pub validation: Option<pg_sys::Oid>,
+    /// Seconds of the whole statement; None for no limit.
+    pub budget: Option<f64>,
+    pub space: String,
+    pub seed: i64,
+    pub refinement: String,
+    pub options: Option<serde_json::Value>,
+    pub k: Option<i32>,
+    pub u: Option<i32>,
+}
+
+impl Task {
+    /// Refuses a budget that holds nothing.
+    pub fn check_budget(&self) -> Result<()> {
+        match self.budget {
+            Some(budget) if budget < SMALLEST_BUDGET => Err(TrailsError::new(
+                PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                format!("a budget of {budget} s is too small to train a model"),
+            )
+            .hint("Starting the refinement process alone takes seconds: begin with budget => '10 s'.")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses names and numbers that no refinement could use.
+    pub fn check_refinement(&self) -> Result<()> {
+        let options = self.options.as_ref().map(ToString::to_string);
+        let arguments = (&self.refinement, self.k, self.u, options, settings::device());
+        python::call(|bridge| bridge.call_method1("check_refinement", arguments).map(|_| ()))
+    }
+
+    /// The architectures as the space writes them; one that is not in it is an error.
+    pub fn check_architectures(&self, architectures: &[String]) -> Result<Vec<String>> {
+        let arguments = (&self.space, architectures);
+        python::call(|bridge| bridge.call_method1("check_architectures", arguments)?.extract())
+    }
+
+    /// The options as the refinement process takes them.
+    pub fn options(&self) -> serde_json::Value {
+        match &self.options {
+            Some(options) if options.is_object() => options.clone(),
+            _ => serde_json::json!({}),
+        }
+    }
+}
+
+/// The relations of a task, looked up; nothing of them is read.
+pub struct Relations {
+    pub wanted: Wanted,
+    pub validation: Option<(Source, Vec<SourceColumn>)>,
+}
+
+impl Relations {
+    pub fn describe(task: &Task) -> Result<Self> {
+        let wanted = Wanted::describe(task.source, Some(&task.target), task.features.as_deref())?;
+        let validation = match task.validation.map(Source::describe).transpose()? {
+            Some(source) => {
+                let columns = matching_columns(&source, &wanted.columns())?;
+                Some((source, columns))
+            }
+            None => None,
+        };
+        Ok(Self { wanted, validation })
+    }
+}
+
+/// What is known of the rows of a run.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    pub source: String,
+    pub validation: Option<String>,
+    pub features: Vec<String>,
+    /// Name and reason.
+    pub left_out: Vec<(String, String)>,
+    pub train_rows: i64,
+    pub validation_rows: Option<i64>,
+    pub unusable_rows: i64,
+    pub reading_seconds: f64,
+}
+
+/// A run whose rows are on their way to the refinement process.
+pub struct Begun {
+    pub clock: Clock,
+    pub rows: TrainingRows,
+    pub facts: Facts,
+    pub refinement: Refinement,
+}
+
+impl Begun {
+    /// Starts the refinement process, which inherits `checkpoint` if there is one, reads the rows and sends them.
+    pub fn new(task: &Task, relations: Relations, mut clock: Clock, checkpoint: Option<std::fs::File>) -> Result<Self> {
+        let Relations { wanted, validation } = relations;
+        let deadline = task.budget.map(|budget| (clock.began, budget));
+        let mut refinement = Refinement::start(&settings::virtualenv()?, deadline, checkpoint)?;
+        clock.phase("prepare", 0.0);
+
+        let reading = clock.seconds();
+        let train = wanted.read()?;
+        let held_out = match &validation {
+            Some((source, columns)) => Some(rows::read(source, columns, Some(&task.target))?),
+            None => None,
+        };
+        let unusable = train.unusable + held_out.as_ref().map_or(0, |t| t.unusable);
+        let (train_file, validation_file) = refinement.columns();
+        let mut train_layout = columns::write_to(&train, train_file.0, train_file.1)?;
+        let mut validation_layout = held_out
+            .as_ref()
+            .map(|table| columns::write_to(table, validation_file.0, validation_file.1))
+            .transpose()?;
+        let (train_rows, validation_rows) = (train.rows as i64, held_out.as_ref().map(|t| t.rows as i64));
+        drop(held_out);
+        let reading_seconds = clock.seconds() - reading;
+        progress::phase(&format!(
+            "read {train_rows} training rows{} in {reading_seconds:.2} s",
+            validation_rows.map_or(String::new(), |v| format!(" and {v} validation rows")),
+        ));
+        rows::warn_of_unusable(unusable);
+
+        let rows = TrainingRows::take(&wanted, train)?;
+        for layout in [Some(&mut train_layout), validation_layout.as_mut()].into_iter().flatten() {
+            layout.columns.retain(|c| !rows.left_out.iter().any(|(name, _)| *name == c.name));
+        }
+        let started = clock.monotonic_start();
+        refinement.send_rows(
+            &task.target,
+            task.seed,
+            started,
+            task.budget.map(|budget| (budget, started + budget - RESERVE_SECONDS)),
+            &train_layout,
+            validation_layout.as_ref(),
+        )?;
+        clock.phase("read", reading);
+        let facts = Facts {
+            source: wanted.source.name,
+            validation: validation.map(|(source, _)| source.name),
+            features: rows.features.clone(),
+            left_out: rows.left_out.clone(),
+            train_rows,
+            validation_rows,
+            unusable_rows: unusable as i64,
+            reading_seconds,
+        };
+        Ok(Self { clock, rows, facts, refinement })
+    }
+}
+
+/// Adds what the refinement process did to the clock's phases.
+pub fn add_phases(clock: &mut Clock, refinement: &Refinement, told: &Told) {
+    if let Some(seconds) = told.start_seconds {
+        let begin = refinement.spawned.duration_since(clock.began).as_secs_f64();
+        clock.add(Process::Refinement, Phase { phase: "start".into(), begin, seconds });
+    }
+    for phase in told.timings.iter().filter(|p| p.phase != "start") {
+        clock.add(Process::Refinement, phase.clone());
+    }
+}
+
+/// The same columns of another relation, which must be read in the same way.
+fn matching_columns(validation: &Source, wanted: &[SourceColumn]) -> Result<Vec<SourceColumn>> {
+    wanted
+        .iter()
+        .map(|column| {
+            let found = validation.readable(&column.name).map_err(|error| {
+                error.detail("The validation table needs every feature and the target of the source.")
+            })?;
+            if (found.cell == Cell::IdValueText) != (column.cell == Cell::IdValueText) {
+                return Err(TrailsError::new(
+                    PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+                    format!(
+                        "column \"{}\" has type {} in {}, and type {} in the source",
+                        column.name, found.type_name, validation.name, column.type_name
+                    ),
+                ));
+            }
+            Ok(found)
+        })
+        .collect()
+}

@@ -1,0 +1,159 @@
+"""Survivors of a rung as one safetensors blob, and back: what a run that was cut goes on from.
+
+Tensors are named ``architecture/part/vector``; everything else is JSON in the header. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from trails.errors import InvalidInput
+from trails.halving import Rung
+from trails.refinement.dataset import Dataset
+from trails.refinement.protocol import LeaderboardRow
+from trails.refinement.stack import Training
+from trails.refinement.trial import Trial
+from trails.refinement.weights import Layout, Weights
+
+_FORMAT = "trails.checkpoint.1"
+_PARTS = ("weights", "mean", "square", "average", "best")
+_VECTORS = ("table", "mlp", "stats")
+
+MOST_BYTES = 256 << 20
+"""Larger checkpoints are not written: they would cost more of the budget than they are worth."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run between two rungs.
+
+    Args:
+        rung: Number of the rung that ended.
+        rungs: Those left; none if only the winner's further training is.
+        survivors: Best first, with their weights.
+        leaderboard: Every other candidate trained so far.
+        digest: Of the rows that the run trains on.
+        n: Architectures that were scored.
+    """
+
+    rung: int
+    rungs: tuple[Rung, ...]
+    survivors: tuple[Trial, ...]
+    leaderboard: tuple[LeaderboardRow, ...]
+    digest: str
+    n: int
+
+
+def digest(data: Dataset) -> str:
+    """Tells two data sets apart: a hash of the encoded training and validation rows."""
+    made = hashlib.blake2b(digest_size=16)
+    for rows in (data.train, data.validation):
+        for tensor in (rows.ids, rows.values, rows.labels):
+            if tensor is not None:
+                made.update(tensor.cpu().numpy().data)
+    return made.hexdigest()
+
+
+def size(trials: Sequence[Trial]) -> int:
+    """Bytes of a checkpoint of these survivors, header aside."""
+    return sum(4 * len(_PARTS) * (t.layout.parameters + t.layout.stats_size) for t in trials)
+
+
+def to_bytes(checkpoint: Checkpoint) -> bytes:
+    """The checkpoint as one blob."""
+    from safetensors.torch import save
+
+    tensors: dict[str, Tensor] = {}
+    for trial in checkpoint.survivors:
+        assert trial.training is not None
+        for part, weights in zip(_PARTS, (*trial.training.parts(), trial.best), strict=True):
+            assert weights is not None
+            for vector, tensor in zip(_VECTORS, weights.tensors(), strict=True):
+                tensors[f"{trial.architecture}/{part}/{vector}"] = tensor.cpu().contiguous()
+    header = {
+        "format": _FORMAT,
+        "rung": checkpoint.rung,
+        "rungs": [[rung.candidates, rung.epochs_to] for rung in checkpoint.rungs],
+        "survivors": [_describe(trial) for trial in checkpoint.survivors],
+        "leaderboard": list(checkpoint.leaderboard),
+        "digest": checkpoint.digest,
+        "n": checkpoint.n,
+    }
+    return bytes(save(tensors, {"trails": json.dumps(header)}))
+
+
+def from_bytes(blob: bytes) -> Checkpoint:
+    """The checkpoint that `to_bytes` wrote.
+
+    Raises:
+        InvalidInput: Not a checkpoint, or of a version that this release does not read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(blob)
+        length = int.from_bytes(blob[:8], "little")
+        header: dict[str, Any] = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["trails"])
+        if header["format"] != _FORMAT:
+            raise InvalidInput("the checkpoint is of another version of Trails", hint="Start a new run.")
+        return Checkpoint(
+            rung=int(header["rung"]),
+            rungs=tuple(Rung(int(candidates), int(epochs)) for candidates, epochs in header["rungs"]),
+            survivors=tuple(_trial(described, tensors) for described in header["survivors"]),
+            leaderboard=tuple(header["leaderboard"]),
+            digest=str(header["digest"]),
+            n=int(header["n"]),
+        )
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InvalidInput("the checkpoint cannot be read", detail=str(error), hint="Start a new run.") from error
+
+
+def read(fd: int, length: int) -> Checkpoint:
+    """The checkpoint in the first ``length`` bytes behind a descriptor; see `from_bytes`."""
+    return from_bytes(os.pread(fd, length, 0))
+
+
+def write(fd: int, blob: bytes) -> None:
+    """Write a checkpoint from the beginning of the file behind a descriptor."""
+    rest, place = memoryview(blob), 0
+    while rest:
+        written = os.pwrite(fd, rest, place)
+        rest, place = rest[written:], place + written
+
+
+def _describe(trial: Trial) -> dict[str, Any]:
+    layout = trial.layout
+    return {
+        "layout": [layout.ids, layout.embedding, layout.inputs, list(layout.widths)],
+        "seed": trial.seed,
+        "steps": trial.steps,
+        "row": trial.row(),
+    }
+
+
+def _trial(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Trial:
+    ids, embedding, inputs, widths = described["layout"]
+    row: LeaderboardRow = described["row"]
+    name = row["architecture"]
+    parts = [Weights(*(tensors[f"{name}/{part}/{vector}"] for vector in _VECTORS)) for part in _PARTS]
+    return Trial(
+        name,
+        row["score"],
+        Layout(int(ids), int(embedding), int(inputs), tuple(map(int, widths))),
+        int(described["seed"]),
+        epochs=row["epochs"],
+        best_epoch=row["best_epoch"],
+        best_auc=row["validation_auc"],
+        best_loss=row["validation_loss"],
+        seconds=row["seconds"],
+        training=Training(parts[0], parts[1], parts[2], parts[3], int(described["steps"])),
+        best=parts[4],
+    )

@@ -1,0 +1,106 @@
+"""How candidates are trained: every choice an option, with its default and what it may be. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+
+from trails.errors import InvalidInput
+from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS
+from trails.space.mlp import EMBEDDING
+
+
+def _option(
+    default: Any, sentence: str, least: float = 0.0, most: float = math.inf, among: tuple[str, ...] = ()
+) -> Any:
+    """A field of `Options` with its limits, both inclusive, or the words it is chosen among."""
+    return field(default=default, metadata={"sentence": sentence, "least": least, "most": most, "among": among})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of one run's training; `OPTIONS` describes each. The defaults are measured by the benchmark
+    ``training_defaults``.
+    """
+
+    eta: int = _option(DEFAULT_ETA, "one in how many candidates survives a rung of sh and hyperband", 2)
+    max_epochs: int = _option(DEFAULT_MAX_EPOCHS, "epochs after which no candidate is trained further", 1, 10_000)
+    winner: bool = _option(True, "whether the best candidate is trained further with the time that is left")
+    patience: int = _option(3, "epochs without a better validation AUC after which the winner's training stops", 1)
+    batch: int = _option(1024, "rows of a batch; tables of few rows get smaller batches", 2, 1 << 20)
+    learning_rate: float = _option(2e-3, "Adam's learning rate for the MLP", 1e-8, 10.0)
+    embedding_rate: float = _option(4e-3, "Adam's learning rate for the embedding table", 1e-8, 10.0)
+    decay: float = _option(0.0, "after e epochs learning rates are divided by 1 + decay * e", 0.0, 100.0)
+    embedding_l2: float = _option(1e-3, "L2 weight on the embedding table", 0.0, 10.0)
+    weight_decay: float = _option(
+        0.0, "decoupled weight decay of the MLP's matrices, as a share per step and rate", 0.0, 10.0
+    )
+    dropout: float = _option(0.0, "share of every hidden layer's outputs that is dropped in training", 0.0, 0.95)
+    average: float = _option(
+        0.5, "memory of the averaged weights that validation sees, in epochs; 0 for none", 0.0, 100.0
+    )
+    embedding: int = _option(EMBEDDING, "numbers that stand for a category", 1, 1024)
+    precision: str = _option(
+        "auto", "auto: TF32 products on a GPU that has them; full: float32 throughout", among=("auto", "full")
+    )
+    together: str = _option(
+        "auto",
+        "auto: candidates are stacked where measured to be faster; always; never: one candidate to a worker",
+        among=("auto", "always", "never"),
+    )
+
+
+OPTIONS: Mapping[str, Field[Any]] = {f.name: f for f in fields(Options)}
+"""Every option by name; ``default`` and ``metadata["sentence"]`` describe it."""
+
+
+def parse_options(given: Mapping[str, Any] | str | None) -> Options:
+    """Options from what a caller gave: a mapping, or one as JSON text; None for all defaults.
+
+    Raises:
+        InvalidInput: Not a JSON object; an unknown option; a value of the wrong kind or out of range.
+    """
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError as error:
+            raise InvalidInput("options are not JSON", detail=str(error)) from error
+    if given is None:
+        return Options()
+    if not isinstance(given, Mapping):
+        raise InvalidInput(
+            "options are a JSON object of names and values", hint="For instance: options => '{\"dropout\": 0.1}'."
+        )
+    return Options(**{name: _checked(name, value) for name, value in given.items()})
+
+
+def describe_options() -> list[tuple[str, str, str]]:
+    """Name, default as JSON text, and a sentence, of every option."""
+    return [(name, json.dumps(f.default), f.metadata["sentence"]) for name, f in OPTIONS.items()]
+
+
+def _checked(name: str, value: Any) -> Any:
+    option = OPTIONS.get(name)
+    if option is None:
+        raise InvalidInput(f'there is no option "{name}"', hint=f"Options: {', '.join(OPTIONS)}.")
+    assert option.default is not MISSING
+    kind, limits = type(option.default), option.metadata
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        raise InvalidInput(f"option {name} is true or false, not {json.dumps(value)}")
+    if kind is str:
+        if value in limits["among"]:
+            return value
+        raise InvalidInput(f"option {name} is one of {', '.join(limits['among'])}, not {json.dumps(value)}")
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or (kind is int and value != int(value)):
+        raise InvalidInput(f"option {name} is {'a whole' if kind is int else 'a'} number, not {json.dumps(value)}")
+    if not limits["least"] <= value <= limits["most"]:
+        most = limits["most"]
+        bounds = f"at least {limits['least']:g}" if math.isinf(most) else f"{limits['least']:g} to {most:g}"
+        raise InvalidInput(f"option {name} is {bounds}, not {value:g}")
+    return kind(value)

@@ -1,0 +1,185 @@
+"""What the run and its tasks on a Ray cluster send each other. Imports no ray.
+
+Tensors cross between machines as NumPy arrays, which Ray maps from its object store instead of copying them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trails.refinement.costs import Seconds
+from trails.refinement.dataset import Dataset, Rows
+from trails.refinement.options import Options
+from trails.refinement.stack import Training
+from trails.refinement.trial import EpochResult, Trial
+from trails.refinement.weights import Layout, Weights
+from trails.table.encoder import Encoder
+
+# What lies in the object store is read-only, and only read.
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+
+PackedRows = tuple[NDArray[np.int32], NDArray[np.float32] | None, NDArray[np.float32], NDArray[np.bool_]]
+PackedWeights = tuple[NDArray[np.float32], ...]
+
+
+@dataclass(frozen=True)
+class PackedData:
+    """A `Dataset` as arrays; ``key`` is the same for every task of a run."""
+
+    key: str
+    train: PackedRows
+    validation: PackedRows
+    encoder: Encoder
+
+
+@dataclass(frozen=True)
+class PackedTraining:
+    """A `Training` as arrays: weights, both moments, average."""
+
+    parts: tuple[PackedWeights, ...]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a candidate when a task begins; its `PackedTraining` comes beside it."""
+
+    architecture: str
+    layout: Layout
+    seed: int
+    epochs: int
+    best_epoch: int
+    best_auc: float
+    best_loss: float
+
+    @classmethod
+    def of(cls, trial: Trial) -> Known:
+        """Of a trial of the run."""
+        numbers = trial.epochs, trial.best_epoch, trial.best_auc, trial.best_loss
+        return cls(trial.architecture, trial.layout, trial.seed, *numbers)
+
+    def trial(self, training: PackedTraining | None) -> Trial:
+        """The trial once more, on the node; None for one that was never trained."""
+        made = Trial(self.architecture, None, self.layout, self.seed, self.epochs, self.best_epoch)
+        made.best_auc, made.best_loss = self.best_auc, self.best_loss
+        # Copies: a retry starts from the same numbers, and the store's are read-only.
+        made.training = None if training is None else unpack_training(training, torch.clone)
+        return made
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a task is asked for.
+
+    Args:
+        trials: To train together.
+        epochs_to: Epochs that each has behind it in the end.
+        options: How to train.
+        seconds: Until an evaluation has to be given up, from the task's beginning: machines' clocks differ.
+        reserve: Seconds to keep for the last evaluation.
+        gpu: Whether a GPU is reserved for the task.
+    """
+
+    trials: tuple[Known, ...]
+    epochs_to: int
+    options: Options
+    seconds: float
+    reserve: float
+    gpu: bool
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Model-epochs that the task has done so far."""
+
+    epochs: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch is over; ``failed`` and ``best`` as the trials stand, the latter where this epoch is the best."""
+
+    number: int
+    results: tuple[EpochResult, ...]
+    seconds: Seconds
+    failed: tuple[bool, ...]
+    best: tuple[PackedWeights | None, ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """The last message of a task; before it comes a `PackedTraining` of every trial."""
+
+    in_time: bool
+
+
+Message = Progress | Epoch | PackedTraining | Done
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a node takes for a batch, a chunk of validation rows, and an epoch of the first candidate."""
+
+    batch: float
+    chunk: float
+    epoch: Seconds
+
+
+def pack_data(data: Dataset, key: str) -> PackedData:
+    """The data set as arrays."""
+
+    def pack(rows: Rows) -> PackedRows:
+        values = None if rows.values is None else _array(rows.values)
+        return _array(rows.ids), values, _array(rows.labels), rows.classes
+
+    return PackedData(key, pack(data.train), pack(data.validation), data.encoder)
+
+
+def unpack_data(packed: PackedData) -> Dataset:
+    """The data set in the memory of the arrays."""
+
+    def unpack(rows: PackedRows) -> Rows:
+        ids, values, labels, classes = rows
+        return Rows(
+            torch.from_numpy(ids),
+            None if values is None else torch.from_numpy(values),
+            torch.from_numpy(labels),
+            classes,
+        )
+
+    return Dataset(unpack(packed.train), unpack(packed.validation), packed.encoder)
+
+
+def pack_weights(weights: Weights) -> PackedWeights:
+    """Weights as arrays."""
+    return tuple(_array(tensor) for tensor in weights.tensors())
+
+
+def unpack_weights(packed: PackedWeights, take: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> Weights:
+    """Weights in the memory of the arrays, or what ``take`` makes of them."""
+    table, mlp, stats = (take(torch.from_numpy(array)) for array in packed)
+    return Weights(table, mlp, stats)
+
+
+def pack_training(training: Training) -> PackedTraining:
+    """Training as arrays."""
+    return PackedTraining(tuple(pack_weights(part) for part in training.parts()), training.steps)
+
+
+def unpack_training(packed: PackedTraining, take: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> Training:
+    """Training in the memory of the arrays, or what ``take`` makes of them."""
+    weights, mean, square, average = (unpack_weights(part, take) for part in packed.parts)
+    return Training(weights, mean, square, average, packed.steps)
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.cpu().numpy()
+    return array

@@ -1,0 +1,90 @@
+"""From a request to workers that serve it: on this machine's cores or GPUs, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+
+from trails.refinement.dataset import Dataset
+from trails.refinement.devices import cores
+from trails.refinement.options import Options
+from trails.refinement.planning import MEASURING_SECONDS, assumed_seconds, too_small
+from trails.refinement.protocol import Events, Profile, ProfileRow, Refine, Setting
+from trails.refinement.session import RESERVE_SECONDS, Refinement, Timings
+from trails.refinement.speed import Speed, measure
+from trails.refinement.trial import Trial
+from trails.refinement.weights import Layout
+from trails.refinement.workers import Cores, LocalWorker
+
+
+def local_workers(
+    setting: Setting, options: Options, data: Dataset, devices: Sequence[torch.device], repeatable: bool = False
+) -> list[LocalWorker]:
+    """One worker for each GPU, or one for each core, which then share the rows; see `Cores` for the last argument."""
+    shared = Cores(cores(setting.threads), repeatable)
+    if devices[0].type == "cpu":
+        return [LocalWorker(data, options, setting.seed, shared) for _ in range(shared.count)]
+    torch.set_float32_matmul_precision("high" if options.precision == "auto" else "highest")
+    return [LocalWorker(data.to(device), options, setting.seed, shared, len(devices)) for device in devices]
+
+
+def refine(
+    setting: Setting,
+    request: Refine,
+    data: Dataset,
+    devices: Sequence[torch.device],
+    events: Events,
+    timings: Timings,
+) -> list[Trial]:
+    """Run one refinement; see `Refinement.run`."""
+    left = setting.deadline - RESERVE_SECONDS - time.monotonic()
+    if left < MEASURING_SECONDS:
+        raise too_small(setting, left, assumed_seconds(setting, request, MEASURING_SECONDS))
+    together = request.options.together
+    if request.fixed and together == "auto" and devices[0].type == "cpu":
+        together = "never"  # what is measured must not decide, not even in the last digit
+    if setting.ray_address is not None:
+        from trails.refinement.ray_cluster import Cluster
+
+        with timings.phase("connect"):
+            cluster = Cluster(setting, request.options, data)
+        return Refinement(setting, request, data, cluster.workers, cluster.measure, events, timings).run()
+    workers = local_workers(setting, request.options, data, devices, request.fixed)
+
+    def measure_here(trials: Sequence[Trial], seconds_left: float) -> Speed:
+        return measure(workers, trials, seconds_left, together)
+
+    return Refinement(setting, request, data, workers, measure_here, events, timings).run()
+
+
+def profile(
+    setting: Setting, request: Profile, data: Dataset, devices: Sequence[torch.device], events: Events
+) -> list[ProfileRow]:
+    """Measure every candidate: alone on the machine, and while all workers are busy with it."""
+    workers = local_workers(setting, request.options, data, devices)
+    encoder, embedding = data.encoder, request.options.embedding
+    rows: list[ProfileRow] = []
+    for candidate in request.candidates:
+        layout = Layout(encoder.ids, embedding, encoder.fields * embedding, candidate.widths)
+        trial = Trial(candidate.architecture, None, layout, setting.seed)
+        alone = measure(workers[:1], [trial], _PROFILE_SECONDS, "never").costs.of(candidate.widths)
+        shared = measure(workers, [trial] * len(workers), _PROFILE_SECONDS, "never").costs.of(candidate.widths)
+        rows.append(
+            {
+                "architecture": candidate.architecture,
+                "parameters": layout.parameters,
+                "training_seconds": alone.training,
+                "evaluation_seconds": alone.evaluation,
+                "seconds_alone": alone.epoch,
+                "seconds_shared": shared.epoch,
+                "bytes": workers[0].bytes_of(layout),
+            }
+        )
+    events.profile(len(workers), ",".join(map(str, devices)), rows)
+    return rows
+
+
+_PROFILE_SECONDS = 60.0
+"""Time that a profile's measurements are scaled for."""

@@ -1,0 +1,113 @@
+"""One candidate in training: how far it is, its best epoch, and what its training goes on from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from trails.refinement.protocol import LeaderboardRow
+from trails.refinement.stack import Training
+from trails.refinement.weights import Layout, Weights, derived_seed
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """A candidate finished an epoch, or the part of one that time allowed.
+
+    Args:
+        architecture: Of the candidate.
+        epoch: Its number, from 1.
+        train_loss: Mean over the rows seen, in nats.
+        auc: Of the validation rows, by the averaged weights.
+        loss: Log loss of the validation rows, in nats.
+        seconds: Wall time, evaluation included; candidates stacked together share theirs equally.
+        finished: Whether all training rows were seen.
+    """
+
+    architecture: str
+    epoch: int
+    train_loss: float
+    auc: float
+    loss: float
+    seconds: float
+    finished: bool = True
+
+
+@dataclass
+class Trial:
+    """Everything that is known of a candidate in this run.
+
+    Args:
+        architecture: Such as ``256-256-128-64``.
+        score: That filtering gave it; None where there was no filtering.
+        layout: Of its own weights.
+        seed: Of the run; with the architecture it decides the initial weights and dropout.
+    """
+
+    architecture: str
+    score: float | None
+    layout: Layout
+    seed: int
+    epochs: int = 0
+    best_epoch: int = 0
+    best_auc: float = -math.inf
+    best_loss: float = math.inf
+    seconds: float = 0.0
+    failed: bool = False
+    training: Training | None = field(default=None, repr=False)
+    best: Weights | None = field(default=None, repr=False)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Hidden widths."""
+        return self.layout.widths
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps so far: only candidates of the same number are stacked."""
+        return 0 if self.training is None else self.training.steps
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it has a validation metric."""
+        return self.best_epoch > 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be trained further."""
+        return self.training is not None and not self.failed
+
+    def begin(self) -> Training:
+        """What training goes on from; fresh weights at the first call."""
+        if self.training is None:
+            self.training = Training.begin(self.layout, derived_seed(self.seed, self.architecture))
+        return self.training
+
+    def stale(self, patience: int) -> bool:
+        """Whether so many epochs have passed without a better one."""
+        return self.epochs - self.best_epoch >= patience
+
+    def add(self, result: EpochResult, weights: Weights | None) -> None:
+        """Take an epoch in; ``weights``, the averaged ones, are kept if it is the best so far."""
+        self.epochs = result.epoch
+        self.seconds += result.seconds
+        if result.auc > self.best_auc:
+            self.best_auc, self.best_loss, self.best_epoch = result.auc, result.loss, result.epoch
+            self.best = weights
+
+    def release(self) -> None:
+        """Free weights and optimiser state; the trial's numbers stay."""
+        self.training = self.best = None
+
+    def row(self) -> LeaderboardRow:
+        """The trial on the leaderboard."""
+        return {
+            "architecture": self.architecture,
+            "score": self.score,
+            "validation_auc": self.best_auc,
+            "validation_loss": self.best_loss,
+            "epochs": self.epochs,
+            "best_epoch": self.best_epoch,
+            "parameters": self.layout.parameters,
+            "seconds": self.seconds,
+        }

@@ -1,0 +1,199 @@
+"""Where candidates are trained on this machine: CPU threads that share the cores, and GPUs."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from trails.refinement import memory
+from trails.refinement.dataset import Dataset, Rows
+from trails.refinement.metrics import auc, log_loss
+from trails.refinement.options import Options
+from trails.refinement.stack import EVALUATION_ROWS, Stack, batches_of
+from trails.refinement.trial import EpochResult, Trial
+from trails.refinement.weights import Layout
+
+_MEMORY_SHARE = 0.5
+"""Of the memory that is free, what the candidates of one stack may take."""
+
+
+class Clock(Protocol):
+    """What a worker asks the run it works for."""
+
+    def may_begin(self, trials: Sequence[Trial]) -> bool:
+        """Whether another epoch of these candidates is worth beginning in the time left."""
+
+    def training_ends(self, trials: Sequence[Trial], batch_seconds: float) -> float:
+        """When training must stop so that the evaluation is done in time; seconds of the monotonic clock."""
+
+    def evaluation_ends(self) -> float:
+        """When an evaluation has to be given up."""
+
+    def report(self, trials: Sequence[Trial], results: Sequence[EpochResult], seconds: tuple[float, float]) -> None:
+        """An epoch of these candidates is over; seconds of training and of evaluation, as if the whole machine had
+        worked on nothing else."""
+
+    def progress(self, epochs: float) -> None:
+        """So many model-epochs more are done; called after every batch."""
+
+
+class Worker(Protocol):
+    """One place where candidates are trained, by one thread of the run."""
+
+    def train(self, trials: Sequence[Trial], epochs_to: int, clock: Clock) -> bool:
+        """Train candidates of the same age up to ``epochs_to`` epochs.
+
+        A candidate whose loss is not finite is marked as failed; one without a better epoch for as long as
+        the patience lasts is done early.
+
+        Args:
+            trials: Of the same number of steps.
+            epochs_to: Epochs that each has behind it in the end.
+            clock: Of the run.
+
+        Returns:
+            False if time ended it.
+        """
+
+
+class Cores:
+    """The machine's CPU threads, divided among those who compute at the moment.
+
+    Args:
+        count: Threads in all.
+        repeatable: Give everyone one thread and never more: sums by several threads end in other digits, and
+            training spreads these, so a result would hang on who else computes.
+    """
+
+    def __init__(self, count: int, repeatable: bool = False) -> None:
+        self.count, self._repeatable = count, repeatable
+        self._busy = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Cores:
+        with self._lock:
+            self._busy += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._busy -= 1
+
+    def take_share(self) -> float:
+        """Give the calling thread its part of the cores; the share of the machine that this is."""
+        threads = 1 if self._repeatable else max(1, self.count // max(1, self._busy))
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        return min(1.0, 1.0 / max(1, self._busy))
+
+
+class LocalWorker:
+    """Trains on one device of this machine.
+
+    Args:
+        data: Encoded rows on that device.
+        options: How to train.
+        seed: Of the run.
+        cores: Shared by all workers of the machine.
+        workers: Devices that work at the same time, if this is a GPU.
+    """
+
+    def __init__(self, data: Dataset, options: Options, seed: int, cores: Cores, workers: int = 1) -> None:
+        self.data = data
+        self.cores = cores
+        self._options, self._seed, self._workers = options, seed, workers
+        self._batch_seconds = 0.0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are."""
+        return self.data.train.labels.device
+
+    def stack(self, trials: Sequence[Trial]) -> Stack:
+        """The candidates, ready to be trained together."""
+        layouts, trainings = [t.layout for t in trials], [t.begin() for t in trials]
+        return Stack(layouts, trainings, self.data.train, self._options, self._seed, [t.architecture for t in trials])
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch."""
+        return batches_of(len(self.data.train), self._options)
+
+    def batch(self, number: int) -> Rows:
+        """Training rows of one batch, in the table's order; numbers start again after the last."""
+        size = len(self.data.train) // self.batches
+        start = number % self.batches * size
+        return self.data.train.slice(start, start + size)
+
+    def most_stacked(self, layout: Layout, trials: int) -> int:
+        """How many of ``trials`` like this one may be stacked here, by memory and so that every worker has some."""
+        workers = self._workers if self.device.type == "cuda" else self.cores.count
+        fair = -(-trials // workers)
+        return max(1, min(fair, int(_MEMORY_SHARE * memory.available(self.device)) // self.bytes_of(layout)))
+
+    def bytes_of(self, layout: Layout) -> int:
+        """About what a candidate in training needs: weights, moments and averages, and what a batch leaves behind."""
+        rows = max(EVALUATION_ROWS, len(self.batch(0)))
+        return 4 * (6 * layout.parameters + rows * (layout.inputs + 3 * sum(layout.widths)))
+
+    def share(self) -> float:
+        """Part of the machine that the calling thread has at the moment."""
+        return 1.0 / self._workers if self.device.type == "cuda" else self.cores.take_share()
+
+    def train(self, trials: Sequence[Trial], epochs_to: int, clock: Clock) -> bool:
+        """See `Worker.train`."""
+        with self.cores:
+            stack = self.stack(trials)
+            in_time = True
+            while in_time and not self._done(trials, epochs_to):
+                in_time = clock.may_begin(trials) and self._epoch(trials, stack, clock)
+            for place, trial in enumerate(trials):
+                trial.training = stack.training(place)
+        return in_time
+
+    def _done(self, trials: Sequence[Trial], epochs_to: int) -> bool:
+        return all(t.failed or t.epochs >= epochs_to or t.stale(self._options.patience) for t in trials)
+
+    def _epoch(self, trials: Sequence[Trial], stack: Stack, clock: Clock) -> bool:
+        began = time.monotonic()
+        share = self.share()
+        ends = clock.training_ends(trials, self._batch_seconds)
+        number, done = trials[0].epochs + 1, 0.0
+
+        def keep_training(part: float) -> bool:
+            nonlocal done
+            clock.progress((part - done) * len(trials))
+            done = part
+            self.share()
+            return time.monotonic() < ends
+
+        losses = stack.train_epoch(number, keep_training).tolist()
+        trained = time.monotonic()
+        logits = stack.predict(self.data.validation, lambda: time.monotonic() < clock.evaluation_ends())
+        if logits is None:
+            return False
+        results = []
+        classes = self.data.validation.classes
+        finished = done >= 1.0
+        predictions = logits.numpy()
+        for place, (trial, loss) in enumerate(zip(trials, losses, strict=True)):
+            if not math.isfinite(loss) or not np.isfinite(predictions[place]).all():
+                trial.failed = True
+                continue
+            measured, validation_loss = auc(classes, predictions[place]), log_loss(classes, predictions[place])
+            seconds = (time.monotonic() - began) / len(trials)
+            result = EpochResult(trial.architecture, number, loss, measured, validation_loss, seconds, finished)
+            better = measured > trial.best_auc
+            trial.add(result, stack.averaged(place) if better else None)
+            results.append(result)
+        ended = time.monotonic()
+        if finished:
+            self._batch_seconds = max((trained - began) / stack.batches, 0.5 * self._batch_seconds)
+        clock.report(trials, results, ((trained - began) * share, (ended - trained) * share))
+        return finished

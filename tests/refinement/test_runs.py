@@ -1,0 +1,247 @@
+"""Whole runs of the refinement process: schedulers, stacking, threads, checkpoints, limits, profiles."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.refinement.backend import Backend, Event, Outcome, Table, memfd, run
+from trails.refinement.options import Options, describe_options, parse_options
+
+CANDIDATES: list[tuple[str, float | None]] = [
+    ("64-64-32-64", 9.0),
+    ("32-64-32-32", 8.0),
+    ("32-32-32-32", 7.0),
+    ("16-32-16-32", 6.0),
+]
+
+
+def learnt(outcome: Outcome) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in outcome.leaderboard]
+
+
+def epochs_by_candidate(outcome: Outcome) -> dict[str, int]:
+    return {row["architecture"]: row["epochs"] for row in outcome.leaderboard}
+
+
+@pytest.mark.parametrize(
+    ("refinement", "u", "expected"),
+    [
+        # 4 to epoch 1, 1 on to epoch 3.
+        ("sh", 1, [1, 1, 1, 3]),
+        # 4 for 2 epochs each.
+        ("ua", 2, [2, 2, 2, 2]),
+        # n = 6 epochs and K = 4 (Audibert and Bubeck): nobody gets more than one before the last phases.
+        ("sj", None, None),
+        ("hyperband", None, None),
+    ],
+)
+def test_every_scheduler_trains_for_real(
+    train: Table, validation: Table, refinement: str, u: int | None, expected: list[int] | None
+) -> None:
+    outcome = run(train, validation, CANDIDATES, options={"max_epochs": 9}, refinement=refinement, k=4, u=u)
+    assert outcome.last["event"] == "result", outcome.last
+    assert outcome.last["complete"] is True
+    epochs = epochs_by_candidate(outcome)
+    if expected is not None:
+        assert sorted(epochs.values()) == expected
+    assert outcome.leaderboard[0]["validation_auc"] == max(row["validation_auc"] for row in outcome.leaderboard)
+    assert sum(epochs.values()) == len(outcome.named("epoch"))
+    winners = outcome.named("rung")[-1]["survivors"]
+    assert winners == [outcome.leaderboard[0]["architecture"]] or refinement == "hyperband"
+
+
+def test_an_unknown_scheduler_is_named(train: Table, validation: Table) -> None:
+    outcome = run(train, validation, CANDIDATES, refinement="bohb", k=2, u=1)
+    assert "bohb" in outcome.last["message"] and "hyperband" in outcome.last["hint"]
+
+
+def test_threads_and_stacking_do_not_change_the_result(train: Table, validation: Table) -> None:
+    fixed: Mapping[str, Any] = {"k": 4, "u": 1}
+    one = run(train, validation, CANDIDATES, options={"together": "never"}, threads=1, **fixed)
+    two = run(train, validation, CANDIDATES, options={"together": "never"}, threads=2, **fixed)
+    stacked = run(train, validation, CANDIDATES, options={"together": "always"}, threads=2, **fixed)
+    assert learnt(two) == learnt(one)
+    assert [row["architecture"] for row in stacked.leaderboard] == [row["architecture"] for row in one.leaderboard]
+    for mine, theirs in zip(one.leaderboard, stacked.leaderboard, strict=True):
+        assert (mine["epochs"], mine["best_epoch"]) == (theirs["epochs"], theirs["best_epoch"])
+        # Sums in another order: the last digits of float32 differ, and training spreads them.
+        assert mine["validation_auc"] == pytest.approx(theirs["validation_auc"], abs=2e-4)
+
+
+def test_without_a_budget_the_plan_is_carried_out(train: Table, validation: Table) -> None:
+    outcome = run(train, validation, CANDIDATES, budget=None, k=3, u=1)
+    assert outcome.last["complete"] is True and sorted(epochs_by_candidate(outcome).values()) == [1, 1, 3]
+    refused = run(train, validation, CANDIDATES, budget=None)
+    assert refused.last["event"] == "error" and "budget" in refused.last["message"]
+
+
+def test_candidates_without_scores_stay_without(train: Table, validation: Table) -> None:
+    outcome = run(train, validation, [(a, None) for a, _ in CANDIDATES], k=4, u=1)
+    assert [row["score"] for row in outcome.leaderboard] == [None] * 4
+
+
+def test_a_candidate_that_gets_no_better_stops_early(train: Table) -> None:
+    generator = np.random.default_rng(0)
+    noise = Table({**train.columns, "label": generator.integers(0, 2, train.rows).astype(np.int32)})
+    outcome = run(noise, None, CANDIDATES[:1], options={"max_epochs": 30, "patience": 2}, k=1, u=30)
+    row = outcome.leaderboard[0]
+    assert row["epochs"] - row["best_epoch"] == 2 and row["epochs"] < 30
+
+
+def test_phases_are_timed_and_rows_are_ready_before_the_request(train: Table, validation: Table) -> None:
+    outcome = run(train, validation, CANDIDATES, k=4, u=1)
+    (rows,) = outcome.named("rows")
+    assert 0 < rows["seconds"] <= rows["first_batch"] < 30
+    timings = {row["phase"]: row for row in outcome.last["timings"]}
+    assert list(timings) == sorted(timings, key=lambda phase: timings[phase]["begin"])
+    assert {"encode", "measure", "rung 0", "rung 1"} <= set(timings)
+    for row in timings.values():
+        assert row["begin"] > 0 and row["seconds"] >= 0
+    last = max(row["begin"] + row["seconds"] for row in timings.values())
+    assert last <= outcome.last["at"] - (outcome.deadline - 29.7) + 0.1
+
+
+def test_signs_of_life_come_every_second(train: Table, validation: Table) -> None:
+    with Backend(train, validation) as backend:
+        assert backend.process.stdout is not None
+        times = []
+        while len(times) < 4:
+            event: Event = json.loads(backend.process.stdout.readline())
+            if event["event"] == "alive":
+                times.append(time.monotonic())
+        assert max(np.diff(times)) < 4.0
+
+
+# Checkpoints
+
+
+def cut_after(rung: int, train: Table, validation: Table, **changes: Any) -> tuple[bytes, list[Event]]:
+    """A run whose process is killed once the checkpoint of ``rung`` is out: the checkpoint, and the events."""
+    with Backend(train, validation) as backend:
+        backend.send(CANDIDATES, 60.0, **changes)
+        events: list[Event] = []
+        while (event := backend.event()) is not None:
+            events.append(event)
+            if event["event"] == "checkpoint" and event["rung"] == rung:
+                backend.process.kill()
+                return backend.checkpoint(event), events
+    raise AssertionError(f"no checkpoint of rung {rung}: {events[-1]}")
+
+
+def resume(blob: bytes, train: Table, validation: Table, **changes: Any) -> Outcome:
+    file = memfd(blob)
+    with Backend(train, validation, files=[file]) as backend:
+        deadline = backend.send([], 60.0, resume={"fd": file, "length": len(blob)}, **changes)
+        events = backend.rest()
+        assert backend.process.stderr is not None
+        outcome = Outcome(events, backend.process.wait(10), deadline, backend.process.stderr.read().decode())
+    os.close(file)
+    return outcome
+
+
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(train: Table, validation: Table) -> None:
+    plan: Mapping[str, Any] = {"k": 4, "u": 1, "options": {"eta": 2, "max_epochs": 4, "patience": 9}}
+    whole = run(train, validation, CANDIDATES, **plan)
+    assert sorted(epochs_by_candidate(whole).values()) == [1, 1, 2, 4]
+    for rung in (0, 1):
+        blob, _ = cut_after(rung, train, validation, **plan)
+        resumed = resume(blob, train, validation, **plan)
+        assert resumed.last["event"] == "result", resumed.last
+        assert learnt(resumed) == learnt(whole)
+        assert [e["rung"] for e in resumed.named("rung")] == list(range(rung + 1, 3))
+
+
+def test_a_run_cut_in_the_winners_epochs_goes_on_with_them(train: Table, validation: Table) -> None:
+    blob, events = cut_after(1, train, validation, options={"max_epochs": 6}, u=1)
+    resumed = resume(blob, train, validation, options={"max_epochs": 6}, u=1)
+    winner = resumed.leaderboard[0]
+    survivor = [e for e in events if e["event"] == "rung"][-1]["survivors"][0]
+    assert winner["architecture"] == survivor
+    assert winner["epochs"] == 6 or winner["epochs"] - winner["best_epoch"] >= 3
+    assert len(resumed.leaderboard) >= 3
+
+
+def test_a_checkpoint_of_other_rows_or_of_nothing_is_refused(train: Table, validation: Table) -> None:
+    blob, _ = cut_after(0, train, validation, k=4, u=1)
+    other = Table({**train.columns, "f0": np.roll(train.columns["f0"], 1)})
+    refused = resume(blob, other, validation, k=4, u=1)
+    assert "rows have changed" in refused.last["message"] and refused.last["sqlstate"] == "22023"
+    for broken in (b"", blob[:1000], b"\\x00" * 64, blob[:40] + b"}" + blob[41:]):
+        refused = resume(broken, train, validation, k=4, u=1)
+        assert "checkpoint cannot be read" in refused.last["message"], refused.last
+
+
+# Limits
+
+
+def test_a_memory_limit_too_small_says_what_is_needed(train: Table, validation: Table) -> None:
+    refused = run(train, validation, CANDIDATES, k=2, u=1, memory_limit=100 << 20)
+    assert refused.last["sqlstate"] == "53200" and "100 MB" in refused.last["message"], refused.last
+    needed = int(refused.last["hint"].split("'")[1].removesuffix("MB"))
+    assert 100 < needed < 8000
+    assert run(train, validation, CANDIDATES, k=2, u=1, memory_limit=needed << 20).last["event"] == "result"
+
+
+def test_a_candidate_beyond_the_memory_limit_is_an_error_and_what_finished_stays(
+    train: Table, validation: Table
+) -> None:
+    wide = ("20000-20000", 1.0)  # 1.6 GB for each copy of its weights
+    outcome = run(train, validation, [CANDIDATES[0], wide], k=2, u=1, memory_limit=3 << 30, threads=1)
+    assert outcome.last["event"] == "error" and outcome.last["sqlstate"] == "53200", outcome.last
+    assert [e["architecture"] for e in outcome.named("epoch")] == [CANDIDATES[0][0]]
+
+
+# Profiles
+
+
+def test_a_profile_measures_every_architecture(train: Table, validation: Table) -> None:
+    with Backend(train, validation) as backend:
+        backend.send([], request="profile", architectures=["256-256-256-256", "8-8-8-8"])
+        events = backend.rest()
+    assert events[-1]["event"] == "profile", events[-1]
+    wide, narrow = events[-1]["rows"]
+    assert wide["architecture"] == "256-256-256-256" and wide["seconds_alone"] > narrow["seconds_alone"] > 0
+    assert wide["parameters"] > narrow["parameters"] and wide["bytes"] > narrow["bytes"]
+    for row in (wide, narrow):
+        assert row["seconds_alone"] == pytest.approx(row["training_seconds"] + row["evaluation_seconds"])
+        assert row["seconds_shared"] > 0
+    assert events[-1]["workers"] == 1
+
+
+# Options
+
+
+def test_options_are_checked_by_name_kind_and_range() -> None:
+    assert parse_options(None) == Options() == parse_options("{}")
+    assert parse_options('{"dropout": 0.5, "batch": 64, "winner": false}') == Options(
+        dropout=0.5, batch=64, winner=False
+    )
+    for given, said in (
+        ('{"droput": 0.5}', "no option"),
+        ('{"dropout": "a lot"}', "a number"),
+        ('{"dropout": 1.5}', "0 to 0.95"),
+        ('{"batch": 2.5}', "whole number"),
+        ('{"batch": true}', "whole number"),
+        ('{"winner": 1}', "true or false"),
+        ('{"together": "maybe"}', "one of"),
+        ('{"eta": 1}', "at least 2"),
+        ('{"learning_rate": NaN}', "a number"),
+        ("[]", "JSON object"),
+        ("{", "not JSON"),
+    ):
+        with pytest.raises(Exception, match=said):
+            parse_options(given)
+
+
+def test_every_option_is_described_with_its_default() -> None:
+    described = describe_options()
+    assert parse_options({name: json.loads(default) for name, default, _ in described}) == Options()
+    assert all(sentence and math.isfinite(len(sentence)) for _, _, sentence in described)

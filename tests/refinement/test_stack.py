@@ -1,0 +1,194 @@
+"""The written-out training against autograd, and candidates that train together against the same ones alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trails.model.network import TabularMlp
+from trails.refinement.dataset import Rows
+from trails.refinement.options import Options
+from trails.refinement.stack import Stack, Training, average_decay, batches_of
+from trails.refinement.weights import Layout, Weights, derived_seed
+
+IDS, FIELDS, EMBEDDING = 30, 4, 3
+
+
+def made_rows(count: int, seed: int, values: bool = False) -> Rows:
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(0, IDS, (count, FIELDS), generator=generator, dtype=torch.int32)
+    factors = torch.rand((count, FIELDS), generator=generator) + 0.5 if values else None
+    labels = (torch.rand(count, generator=generator) < 0.4).float()
+    return Rows(ids, factors, labels, labels.numpy() > 0)
+
+
+def layout(*widths: int) -> Layout:
+    return Layout(IDS, EMBEDDING, FIELDS * EMBEDDING, widths)
+
+
+def stack_of(layouts: list[Layout], rows: Rows, **options: object) -> Stack:
+    names = ["-".join(map(str, one.widths)) for one in layouts]
+    trainings = [Training.begin(one, derived_seed(1, name)) for one, name in zip(layouts, names, strict=True)]
+    return Stack(layouts, trainings, rows, Options(**options), 1, names)
+
+
+def network_of(one: Layout, weights: Weights) -> TabularMlp:
+    """The reference network with these weights."""
+    network = TabularMlp(IDS, FIELDS, one.widths, EMBEDDING)
+    linear = [m for m in network.mlp if isinstance(m, torch.nn.Linear)]
+    norms = [m for m in network.mlp if isinstance(m, torch.nn.BatchNorm1d)]
+    mlp = one.mlp(weights.mlp)
+    with torch.no_grad():
+        network.embedding.weight.copy_(one.table(weights.table))
+        for module, norm, layer, (mean, variance) in zip(
+            linear, norms, mlp.layers, one.stats(weights.stats), strict=False
+        ):
+            module.weight.copy_(layer.weight.T)
+            norm.weight.copy_(layer.scale.view(-1))
+            norm.bias.copy_(layer.shift.view(-1))
+            assert norm.running_mean is not None and norm.running_var is not None
+            norm.running_mean.copy_(mean.view(-1))
+            norm.running_var.copy_(variance.view(-1))
+        linear[-1].weight.copy_(mlp.weight.T)
+        linear[-1].bias.copy_(mlp.bias.view(-1))
+    return network
+
+
+def by_autograd(network: TabularMlp, rows: Rows) -> tuple[float, Tensor, list[Tensor]]:
+    """Loss, the table's gradient, and the MLP's in the order of the flat vector."""
+    network.train()
+    logits = network(rows.ids, rows.values)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, rows.labels)
+    loss.backward()
+    gradients: list[Tensor] = []
+    for module in network.mlp:
+        if isinstance(module, torch.nn.Linear):
+            assert module.weight.grad is not None
+            gradients.append(module.weight.grad.T)
+            if module.bias is not None:
+                gradients.append(module.bias.grad)
+        elif isinstance(module, torch.nn.BatchNorm1d):
+            gradients += [module.weight.grad, module.bias.grad]
+    assert network.embedding.weight.grad is not None
+    return float(loss), network.embedding.weight.grad, gradients
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    widths=st.lists(
+        st.lists(st.integers(1, 9), min_size=2, max_size=2).map(tuple), min_size=1, max_size=3, unique=True
+    ),
+    values=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_gradients_are_those_of_autograd(widths: list[tuple[int, ...]], values: bool, seed: int) -> None:
+    rows = made_rows(40, seed, values)
+    layouts = [layout(*one) for one in widths]
+    stack = stack_of(layouts, rows)
+    before = [stack.training(place).weights.copy() for place in range(len(layouts))]
+    losses, table = stack._backward(rows)
+    gradients = Weights(table, stack._gradient, torch.zeros_like(stack._weights.stats))
+    from trails.refinement.weights import unstack
+
+    for place, one in enumerate(layouts):
+        loss, embedding, expected = by_autograd(network_of(one, before[place]), rows)
+        own = unstack(gradients, stack._layout, place, one)
+        assert float(losses[place]) == pytest.approx(loss, rel=1e-5)
+        torch.testing.assert_close(one.table(own.table), embedding, rtol=1e-3, atol=1e-6)
+        flat = torch.cat([gradient.reshape(-1) for gradient in expected])
+        torch.testing.assert_close(own.mlp, flat, rtol=1e-3, atol=2e-6)
+
+
+def test_predictions_are_those_of_the_reference_network() -> None:
+    rows = made_rows(300, 3, values=True)
+    for layouts in ([layout(7, 5)], [layout(7, 5), layout(3, 8)]):
+        stack = stack_of(layouts, rows, batch=64)
+        stack.train_epoch(1, lambda share: True)
+        predictions = stack.predict(rows)
+        assert predictions is not None
+        for place, one in enumerate(layouts):
+            network = network_of(one, stack.averaged(place)).eval()
+            with torch.no_grad():
+                torch.testing.assert_close(predictions[place], network(rows.ids, rows.values), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.3, "decay": 0.5}, {"weight_decay": 0.5, "average": 0.0}])
+def test_candidates_learn_the_same_alone_and_together(options: dict[str, float]) -> None:
+    rows, held = made_rows(500, 1), made_rows(200, 2)
+    layouts = [layout(8, 4), layout(3, 6), layout(5, 5)]
+    together = stack_of(layouts, rows, batch=64, **options)
+    for epoch in (1, 2):
+        losses = together.train_epoch(epoch, lambda share: True)
+    predictions = together.predict(held)
+    assert predictions is not None
+    for place, one in enumerate(layouts):
+        alone = stack_of([one], rows, batch=64, **options)
+        for epoch in (1, 2):
+            loss = alone.train_epoch(epoch, lambda share: True)
+        expected = alone.predict(held)
+        assert expected is not None
+        assert float(loss[0]) == pytest.approx(float(losses[place]), rel=1e-4)
+        torch.testing.assert_close(predictions[place], expected[0], rtol=1e-3, atol=1e-4)
+
+
+def test_padding_stays_zero_and_a_candidate_moves_between_stacks_unchanged() -> None:
+    rows = made_rows(200, 1)
+    layouts = [layout(8, 4), layout(3, 6)]
+    stack = stack_of(layouts, rows, batch=64)
+    stack.train_epoch(1, lambda share: True)
+    wide = stack._layout.mlp(stack._weights.mlp).layers
+    assert not wide[0].weight[1, :, 3:].any() and not wide[1].weight[1, 3:].any() and not wide[1].weight[0, :, 4:].any()
+    moved = stack.training(1)
+    alone = Stack([layouts[1]], [moved], rows, Options(batch=64), 1, ["3-6"])
+    assert moved.steps == stack.training(0).steps == batches_of(200, Options(batch=64))
+    held = made_rows(50, 2)
+    torch.testing.assert_close(alone.predict(held)[0], stack.predict(held)[1], rtol=1e-4, atol=1e-5)  # type: ignore[index]
+
+
+def test_a_candidate_that_diverges_leaves_the_others_alone() -> None:
+    rows = made_rows(200, 1)
+    layouts = [layout(4, 4), layout(5, 5)]
+    stack = stack_of(layouts, rows, batch=64)
+    stack._layout.mlp(stack._weights.mlp).layers[0].weight[0].fill_(float("nan"))
+    losses = stack.train_epoch(1, lambda share: True)
+    assert not np.isfinite(losses[0]) and np.isfinite(losses[1])
+    assert np.isfinite(stack.predict(rows)[1]).all()  # type: ignore[index]
+
+
+def test_dropout_drops_the_share_asked_for_and_keeps_the_mean() -> None:
+    stack = stack_of([layout(400, 400)], made_rows(64, 1), dropout=0.25)
+    hidden = torch.ones(1000, 400)
+    stack._drop(hidden, 0)
+    assert float((hidden == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
+    assert float(hidden.mean()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_an_epoch_that_is_cut_says_how_far_it_came() -> None:
+    rows = made_rows(1000, 1)
+    stack = stack_of([layout(4, 4)], rows, batch=100)
+    seen: list[float] = []
+
+    def keep_going(share: float) -> bool:
+        seen.append(share)
+        return share < 0.45
+
+    stack.train_epoch(1, keep_going)
+    assert seen[-1] == pytest.approx(0.5, abs=0.07) and stack.training(0).steps == len(seen)
+
+
+@given(rows=st.integers(2, 10_000), batch=st.integers(2, 4096))
+def test_batches_hold_at_most_what_was_asked_and_never_a_single_row(rows: int, batch: int) -> None:
+    count = batches_of(rows, Options(batch=batch))
+    sizes = [rows * (n + 1) // count - rows * n // count for n in range(count)]
+    assert sum(sizes) == rows and max(sizes) <= max(batch, 2)
+    assert min(sizes) >= 2 or rows < 4 or batch < 4
+
+
+def test_the_average_forgets_its_start_soon_and_then_slowly() -> None:
+    assert average_decay(1, 100.0) == pytest.approx(2 / 11)
+    assert average_decay(10_000, 100.0) == pytest.approx(0.99)
+    assert average_decay(5, 0.0) == 0.0
