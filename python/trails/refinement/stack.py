@@ -137,9 +137,8 @@ class Stack:
         seen = 0
         for number in range(self.batches):
             start, end = ends[number], ends[number + 1]
-            losses += self.step(shuffled.slice(start, end), self._rate(epoch - 1 + number / self.batches)) * (
-                end - start
-            )
+            rate = self._rate(epoch - 1 + number / self.batches)
+            losses += self.step(shuffled.slice(start, end), rate) * (end - start)
             seen = end
             if rows.labels.is_cuda:
                 torch.cuda.synchronize(rows.labels.device)
