@@ -184,7 +184,7 @@ def _side(data: Any, widths: Sequence[tuple[int, ...]], batches: int) -> float:
     import time
 
     from trails.refinement.options import Options
-    from trails.refinement.workers import Cores, LocalWorker
+    from trails.refinement.workers import Cores, LocalWorker, Threads
 
     options, cores = Options(batch=BATCH), Cores(2)
     waiting = list(widths)
@@ -195,9 +195,9 @@ def _side(data: Any, widths: Sequence[tuple[int, ...]], batches: int) -> float:
         while waiting:
             one = waiting.pop(0)
             with cores:
-                stack = worker.stack([_trial(data, one)])
+                stack, threads = worker.stack([_trial(data, one)]), Threads(cores)
                 for number in range(batches):
-                    worker.share()
+                    threads.next(None)
                     float(stack.step(worker.batch(number)).sum())
 
     threads = [threading.Thread(target=work) for _ in range(2)]
@@ -210,6 +210,8 @@ def _side(data: Any, widths: Sequence[tuple[int, ...]], batches: int) -> float:
 
 def _stacked(data: Any, widths: Sequence[tuple[int, ...]], batches: int) -> float:
     """All models in one stack on a GPU; on the CPU four at a time, with both cores."""
+    import torch
+
     from trails.refinement.options import Options
     from trails.refinement.workers import Cores, LocalWorker
 
@@ -219,7 +221,7 @@ def _stacked(data: Any, widths: Sequence[tuple[int, ...]], batches: int) -> floa
     for start in range(0, len(widths), size):
         with worker.cores:
             stack = worker.stack([_trial(data, one) for one in widths[start : start + size]])
-            worker.share()
+            torch.set_num_threads(2)
             total += _timed([lambda n=n, stack=stack: float(stack.step(worker.batch(n)).sum()) for n in range(batches)])
     return total
 

@@ -245,3 +245,32 @@ def test_every_option_is_described_with_its_default() -> None:
     described = describe_options()
     assert parse_options({name: json.loads(default) for name, default, _ in described}) == Options()
     assert all(sentence and math.isfinite(len(sentence)) for _, _, sentence in described)
+
+
+# Threads
+
+
+def test_the_fastest_number_of_threads_is_found_and_shares_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trails.refinement import workers
+
+    current = [1]
+    monkeypatch.setattr(workers.torch, "get_num_threads", lambda: current[0])
+    monkeypatch.setattr(workers.torch, "set_num_threads", lambda count: current.__setitem__(0, count))
+    cores = workers.Cores(6)
+    seconds = {1: 3.0, 2: 1.0, 4: 2.0, 6: 5.0, 3: 9.0}
+    with cores:
+        threads = workers.Threads(cores)
+        threads.next(None)
+        tried = set()
+        for _ in range(30):
+            tried.add(current[0])
+            threads.next(seconds[current[0]])
+        assert tried == {1, 2, 4, 6} and current == [2]
+        with cores:  # another one begins: half of the cores each
+            for _ in range(30):
+                threads.next(seconds[current[0]])
+                assert current[0] <= 3
+            assert cores.share() == 0.5
+    repeatable = workers.Threads(workers.Cores(6, repeatable=True))
+    repeatable.next(None)
+    assert current == [1]

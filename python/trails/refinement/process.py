@@ -14,13 +14,15 @@ def prepare() -> None:
 
 
 def _let_waiting_threads_sleep() -> None:
-    """Have OpenMP's threads sleep at barriers instead of spinning; read once, when torch is imported.
+    """Have OpenMP's threads spin at barriers for some 0.1 ms and then sleep; read once, when torch is imported.
 
-    On two cores shared with eight busy processes, a step of 512-256-224-512 with two threads took
-    916 ms spinning and 112 ms sleeping (one thread: 200 ms).
+    Two threads that sleep at once are slower than one: a step of 64-64-64-64 takes 9 ms, 2.4 ms with a short spin, and
+    3.2 ms with one thread. Two that never sleep wait for each other on cores that are busy with something else: a
+    step of 512-256-224-512 took 916 ms beside eight busy processes. `trails.refinement.workers.Threads` looks
+    at what is faster at the moment.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 
 def _keep_freed_memory() -> None:

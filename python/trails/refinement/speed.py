@@ -12,9 +12,9 @@ from trails.model.network import multiply_accumulates
 from trails.refinement.costs import Costs, Seconds
 from trails.refinement.stack import EVALUATION_ROWS
 from trails.refinement.trial import Trial
-from trails.refinement.workers import LocalWorker
+from trails.refinement.workers import LocalWorker, Threads
 
-_SHORT_SECONDS = 15.0
+_SHORT_SECONDS = 25.0
 _WARMING_STEPS, _STEPS = 2, 4
 _SECONDS, _SHARE = 0.6, 0.05
 
@@ -57,25 +57,11 @@ def measure(workers: Sequence[LocalWorker], trials: Sequence[Trial], seconds_lef
     if seconds_left < _SHORT_SECONDS:
         trial = min(trials, key=lambda t: multiply_accumulates(t.widths, t.layout.inputs))
     busy = list(workers[: len(trials)])
-    limit = time.monotonic() + min(_SECONDS, _SHARE * seconds_left)
-    measured: list[tuple[float, float]] = []
-
-    def alone(worker: LocalWorker) -> None:
-        measured.append(_time(worker, [trial], limit))
-
-    threads = [threading.Thread(target=alone, args=(worker,)) for worker in busy]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if len(measured) < len(busy):
-        # What a thread raised is on standard error; here it is raised again, where it can be told.
-        measured = [_time(busy[0], [trial], limit)]
-    batch, chunk = (statistics.median(times) for times in zip(*measured, strict=True))
-    stacked = _stacked(busy[0], trial, len(trials), batch, together, seconds_left)
+    seconds = min(_SECONDS, _SHARE * seconds_left)
+    batch, chunk = _time_all(busy, [trial], seconds)
     data, layout = busy[0].data, trial.layout
     batches, rows = busy[0].batches, len(data.validation)
-    part = 1.0 / len(measured)
+    part = 1.0 / len(busy)
     costs = Costs(
         inputs=layout.inputs,
         ids=layout.ids,
@@ -85,13 +71,15 @@ def measure(workers: Sequence[LocalWorker], trials: Sequence[Trial], seconds_lef
         profiled=trial.widths,
         seconds=Seconds(part * batch * batches, part * chunk * rows / min(rows, EVALUATION_ROWS)),
     )
-    return Speed(costs, batch, chunk, stacked)
+    return Speed(costs, batch, chunk, _stacked(busy, trial, len(trials), batch, together, seconds_left))
 
 
-def _stacked(worker: LocalWorker, trial: Trial, trials: int, batch: float, together: str, seconds_left: float) -> int:
+def _stacked(
+    busy: Sequence[LocalWorker], trial: Trial, trials: int, batch: float, together: str, seconds_left: float
+) -> int:
     """How many to train together in one place: measured, unless it is decided or there is no time to."""
-    gpu = worker.device.type == "cuda"
-    most = worker.most_stacked(trial.layout, trials)
+    gpu = busy[0].device.type == "cuda"
+    most = busy[0].most_stacked(trial.layout, trials)
     if together == "never" or most == 1:
         return 1
     if together == "always":
@@ -100,9 +88,28 @@ def _stacked(worker: LocalWorker, trial: Trial, trials: int, batch: float, toget
         return most if gpu else 1
     several = most if gpu else min(_STACKED, most)
     copies = [Trial(f"{trial.architecture}/{n}", None, trial.layout, trial.seed) for n in range(several)]
-    began = time.monotonic()
-    together_seconds, _ = _time(worker, copies, began + min(_SECONDS, _SHARE * seconds_left))
+    together_seconds, _ = _time_all(busy, copies, _SECONDS)
     return several if together_seconds / several < _GAIN * batch else 1
+
+
+def _time_all(busy: Sequence[LocalWorker], trials: Sequence[Trial], seconds: float) -> tuple[float, float]:
+    """Seconds of a batch and of a chunk of validation rows while every worker is at it, medians over workers."""
+    limit = time.monotonic() + seconds
+    measured: list[tuple[float, float]] = []
+
+    def one(worker: LocalWorker) -> None:
+        measured.append(_time(worker, trials, limit))
+
+    threads = [threading.Thread(target=one, args=(worker,)) for worker in busy]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if len(measured) < len(busy):
+        # What a thread raised is on standard error; here it is raised again, where it can be told.
+        measured = [_time(busy[0], trials, limit)]
+    batch, chunk = (statistics.median(times) for times in zip(*measured, strict=True))
+    return batch, chunk
 
 
 def _time(worker: LocalWorker, trials: Sequence[Trial], limit: float) -> tuple[float, float]:
@@ -110,9 +117,10 @@ def _time(worker: LocalWorker, trials: Sequence[Trial], limit: float) -> tuple[f
     copies = [Trial(t.architecture, None, t.layout, t.seed) for t in trials]
     with worker.cores:
         stack = worker.stack(copies)
+        threads = Threads(worker.cores)
         steps: list[float] = []
         for number in range(_WARMING_STEPS + _STEPS):
-            worker.share()
+            threads.next(steps[-1] if steps else None)
             before = time.monotonic()
             float(stack.step(worker.batch(number)).sum())  # the number makes a GPU finish
             steps.append(time.monotonic() - before)

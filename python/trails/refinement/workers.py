@@ -19,6 +19,9 @@ from trails.refinement.stack import EVALUATION_ROWS, Stack, batches_of
 from trails.refinement.trial import EpochResult, Trial
 from trails.refinement.weights import Layout
 
+_TRIES = 3
+"""Batches that each number of threads is tried for, when an epoch begins and when the cores are shared anew."""
+
 _MEMORY_SHARE = 0.5
 """Of the memory that is free, what the candidates of one stack may take."""
 
@@ -85,12 +88,45 @@ class Cores:
         with self._lock:
             self._busy -= 1
 
-    def take_share(self) -> float:
-        """Give the calling thread its part of the cores; the share of the machine that this is."""
-        threads = 1 if self._repeatable else max(1, self.count // max(1, self._busy))
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        return min(1.0, 1.0 / max(1, self._busy))
+    def allowed(self) -> int:
+        """Threads that the calling thread may compute with at the moment."""
+        return 1 if self._repeatable else max(1, self.count // max(1, self._busy))
+
+    def share(self) -> float:
+        """Part of the machine that each of those who compute has."""
+        return 1.0 / max(1, self._busy)
+
+
+class Threads:
+    """Finds how many of the threads allowed make a batch fastest: more of them also wait more for one another, on
+    small networks and on a busy machine.
+
+    Call `next` before every batch, with the seconds that the one before took.
+    """
+
+    def __init__(self, cores: Cores) -> None:
+        self._cores = cores
+        self._allowed = 0
+        self._tries: list[int] = []
+        self._fastest: dict[int, float] = {}
+        self._current = 0
+
+    def next(self, seconds: float | None) -> None:
+        """Set the calling thread's number of threads for the next batch."""
+        allowed = self._cores.allowed()
+        if allowed != self._allowed:
+            self._allowed, self._fastest = allowed, {}
+            choices = sorted({allowed, *(2**n for n in range(allowed.bit_length()) if 2**n < allowed)}, reverse=True)
+            self._tries = choices * _TRIES if len(choices) > 1 else choices
+            seconds = None
+        if seconds is not None and self._current:
+            self._fastest[self._current] = min(seconds, self._fastest.get(self._current, math.inf))
+        if self._tries:
+            self._current = self._tries.pop()
+        elif self._fastest:
+            self._current = min(self._fastest, key=lambda threads: self._fastest[threads])
+        if torch.get_num_threads() != self._current:
+            torch.set_num_threads(self._current)
 
 
 class LocalWorker:
@@ -144,7 +180,7 @@ class LocalWorker:
 
     def share(self) -> float:
         """Part of the machine that the calling thread has at the moment."""
-        return 1.0 / self._workers if self.device.type == "cuda" else self.cores.take_share()
+        return 1.0 / self._workers if self.device.type == "cuda" else self.cores.share()
 
     def train(self, trials: Sequence[Trial], epochs_to: int, clock: Clock) -> bool:
         """See `Worker.train`."""
@@ -161,17 +197,20 @@ class LocalWorker:
         return all(t.failed or t.epochs >= epochs_to or t.stale(self._options.patience) for t in trials)
 
     def _epoch(self, trials: Sequence[Trial], stack: Stack, clock: Clock) -> bool:
-        began = time.monotonic()
+        began = last = time.monotonic()
         share = self.share()
+        threads = Threads(self.cores)
+        threads.next(None)
         ends = clock.training_ends(trials, self._batch_seconds)
         number, done = trials[0].epochs + 1, 0.0
 
         def keep_training(part: float) -> bool:
-            nonlocal done
+            nonlocal done, last
             clock.progress((part - done) * len(trials))
-            done = part
-            self.share()
-            return time.monotonic() < ends
+            done, now = part, time.monotonic()
+            threads.next(now - last)
+            last = time.monotonic()
+            return now < ends
 
         losses = stack.train_epoch(number, keep_training).tolist()
         trained = time.monotonic()
