@@ -28,11 +28,12 @@ VARIANTS: Mapping[str, dict[str, Any]] = {
     "dropout 0.2": {"dropout": 0.2},
     "weight decay 1": {"weight_decay": 1.0},
     "no averaging": {"average": 0.0},
-    "embedding 20": {"embedding": 20},
+    "averaging half an epoch": {"average": 0.5},
+    "embedding 16": {"embedding": 16},
     "batch 512": {"batch": 512},
     "batch 2048": {"batch": 2048},
 }
-_EPOCHS = {"frappe": 9, "uci_diabetes": 4, "criteo": 3}
+_EPOCHS = {"frappe": 12, "uci_diabetes": 4, "criteo": 3}
 _SEEDS = 2
 
 

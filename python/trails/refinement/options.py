@@ -40,7 +40,7 @@ class Options:
     )
     dropout: float = _option(0.0, "share of every hidden layer's outputs that is dropped in training", 0.0, 0.95)
     average: float = _option(
-        0.5, "memory of the averaged weights that validation sees, in epochs; 0 for none", 0.0, 100.0
+        2.0, "memory of the averaged weights that validation sees, in epochs; 0 for none", 0.0, 100.0
     )
     embedding: int = _option(EMBEDDING, "numbers that stand for a category", 1, 1024)
     precision: str = _option(
