@@ -46,7 +46,10 @@ def run(context: Context) -> None:
 
 
 def _disturb(witness: Any, context: Context, what: str, moment: float) -> Row:
-    session = psycopg2.connect(witness.dsn)
+    info = witness.info
+    session = psycopg2.connect(
+        host=info.host, port=info.port, user=info.user, password=info.password, dbname=info.dbname
+    )
     session.autocommit = True
     backend, outcome = session.info.backend_pid, {"ended": 0.0, "error": None, "rows": 0}
 
