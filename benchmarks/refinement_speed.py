@@ -26,7 +26,7 @@ LOOPS = {
     "side": "Trails: side by side",
     "stacked": "Trails: stacked",
 }
-_CPU_REPEATS, _BATCHES = 3, 12
+_CPU_REPEATS, _BATCHES = 2, 12
 
 
 def run(context: Context) -> None:

@@ -119,12 +119,17 @@ def _time(worker: LocalWorker, trials: Sequence[Trial], limit: float) -> tuple[f
         stack = worker.stack(copies)
         threads = Threads(worker.cores)
         steps: list[float] = []
-        for number in range(_WARMING_STEPS + _STEPS):
+        number = 0
+        while len(steps) < _WARMING_STEPS + _STEPS:
+            trying = threads.trying
             threads.next(steps[-1] if steps else None)
+            if trying and not threads.trying:
+                steps = []  # those before it were tries of other numbers of threads
             before = time.monotonic()
             float(stack.step(worker.batch(number)).sum())  # the number makes a GPU finish
             steps.append(time.monotonic() - before)
-            if time.monotonic() > limit and number > 0:
+            number += 1
+            if time.monotonic() > limit and number > 1:
                 break
         chunks: list[float] = []
         for _ in range(2):

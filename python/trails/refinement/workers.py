@@ -111,6 +111,11 @@ class Threads:
         self._fastest: dict[int, float] = {}
         self._current = 0
 
+    @property
+    def trying(self) -> bool:
+        """Whether the next batch is one of those that find the fastest number."""
+        return bool(self._tries)
+
     def next(self, seconds: float | None) -> None:
         """Set the calling thread's number of threads for the next batch."""
         allowed = self._cores.allowed()
