@@ -32,14 +32,10 @@ def run(context: Context) -> None:
             context.record({"budget": budget, "model_seed": seed, **row})
 
 
-def _budgets(document: Document) -> list[int]:
-    return sorted({row["budget"] for row in document.rows})
-
-
 def summarise(document: Document) -> list[str]:
     """Per budget: median and range of the test AUC, the longest wall time."""
     lines = [f"{document.settings['dataset']}, test AUC of the winner:"]
-    for budget in _budgets(document):
+    for budget in document.values("budget"):
         rows = document.select(budget=budget)
         aucs = [row["test_auc"] for row in rows]
         lines.append(
@@ -53,7 +49,7 @@ def summarise(document: Document) -> list[str]:
 def draw(document: Document) -> Mapping[str, Figure]:
     """Test AUC by budget, every seed and the median, beside what other models reach on the same files."""
     figure, (axis,) = plots.panels(1, width=5.4, height=3.6)
-    budgets = _budgets(document)
+    budgets = document.values("budget")
     axis.plot([r["budget"] for r in document.rows], [r["test_auc"] for r in document.rows], "o", markersize=3,
               color=plots.COLOURS[0], alpha=0.5, label="one seed")  # fmt: skip
     medians = [statistics.median(r["test_auc"] for r in document.select(budget=b)) for b in budgets]

@@ -89,6 +89,10 @@ class Document:
         """Rows that hold all of ``values``."""
         return [row for row in self.rows if all(row.get(key) == value for key, value in values.items())]
 
+    def values(self, key: str) -> list[Any]:
+        """What ``key`` is in any row, each value once, in ascending order."""
+        return sorted({row[key] for row in self.rows})
+
 
 @dataclass
 class Context:

@@ -231,8 +231,7 @@ def _trial(data: Any, widths: tuple[int, ...]) -> Any:
     from trails.refinement.trial import Trial
     from trails.refinement.weights import Layout
 
-    embedding = Options().embedding
-    layout = Layout(data.encoder.ids, embedding, data.encoder.fields * embedding, widths)
+    layout = Layout.of(data.encoder, Options().embedding, widths)
     return Trial("-".join(map(str, widths)), None, layout, 1)
 
 

@@ -20,6 +20,16 @@ PYTHON_ROOT = Path(__file__).resolve().parents[2] / "python"
 
 Event = dict[str, Any]
 
+CANDIDATES: list[tuple[str, float | None]] = [
+    ("64-64-32-64", 9.0),
+    ("32-64-32-32", 8.0),
+    ("32-32-32-32", 7.0),
+    ("16-32-16-32", 6.0),
+    ("32-16-16-16", 5.0),
+    ("16-16-16-16", 4.0),
+]
+"""Small architectures, best score first."""
+
 
 @dataclass
 class Table:

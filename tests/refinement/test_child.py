@@ -12,19 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.refinement.backend import Backend, Event, Outcome, Table, run
+from tests.refinement.backend import CANDIDATES, Backend, Event, Outcome, Table, run
 from trails.errors import InvalidInput
 from trails.refinement.devices import select
 from trails.refinement.protocol import parse_request, parse_setting
-
-CANDIDATES = [
-    ("64-64-32-64", 9.0),
-    ("32-64-32-32", 8.0),
-    ("32-32-32-32", 7.0),
-    ("16-32-16-32", 6.0),
-    ("32-16-16-16", 5.0),
-    ("16-16-16-16", 4.0),
-]
 
 
 def changed(table: Table, **columns: np.ndarray[Any, Any]) -> Table:

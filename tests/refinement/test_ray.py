@@ -14,20 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.refinement.backend import PYTHON_ROOT, Backend, Event, Outcome, Table, run
+from tests.refinement.backend import CANDIDATES, PYTHON_ROOT, Backend, Event, Outcome, Table, run
 from tools.ray_nodes import Nodes
 from trails.errors import InvalidInput, TrailsError
 from trails.refinement.protocol import Setting
 from trails.refinement.ray_connection import connect, slots_of
 
-CANDIDATES = [
-    ("64-64-32-64", 9.0),
-    ("32-64-32-32", 8.0),
-    ("32-32-32-32", 7.0),
-    ("16-32-16-32", 6.0),
-    ("32-16-16-16", 5.0),
-    ("16-16-16-16", 4.0),
-]
 PLAN: dict[str, Any] = {"k": 6, "u": 1, "budget": 120.0, "options": {"dropout": 0.2}}
 
 

@@ -12,15 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.refinement import backend
 from tests.refinement.backend import Backend, Event, Outcome, Table, memfd, run
 from trails.refinement.options import Options, describe_options, parse_options
 
-CANDIDATES: list[tuple[str, float | None]] = [
-    ("64-64-32-64", 9.0),
-    ("32-64-32-32", 8.0),
-    ("32-32-32-32", 7.0),
-    ("16-32-16-32", 6.0),
-]
+CANDIDATES = backend.CANDIDATES[:4]
 
 
 def learnt(outcome: Outcome) -> list[dict[str, Any]]:

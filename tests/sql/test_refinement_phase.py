@@ -232,9 +232,15 @@ def test_rows_travel_while_architectures_are_filtered(session: Any) -> None:
     ((refinement_begins,),) = query(
         session, "SELECT begin_seconds FROM trails.timings WHERE phase = 'refine' AND process = 'backend'"
     )
-    if filtering < 6:
-        pytest.skip("filtering was too fast on this machine")
-    assert 0 < first_batch <= refinement_begins
+    if filtering >= 6:
+        assert 0 < first_batch <= refinement_begins
+    else:
+        # On a machine where filtering is over sooner, rows are encoded as soon as the libraries are there.
+        ((ready,),) = query(
+            session,
+            "SELECT begin_seconds + seconds FROM trails.timings WHERE phase = 'start' AND process = 'refinement'",
+        )
+        assert 0 < first_batch <= ready + 2
 
 
 def test_profile_measures_an_epoch_and_records_nothing(session: Any) -> None:

@@ -15,13 +15,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from trails.refinement import memory, process
 from trails.refinement.protocol import Events, Profile, Setting, parse_request, parse_setting
-
-if TYPE_CHECKING:
-    pass
 
 REQUESTS_FD, EVENTS_FD, LOG_FD = range(3)
 
@@ -83,7 +79,6 @@ def _serve(setting: Setting, next_line: Callable[[], bytes], events: Events) -> 
         held = setting.validation
         validation = None if held is None else Columns.from_fd(int(held["fd"]), held)
         data = prepare(train, validation, setting.target, setting.seed, devices[0])
-        data.train.slice(0, 1024)
     events.rows(timings.rows[-1]["seconds"], time.monotonic() - setting.started)
 
     from trails.refinement.run import profile, refine

@@ -76,18 +76,17 @@ def choose(setting: Setting, request: Refine, costs: Costs, seconds_left: float)
     if math.isinf(seconds_left):
         if request.k is None:
             raise InvalidInput("without a budget k must be given", hint="Give k, or a budget.")
-        k, u = request.k, request.u or 1
+        u, picked = request.u or 1, request.candidates[: request.k]
     else:
         pool = _worthwhile(request, epoch, seconds_left)
         first = costs.of(pool[0].widths)
         if first.epoch > seconds_left and first.share(LEAST_SHARE) > seconds_left:
             raise too_small(setting, seconds_left, first.share(LEAST_SHARE))
         k, u = _split(request, pool, epoch, seconds_left)
-        request_candidates = tuple(pool[:k])
-    picked = request.candidates[:k] if math.isinf(seconds_left) else request_candidates
+        picked = tuple(pool[:k])
     mean = statistics.fmean(epoch[c.architecture] for c in picked)
     scheduler = _scheduler(request, [c.architecture for c in picked], u, mean, seconds_left)
-    return Choice(picked, scheduler, first_epochs(scheduler), planned_epochs(scheduler), mean)
+    return Choice(picked, scheduler, _first_epochs(scheduler), _planned_epochs(scheduler), mean)
 
 
 def _worthwhile(request: Refine, epoch: Mapping[str, float], seconds_left: float) -> list[Candidate]:
@@ -149,13 +148,13 @@ def _scheduler(
     return made
 
 
-def first_epochs(scheduler: RungScheduler | Hyperband) -> int:
+def _first_epochs(scheduler: RungScheduler | Hyperband) -> int:
     """Epochs of the first rung of a fresh scheduler."""
     first = scheduler.brackets_left[0] if isinstance(scheduler, Hyperband) else scheduler.rungs_left
     return first[0].epochs_to
 
 
-def planned_epochs(scheduler: RungScheduler | Hyperband) -> int:
+def _planned_epochs(scheduler: RungScheduler | Hyperband) -> int:
     """Model-epochs that a fresh scheduler asks for."""
     if isinstance(scheduler, Hyperband):
         return sum(total_epochs(bracket) for bracket in scheduler.brackets_left)
@@ -181,7 +180,7 @@ def too_small(setting: Setting, seconds_left: float, needed: float) -> BudgetToo
     )
 
 
-def assumed_seconds(setting: Setting, request: Refine, measuring: float) -> float:
+def assumed_seconds(setting: Setting, request: Refine) -> float:
     """A careful guess at measuring and one epoch of the cheapest candidate, without measuring."""
     columns: Sequence[Any] = setting.train["columns"]
     fields, rows = len(columns) - 1, int(setting.train["rows"])
@@ -197,4 +196,4 @@ def assumed_seconds(setting: Setting, request: Refine, measuring: float) -> floa
     )
     cheapest = min((costs.training_work(candidate.widths) for candidate in request.candidates), default=0.0)
     training = _ASSUMED_SECONDS_PER_PRODUCT * cheapest * (rows + held / 3)
-    return training + _ASSUMED_SECONDS_PER_CELL * (rows + held) * fields + measuring
+    return training + _ASSUMED_SECONDS_PER_CELL * (rows + held) * fields + MEASURING_SECONDS

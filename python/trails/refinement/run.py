@@ -18,6 +18,9 @@ from trails.refinement.trial import Trial
 from trails.refinement.weights import Layout
 from trails.refinement.workers import Cores, LocalWorker
 
+_PROFILE_SECONDS = 60.0
+"""Time that a profile's measurements are scaled for."""
+
 
 def local_workers(
     setting: Setting, options: Options, data: Dataset, devices: Sequence[torch.device], repeatable: bool = False
@@ -41,7 +44,7 @@ def refine(
     """Run one refinement; see `Refinement.run`."""
     left = setting.deadline - RESERVE_SECONDS - time.monotonic()
     if left < MEASURING_SECONDS:
-        raise too_small(setting, left, assumed_seconds(setting, request, MEASURING_SECONDS))
+        raise too_small(setting, left, assumed_seconds(setting, request))
     together = request.options.together
     if request.fixed and together == "auto" and devices[0].type == "cpu":
         together = "never"  # what is measured must not decide, not even in the last digit
@@ -64,10 +67,9 @@ def profile(
 ) -> list[ProfileRow]:
     """Measure every candidate: alone on the machine, and while all workers are busy with it."""
     workers = local_workers(setting, request.options, data, devices)
-    encoder, embedding = data.encoder, request.options.embedding
     rows: list[ProfileRow] = []
     for candidate in request.candidates:
-        layout = Layout(encoder.ids, embedding, encoder.fields * embedding, candidate.widths)
+        layout = Layout.of(data.encoder, request.options.embedding, candidate.widths)
         trial = Trial(candidate.architecture, None, layout, setting.seed)
         alone = measure(workers[:1], [trial], _PROFILE_SECONDS, "never").costs.of(candidate.widths)
         shared = measure(workers, [trial] * len(workers), _PROFILE_SECONDS, "never").costs.of(candidate.widths)
@@ -84,7 +86,3 @@ def profile(
         )
     events.profile(len(workers), ",".join(map(str, devices)), rows)
     return rows
-
-
-_PROFILE_SECONDS = 60.0
-"""Time that a profile's measurements are scaled for."""

@@ -17,7 +17,7 @@ from trails.refinement.checkpoint import Checkpoint
 from trails.refinement.costs import Costs, Seconds
 from trails.refinement.dataset import Dataset
 from trails.refinement.planning import LEAST_SHARE, choose, too_small
-from trails.refinement.protocol import Events, LeaderboardRow, Refine, Setting, TimingRow
+from trails.refinement.protocol import Candidate, Events, LeaderboardRow, Refine, Setting, TimingRow
 from trails.refinement.schedulers import Hyperband, Job, RungEnd, RungScheduler
 from trails.refinement.speed import Speed
 from trails.refinement.trial import EpochResult, Trial
@@ -105,7 +105,7 @@ class Refinement:
             InvalidInput: K, U, eta or the number of epochs is out of range; a checkpoint of other rows.
         """
         resumed = self._read_checkpoint()
-        trials = list(resumed.survivors) if resumed else [self._trial(c.architecture) for c in self._request.candidates]
+        trials = list(resumed.survivors) if resumed else [self._trial(c) for c in self._request.candidates]
         with self._timings.phase("measure"):
             speed = self._measure(trials, self._setting.deadline - time.monotonic())
         self._costs: Costs = speed.costs
@@ -133,15 +133,13 @@ class Refinement:
 
     # What to train
 
-    def _trial(self, architecture: str) -> Trial:
-        found = next(c for c in self._request.candidates if c.architecture == architecture)
-        encoder, embedding = self._data.encoder, self._options.embedding
-        layout = Layout(encoder.ids, embedding, encoder.fields * embedding, found.widths)
-        return Trial(architecture, found.score, layout, self._setting.seed)
+    def _trial(self, candidate: Candidate) -> Trial:
+        layout = Layout.of(self._data.encoder, self._options.embedding, candidate.widths)
+        return Trial(candidate.architecture, candidate.score, layout, self._setting.seed)
 
     def _choose(self) -> RungScheduler | Hyperband:
         choice = choose(self._setting, self._request, self._costs, self._left())
-        self._trials = {c.architecture: self._trial(c.architecture) for c in choice.candidates}
+        self._trials = {c.architecture: self._trial(c) for c in choice.candidates}
         self._total = float(choice.epochs)
         self._report_plan(choice.u, choice.epochs, choice.epoch_seconds)
         return choice.scheduler
@@ -198,7 +196,7 @@ class Refinement:
     def _run_rung(self, scheduler: RungScheduler | Hyperband, first: Job) -> None:
         """Share the jobs of one rung among the workers, until there are none or time is up."""
         waiting = [first]
-        groups = -(-(1 + self._waiting(scheduler)) // self._stacked)
+        groups = -(-(1 + len(scheduler.waiting)) // self._stacked)
         workers = self._workers[: max(1, groups)]
         self._active = len(workers)
         errors: list[BaseException] = []
@@ -225,10 +223,6 @@ class Refinement:
             thread.join()
         if errors:
             raise errors[0]
-
-    @staticmethod
-    def _waiting(scheduler: RungScheduler | Hyperband) -> int:
-        return len(scheduler.waiting)
 
     def _next_group(self, scheduler: RungScheduler | Hyperband, waiting: list[Job]) -> list[Job]:
         """Jobs for one worker, all of the same age; none when the rung has no more, or time is up."""

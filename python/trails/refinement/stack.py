@@ -91,6 +91,9 @@ class Stack:
         )
         self._steps = trainings[0].steps
         self._gradient = torch.zeros_like(self._weights.mlp)
+        # Views are made once: dozens of them in every step would cost a small network several percent.
+        self._mlp, self._into = self._layout.mlp(self._weights.mlp), self._layout.mlp(self._gradient)
+        self._stats = self._layout.stats(self._weights.stats)
         self.batches = batches_of(len(data), options)
         self._masks = self._mask_generators(0)
         self._within = torch.arange(first.embedding, device=device)
@@ -149,7 +152,7 @@ class Stack:
     @torch.inference_mode()
     def step(self, rows: Rows, rate: float = 1.0) -> Tensor:
         """One optimiser step on ``rows``; the mean loss (candidates,) before it, in nats."""
-        options, layout = self._options, self._layout
+        options = self._options
         loss, table_gradient = self._backward(rows)
         self._steps += 1
         weights, mean, square = self._weights, self._mean, self._square
@@ -165,7 +168,7 @@ class Stack:
         adam_step(weights.mlp, self._gradient, mean.mlp, square.mlp, self._steps, rate * options.learning_rate, 0.0)
         if options.weight_decay:
             keep = 1.0 - rate * options.learning_rate * options.weight_decay
-            for layer in layout.mlp(weights.mlp).layers:
+            for layer in self._mlp.layers:
                 layer.weight.mul_(keep)
         share = 1.0 - average_decay(self._steps, options.average * self.batches)
         torch._foreach_lerp_([*self._average.tensors()], [*weights.tensors()], share)
@@ -173,13 +176,12 @@ class Stack:
 
     def _backward(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Loss (candidates,) and the gradient of the tables; that of the MLP goes to ``_gradient``."""
-        layout = self._layout
-        mlp, gradient = layout.mlp(self._weights.mlp), layout.mlp(self._gradient)
+        layout, mlp, gradient = self._layout, self._mlp, self._into
         ids = rows.ids if len(self) == 1 else rows.ids + self._firsts
         hidden = self._embed(ids, rows)
         inputs, kept = [hidden], []
         keep = 1.0 - self._options.dropout
-        for layer, stats in zip(mlp.layers, layout.stats(self._weights.stats), strict=True):
+        for layer, stats in zip(mlp.layers, self._stats, strict=True):
             before = hidden @ layer.weight
             hidden, saved = _norm(before, layer, stats)
             kept.append((before, saved))
