@@ -46,7 +46,7 @@ def run(context: Context) -> None:
                     "budget": budget,
                     "model_seed": seed,
                     "wall_seconds": wall,
-                    "validation_auc": leaderboard[0][3],
+                    "validation_metric": leaderboard[0][3],
                     "architecture": leaderboard[0][1],
                     "epochs": leaderboard[0][4],
                     "trained": len(leaderboard),
@@ -66,7 +66,7 @@ def summarise(document: Document) -> list[str]:
     lines = [f"{document.settings['dataset']}:"]
     for budget in document.values("budget"):
         rows = document.select(budget=budget)
-        aucs = [row["validation_auc"] for row in rows]
+        aucs = [row["validation_metric"] for row in rows]
         lines.append(
             f"  {budget:3} s  longest wall {max(r['wall_seconds'] for r in rows):.2f} s  "
             f"validation AUC {statistics.median(aucs):.4f} ({min(aucs):.4f} to {max(aucs):.4f}, {len(rows)} seeds)"
@@ -87,8 +87,8 @@ def draw(document: Document) -> Mapping[str, Figure]:
     left.set_ylabel("wall time / budget")
     left.set_title("The budget is kept")
     left.legend(loc="lower right")
-    right.plot([r["budget"] for r in document.rows], [r["validation_auc"] for r in document.rows], "o", markersize=4)
-    medians = [statistics.median(r["validation_auc"] for r in document.select(budget=b)) for b in budgets]
+    right.plot([r["budget"] for r in document.rows], [r["validation_metric"] for r in document.rows], "o", markersize=4)
+    medians = [statistics.median(r["validation_metric"] for r in document.select(budget=b)) for b in budgets]
     right.plot(budgets, medians, "-", color=plots.COLOURS[0])
     right.set_xlabel("budget in seconds")
     right.set_ylabel("validation AUC of the winner")

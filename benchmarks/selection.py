@@ -45,7 +45,7 @@ def select(
     """Select a model for a dataset.
 
     Returns:
-        ``wall`` seconds, ``test_auc`` and ``validation_auc`` of the winner, its ``architecture``, ``epochs`` and
+        ``wall`` seconds, ``test_auc`` and ``validation_metric`` of the winner, its ``architecture``, ``epochs`` and
         ``best_epoch``, and how many candidates were ``trained``.
     """
     from trails.bridge import training_rows
@@ -85,7 +85,7 @@ def select(
     return {
         "wall": wall,
         "test_auc": test_auc(winner, data, test),
-        "validation_auc": winner.best_auc,
+        "validation_metric": winner.best_metric,
         "architecture": winner.architecture,
         "epochs": winner.epochs,
         "best_epoch": winner.best_epoch,

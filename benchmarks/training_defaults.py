@@ -84,13 +84,13 @@ def train(dataset: str, options: dict[str, Any], epochs: int, seed: int) -> list
         lines: list[bytes] = []
         request = Refine((candidate,), "ua", 1, epochs, chosen)
         (trial,) = refine(setting, request, data, [cpu], Events(lines.append), Timings(0.0))
-        curve = [e["validation_auc"] for e in map(json.loads, lines) if e["event"] == "epoch"]
+        curve = [e["validation_metric"] for e in map(json.loads, lines) if e["event"] == "epoch"]
         rows.append(
             {
                 "architecture": architecture,
                 "curve": curve,
                 "best_epoch": trial.best_epoch,
-                "validation_auc": trial.best_auc,
+                "validation_metric": trial.best_metric,
                 "test_auc": test_auc(trial, data, parts[2]),
                 "seconds_per_epoch": trial.seconds / trial.epochs,
             }
@@ -100,7 +100,7 @@ def train(dataset: str, options: dict[str, Any], epochs: int, seed: int) -> list
 
 def _means(document: Document, variant: str) -> tuple[float, float]:
     rows = document.select(variant=variant)
-    return statistics.fmean(r["validation_auc"] for r in rows), statistics.fmean(r["test_auc"] for r in rows)
+    return statistics.fmean(r["validation_metric"] for r in rows), statistics.fmean(r["test_auc"] for r in rows)
 
 
 def _variants(document: Document) -> list[str]:
@@ -126,7 +126,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
     figure, (axis,) = plots.panels(1, width=6.4, height=4.0)
     base_rows = {(r["architecture"], r["model_seed"]): r for r in document.select(variant="defaults")}
     variants = [variant for variant in _variants(document) if variant != "defaults"]
-    for offset, (metric, colour) in enumerate(zip(("validation_auc", "test_auc"), plots.COLOURS, strict=False)):
+    for offset, (metric, colour) in enumerate(zip(("validation_metric", "test_auc"), plots.COLOURS, strict=False)):
         for place, variant in enumerate(variants):
             rows = document.select(variant=variant)
             gains = [r[metric] - base_rows[r["architecture"], r["model_seed"]][metric] for r in rows]

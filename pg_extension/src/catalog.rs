@@ -91,14 +91,14 @@ fn write_candidates(run: i64, outcome: &Outcome) -> Result<()> {
         candidates.iter().map(|c| c.score).collect::<Vec<_>>().into(),
         candidates.iter().map(|c| c.place).collect::<Vec<_>>().into(),
         candidates.iter().map(|c| of(c).map(|(place, _)| *place as i32 + 1)).collect::<Vec<_>>().into(),
-        candidates.iter().map(|c| of(c).map(|(_, t)| t.validation_auc)).collect::<Vec<_>>().into(),
+        candidates.iter().map(|c| of(c).map(|(_, t)| t.validation_metric)).collect::<Vec<_>>().into(),
         candidates.iter().map(|c| of(c).map_or(0, |(_, t)| t.epochs)).collect::<Vec<_>>().into(),
         candidates.iter().map(|c| of(c).and_then(|(_, t)| t.parameters)).collect::<Vec<_>>().into(),
         candidates.iter().map(|c| of(c).map(|(_, t)| t.seconds)).collect::<Vec<_>>().into(),
     ];
     Spi::run_with_args(
         "INSERT INTO trails.candidates \
-            (run_id, architecture, score, score_rank, rank, validation_auc, epochs, parameters, seconds) \
+            (run_id, architecture, score, score_rank, rank, validation_metric, epochs, parameters, seconds) \
          SELECT $1, c.* FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::float8[]), \
             pg_catalog.unnest($4::int4[]), pg_catalog.unnest($5::int4[]), pg_catalog.unnest($6::float8[]), \
             pg_catalog.unnest($7::int4[]), pg_catalog.unnest($8::int8[]), pg_catalog.unnest($9::float8[])) c",
@@ -115,12 +115,12 @@ fn write_trials(run: i64, trials: &[Epoch]) -> Result<()> {
         trials.iter().map(|t| t.epoch).collect::<Vec<_>>().into(),
         trials.iter().map(|t| t.train_loss).collect::<Vec<_>>().into(),
         trials.iter().map(|t| t.validation_loss).collect::<Vec<_>>().into(),
-        trials.iter().map(|t| t.validation_auc).collect::<Vec<_>>().into(),
+        trials.iter().map(|t| t.validation_metric).collect::<Vec<_>>().into(),
         trials.iter().map(|t| t.seconds).collect::<Vec<_>>().into(),
     ];
     Spi::run_with_args(
         "INSERT INTO trails.trials \
-            (run_id, architecture, rung, epoch, train_loss, validation_loss, validation_auc, seconds) \
+            (run_id, architecture, rung, epoch, train_loss, validation_loss, validation_metric, seconds) \
          SELECT $1, t.* FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::int4[]), \
             pg_catalog.unnest($4::int4[]), pg_catalog.unnest($5::float8[]), pg_catalog.unnest($6::float8[]), \
             pg_catalog.unnest($7::float8[]), pg_catalog.unnest($8::float8[])) t",

@@ -9,17 +9,17 @@ use crate::selection::Candidate;
 pub fn complete(mut rows: Vec<Trained>, trials: &[Epoch], candidates: &[Candidate]) -> Vec<Trained> {
     let known: HashSet<String> = rows.iter().map(|r| r.architecture.clone()).collect();
     for trial in trials.iter().filter(|t| !known.contains(&t.architecture)) {
-        let Some(auc) = trial.validation_auc else { continue };
+        let Some(auc) = trial.validation_metric else { continue };
         match rows.iter_mut().find(|r| r.architecture == trial.architecture) {
             Some(row) => {
-                row.validation_auc = row.validation_auc.max(auc);
+                row.validation_metric = row.validation_metric.max(auc);
                 row.epochs = row.epochs.max(trial.epoch);
                 row.seconds += trial.seconds;
             }
             None => rows.push(Trained {
                 architecture: trial.architecture.clone(),
                 score: None,
-                validation_auc: auc,
+                validation_metric: auc,
                 epochs: trial.epoch,
                 parameters: None,
                 seconds: trial.seconds,
@@ -32,7 +32,7 @@ pub fn complete(mut rows: Vec<Trained>, trials: &[Epoch], candidates: &[Candidat
             row.parameters = row.parameters.or(candidate.parameters);
         }
     }
-    rows.sort_by(|a, b| b.validation_auc.total_cmp(&a.validation_auc));
+    rows.sort_by(|a, b| b.validation_metric.total_cmp(&a.validation_metric));
     rows
 }
 
@@ -49,9 +49,9 @@ pub fn join_curves(earlier: &[Epoch], later: Vec<Epoch>) -> Vec<Epoch> {
 mod tests {
     use super::*;
 
-    fn epoch(architecture: &str, rung: i32, epoch: i32, validation_auc: Option<f64>) -> Epoch {
+    fn epoch(architecture: &str, rung: i32, epoch: i32, validation_metric: Option<f64>) -> Epoch {
         let architecture = architecture.to_owned();
-        Epoch { architecture, rung, epoch, train_loss: None, validation_loss: None, validation_auc, seconds: 1.0 }
+        Epoch { architecture, rung, epoch, train_loss: None, validation_loss: None, validation_metric, seconds: 1.0 }
     }
 
     fn candidate(architecture: &str, score: f64) -> Candidate {
@@ -69,7 +69,7 @@ mod tests {
         let rows = complete(Vec::new(), &trials, &[candidate("a", 2.0)]);
         let names: Vec<&str> = rows.iter().map(|r| r.architecture.as_str()).collect();
         assert_eq!(names, ["b", "a"]);
-        assert_eq!((rows[1].validation_auc, rows[1].epochs, rows[1].seconds), (0.7, 2, 2.0));
+        assert_eq!((rows[1].validation_metric, rows[1].epochs, rows[1].seconds), (0.7, 2, 2.0));
         assert_eq!((rows[1].score, rows[1].parameters, rows[0].score), (Some(2.0), Some(7), None));
     }
 
@@ -77,7 +77,7 @@ mod tests {
     fn rows_that_are_there_stay_as_they_are() {
         let there = complete(Vec::new(), &[epoch("a", 0, 1, Some(0.9))], &[]);
         let rows = complete(there, &[epoch("a", 0, 2, Some(0.95)), epoch("b", 0, 1, Some(0.5))], &[]);
-        assert_eq!(rows.iter().map(|r| r.validation_auc).collect::<Vec<_>>(), [0.9, 0.5]);
+        assert_eq!(rows.iter().map(|r| r.validation_metric).collect::<Vec<_>>(), [0.9, 0.5]);
     }
 
     #[test]

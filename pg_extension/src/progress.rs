@@ -13,9 +13,9 @@ pub fn phase(message: &str) {
 }
 
 /// Training has moved on.
-pub fn epochs(done: f64, total: f64, best_auc: Option<f64>) {
+pub fn epochs(done: f64, total: f64, best_metric: Option<f64>) {
     if settings::progress() == Progress::Epochs {
-        match best_auc {
+        match best_metric {
             Some(auc) => notice!("progress: {done:.1}/{total:.1} epochs, best validation AUC {auc:.4}"),
             None => notice!("progress: {done:.1}/{total:.1} epochs"),
         }

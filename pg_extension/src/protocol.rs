@@ -155,7 +155,7 @@ pub struct Epoch {
     pub epoch: i32,
     pub train_loss: Option<f64>,
     pub validation_loss: Option<f64>,
-    pub validation_auc: Option<f64>,
+    pub validation_metric: Option<f64>,
     pub seconds: f64,
 }
 
@@ -164,7 +164,7 @@ pub struct Epoch {
 pub struct Trained {
     pub architecture: String,
     pub score: Option<f64>,
-    pub validation_auc: f64,
+    pub validation_metric: f64,
     pub epochs: i32,
     pub parameters: Option<i64>,
     pub seconds: f64,
@@ -217,10 +217,10 @@ mod tests {
         let event: Event = serde_json::from_str(r#"{"event":"ready","seconds":1.5,"device":"cpu","new":1}"#).unwrap();
         assert_eq!(event, Event::Ready { seconds: 1.5, device: "cpu".into() });
         let event: Event = serde_json::from_str(
-            r#"{"event":"epoch","architecture":"8-8","rung":0,"epoch":1,"train_loss":null,"validation_loss":null,"validation_auc":0.5,"seconds":1}"#,
+            r#"{"event":"epoch","architecture":"8-8","rung":0,"epoch":1,"train_loss":null,"validation_loss":null,"validation_metric":0.5,"seconds":1}"#,
         )
         .unwrap();
-        assert!(matches!(event, Event::Epoch(Epoch { validation_auc: Some(a), .. }) if a == 0.5));
+        assert!(matches!(event, Event::Epoch(Epoch { validation_metric: Some(a), .. }) if a == 0.5));
         let event: Event = serde_json::from_str(r#"{"event":"alive","at":1.5}"#).unwrap();
         assert_eq!(event, Event::Alive {});
         assert!(serde_json::from_str::<Event>(r#"{"event":"unknown"}"#).is_err());

@@ -45,7 +45,7 @@ pub struct Told {
 
 impl Told {
     fn best(&self) -> Option<f64> {
-        self.trials.iter().filter_map(|t| t.validation_auc).reduce(f64::max)
+        self.trials.iter().filter_map(|t| t.validation_metric).reduce(f64::max)
     }
 }
 

@@ -181,7 +181,7 @@ fn candidates(run: i64) -> Result<Vec<Candidate>> {
 fn trials(run: i64, rung: i32) -> Result<Vec<Epoch>> {
     Spi::connect(|client| {
         let rows = client.select(
-            "SELECT architecture, rung, epoch, train_loss, validation_loss, validation_auc, seconds FROM trails.trials \
+            "SELECT architecture, rung, epoch, train_loss, validation_loss, validation_metric, seconds FROM trails.trials \
              WHERE run_id OPERATOR(pg_catalog.=) $1 AND rung OPERATOR(pg_catalog.<=) $2 ORDER BY rung, epoch",
             None,
             &[run.into(), rung.into()],
@@ -193,7 +193,7 @@ fn trials(run: i64, rung: i32) -> Result<Vec<Epoch>> {
                 epoch: row.get(3)?.unwrap_or_default(),
                 train_loss: row.get(4)?,
                 validation_loss: row.get(5)?,
-                validation_auc: row.get(6)?,
+                validation_metric: row.get(6)?,
                 seconds: row.get(7)?.unwrap_or_default(),
             })
         })

@@ -241,7 +241,7 @@ fn report(run: i64, outcome: &Outcome) {
     progress::phase(&format!(
         "run {run}: {} reaches validation AUC {:.4} after {} epochs; {:.1} s in all{}",
         best.architecture,
-        best.validation_auc,
+        best.validation_metric,
         best.epochs,
         outcome.total_seconds,
         match (outcome.told.complete, &outcome.checkpoint) {

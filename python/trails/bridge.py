@@ -26,6 +26,7 @@ from trails.refinement.options import describe_options, parse_options
 from trails.refinement.schedulers import check_scheduler
 from trails.space.mlp import MlpSpace, parse_space
 from trails.table.columns import Column, Columns
+from trails.table.target import parse_task
 from trails.tfmem import REGISTRY, Setting, Tfmem, parse_tfmems
 from trails.tfmem.counts import flops_of
 from trails.workers import available_cores
@@ -45,9 +46,9 @@ __all__ = [
 
 Check = Callable[[], None]
 
-ArrayColumn = tuple[str, NDArray[Any], NDArray[np.uint8] | None, NDArray[np.float32] | None]
-"""Name; int32 or int64 (rows,) values; uint8 (rows,) mask, 1 where NULL, or None without NULLs; float32 (rows,)
-values of ``id:value`` columns, or None when all are 1."""
+ArrayColumn = tuple[str, str, NDArray[Any], NDArray[np.uint8] | None, NDArray[np.float32] | None]
+"""Name and kind (`trails.table.columns.KINDS`); values (rows,) of the kind's dtype; uint8 (rows,) mask, 1 where NULL,
+or None without NULLs; float32 (rows,) values of ``id:value`` columns, or None when all are 1."""
 
 # How long a profile measures a metric that is paid for one architecture at a time.
 _PROFILED = 200
@@ -99,7 +100,9 @@ def check_filtering(
     check_target(metrics, target)
 
 
-def check_refinement(refinement: str, k: int | None, u: int | None, options: str | None, device: str) -> None:
+def check_refinement(
+    refinement: str, k: int | None, u: int | None, options: str | None, device: str, task: str | None = None
+) -> None:
     """Refuse what no refinement could use, before anything is started.
 
     Args:
@@ -108,12 +111,14 @@ def check_refinement(refinement: str, k: int | None, u: int | None, options: str
         u: Epochs of the first rung, if fixed.
         options: JSON object of training options, or None for the defaults.
         device: Setting of the device.
+        task: What is learnt of the target; None to infer it.
 
     Raises:
-        InvalidInput: Unknown scheduler, option or device; a number out of range.
+        InvalidInput: Unknown scheduler, option, device or task; a number out of range.
     """
     chosen = parse_options(options)
     parse_devices(device)
+    parse_task(task)
     check_scheduler(refinement, k=k, u=u, eta=chosen.eta, max_epochs=chosen.max_epochs)
 
 
@@ -138,17 +143,33 @@ def refinement_options() -> list[tuple[str, str, str]]:
     return describe_options()
 
 
-def training_rows(features: Sequence[ArrayColumn], target: ArrayColumn | None) -> TrainingRows:
+def training_rows(
+    features: Sequence[ArrayColumn],
+    target: ArrayColumn | None,
+    task: str | None = None,
+    options: str | None = None,
+) -> TrainingRows:
     """Take the columns of a table over.
 
+    Args:
+        features: Columns to learn from.
+        target: The target column, without NULLs, or None.
+        task: What is learnt of it; None to infer it.
+        options: JSON object of training options, some of which say how columns are encoded.
+
     Raises:
-        UnusableData: The target is not two classes.
+        UnusableData: Nothing can be learnt of the target.
+        InvalidInput: Its type cannot be learnt, or the options are wrong.
     """
-    columns = tuple(Column(name, "int64", ids, values, nulls) for name, ids, nulls, values in features)
-    rows = len(features[0][1]) if features else 0
-    if target is None:
-        return TrainingRows(Rows(Columns(rows, columns)))
-    return TrainingRows(Rows(Columns(rows, columns), target[1], target[0]))
+    columns = Columns(len(features[0][2]) if features else 0, tuple(map(_column, features)))
+    fitting = parse_options(options).fitting()
+    fitting.check(columns)
+    return TrainingRows(Rows(columns, None if target is None else _column(target), task, fitting))
+
+
+def _column(column: ArrayColumn) -> Column:
+    name, kind, data, nulls, values = column
+    return Column(name, kind, data, values, nulls)
 
 
 class TrainingRows:

@@ -69,7 +69,7 @@ CREATE TABLE candidates (
     score           double precision,
     score_rank      integer,
     rank            integer,
-    validation_auc  double precision,
+    validation_metric  double precision,
     epochs          integer NOT NULL DEFAULT 0,
     parameters      bigint,
     seconds         double precision,
@@ -88,7 +88,7 @@ CREATE TABLE trials (
     epoch           integer NOT NULL,
     train_loss      double precision,
     validation_loss double precision,
-    validation_auc  double precision,
+    validation_metric  double precision,
     seconds         double precision NOT NULL,
     PRIMARY KEY (run_id, architecture, epoch)
 );

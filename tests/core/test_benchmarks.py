@@ -202,7 +202,7 @@ def test_variants_of_training_are_measured_and_compared_with_the_defaults(tmp_pa
         for variant in ("defaults", "dropout 0.2")
         for row in training_defaults.train("frappe", training_defaults.VARIANTS[variant], 2, 0)
     ]
-    assert all(len(row["curve"]) == 2 and row["validation_auc"] == max(row["curve"]) for row in rows)
+    assert all(len(row["curve"]) == 2 and row["validation_metric"] == max(row["curve"]) for row in rows)
     document = document_of(tmp_path, training_defaults, rows)
     lines = training_defaults.summarise(document)
     assert lines[1].split()[0] == "defaults" and "(+0.0000)" in lines[1] and "dropout 0.2" in lines[2]

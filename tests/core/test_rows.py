@@ -19,7 +19,8 @@ def table(values: np.ndarray, target: np.ndarray | None = None, nulls: np.ndarra
         Column(f"c{place}", "int64", column, nulls=None if nulls is None else nulls[:, place].astype(np.uint8))
         for place, column in enumerate(values.T)
     ]
-    return Rows(Columns(len(values), tuple(columns)), target, "label")
+    label = None if target is None else Column("label", "int64", target)
+    return Rows(Columns(len(values), tuple(columns)), label)
 
 
 def some(rows: int = 500, fields: int = 4, categories: int = 9, seed: int = 0) -> np.ndarray:
@@ -127,8 +128,8 @@ def test_what_cannot_be_drawn_is_refused() -> None:
 
 def test_the_bridge_runs_every_metric_and_says_what_it_reduced() -> None:
     generator = np.random.default_rng(0)
-    columns = [(f"c{i}", generator.integers(0, 50, 2000).astype(np.int32), None, None) for i in range(5)]
-    target = ("label", (columns[0][1] > 25).astype(np.int32), None, None)
+    columns = [(f"c{i}", "int32", generator.integers(0, 50, 2000).astype(np.int32), None, None) for i in range(5)]
+    target = ("label", "int32", (columns[0][2] > 25).astype(np.int32), None, None)
     rows = bridge.training_rows(columns, target)
     for name, orientation, needs, _, sentence, paper in bridge.tfmems():
         assert orientation in ("higher", "lower") and set(needs) <= {"data", "labels"} and sentence and paper

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from trails.model.store import Model
+
 PYTHON_ROOT = Path(__file__).resolve().parents[2] / "python"
 
 Event = dict[str, Any]
@@ -106,12 +108,13 @@ class Backend:
         if self._validation_layout is not None:
             self._validation_layout["fd"] = fds[1]
         self.checkpoints = memfd(b""), memfd(b"")
+        self.models = memfd(b""), memfd(b"")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "trails.refinement.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=(*fds, *self.checkpoints, *files),
+            pass_fds=(*fds, *self.checkpoints, *self.models, *files),
             env={**os.environ, "PYTHONPATH": str(PYTHON_ROOT), **(environment or {})},
             process_group=0,
         )
@@ -129,7 +132,7 @@ class Backend:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-        for fd in self.checkpoints:
+        for fd in (*self.checkpoints, *self.models):
             os.close(fd)
 
     def event(self) -> Event | None:
@@ -168,6 +171,10 @@ class Backend:
             "checkpoints": list(self.checkpoints),
             "train": self._train_layout,
             "validation": self._validation_layout,
+            "task": None,
+            "split": None,
+            "models": list(self.models),
+            "encoding": options or {},
         }
         request: dict[str, Any] = {
             "request": "refine",
@@ -183,6 +190,7 @@ class Backend:
         }
         for name, value in changes.items():
             (setting if name in setting and name != "request" else request)[name] = value
+        setting["options"] = setting.pop("encoding")
         assert self.process.stdin is not None
         for line in (setting, request):
             self.process.stdin.write(json.dumps(line).encode() + b"\n")
@@ -192,6 +200,10 @@ class Backend:
     def checkpoint(self, event: Event) -> bytes:
         """What the process wrote when it sent a ``checkpoint`` event."""
         return os.pread(self.checkpoints[event["which"]], event["length"], 0)
+
+    def model(self, event: Event) -> Model:
+        """The model that the process wrote when it sent a ``model`` event."""
+        return Model.from_bytes(os.pread(self.models[event["which"]], event["length"], 0))
 
     def rest(self) -> list[Event]:
         """All further events, each with ``at``, the time it arrived."""
@@ -209,6 +221,8 @@ class Outcome:
     status: int
     deadline: float
     log: str
+    model: Model | None = None
+    """The last one that was written."""
 
     def named(self, name: str) -> list[Event]:
         return [event for event in self.events if event["event"] == name]
@@ -240,4 +254,6 @@ def run(
         events = [ready, *backend.rest()]
         status = backend.process.wait(10)
         assert backend.process.stderr is not None
-        return Outcome(events, status, deadline, backend.process.stderr.read().decode())
+        written = [event for event in events if event["event"] == "model"]
+        model = backend.model(written[-1]) if written else None
+        return Outcome(events, status, deadline, backend.process.stderr.read().decode(), model)

@@ -45,7 +45,7 @@ def test_events_come_in_order_and_add_up(planned: Outcome) -> None:
     assert plan["epoch_seconds"] > 0 and plan["refinement_seconds"] > 0
     first = [e for e in planned.named("epoch") if e["rung"] == 0]
     assert [e["architecture"] for e in first] == [a for a, _ in CANDIDATES]
-    by_auc = sorted(first, key=lambda e: -e["validation_auc"])
+    by_auc = sorted(first, key=lambda e: -e["validation_metric"])
     rung = planned.named("rung")[0]
     assert rung["candidates"] == 6 and rung["survivors"] == [e["architecture"] for e in by_auc[:2]]
     assert planned.last["complete"] is True
@@ -56,7 +56,7 @@ def test_events_come_in_order_and_add_up(planned: Outcome) -> None:
 def test_the_leaderboard_holds_every_candidate_best_first(planned: Outcome) -> None:
     leaderboard = planned.leaderboard
     assert sorted(row["architecture"] for row in leaderboard) == sorted(a for a, _ in CANDIDATES)
-    metrics = [row["validation_auc"] for row in leaderboard]
+    metrics = [row["validation_metric"] for row in leaderboard]
     assert metrics == sorted(metrics, reverse=True)
     assert metrics[0] > 0.75  # there is a signal, and it was found
     epochs = planned.named("epoch")
@@ -64,8 +64,8 @@ def test_the_leaderboard_holds_every_candidate_best_first(planned: Outcome) -> N
         mine = [e for e in epochs if e["architecture"] == row["architecture"]]
         assert row["score"] == dict(CANDIDATES)[row["architecture"]]
         assert row["epochs"] == len(mine) and [e["epoch"] for e in mine] == list(range(1, len(mine) + 1))
-        best = max(mine, key=lambda e: e["validation_auc"])
-        assert row["validation_auc"] == best["validation_auc"]
+        best = max(mine, key=lambda e: e["validation_metric"])
+        assert row["validation_metric"] == best["validation_metric"]
         assert (row["validation_loss"], row["best_epoch"]) == (best["validation_loss"], best["epoch"])
         assert row["parameters"] > 1_000 and row["seconds"] > 0
 
@@ -83,7 +83,7 @@ def test_the_same_seed_and_plan_give_the_same_leaderboard(planned: Outcome, trai
         k: v for k, v in among.items() if k not in ("seconds", "at")
     }
     other = run(train, validation, CANDIDATES[1:2], k=1, u=1, seed=2).named("epoch")[0]
-    assert other["validation_auc"] != alone["validation_auc"]
+    assert other["validation_metric"] != alone["validation_metric"]
 
 
 def test_left_to_itself_it_fills_the_time_or_stops_when_nothing_improves(train: Table, validation: Table) -> None:
@@ -168,11 +168,33 @@ def test_one_class_only(train: Table, validation: Table, case: str) -> None:
     assert "one class only" in error["message"] and error["hint"]
 
 
-def test_more_than_two_target_values(train: Table, validation: Table) -> None:
-    many = changed(train, label=(np.arange(train.rows) % 3).astype(np.int64))
-    error = error_of(run(many, validation, CANDIDATES))
-    assert (error["kind"], error["sqlstate"]) == ("UnusableData", "0A000")
-    assert "3 different values" in error["message"] and "Multi-class" in error["hint"]
+def test_three_values_are_three_classes(train: Table, validation: Table) -> None:
+    outcome = run(labelled(train, 3), labelled(validation, 3), CANDIDATES, k=2, u=2)
+    assert (outcome.named("rows")[0]["task"], outcome.named("rows")[0]["metric"]) == ("multiclass", "accuracy")
+    assert 0.4 < outcome.leaderboard[0]["validation_metric"] <= 1.0  # by chance it is a third
+
+
+def test_many_values_are_numbers(train: Table, validation: Table) -> None:
+    outcome = run(labelled(train, 50), labelled(validation, 50), CANDIDATES, k=2, u=3)
+    assert (outcome.named("rows")[0]["task"], outcome.named("rows")[0]["metric"]) == ("regression", "r2")
+    best = outcome.leaderboard[0]
+    assert 0.3 < best["validation_metric"] <= 1.0
+    assert 1.0 < best["validation_loss"] < 15.0  # the target's standard deviation, in its own unit
+
+
+def labelled(table: Table, values: int) -> Table:
+    """A target of so many values that depends on the features."""
+    noise = np.random.default_rng(0).normal(0, 0.5, table.rows)
+    signal = sum(np.sin(column.astype(float)) for name, column in table.columns.items() if name != "label") + noise
+    ranks = np.argsort(np.argsort(signal))
+    return changed(table, label=(ranks * values // table.rows).astype(np.int32))
+
+
+def test_a_task_that_does_not_fit_the_target(train: Table, validation: Table) -> None:
+    error = error_of(run(labelled(train, 5), labelled(validation, 5), CANDIDATES, task="binary"))
+    assert (error["kind"], error["sqlstate"]) == ("UnusableData", "22000")
+    assert "5 different values" in error["message"] and "compares" in error["hint"]
+    assert "no task" in error_of(run(train, validation, CANDIDATES, task="ranking"))["message"]
 
 
 def test_too_few_rows(train: Table) -> None:
@@ -226,7 +248,7 @@ def test_nulls_unknown_categories_and_values_without_a_validation_table(train: T
         idvalue=frozenset({"number", "f0"}),
     )
     outcome = run(table, None, CANDIDATES[:1], k=1, u=4)
-    assert outcome.leaderboard[0]["validation_auc"] > 0.95, outcome.leaderboard
+    assert outcome.leaderboard[0]["validation_metric"] > 0.95, outcome.leaderboard
 
 
 def test_validation_rows_are_not_those_it_learnt_from(train: Table) -> None:
@@ -240,7 +262,7 @@ def test_validation_rows_are_not_those_it_learnt_from(train: Table) -> None:
         }
     )
     outcome = run(table, None, CANDIDATES[:1], k=1, u=3)
-    assert abs(outcome.leaderboard[0]["validation_auc"] - 0.5) < 0.06
+    assert abs(outcome.leaderboard[0]["validation_metric"] - 0.5) < 0.06
 
 
 def test_memory_that_runs_out_on_the_way_is_one_error(train: Table, validation: Table) -> None:

@@ -27,7 +27,7 @@ def made_run(k: int = 9, extra: int = 4) -> dict[str, Any]:
                     "epoch": epoch,
                     "train_loss": 0.3 * 0.8**epoch,
                     "validation_loss": 0.2 * 0.9**epoch,
-                    "validation_auc": auc,
+                    "validation_metric": auc,
                     "seconds": 2.0,
                 }
             )
@@ -44,18 +44,18 @@ def made_run(k: int = 9, extra: int = 4) -> dict[str, Any]:
     train(order[0], rung, 3**rung + 1, 3**rung + extra)
     candidates = []
     for name in names:
-        mine = [t["validation_auc"] for t in trials if t["architecture"] == name]
+        mine = [t["validation_metric"] for t in trials if t["architecture"] == name]
         candidates.append(
             {
                 "architecture": name,
                 "score": 3e9 / (1 + 2 * names.index(name)),
-                "validation_auc": max(mine),
+                "validation_metric": max(mine),
                 "epochs": len(mine),
                 "parameters": 500_000,
                 "seconds": 2.0 * len(mine),
             }
         )
-    for rank, candidate in enumerate(sorted(candidates, key=lambda c: -c["validation_auc"]), start=1):
+    for rank, candidate in enumerate(sorted(candidates, key=lambda c: -c["validation_metric"]), start=1):
         candidate["rank"] = rank
     run = {"source": "frappe_train", "target": "label", "budget": 60.0, "seconds": 59.4}
     return {"run": {**run, "n": 160_000, "k": k, "u": 1}, "candidates": candidates, "trials": trials}
@@ -81,7 +81,7 @@ def test_the_same_run_gives_the_same_file(tmp_path: Path) -> None:
 
 def test_candidates_without_a_result_are_passed_over(tmp_path: Path) -> None:
     run = made_run(3)
-    run["candidates"].append({"architecture": "8-8-8-8", "score": 1.0, "rank": 4, "validation_auc": None})
+    run["candidates"].append({"architecture": "8-8-8-8", "score": 1.0, "rank": 4, "validation_metric": None})
     draw(run, tmp_path / "leaderboard")
     assert "result of 3 trained" in (tmp_path / "leaderboard.svg").read_text()
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,13 @@ import pytest
 
 from tests.refinement import backend
 from tests.refinement.backend import Backend, Event, Outcome, Table, memfd, run
+from tests.refinement.test_child import labelled
+from trails.errors import InvalidInput
+from trails.model.store import Model
+from trails.refinement.metrics import measure
 from trails.refinement.options import Options, describe_options, parse_options
+from trails.table.columns import Columns
+from trails.table.target import learn_target
 
 CANDIDATES = backend.CANDIDATES[:4]
 
@@ -48,7 +54,7 @@ def test_every_scheduler_trains_for_real(
     epochs = epochs_by_candidate(outcome)
     if expected is not None:
         assert sorted(epochs.values()) == expected
-    assert outcome.leaderboard[0]["validation_auc"] == max(row["validation_auc"] for row in outcome.leaderboard)
+    assert outcome.leaderboard[0]["validation_metric"] == max(row["validation_metric"] for row in outcome.leaderboard)
     assert sum(epochs.values()) == len(outcome.named("epoch"))
     winners = outcome.named("rung")[-1]["survivors"]
     assert winners == [outcome.leaderboard[0]["architecture"]] or refinement == "hyperband"
@@ -69,7 +75,7 @@ def test_threads_and_stacking_do_not_change_the_result(train: Table, validation:
     for mine, theirs in zip(one.leaderboard, stacked.leaderboard, strict=True):
         assert (mine["epochs"], mine["best_epoch"]) == (theirs["epochs"], theirs["best_epoch"])
         # Sums in another order: the last digits of float32 differ, and training spreads them.
-        assert mine["validation_auc"] == pytest.approx(theirs["validation_auc"], abs=2e-4)
+        assert mine["validation_metric"] == pytest.approx(theirs["validation_metric"], abs=2e-4)
 
 
 def test_without_a_budget_the_plan_is_carried_out(train: Table, validation: Table) -> None:
@@ -270,3 +276,46 @@ def test_the_fastest_number_of_threads_is_found_and_shares_are_kept(monkeypatch:
     repeatable = workers.Threads(workers.Cores(6, repeatable=True))
     repeatable.next(None)
     assert current == [1]
+
+
+@pytest.mark.parametrize("values", [2, 3, 50])
+def test_the_winner_is_written_as_a_model_that_predicts_what_it_was_ranked_by(
+    train: Table, validation: Table, values: int
+) -> None:
+    table, held = labelled(train, values), labelled(validation, values)
+    outcome = run(table, held, CANDIDATES, k=3, u=1, options={"embedding": 6})
+    best, model = outcome.leaderboard[0], outcome.model
+    assert model is not None and model.architecture == best["architecture"]
+    data, layout = held.pack()
+    columns = Columns.from_buffer(data, layout)
+    target = learn_target([columns["label"]])
+    truth = target.labels(columns["label"])
+    outputs = model.outputs(columns)
+    if values == 2:
+        truth = truth != 0
+    metric, loss = measure(model.target, truth, outputs if values == 3 else outputs[:, 0])
+    assert metric == pytest.approx(best["validation_metric"], abs=1e-5)
+    assert loss == pytest.approx(best["validation_loss"], rel=1e-3)
+    assert model.metrics[model.target.metric] == pytest.approx(metric, abs=1e-5)
+    assert set(model.metrics) > {model.target.metric}
+    assert model.target.classes == (() if values == 50 else tuple(map(str, range(values))))
+    again = Model.from_bytes(model.to_bytes())
+    assert np.array_equal(again.outputs(columns), outputs) and again.to_bytes() == model.to_bytes()
+
+
+def test_a_model_is_there_before_the_end(train: Table, validation: Table) -> None:
+    """A run that something ends early has the model of its last rung."""
+    with Backend(train, validation) as process:
+        assert process.event() is not None
+        process.send(CANDIDATES, 60.0)
+        while (event := process.event()) is not None and event["event"] != "model":
+            assert event["event"] != "result"
+        assert event is not None and process.model(event).target.name == "label"
+
+
+@pytest.mark.parametrize("spoil", [lambda b: b[:-5], lambda b: b[:40] + b"x" + b[41:], lambda b: b"", lambda b: b * 2])
+def test_a_spoilt_model_is_refused(train: Table, validation: Table, spoil: Callable[[bytes], bytes]) -> None:
+    model = run(train, validation, CANDIDATES, k=1, u=1).model
+    assert model is not None
+    with pytest.raises(InvalidInput, match="model cannot be read"):
+        Model.from_bytes(spoil(model.to_bytes()))

@@ -14,31 +14,35 @@ from trails.refinement.dataset import Rows
 from trails.refinement.options import Options
 from trails.refinement.stack import Stack, Training, average_decay, batches_of
 from trails.refinement.weights import Layout, Weights, derived_seed
+from trails.table.target import TASKS, Task
 
-IDS, FIELDS, EMBEDDING = 30, 4, 3
+IDS, FIELDS, EMBEDDING, CLASSES = 30, 4, 3, 5
 
 
-def made_rows(count: int, seed: int, values: bool = False) -> Rows:
+def made_rows(count: int, seed: int, values: bool = False, task: Task = "binary", weights: bool = False) -> Rows:
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, IDS, (count, FIELDS), generator=generator, dtype=torch.int32)
     factors = torch.rand((count, FIELDS), generator=generator) + 0.5 if values else None
-    labels = (torch.rand(count, generator=generator) < 0.4).float()
-    return Rows(ids, factors, labels, labels.numpy() > 0)
+    labels = torch.rand(count, generator=generator)
+    if task != "regression":
+        labels = (labels < 0.4).float() if task == "binary" else (labels * CLASSES).long()
+    each = torch.rand(count, generator=generator) + 0.5 if weights else None
+    return Rows(ids, factors, labels, labels.numpy() > 0 if task == "binary" else labels.numpy(), each)
 
 
-def layout(*widths: int) -> Layout:
-    return Layout(IDS, EMBEDDING, FIELDS * EMBEDDING, widths)
+def layout(*widths: int, outputs: int = 1) -> Layout:
+    return Layout(IDS, EMBEDDING, FIELDS * EMBEDDING, widths, outputs=outputs)
 
 
-def stack_of(layouts: list[Layout], rows: Rows, **options: object) -> Stack:
+def stack_of(layouts: list[Layout], rows: Rows, task: Task = "binary", **options: object) -> Stack:
     names = ["-".join(map(str, one.widths)) for one in layouts]
     trainings = [Training.begin(one, derived_seed(1, name)) for one, name in zip(layouts, names, strict=True)]
-    return Stack(layouts, trainings, rows, Options(**options), 1, names)
+    return Stack(layouts, trainings, rows, Options(**options), 1, names, task)
 
 
 def network_of(one: Layout, weights: Weights) -> TabularMlp:
     """The reference network with these weights."""
-    network = TabularMlp(IDS, FIELDS, one.widths, EMBEDDING)
+    network = TabularMlp(IDS, FIELDS, one.widths, EMBEDDING, outputs=one.outputs)
     linear = [m for m in network.mlp if isinstance(m, torch.nn.Linear)]
     norms = [m for m in network.mlp if isinstance(m, torch.nn.BatchNorm1d)]
     mlp = one.mlp(weights.mlp)
@@ -58,11 +62,16 @@ def network_of(one: Layout, weights: Weights) -> TabularMlp:
     return network
 
 
-def by_autograd(network: TabularMlp, rows: Rows) -> tuple[float, Tensor, list[Tensor]]:
+def by_autograd(network: TabularMlp, rows: Rows, task: Task = "binary") -> tuple[float, Tensor, list[Tensor]]:
     """Loss, the table's gradient, and the MLP's in the order of the flat vector."""
     network.train()
-    logits = network(rows.ids, rows.values)
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, rows.labels)
+    outputs = network(rows.ids, rows.values)
+    losses = {
+        "binary": lambda: torch.nn.functional.binary_cross_entropy_with_logits(outputs, rows.labels, reduction="none"),
+        "multiclass": lambda: torch.nn.functional.cross_entropy(outputs, rows.labels, reduction="none"),
+        "regression": lambda: torch.nn.functional.mse_loss(outputs, rows.labels, reduction="none") / 2,
+    }[task]()
+    loss = (losses if rows.weights is None else losses * rows.weights).mean()
     loss.backward()
     gradients: list[Tensor] = []
     for module in network.mlp:
@@ -74,7 +83,7 @@ def by_autograd(network: TabularMlp, rows: Rows) -> tuple[float, Tensor, list[Te
         elif isinstance(module, torch.nn.BatchNorm1d):
             gradients += [module.weight.grad, module.bias.grad]
     assert network.embedding.weight.grad is not None
-    return float(loss), network.embedding.weight.grad, gradients
+    return float(loss.detach()), network.embedding.weight.grad, gradients
 
 
 @settings(max_examples=25, deadline=None)
@@ -84,18 +93,22 @@ def by_autograd(network: TabularMlp, rows: Rows) -> tuple[float, Tensor, list[Te
     ),
     values=st.booleans(),
     seed=st.integers(0, 1000),
+    task=st.sampled_from(TASKS),
+    weights=st.booleans(),
 )
-def test_gradients_are_those_of_autograd(widths: list[tuple[int, ...]], values: bool, seed: int) -> None:
-    rows = made_rows(40, seed, values)
-    layouts = [layout(*one) for one in widths]
-    stack = stack_of(layouts, rows)
+def test_gradients_are_those_of_autograd(
+    widths: list[tuple[int, ...]], values: bool, seed: int, task: Task, weights: bool
+) -> None:
+    rows = made_rows(40, seed, values, task, weights)
+    layouts = [layout(*one, outputs=CLASSES if task == "multiclass" else 1) for one in widths]
+    stack = stack_of(layouts, rows, task)
     before = [stack.training(place).weights.copy() for place in range(len(layouts))]
     losses, table = stack._backward(rows)
     gradients = Weights(table, stack._gradient, torch.zeros_like(stack._weights.stats))
     from trails.refinement.weights import unstack
 
     for place, one in enumerate(layouts):
-        loss, embedding, expected = by_autograd(network_of(one, before[place]), rows)
+        loss, embedding, expected = by_autograd(network_of(one, before[place]), rows, task)
         own = unstack(gradients, stack._layout, place, one)
         assert float(losses[place]) == pytest.approx(loss, rel=1e-5)
         torch.testing.assert_close(one.table(own.table), embedding, rtol=1e-3, atol=1e-6)
@@ -103,10 +116,12 @@ def test_gradients_are_those_of_autograd(widths: list[tuple[int, ...]], values: 
         torch.testing.assert_close(own.mlp, flat, rtol=1e-3, atol=2e-6)
 
 
-def test_predictions_are_those_of_the_reference_network() -> None:
-    rows = made_rows(300, 3, values=True)
-    for layouts in ([layout(7, 5)], [layout(7, 5), layout(3, 8)]):
-        stack = stack_of(layouts, rows, batch=64)
+@pytest.mark.parametrize("task", TASKS)
+def test_predictions_are_those_of_the_reference_network(task: Task) -> None:
+    rows = made_rows(300, 3, values=True, task=task)
+    outputs = CLASSES if task == "multiclass" else 1
+    for layouts in ([layout(7, 5, outputs=outputs)], [layout(7, 5, outputs=outputs), layout(3, 8, outputs=outputs)]):
+        stack = stack_of(layouts, rows, task, batch=64)
         stack.train_epoch(1, lambda share: True)
         predictions = stack.predict(rows)
         assert predictions is not None
@@ -192,3 +207,14 @@ def test_the_average_forgets_its_start_soon_and_then_slowly() -> None:
     assert average_decay(1, 100.0) == pytest.approx(2 / 11)
     assert average_decay(10_000, 100.0) == pytest.approx(0.99)
     assert average_decay(5, 0.0) == 0.0
+
+
+def test_the_epochs_of_a_very_large_table_make_one_pass_together() -> None:
+    rows = made_rows(5000, 0)
+    stack = stack_of([layout(4, 4)], rows, epoch_rows=1024)
+    first, again = ([stack._order(epoch) for epoch in epochs] for epochs in (range(1, 6), range(6, 11)))
+    for orders in (first, again):
+        assert [len(order) for order in orders] == [1000] * 5
+        assert torch.cat(orders).sort().values.tolist() == list(range(5000))
+    assert not torch.equal(first[0], again[0])
+    assert stack.batches == batches_of(5000, Options(epoch_rows=1024)) == 16

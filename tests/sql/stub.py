@@ -33,14 +33,14 @@ def plan(k=2, u=1):
 
 def epoch(architecture, rung, epoch, auc):
     send("epoch", architecture=architecture, rung=rung, epoch=epoch, train_loss=0.5, validation_loss=0.6,
-         validation_auc=auc, seconds=0.25)
+         validation_metric=auc, seconds=0.25)
 
 def checkpoint(rows, rung, which, data, length=None):
     os.pwrite(rows["checkpoints"][which], data, 0)
     send("checkpoint", rung=rung, which=which, length=len(data) if length is None else length)
 
 def row(architecture, auc, epochs=1, score=None):
-    return {"architecture": architecture, "score": score, "validation_auc": auc, "validation_loss": 0.6,
+    return {"architecture": architecture, "score": score, "validation_metric": auc, "validation_loss": 0.6,
             "epochs": epochs, "best_epoch": epochs, "parameters": 1000, "seconds": 0.25}
 
 def result(rows, complete=True, timings=()):

@@ -346,7 +346,7 @@ def test_profile_tells_what_scoring_costs(session: Any) -> None:
 
 
 SELECTED = (
-    "SELECT architecture, score, validation_auc FROM trails.model_selection('train', 'label', budget => '40 s', "
+    "SELECT architecture, score, validation_metric FROM trails.model_selection('train', 'label', budget => '40 s', "
     "validation => 'valid', k => 2, u => 1, tfmem => {}) ORDER BY rank"
 )
 

@@ -30,9 +30,11 @@ def test_returns_a_leaderboard_that_the_catalogue_explains(session: Any) -> None
     assert run[4] == ["colour", "shape", "noise"] and run[5] == {}
     assert run[6:12] == (160_000, 3, 1, 3000, 1000, 0)
     assert run[12] == "complete" and 0 < run[13] <= 42 and run[14] == 40 and run[15] == "postgres"
-    candidates = query(session, "SELECT architecture, score, validation_auc, rank FROM trails.candidates ORDER BY rank")
+    candidates = query(
+        session, "SELECT architecture, score, validation_metric, rank FROM trails.candidates ORDER BY rank"
+    )
     assert [(c[0], c[1], c[2]) for c in candidates] == [(r[1], r[2], r[3]) for r in rows]
-    best_epochs = dict(query(session, "SELECT architecture, max(validation_auc) FROM trails.trials GROUP BY 1"))
+    best_epochs = dict(query(session, "SELECT architecture, max(validation_metric) FROM trails.trials GROUP BY 1"))
     assert best_epochs[rows[0][1]] == pytest.approx(aucs[0])
     first_rung = query(session, "SELECT count(*) FROM trails.trials WHERE rung = 0 AND epoch = 1")
     assert first_rung == [(3,)]

@@ -82,7 +82,7 @@ def test_goes_on_from_the_last_finished_rung_as_a_new_run(scripted: Any, stub: S
     )
     assert told == ["resume", run, "complete", None, "expressflow", None, 3, 2, {"dropout": 0.1}, 5, 20]
     curves = query(
-        scripted, "SELECT rung, epoch, validation_auc FROM trails.trials WHERE run_id = %s AND architecture = %s "
+        scripted, "SELECT rung, epoch, validation_metric FROM trails.trials WHERE run_id = %s AND architecture = %s "
         "ORDER BY epoch", new, best,
     )  # fmt: skip
     assert curves == [(0, 1, 0.7), (0, 2, 0.8), (1, 3, 0.85), (1, 4, 0.9)]
@@ -236,7 +236,7 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(connect: Callable[...,
     query(session, WORKLOAD)
     whole = query(
         session,
-        "SELECT rank, architecture, validation_auc FROM trails.candidates "
+        "SELECT rank, architecture, validation_metric FROM trails.candidates "
         "WHERE run_id = (SELECT max(run_id) FROM trails.runs) AND rank IS NOT NULL ORDER BY rank",
     )
     assert [(row[0], row[1]) for row in resumed] == [row[:2] for row in whole]

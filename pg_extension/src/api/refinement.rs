@@ -60,7 +60,7 @@ CREATE FUNCTION refinement_phase(
     epoch integer,
     train_loss double precision,
     validation_loss double precision,
-    validation_auc double precision,
+    validation_metric double precision,
     seconds double precision
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION refinement_phase IS
@@ -87,7 +87,7 @@ fn refinement_phase(
         name!(epoch, i32),
         name!(train_loss, Option<f64>),
         name!(validation_loss, Option<f64>),
-        name!(validation_auc, Option<f64>),
+        name!(validation_metric, Option<f64>),
         name!(seconds, f64),
     ),
 > {
@@ -111,7 +111,7 @@ fn curves(run: Finished) -> Vec<Point> {
     let places: HashMap<String, i32> = told.leaderboard.into_iter().map(|t| t.architecture).zip(1..).collect();
     let point = |t: Epoch| {
         let place = places.get(&t.architecture).copied();
-        (place, t.architecture, t.rung, t.epoch, t.train_loss, t.validation_loss, t.validation_auc, t.seconds)
+        (place, t.architecture, t.rung, t.epoch, t.train_loss, t.validation_loss, t.validation_metric, t.seconds)
     };
     let mut points: Vec<Point> = told.trials.into_iter().map(point).collect();
     points.sort_by(|a, b| (a.0.is_none(), a.0, &a.1, a.3).cmp(&(b.0.is_none(), b.0, &b.1, b.3)));

@@ -21,7 +21,7 @@ type Row = (i32, String, Option<f64>, f64, i32, Option<i64>, f64);
 
 fn leaderboard(run: Finished) -> Vec<Row> {
     let row = |(place, t): (usize, Trained)| {
-        (place as i32 + 1, t.architecture, t.score, t.validation_auc, t.epochs, t.parameters, t.seconds)
+        (place as i32 + 1, t.architecture, t.score, t.validation_metric, t.epochs, t.parameters, t.seconds)
     };
     run.leaderboard().into_iter().enumerate().map(row).collect()
 }
@@ -47,7 +47,7 @@ CREATE FUNCTION model_selection(
     rank integer,
     architecture text,
     score double precision,
-    validation_auc double precision,
+    validation_metric double precision,
     epochs integer,
     parameters bigint,
     seconds double precision
@@ -76,7 +76,7 @@ fn model_selection(
         name!(rank, i32),
         name!(architecture, String),
         name!(score, Option<f64>),
-        name!(validation_auc, f64),
+        name!(validation_metric, f64),
         name!(epochs, i32),
         name!(parameters, Option<i64>),
         name!(seconds, f64),
@@ -171,7 +171,7 @@ CREATE FUNCTION resume(
     rank integer,
     architecture text,
     score double precision,
-    validation_auc double precision,
+    validation_metric double precision,
     epochs integer,
     parameters bigint,
     seconds double precision
@@ -188,7 +188,7 @@ fn resume(
         name!(rank, i32),
         name!(architecture, String),
         name!(score, Option<f64>),
-        name!(validation_auc, f64),
+        name!(validation_metric, f64),
         name!(epochs, i32),
         name!(parameters, Option<i64>),
         name!(seconds, f64),

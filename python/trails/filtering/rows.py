@@ -6,15 +6,18 @@ A batch is drawn and embedded once per run and reused for every architecture.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, UnusableData
 from trails.space.mlp import EMBEDDING
-from trails.table.columns import Column, Columns, useless_features
-from trails.table.target import check_two_classes
+from trails.table.columns import Column, Columns
+from trails.table.encoder import Encoded, Encoder, parts_of
+from trails.table.fitting import Fitting
+from trails.table.target import Target, learn_target
+from trails.table.useless import useless_features
 from trails.tfmem import Batch, Tfmem
 
 # Rows looked at for each row wanted: few tables repeat a row so often that these hold too few distinct ones.
@@ -33,19 +36,27 @@ class Rows:
 
     Args:
         features: All features, useless ones included.
-        target: Integers (rows,), or None where nothing needs one.
-        target_name: For messages.
+        target: Without NULLs, or None where nothing needs one.
+        task: See `learn_target`.
+        fitting: How columns become fields.
+        learnt: What can be learnt of the target.
+        positive: bool, shape (rows,): what metrics read as labels, which are of two classes: the positive class; of
+            several classes whether it is the most frequent one; of numbers whether they are above the median.
     """
 
     features: Columns
-    target: NDArray[np.int64] | NDArray[np.int32] | None = None
-    target_name: str = "target"
+    target: Column | None = None
+    task: str | None = None
+    fitting: Fitting = field(default_factory=Fitting)
     useless: dict[str, str] = field(init=False)
-    classes: tuple[int, int] | None = field(init=False)
+    learnt: Target | None = field(init=False, default=None)
+    positive: NDArray[np.bool_] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        classes = None if self.target is None else check_two_classes(self.target_name, self.target)
-        object.__setattr__(self, "classes", classes)
+        if self.target is not None:
+            learnt = learn_target([self.target], self.task)
+            object.__setattr__(self, "learnt", learnt)
+            object.__setattr__(self, "positive", _two_sides(learnt, self.target))
         object.__setattr__(self, "useless", useless_features(self.features))
 
     @property
@@ -56,7 +67,7 @@ class Rows:
     @property
     def inputs(self) -> int:
         """Width of the embedded row."""
-        return len(self.useful) * EMBEDDING
+        return sum(len(parts_of(column)) for column in self.useful) * EMBEDDING
 
     def batches(self, metrics: Sequence[Tfmem], batch_size: int, seed: int) -> tuple[tuple[Batch, ...], list[str]]:
         """Draw and embed what ``metrics`` read.
@@ -83,7 +94,7 @@ class Rows:
         labelled = any("y" in metric.needs for metric in metrics)
         check_target(metrics, self.target is not None)
         generator = np.random.default_rng((seed, _STREAM))
-        candidates, values = self._distinct(generator, batch_size * count)
+        candidates, encoder, encoded = self._distinct(generator, batch_size * count)
         size = min(batch_size, len(candidates) // count)
         least = max(metric.fewest_rows for metric in metrics if metric.needs)
         if size < least:
@@ -96,45 +107,49 @@ class Rows:
         if size < batch_size:
             notices.append(f"batch_size is reduced to {size}: only {len(candidates)} distinct rows were found")
         parts = self._deal(candidates, count, size, labelled)
-        embedded = np.concatenate([value.embed(generator) for value in values], axis=1)
+        embedded = _embed(encoder, encoded, generator)
         batches = []
         for part in parts:
             y = None
-            if self.target is not None and labelled:
-                assert self.classes is not None
-                y = (self.target[candidates[part]] == self.classes[1]).astype(np.float64)
+            if self.positive is not None and labelled:
+                y = self.positive[candidates[part]].astype(np.float64)
             batches.append(Batch(embedded[part], y))
         return tuple(batches), notices
 
-    def _distinct(self, generator: np.random.Generator, wanted: int) -> tuple[NDArray[np.int64], list[_Values]]:
-        """Numbers of rows of which no two are alike, at random; per feature, these rows' values."""
+    def _distinct(self, generator: np.random.Generator, wanted: int) -> tuple[NDArray[np.int64], Encoder, Encoded]:
+        """Numbers of rows of which no two are alike, at random; an encoder fitted on the rows looked at, and what it
+        makes of these."""
         rows = self.features.rows
         drawn = generator.choice(rows, size=min(rows, _LOOKED_AT * wanted), replace=False)
-        if self.target is not None and self.classes is not None:
+        if self.positive is not None:
             # Rare classes may not be among them.
-            for value in self.classes:
-                if not (self.target[drawn] == value).any():
-                    drawn = np.append(drawn, np.flatnonzero(self.target == value)[:wanted])
-        values = [_Values.of(column.take(drawn)) for column in self.useful]
-        if not values:
+            for side in (False, True):
+                if not (self.positive[drawn] == side).any():
+                    drawn = np.append(drawn, np.flatnonzero(self.positive == side)[:wanted])
+        if not self.useful:
             raise UnusableData("no feature can help: every one is constant or different in every row")
-        parts = [part for value in values for part in (value.codes, value.factors) if part is not None]
-        _, first = np.unique(np.stack(parts, axis=1), axis=0, return_index=True)
+        table = Columns(len(drawn), tuple(column.take(drawn) for column in self.useful))
+        # Among a few thousand rows a text that occurs once may be a common one.
+        encoder = Encoder.fit(table, replace(self.fitting, min_count=1))
+        encoded = encoder.transform(table)
+        parts = [encoded.ids] if encoded.values is None else [encoded.ids, encoded.values]
+        _, first = np.unique(np.concatenate(parts, axis=1, dtype=np.float64), axis=0, return_index=True)
         first.sort()
-        return drawn[first].astype(np.int64, copy=False), [value.take(first) for value in values]
+        values = None if encoded.values is None else encoded.values[first]
+        return drawn[first].astype(np.int64, copy=False), encoder, Encoded(encoded.ids[first], values)
 
     def _deal(self, candidates: NDArray[np.int64], count: int, size: int, labelled: bool) -> list[NDArray[np.intp]]:
         """Positions of ``count`` batches' rows, none twice; both classes in each if targets are read."""
         order = np.arange(len(candidates))
         if not labelled:
             return [order[place * size : (place + 1) * size] for place in range(count)]
-        assert self.target is not None and self.classes is not None
-        positive = self.target[candidates] == self.classes[1]
+        assert self.positive is not None
+        positive = self.positive[candidates]
         # One row of either class for every batch first, then the others as they were drawn.
         sides = [np.flatnonzero(positive), np.flatnonzero(~positive)]
         if min(map(len, sides)) < count:
             raise UnusableData(
-                f'the target "{self.target_name}" has one class only among the distinct rows',
+                f'the target "{self.target.name if self.target else ""}" has one class only among the distinct rows',
                 hint="Choose a metric that needs no target, such as expressflow or jacflow.",
             )
         heads = [[side[place] for side in sides] for place in range(count)]
@@ -178,35 +193,19 @@ def check_batch_size(metrics: Sequence[Tfmem], batch_size: int) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _Values:
-    """One feature's values in some rows.
+def _embed(encoder: Encoder, encoded: Encoded, generator: np.random.Generator) -> NDArray[np.float64]:
+    """A standard normal vector for every slot of every field, times the factors: float64 (rows, fields * EMBEDDING)."""
+    vectors = generator.standard_normal((encoder.ids, EMBEDDING))[encoded.ids]
+    if encoded.values is not None:
+        vectors *= encoded.values[:, :, None]
+    embedded: NDArray[np.float64] = vectors.reshape(len(encoded.ids), -1)
+    return embedded
 
-    Args:
-        codes: Numbers from 0 on: equal categories, equal numbers. NULL is a category.
-        factors: What their vectors are multiplied by, the ``value`` of ``id:value``; None when all are 1.
-    """
 
-    codes: NDArray[np.intp]
-    factors: NDArray[np.float64] | None
-
-    @classmethod
-    def of(cls, column: Column) -> _Values:
-        factors = None if column.values is None else column.values.astype(np.float64)
-        absent = np.zeros(len(column.ids), bool) if column.nulls is None else column.nulls != 0
-        if factors is not None:
-            # As in the encoder: what is not finite counts as NULL, and a field in the thousands drowns no other.
-            absent |= ~np.isfinite(factors)
-            factors[absent] = 1.0
-            factors /= max(1.0, float(np.abs(factors).max(initial=1.0)))
-        keys = np.stack([np.where(absent, 0, column.ids).astype(np.int64), absent.astype(np.int64)], axis=1)
-        _, codes = np.unique(keys, axis=0, return_inverse=True)
-        return cls(codes.reshape(-1), factors)
-
-    def take(self, places: NDArray[np.intp]) -> _Values:
-        return _Values(self.codes[places], None if self.factors is None else self.factors[places])
-
-    def embed(self, generator: np.random.Generator) -> NDArray[np.float64]:
-        """A standard normal vector for every category, times the factors: float64 (rows, EMBEDDING)."""
-        vectors: NDArray[np.float64] = generator.standard_normal((int(self.codes.max()) + 1, EMBEDDING))[self.codes]
-        return vectors if self.factors is None else vectors * self.factors[:, None]
+def _two_sides(learnt: Target, target: Column) -> NDArray[np.bool_]:
+    labels = learnt.labels(target)
+    if learnt.task == "multiclass":
+        sides: NDArray[np.bool_] = labels == np.bincount(labels.astype(np.int64)).argmax()
+        return sides
+    above: NDArray[np.bool_] = labels > (0.0 if learnt.task == "binary" else float(np.median(labels)))
+    return above

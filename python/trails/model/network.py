@@ -1,4 +1,4 @@
-"""The network that refinement trains: embedded categories into an MLP with one output."""
+"""The network that refinement trains: embedded categories into an MLP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ and 0.5 0.9475: rare categories start as nothing instead of as noise that is lea
 
 
 class TabularMlp(nn.Module):
-    """Embedding, then for every hidden width Linear, BatchNorm, ReLU (and dropout), then one logit.
+    """Embedding, then for every hidden width Linear, BatchNorm, ReLU (and dropout), then the outputs.
 
     The hidden Linear layers have no bias: the BatchNorm behind each has one.
 
@@ -26,6 +26,7 @@ class TabularMlp(nn.Module):
         widths: Widths of the hidden layers, first layer first.
         embedding: Size of a category's vector.
         dropout: Share of every hidden layer's outputs dropped in training.
+        outputs: Numbers predicted for a row.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class TabularMlp(nn.Module):
         widths: Sequence[int],
         embedding: int = EMBEDDING_SIZE,
         dropout: float = 0.0,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(ids, embedding)
@@ -46,18 +48,18 @@ class TabularMlp(nn.Module):
             if dropout > 0.0:
                 layers.append(nn.Dropout(dropout))
             inputs = width
-        layers.append(nn.Linear(inputs, 1))
+        layers.append(nn.Linear(inputs, outputs))
         self.mlp = nn.Sequential(*layers)
 
     def forward(self, ids: Tensor, values: Tensor | None = None) -> Tensor:
-        """Logits of rows.
+        """Logits or standardised values of rows.
 
         Args:
             ids: int32, shape (rows, fields): rows of the embedding table.
             values: float32, shape (rows, fields): factors for the vectors; None when all are 1.
 
         Returns:
-            float32, shape (rows,).
+            float32, shape (rows,), or (rows, outputs) of several.
         """
         embedded = self.embedding(ids)
         if values is not None:

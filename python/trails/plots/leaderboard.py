@@ -43,19 +43,19 @@ def draw(run: Mapping[str, Any], path_stem: str | Path) -> None:
 
             - ``run``: a dict with ``source`` (table), ``target``, ``budget`` and ``seconds`` (wall time,
               like the budget in seconds), ``n``, ``k``, ``u``; what is missing is left out of the title.
-            - ``candidates``: dicts with ``architecture``, ``score``, ``rank``, ``validation_auc``,
-              ``epochs``, ``parameters``, ``seconds``; those without a ``validation_auc`` are passed over.
+            - ``candidates``: dicts with ``architecture``, ``score``, ``rank``, ``validation_metric``,
+              ``epochs``, ``parameters``, ``seconds``; those without a ``validation_metric`` are passed over.
             - ``trials``: one dict per trained epoch with ``architecture``, ``rung`` (from 0), ``epoch`` (from
-              1), ``train_loss``, ``validation_loss``, ``validation_auc``, ``seconds``.
+              1), ``train_loss``, ``validation_loss``, ``validation_metric``, ``seconds``.
         path_stem: Path without suffix; its directory exists.
 
     Raises:
         ValueError: No candidate was trained.
     """
-    candidates = [c for c in run["candidates"] if c.get("validation_auc") is not None]
+    candidates = [c for c in run["candidates"] if c.get("validation_metric") is not None]
     if not candidates:
         raise ValueError("there is nothing to draw: no candidate was trained")
-    winner = min(candidates, key=lambda c: (c["rank"], -c["validation_auc"]))
+    winner = min(candidates, key=lambda c: (c["rank"], -c["validation_metric"]))
     last_rung: dict[str, int] = {}
     for trial in run["trials"]:
         architecture = trial["architecture"]
@@ -79,7 +79,7 @@ def _learning_curves(
     rung_ends: dict[int, int] = {}
     for trial in trials:
         epoch, rung = int(trial["epoch"]), int(trial["rung"])
-        curves.setdefault(trial["architecture"], []).append((epoch, float(trial["validation_auc"])))
+        curves.setdefault(trial["architecture"], []).append((epoch, float(trial["validation_metric"])))
         if trial["architecture"] != winner["architecture"] or rung < max(last_rung.values()):
             rung_ends[rung] = max(rung_ends.get(rung, 0), epoch)
     # The losers first and thin, so that the winner lies on top.
@@ -135,7 +135,7 @@ def _scores(
         best = candidate is winner
         axes.scatter(
             candidate["score"],
-            candidate["validation_auc"],
+            candidate["validation_metric"],
             s=110 if best else 34,
             marker="*" if best else "o",
             color=_colour(last_rung.get(candidate["architecture"], 0), best),
@@ -147,8 +147,8 @@ def _scores(
     middle = 0.5 * (min(scores) + max(scores))
     leftwards = winner["score"] > middle
     axes.annotate(
-        f"{winner['architecture']}\nAUC {winner['validation_auc']:.4f}, {winner['epochs']} epochs",
-        (winner["score"], winner["validation_auc"]),
+        f"{winner['architecture']}\nAUC {winner['validation_metric']:.4f}, {winner['epochs']} epochs",
+        (winner["score"], winner["validation_metric"]),
         xytext=(-9 if leftwards else 9, -4),
         textcoords="offset points",
         ha="right" if leftwards else "left",
@@ -161,7 +161,7 @@ def _scores(
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.12, y=0.14)
     if len(candidates) == 1:  # a single point would be framed by AUCs above 1
-        axes.set_ylim(winner["validation_auc"] - 0.01, winner["validation_auc"] + 0.01)
+        axes.set_ylim(winner["validation_metric"] - 0.01, winner["validation_metric"] + 0.01)
     axes.set_xlabel("ExpressFlow score, before any training")
     axes.set_ylabel("best validation AUC")
     axes.set_title(f"Score and result of {len(candidates)} trained candidate{'s' * (len(candidates) > 1)}")

@@ -22,7 +22,7 @@ from trails.refinement.stack import Training
 from trails.refinement.trial import Trial
 from trails.refinement.weights import Layout, Weights
 
-_FORMAT = "trails.checkpoint.1"
+_FORMAT = "trails.checkpoint.2"
 _PARTS = ("weights", "mean", "square", "average", "best")
 _VECTORS = ("table", "mlp", "stats")
 
@@ -55,7 +55,7 @@ def digest(data: Dataset) -> str:
     """Tells two data sets apart: a hash of the encoded training and validation rows."""
     made = hashlib.blake2b(digest_size=16)
     for rows in (data.train, data.validation):
-        for tensor in (rows.ids, rows.values, rows.labels):
+        for tensor in (rows.ids, rows.values, rows.labels, rows.weights):
             if tensor is not None:
                 made.update(tensor.cpu().numpy().data)
     return made.hexdigest()
@@ -132,7 +132,7 @@ def write(fd: int, blob: bytes) -> None:
 def _describe(trial: Trial) -> dict[str, Any]:
     layout = trial.layout
     return {
-        "layout": [layout.ids, layout.embedding, layout.inputs, list(layout.widths)],
+        "layout": [layout.ids, layout.embedding, layout.inputs, list(layout.widths), layout.outputs],
         "seed": trial.seed,
         "steps": trial.steps,
         "row": trial.row(),
@@ -140,18 +140,18 @@ def _describe(trial: Trial) -> dict[str, Any]:
 
 
 def _trial(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Trial:
-    ids, embedding, inputs, widths = described["layout"]
+    ids, embedding, inputs, widths, outputs = described["layout"]
     row: LeaderboardRow = described["row"]
     name = row["architecture"]
     parts = [Weights(*(tensors[f"{name}/{part}/{vector}"] for vector in _VECTORS)) for part in _PARTS]
     return Trial(
         name,
         row["score"],
-        Layout(int(ids), int(embedding), int(inputs), tuple(map(int, widths))),
+        Layout(int(ids), int(embedding), int(inputs), tuple(map(int, widths)), outputs=int(outputs)),
         int(described["seed"]),
         epochs=row["epochs"],
         best_epoch=row["best_epoch"],
-        best_auc=row["validation_auc"],
+        best_metric=row["validation_metric"],
         best_loss=row["validation_loss"],
         seconds=row["seconds"],
         training=Training(parts[0], parts[1], parts[2], parts[3], int(described["steps"])),

@@ -78,8 +78,18 @@ def _serve(setting: Setting, next_line: Callable[[], bytes], events: Events) -> 
         train = Columns.from_fd(int(setting.train["fd"]), setting.train)
         held = setting.validation
         validation = None if held is None else Columns.from_fd(int(held["fd"]), held)
-        data = prepare(train, validation, setting.target, setting.seed, devices[0])
-    events.rows(timings.rows[-1]["seconds"], time.monotonic() - setting.started)
+        data = prepare(
+            train,
+            validation,
+            setting.target,
+            setting.seed,
+            devices[0],
+            task=setting.task,
+            split=setting.split,
+            options=setting.options,
+        )
+    target = data.target
+    events.rows(timings.rows[-1]["seconds"], time.monotonic() - setting.started, target.task, target.metric)
 
     from trails.refinement.run import profile, refine
 

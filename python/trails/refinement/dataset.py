@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trails.errors import InvalidInput, UnusableData
-from trails.table.columns import Column, Columns
+from trails.refinement.options import Options
+from trails.table.columns import Columns
 from trails.table.encoder import Encoded, Encoder
-from trails.table.split import holdout
-from trails.table.target import check_two_classes
+from trails.table.split import by_column, holdout
+from trails.table.target import Target, learn_target
 
 MIN_TRAINING_ROWS = 10
 """Below this a validation metric says nothing and BatchNorm has nothing to average over."""
@@ -26,32 +29,34 @@ class Rows:
     Args:
         ids: int32, shape (rows, fields).
         values: float32, shape (rows, fields), or None when all are 1.
-        labels: float32, shape (rows,), 0 or 1.
-        classes: bool, shape (rows,): the labels once more, for NumPy.
+        labels: shape (rows,): float32 0 or 1, int64 classes, or float32 standardised values; see `Target.labels`.
+        weights: float32, shape (rows,): what each row's loss is multiplied by; None when all are 1.
+        truth: The labels once more, for NumPy; a binary target's as bool.
     """
 
     ids: Tensor
     values: Tensor | None
     labels: Tensor
-    classes: NDArray[np.bool_]
+    truth: NDArray[Any]
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.classes)
+        return len(self.truth)
 
     def take(self, order: Tensor) -> Rows:
         """A copy of the rows at ``order``, int64 (rows,)."""
-        values = None if self.values is None else self.values[order]
-        return Rows(self.ids[order], values, self.labels[order], self.classes[order.cpu().numpy()])
+        values, weights = (None if part is None else part[order] for part in (self.values, self.weights))
+        return Rows(self.ids[order], values, self.labels[order], self.truth[order.cpu().numpy()], weights)
 
     def slice(self, start: int, end: int) -> Rows:
         """Views of the rows from ``start`` to before ``end``."""
-        values = None if self.values is None else self.values[start:end]
-        return Rows(self.ids[start:end], values, self.labels[start:end], self.classes[start:end])
+        values, weights = (None if part is None else part[start:end] for part in (self.values, self.weights))
+        return Rows(self.ids[start:end], values, self.labels[start:end], self.truth[start:end], weights)
 
     def to(self, device: torch.device) -> Rows:
         """The same rows on ``device``."""
-        values = None if self.values is None else self.values.to(device)
-        return Rows(self.ids.to(device), values, self.labels.to(device), self.classes)
+        values, weights = (None if part is None else part.to(device) for part in (self.values, self.weights))
+        return Rows(self.ids.to(device), values, self.labels.to(device), self.truth, weights)
 
 
 @dataclass(frozen=True)
@@ -61,66 +66,126 @@ class Dataset:
     train: Rows
     validation: Rows
     encoder: Encoder
+    target: Target
 
     def to(self, device: torch.device) -> Dataset:
         """The same rows on ``device``."""
-        return Dataset(self.train.to(device), self.validation.to(device), self.encoder)
+        return Dataset(self.train.to(device), self.validation.to(device), self.encoder, self.target)
 
 
-def prepare(train: Columns, validation: Columns | None, target: str, seed: int, device: torch.device) -> Dataset:
-    """Check the target, hold rows out if there is no validation table, fit the encoder, encode.
+def prepare(
+    train: Columns,
+    validation: Columns | None,
+    target: str,
+    seed: int,
+    device: torch.device,
+    *,
+    task: str | None = None,
+    split: str | None = None,
+    options: Options | None = None,
+) -> Dataset:
+    """Learn the target, hold rows out if there is no validation table, fit the encoder, encode.
 
     Args:
-        train: Features and target; the target holds two values, of which the larger is the positive class.
-        validation: The same columns of other rows, or None to hold out a seeded, stratified fifth of
-            ``train``.
+        train: Features and target, and the column that splits rows if there is one.
+        validation: The same columns of other rows, or None to hold out rows of ``train``.
         target: Name of the target column.
         seed: Of the hold-out.
         device: Where the encoded rows go.
+        task: See `learn_target`.
+        split: Name of the column that says which rows are held out; None for a seeded, stratified share.
+        options: What is a category, how many rows are held out, what classes weigh.
 
     Raises:
-        UnusableData: One class only, more than two, or too few rows.
-        InvalidInput: No target, no feature, or columns that differ between the tables.
+        UnusableData: One class only, or too few rows.
+        InvalidInput: No target, no feature, columns that differ between the tables, a target that cannot be learnt.
     """
-    features = train.without(target)
+    options = options or Options()
+    features, column = train.without(target), train[target]
+    if split is not None and validation is None:
+        features = features.without(split)
     if len(features) == 0:
         raise InvalidInput("there is no feature to learn from", detail=f'The only column is "{target}".')
     if train.rows < MIN_TRAINING_ROWS:
         raise UnusableData(f"too few rows to train on: {train.rows}", hint=f"At least {MIN_TRAINING_ROWS} are needed.")
-    values = [table[target].ids for table in (train, validation) if table is not None]
-    low, high = check_two_classes(target, np.concatenate(values))
-    classes = _classes(train[target], low, high, "training")
+    learnt = learn_target([table[target] for table in (train, validation) if table is not None], task)
+    labels = learnt.labels(column)
     if validation is None:
-        train_rows, held = holdout(classes, seed)
-        held_features, held_classes = features.take(held), classes[held]
-        features, classes = features.take(train_rows), classes[train_rows]
+        if split is not None:
+            train_rows, held = by_column(train[split])
+        else:
+            classes = labels != 0 if learnt.task == "binary" else labels
+            train_rows, held = holdout(classes, seed, options.validation_share, learnt.task == "binary")
+        held_features, held_labels = features.take(held), labels[held]
+        features, labels = features.take(train_rows), labels[train_rows]
     else:
-        held_features = validation.without(target)
-        held_classes = _classes(validation[target], low, high, "validation")
-    encoder = Encoder.fit(features)
+        held_features, held_labels = validation.without(target), learnt.labels(validation[target])
+    _check(learnt, labels, "training")
+    _check(learnt, held_labels, "validation")
+    encoder = Encoder.fit(features, options.fitting())
+    weights = class_weights(learnt, labels, options.class_weights)
     return Dataset(
-        _rows(encoder.transform(features), classes, device),
-        _rows(encoder.transform(held_features), held_classes, device),
+        _rows(encoder.transform(features), labels, learnt, device, weights),
+        _rows(encoder.transform(held_features), held_labels, learnt, device),
         encoder,
+        learnt,
     )
 
 
-def _classes(target: Column, low: int, high: int, which: str) -> NDArray[np.bool_]:
-    classes: NDArray[np.bool_] = target.ids == high
-    positives = int(np.count_nonzero(classes))
-    if positives in (0, len(classes)):
-        raise UnusableData(
-            f'the target "{target.name}" has one class only in the {which} rows',
-            detail=f"Every one of {len(classes)} rows holds {high if positives else low}.",
-            hint="Both classes must occur, in the training and in the validation rows.",
-        )
-    return classes
+def class_weights(target: Target, labels: NDArray[Any], asked: str | Mapping[str, float]) -> NDArray[np.float32] | None:
+    """What each training row's loss is multiplied by, float32 (rows,), 1 on average; None when all are 1.
+
+    Args:
+        target: Of the run.
+        labels: Of the training rows.
+        asked: ``none``, ``balanced`` (every class weighs the same), or a weight by class; others weigh 1.
+
+    Raises:
+        InvalidInput: Regression has no classes, or there is no such class.
+    """
+    if asked == "none":
+        return None
+    if target.task == "regression":
+        raise InvalidInput("option class_weights needs classes, and the task is regression")
+    if isinstance(asked, str):
+        weights = target.balanced(labels)
+    else:
+        unknown = [name for name in asked if name not in target.classes]
+        if unknown:
+            raise InvalidInput(
+                f'option class_weights names "{unknown[0]}", which is no class of "{target.name}"',
+                hint=f"Classes: {', '.join(target.classes[:20])}.",
+            )
+        weights = np.array([asked.get(name, 1.0) for name in target.classes], np.float32)
+    each: NDArray[np.float32] = weights[labels.astype(np.int64)]
+    return each / np.float32(each.mean(dtype=np.float64))
 
 
-def _rows(encoded: Encoded, classes: NDArray[np.bool_], device: torch.device) -> Rows:
+def _check(target: Target, labels: NDArray[Any], which: str) -> None:
+    """Refuse rows that tell nothing apart."""
+    if len(labels) and (labels != labels[0]).any():
+        return
+    if target.task == "regression":
+        raise UnusableData(f'the target "{target.name}" is the same in all {len(labels)} {which} rows')
+    holds = target.classes[int(labels[0])] if len(labels) else "nothing"
+    raise UnusableData(
+        f'the target "{target.name}" has one class only in the {which} rows',
+        detail=f"Every one of {len(labels)} rows holds {holds}.",
+        hint="Both classes must occur, in the training and in the validation rows.",
+    )
+
+
+def _rows(
+    encoded: Encoded,
+    labels: NDArray[Any],
+    target: Target,
+    device: torch.device,
+    weights: NDArray[np.float32] | None = None,
+) -> Rows:
     return Rows(
         torch.from_numpy(encoded.ids).to(device),
         None if encoded.values is None else torch.from_numpy(encoded.values).to(device),
-        torch.from_numpy(classes.astype(np.float32)).to(device),
-        classes,
+        torch.from_numpy(labels).to(device),
+        labels != 0 if target.task == "binary" else labels,
+        None if weights is None else torch.from_numpy(weights).to(device),
     )

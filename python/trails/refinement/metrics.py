@@ -1,4 +1,4 @@
-"""Validation metrics of binary targets, exact, in float64."""
+"""Validation metrics, exact, in float64."""
 
 from __future__ import annotations
 
@@ -6,6 +6,42 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trails.table.target import Target
+
+
+def measure(target: Target, truth: NDArray[Any], outputs: NDArray[Any]) -> tuple[float, float]:
+    """What a candidate is ranked by, higher is better, and its validation loss.
+
+    Args:
+        target: Of the run.
+        truth: Labels of the validation rows: bool, int64 classes, or float32 standardised values; shape (rows,).
+        outputs: What the network predicts for them: logits (rows,) or (rows, classes), or standardised values (rows,).
+
+    Returns:
+        AUC and log loss; accuracy and log loss; R2 and the root mean square error in the target's unit.
+    """
+    if target.task == "binary":
+        return auc(truth, outputs), log_loss(truth, outputs)
+    if target.task == "multiclass":
+        return accuracy(truth, outputs), cross_entropy(truth, outputs)
+    return r2(truth, outputs), rmse(truth, outputs) * target.std
+
+
+def report(target: Target, truth: NDArray[Any], outputs: NDArray[Any]) -> dict[str, float]:
+    """Everything that is told of a model; arguments as in `measure`.
+
+    Returns:
+        ``auc`` and ``log_loss``; ``accuracy``, ``macro_auc`` and ``log_loss``; ``r2``, ``rmse`` and ``mae``.
+    """
+    metric, loss = measure(target, truth, outputs)
+    if target.task == "binary":
+        right = float(np.mean((outputs > 0) == truth))
+        return {"auc": metric, "log_loss": loss, "accuracy": right}
+    if target.task == "multiclass":
+        return {"accuracy": metric, "macro_auc": macro_auc(truth, outputs), "log_loss": loss}
+    mae = float(np.mean(np.abs(truth.astype(np.float64) - outputs))) * target.std
+    return {"r2": metric, "rmse": loss, "mae": mae}
 
 
 def auc(labels: NDArray[np.bool_], scores: NDArray[Any]) -> float:
@@ -65,3 +101,42 @@ def log_loss(labels: NDArray[np.bool_], logits: NDArray[Any]) -> float:
     """
     wide = logits.astype(np.float64)
     return float(np.mean(np.logaddexp(0.0, np.where(labels, -wide, wide))))
+
+
+def accuracy(classes: NDArray[np.int64], logits: NDArray[Any]) -> float:
+    """Share of rows (rows,) whose class has the highest of the logits (rows, classes)."""
+    return float(np.mean(logits.argmax(1) == classes))
+
+
+def cross_entropy(classes: NDArray[np.int64], logits: NDArray[Any]) -> float:
+    """Mean cross-entropy in nats of classes (rows,) by logits (rows, classes), without overflow."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max(1, keepdims=True)
+    own = np.take_along_axis(wide, classes[:, None], 1)[:, 0]
+    return float(np.mean(np.log(np.exp(wide).sum(1)) - own))
+
+
+def macro_auc(classes: NDArray[np.int64], logits: NDArray[Any]) -> float:
+    """Mean over classes of the AUC of each against all others, by its probability; classes of no row do not count.
+
+    NaN if only one class occurs, or a logit is NaN.
+    """
+    wide = logits.astype(np.float64)
+    wide -= wide.max(1, keepdims=True)
+    probabilities = np.exp(wide)
+    probabilities /= probabilities.sum(1, keepdims=True)
+    present = np.unique(classes)
+    if len(present) < 2:
+        return float("nan")
+    return float(np.mean([auc(classes == label, probabilities[:, label]) for label in present.tolist()]))
+
+
+def rmse(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """Root mean square error, both (rows,)."""
+    return float(np.sqrt(np.mean((truth.astype(np.float64) - predicted) ** 2)))
+
+
+def r2(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """Coefficient of determination, both (rows,): 1 is perfect, 0 no better than the mean of ``truth``."""
+    wide = truth.astype(np.float64)
+    return float(1.0 - np.mean((wide - predicted) ** 2) / np.var(wide))

@@ -11,13 +11,21 @@ from typing import Any
 from trails.errors import InvalidInput
 from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS
 from trails.space.mlp import EMBEDDING
+from trails.table.fitting import Fitting
 
 
 def _option(
-    default: Any, sentence: str, least: float = 0.0, most: float = math.inf, among: tuple[str, ...] = ()
+    default: Any,
+    sentence: str,
+    least: float = 0.0,
+    most: float = math.inf,
+    among: tuple[str, ...] = (),
+    weights: bool = False,
 ) -> Any:
-    """A field of `Options` with its limits, both inclusive, or the words it is chosen among."""
-    return field(default=default, metadata={"sentence": sentence, "least": least, "most": most, "among": among})
+    """A field of `Options` with its limits, both inclusive, or the words it is chosen among; ``weights`` if it may be
+    an object of names and positive numbers instead."""
+    limits = {"sentence": sentence, "least": least, "most": most, "among": among, "weights": weights}
+    return field(default=default, metadata=limits)
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Options:
     eta: int = _option(DEFAULT_ETA, "one in how many candidates survives a rung of sh and hyperband", 2)
     max_epochs: int = _option(DEFAULT_MAX_EPOCHS, "epochs after which no candidate is trained further", 1, 10_000)
     winner: bool = _option(True, "whether the best candidate is trained further with the time that is left")
-    patience: int = _option(3, "epochs without a better validation AUC after which a candidate is done", 1)
+    patience: int = _option(3, "epochs without a better validation metric after which a candidate is done", 1)
     batch: int = _option(1024, "rows of a batch; tables of few rows get smaller batches", 2, 1 << 20)
     learning_rate: float = _option(2e-3, "Adam's learning rate for the MLP", 1e-8, 10.0)
     embedding_rate: float = _option(4e-3, "Adam's learning rate for the embedding table", 1e-8, 10.0)
@@ -46,11 +54,33 @@ class Options:
     precision: str = _option(
         "auto", "auto: TF32 products on a GPU that has them; full: float32 throughout", among=("auto", "full")
     )
+    epoch_rows: int = _option(
+        1 << 20, "rows of an epoch at most: tables with more are passed over in several epochs", 1 << 10
+    )
     together: str = _option(
         "auto",
         "auto: candidates are stacked where measured to be faster; always; never: one candidate to a worker",
         among=("auto", "always", "never"),
     )
+    validation_share: float = _option(
+        0.2, "share of the rows held out where there is no validation table; 200,000 rows at most", 0.01, 0.9
+    )
+    class_weights: str | Mapping[str, float] = _option(
+        "none",
+        "none; balanced: every class weighs the same; or an object of classes and weights",
+        among=("none", "balanced"),
+        weights=True,
+    )
+    categories: tuple[str, ...] = _option((), "integer columns that are categories, whatever they look like")
+    numbers: tuple[str, ...] = _option((), "integer columns that are numbers, whatever they look like")
+    bins: int = _option(32, "bins of a number; 0: its standardised value instead", 0, 1024)
+    min_count: int = _option(2, "rows in which a text must occur; rarer ones share the slot of unknown texts", 1)
+    max_categories: int = _option(1 << 16, "most frequent categories of a column; the rest shares slots by hash", 1)
+    buckets: int = _option(1 << 10, "slots that the rest shares; 0: one, that of unknown categories", 0, 1 << 20)
+
+    def fitting(self) -> Fitting:
+        """How columns become fields."""
+        return Fitting(self.categories, self.numbers, self.bins, self.min_count, self.max_categories, self.buckets)
 
 
 OPTIONS: Mapping[str, Field[Any]] = {f.name: f for f in fields(Options)}
@@ -92,9 +122,15 @@ def _checked(name: str, value: Any) -> Any:
         if isinstance(value, bool):
             return value
         raise InvalidInput(f"option {name} is true or false, not {json.dumps(value)}")
+    if kind is tuple:
+        if isinstance(value, list) and all(isinstance(name, str) for name in value):
+            return tuple(value)
+        raise InvalidInput(f"option {name} is an array of column names, not {json.dumps(value)}")
     if kind is str:
-        if value in limits["among"]:
+        if isinstance(value, str) and value in limits["among"]:
             return value
+        if limits["weights"] and isinstance(value, Mapping):
+            return {str(key): _weight(name, key, weight) for key, weight in value.items()}
         raise InvalidInput(f"option {name} is one of {', '.join(limits['among'])}, not {json.dumps(value)}")
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or (kind is int and value != int(value)):
@@ -104,3 +140,9 @@ def _checked(name: str, value: Any) -> Any:
         bounds = f"at least {limits['least']:g}" if math.isinf(most) else f"{limits['least']:g} to {most:g}"
         raise InvalidInput(f"option {name} is {bounds}, not {value:g}")
     return kind(value)
+
+
+def _weight(option: str, key: Any, weight: Any) -> float:
+    if isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < math.inf:
+        return float(weight)
+    raise InvalidInput(f"option {option} has a weight above 0 for every class, not {json.dumps(weight)} for {key!r}")

@@ -45,6 +45,10 @@ class Setting:
         train: Layout of the training columns (`Columns.from_buffer`), with ``fd``, the descriptor they lie
             behind.
         validation: The same of the validation columns, or None to hold rows out.
+        task: What is learnt of the target; None to infer it.
+        split: Column that says which rows are held out; None for a seeded share.
+        options: How columns are encoded and rows held out.
+        models: Descriptors of two memory files that the best model so far is written to in turn; none to keep none.
     """
 
     target: str
@@ -60,6 +64,10 @@ class Setting:
     ray_address: str | None = None
     ray_gpus: float = 0.0
     checkpoints: tuple[int, ...] = ()
+    task: str | None = None
+    split: str | None = None
+    options: Options = field(default_factory=Options)
+    models: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,10 @@ def parse_setting(line: bytes | str) -> Setting:
             checkpoints=tuple(int(fd) for fd in fields.get("checkpoints", ())),
             train=fields["train"],
             validation=fields.get("validation"),
+            task=fields.get("task"),
+            split=fields.get("split"),
+            options=parse_options(fields.get("options")),
+            models=tuple(int(fd) for fd in fields.get("models") or ()),
         )
 
 
@@ -187,7 +199,7 @@ class LeaderboardRow(TypedDict):
 
     architecture: str
     score: float | None
-    validation_auc: float
+    validation_metric: float
     validation_loss: float
     epochs: int
     best_epoch: int
@@ -246,9 +258,9 @@ class Events:
         """Sent every second from the first on, so that a process that hangs can be told from one that computes."""
         self._send("alive")
 
-    def rows(self, seconds: float, first_batch: float) -> None:
+    def rows(self, seconds: float, first_batch: float, task: str = "binary", metric: str = "auc") -> None:
         """Rows are encoded, which took ``seconds``; the first batch was ready ``first_batch`` after the start."""
-        self._send("rows", seconds=seconds, first_batch=first_batch)
+        self._send("rows", seconds=seconds, first_batch=first_batch, task=task, metric=metric)
 
     def plan(
         self,
@@ -279,7 +291,7 @@ class Events:
         epoch: int,
         train_loss: float,
         validation_loss: float,
-        validation_auc: float,
+        validation_metric: float,
         seconds: float,
     ) -> None:
         """A candidate finished an epoch, counted from 1; losses in nats."""
@@ -290,7 +302,7 @@ class Events:
             epoch=epoch,
             train_loss=train_loss,
             validation_loss=validation_loss,
-            validation_auc=validation_auc,
+            validation_metric=validation_metric,
             seconds=seconds,
         )
 
@@ -306,8 +318,12 @@ class Events:
         """The survivors of ``rung`` are in the checkpoint file numbered ``which``, from its beginning."""
         self._send("checkpoint", rung=rung, which=which, length=length)
 
+    def model(self, architecture: str, which: int, length: int) -> None:
+        """The best model so far is in the model file numbered ``which``, from its beginning."""
+        self._send("model", architecture=architecture, which=which, length=length)
+
     def result(self, leaderboard: Sequence[LeaderboardRow], complete: bool, timings: Sequence[TimingRow] = ()) -> None:
-        """The last event of a run: best validation AUC first; not complete if time cut what was planned."""
+        """The last event of a run: best validation metric first; not complete if time cut what was planned."""
         self._send("result", leaderboard=list(leaderboard), complete=complete, timings=list(timings))
 
     def profile(self, workers: int, device: str, rows: Sequence[ProfileRow]) -> None:

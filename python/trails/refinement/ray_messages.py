@@ -22,11 +22,14 @@ from trails.refinement.stack import Training
 from trails.refinement.trial import EpochResult, Trial
 from trails.refinement.weights import Layout, Weights
 from trails.table.encoder import Encoder
+from trails.table.target import Target
 
 # What lies in the object store is read-only, and only read.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
-PackedRows = tuple[NDArray[np.int32], NDArray[np.float32] | None, NDArray[np.float32], NDArray[np.bool_]]
+PackedRows = tuple[
+    NDArray[np.int32], NDArray[np.float32] | None, NDArray[Any], NDArray[Any], NDArray[np.float32] | None
+]
 PackedWeights = tuple[NDArray[np.float32], ...]
 
 
@@ -38,6 +41,7 @@ class PackedData:
     train: PackedRows
     validation: PackedRows
     encoder: Encoder
+    target: Target
 
 
 @dataclass(frozen=True)
@@ -57,19 +61,19 @@ class Known:
     seed: int
     epochs: int
     best_epoch: int
-    best_auc: float
+    best_metric: float
     best_loss: float
 
     @classmethod
     def of(cls, trial: Trial) -> Known:
         """Of a trial of the run."""
-        numbers = trial.epochs, trial.best_epoch, trial.best_auc, trial.best_loss
+        numbers = trial.epochs, trial.best_epoch, trial.best_metric, trial.best_loss
         return cls(trial.architecture, trial.layout, trial.seed, *numbers)
 
     def trial(self, training: PackedTraining | None) -> Trial:
         """The trial once more, on the node; None for one that was never trained."""
         made = Trial(self.architecture, None, self.layout, self.seed, self.epochs, self.best_epoch)
-        made.best_auc, made.best_loss = self.best_auc, self.best_loss
+        made.best_metric, made.best_loss = self.best_metric, self.best_loss
         # Copies: a retry starts from the same numbers, and the store's are read-only.
         made.training = None if training is None else unpack_training(training, torch.clone)
         return made
@@ -137,25 +141,26 @@ def pack_data(data: Dataset, key: str) -> PackedData:
     """The data set as arrays."""
 
     def pack(rows: Rows) -> PackedRows:
-        values = None if rows.values is None else _array(rows.values)
-        return _array(rows.ids), values, _array(rows.labels), rows.classes
+        values, weights = (None if part is None else _array(part) for part in (rows.values, rows.weights))
+        return _array(rows.ids), values, _array(rows.labels), rows.truth, weights
 
-    return PackedData(key, pack(data.train), pack(data.validation), data.encoder)
+    return PackedData(key, pack(data.train), pack(data.validation), data.encoder, data.target)
 
 
 def unpack_data(packed: PackedData) -> Dataset:
     """The data set in the memory of the arrays."""
 
     def unpack(rows: PackedRows) -> Rows:
-        ids, values, labels, classes = rows
+        ids, values, labels, truth, weights = rows
         return Rows(
             torch.from_numpy(ids),
             None if values is None else torch.from_numpy(values),
             torch.from_numpy(labels),
-            classes,
+            truth,
+            None if weights is None else torch.from_numpy(weights),
         )
 
-    return Dataset(unpack(packed.train), unpack(packed.validation), packed.encoder)
+    return Dataset(unpack(packed.train), unpack(packed.validation), packed.encoder, packed.target)
 
 
 def pack_weights(weights: Weights) -> PackedWeights:

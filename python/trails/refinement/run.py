@@ -69,7 +69,7 @@ def profile(
     workers = local_workers(setting, request.options, data, devices)
     rows: list[ProfileRow] = []
     for candidate in request.candidates:
-        layout = Layout.of(data.encoder, request.options.embedding, candidate.widths)
+        layout = Layout.of(data, request.options.embedding, candidate.widths)
         trial = Trial(candidate.architecture, None, layout, setting.seed)
         alone = measure(workers[:1], [trial], _PROFILE_SECONDS, "never").costs.of(candidate.widths)
         shared = measure(workers, [trial] * len(workers), _PROFILE_SECONDS, "never").costs.of(candidate.widths)

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from trails.coordinator import total_epochs
 from trails.errors import BudgetTooSmall, InvalidInput, UnusableData
@@ -16,10 +16,13 @@ from trails.refinement import memory
 from trails.refinement.checkpoint import Checkpoint
 from trails.refinement.costs import Costs, Seconds
 from trails.refinement.dataset import Dataset
+from trails.refinement.export import blob_size, model_of
+from trails.refinement.metrics import report
 from trails.refinement.planning import LEAST_SHARE, choose, too_small
 from trails.refinement.protocol import Candidate, Events, LeaderboardRow, Refine, Setting, TimingRow
 from trails.refinement.schedulers import Hyperband, Job, RungEnd, RungScheduler
 from trails.refinement.speed import Speed
+from trails.refinement.stack import predict_alone
 from trails.refinement.trial import EpochResult, Trial
 from trails.refinement.weights import Layout
 from trails.refinement.workers import Worker
@@ -35,6 +38,12 @@ _SLACK = 1.3
 _FIRST_SLACK = 2.0
 
 _PROGRESS_SECONDS = 0.25
+
+_WRITTEN_A_SECOND = 35e6
+"""Bytes of a model that the caller writes to its table in a second; measured 35 to 70 million."""
+
+_KEEP_SECONDS = 5.0
+"""The best model so far is written at most so often: it is for runs that something ends before their time."""
 
 Measure = Callable[[Sequence[Trial], float], Speed]
 
@@ -89,9 +98,10 @@ class Refinement:
         self._scored = request.scored
         self._lock = threading.RLock()
         self._active = 1
-        self._complete, self._in_time = True, True
+        self._complete, self._in_time, self._winning = True, True, False
         self._done, self._total, self._reported = 0.0, 1.0, -math.inf
         self._digest, self._written = "", 0
+        self._reserve, self._models, self._kept = RESERVE_SECONDS, 0, (0.0, -math.inf)
 
     def run(self) -> list[Trial]:
         """Spend the budget.
@@ -106,6 +116,9 @@ class Refinement:
         """
         resumed = self._read_checkpoint()
         trials = list(resumed.survivors) if resumed else [self._trial(c) for c in self._request.candidates]
+        if self._setting.models:
+            # The caller writes it to a table within the budget.
+            self._reserve += max(blob_size(trial, self._data) for trial in trials) / _WRITTEN_A_SECOND
         with self._timings.phase("measure"):
             speed = self._measure(trials, self._setting.deadline - time.monotonic())
         self._costs: Costs = speed.costs
@@ -127,14 +140,15 @@ class Refinement:
             ranked = self._ranking()
         if not ranked:
             raise self._nothing_trained()
-        rows = sorted([*(t.row() for t in ranked), *self._dropped], key=lambda row: -row["validation_auc"])
+        self._keep_model(ranked[0], last=True)
+        rows = sorted([*(t.row() for t in ranked), *self._dropped], key=lambda row: -row["validation_metric"])
         self._events.result(rows, self._complete, self._timings.rows)
         return ranked
 
     # What to train
 
     def _trial(self, candidate: Candidate) -> Trial:
-        layout = Layout.of(self._data.encoder, self._options.embedding, candidate.widths)
+        layout = Layout.of(self._data, self._options.embedding, candidate.widths)
         return Trial(candidate.architecture, candidate.score, layout, self._setting.seed)
 
     def _choose(self) -> RungScheduler | Hyperband:
@@ -189,6 +203,9 @@ class Refinement:
                 self._release_all_but(end)
                 if not scheduler.done and self._revise(scheduler, end):
                     self._complete = False
+                ranking = self._ranking()
+                if ranking:
+                    self._keep_model(ranking[0])
                 if end.survivors and (not scheduler.done or not self._request.fixed):
                     self._write_checkpoint(scheduler, end)
         return rung
@@ -209,7 +226,7 @@ class Refinement:
                         self._in_time &= in_time
                         for job in jobs if in_time else ():
                             trial = self._trials[job.architecture]
-                            scheduler.report(job.architecture, None if trial.failed else trial.best_auc)
+                            scheduler.report(job.architecture, None if trial.failed else trial.best_metric)
             except BaseException as error:
                 errors.append(error)
             finally:
@@ -262,6 +279,7 @@ class Refinement:
         left = self._share_left([winner])
         if winner.stale(self._options.patience) or left < LEAST_SHARE:
             return
+        self._winning = True
         self._total = self._done + min(math.ceil(left), self._options.max_epochs - winner.epochs)
         self._workers[0].train([winner], self._options.max_epochs, _RungClock(self, rung))
         winner.failed = False  # its best epoch stands
@@ -283,7 +301,7 @@ class Refinement:
     def evaluation_ends(self) -> float:
         """See `Clock`."""
         # The chunk under way when the clock is read cannot be interrupted.
-        return self._setting.deadline - RESERVE_SECONDS - _SLACK * self._chunk_seconds
+        return self._setting.deadline - self._reserve - _SLACK * self._chunk_seconds
 
     def report(
         self, rung: int, trials: Sequence[Trial], results: Sequence[EpochResult], seconds: tuple[float, float]
@@ -299,9 +317,11 @@ class Refinement:
                     epoch=result.epoch,
                     train_loss=result.train_loss,
                     validation_loss=result.loss,
-                    validation_auc=result.auc,
+                    validation_metric=result.metric,
                     seconds=result.seconds,
                 )
+            if self._winning and trials[0].best_epoch == trials[0].epochs:
+                self._keep_model(trials[0])
 
     def progress(self, epochs: float) -> None:
         """See `Clock`."""
@@ -314,7 +334,7 @@ class Refinement:
 
     def _left(self) -> float:
         """Seconds that training and evaluation may still take."""
-        return self._setting.deadline - RESERVE_SECONDS - self._chunk_seconds - time.monotonic()
+        return self._setting.deadline - self._reserve - self._chunk_seconds - time.monotonic()
 
     def _share_left(self, trials: Sequence[Trial]) -> float:
         """Epochs of these candidates, each with its evaluation, that the time left holds while the other workers
@@ -392,7 +412,7 @@ class Refinement:
 
     def _ranking(self) -> list[Trial]:
         """Trials that have a metric, best first; equal ones in the order of their scores."""
-        return sorted((t for t in self._trials.values() if t.ranked), key=lambda trial: -trial.best_auc)
+        return sorted((t for t in self._trials.values() if t.ranked), key=lambda trial: -trial.best_metric)
 
     def _release_all_but(self, end: RungEnd) -> None:
         """Free networks of candidates that are out: a hundred wide ones with Adam's state are gigabytes."""
@@ -408,6 +428,26 @@ class Refinement:
             )
         cheapest = min(self._costs.of(c.widths).share(LEAST_SHARE) for c in self._request.candidates)
         return too_small(self._setting, self._left(), cheapest)
+
+    # Models
+
+    def _keep_model(self, best: Trial, last: bool = False) -> None:
+        """Write the best model so far to one of the model files in turn, if it is better than the one before."""
+        files, (when, metric) = self._setting.models, self._kept
+        recent = time.monotonic() - when < _KEEP_SECONDS and not last
+        if not files or best.best is None or recent or (best.best_metric <= metric and not last):
+            return
+        data, metrics = self._data, None
+        if last and self._share_left([best]) > 0.0:
+            outputs = predict_alone(best.layout, best.best, data.validation).numpy()
+            metrics = report(data.target, data.validation.truth, outputs)
+        with self._timings.phase("model") if last else nullcontext():
+            blob = model_of(best, data, metrics, {"refinement": self._request.refinement}).to_bytes()
+            which = self._models % len(files)
+            checkpoints.write(files[which], blob)
+        self._models += 1
+        self._kept = time.monotonic(), best.best_metric
+        self._events.model(best.architecture, which, len(blob))
 
     # Checkpoints
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from trails.refinement.dataset import Rows
 from trails.refinement.optimiser import adam_step, average_decay
 from trails.refinement.options import Options
-from trails.refinement.weights import Layer, Layout, Weights, derived_seed, stack, unstack
+from trails.refinement.weights import Layer, Layout, Mlp, Weights, derived_seed, stack, unstack
+from trails.table.target import Task
 
 _EPSILON = 1e-5
 """Added to BatchNorm's variances."""
@@ -55,8 +56,19 @@ def batches_of(rows: int, options: Options) -> int:
 
     Small tables get batches of a 64th of their rows, but 64 at least.
     """
+    rows = rows_of_epoch(rows, options)
     size = min(options.batch, max(min(64, options.batch), rows // 64))
     return max(1, -(-rows // size))
+
+
+def passes_of(rows: int, options: Options) -> int:
+    """Epochs that it takes to see every row once: above one for very large tables, which learn much in a part."""
+    return -(-rows // options.epoch_rows)
+
+
+def rows_of_epoch(rows: int, options: Options) -> int:
+    """Rows of an epoch; the last of several may have some more."""
+    return rows // passes_of(rows, options)
 
 
 class Stack:
@@ -69,6 +81,7 @@ class Stack:
         options: How to train.
         seed: Of the run: with the epoch it gives the order of rows, the same for every candidate.
         names: Of the candidates; with seed and epoch they decide what dropout drops.
+        task: What is learnt; see `trails.table.target.Task`.
     """
 
     def __init__(
@@ -79,12 +92,14 @@ class Stack:
         options: Options,
         seed: int,
         names: Sequence[str] | None = None,
+        task: Task = "binary",
     ) -> None:
         self._layouts, self._data, self._options, self._seed = list(layouts), data, options, seed
         self._names = list(names or map(str, range(len(layouts))))
         first = layouts[0]
         widths = tuple(max(layer) for layer in zip(*(layout.widths for layout in layouts), strict=True))
-        self._layout = Layout(first.ids, first.embedding, first.inputs, widths, len(layouts))
+        self._layout = Layout(first.ids, first.embedding, first.inputs, widths, len(layouts), first.outputs)
+        self._head = HEADS[task]
         device = data.labels.device
         self._weights, self._mean, self._square, self._average = (
             stack(parts, layouts, self._layout, device) for parts in zip(*(t.parts() for t in trainings), strict=True)
@@ -122,7 +137,7 @@ class Stack:
 
     @torch.inference_mode()
     def train_epoch(self, epoch: int, keep_going: Callable[[float], bool]) -> Tensor:
-        """Pass once over the training rows.
+        """Pass once over the training rows, or over the epoch's part of very many.
 
         Args:
             epoch: Number of the epoch, from 1: with the run's seed it gives the order of the rows.
@@ -133,9 +148,8 @@ class Stack:
         """
         rows = self._data
         self._masks = self._mask_generators(epoch)
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(derived_seed(self._seed, epoch)))
-        shuffled = rows.take(order.to(rows.labels.device))
-        ends = [len(rows) * number // self.batches for number in range(self.batches + 1)]
+        shuffled = rows.take(self._order(epoch).to(rows.labels.device))
+        ends = [len(shuffled) * number // self.batches for number in range(self.batches + 1)]
         losses = torch.zeros(len(self), device=rows.labels.device, dtype=torch.float64)
         seen = 0
         for number in range(self.batches):
@@ -148,6 +162,14 @@ class Stack:
             if not keep_going((number + 1) / self.batches):
                 break
         return (losses / seen).cpu()
+
+    def _order(self, epoch: int) -> Tensor:
+        """Numbers of the epoch's rows, shuffled; several epochs may make one pass over all."""
+        rows, passes = len(self._data), passes_of(len(self._data), self._options)
+        number, part = divmod(epoch - 1, passes)
+        seed = derived_seed(self._seed, epoch) if passes == 1 else derived_seed(self._seed, "pass", number)
+        order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+        return order[rows * part // passes : rows * (part + 1) // passes]
 
     @torch.inference_mode()
     def step(self, rows: Rows, rate: float = 1.0) -> Tensor:
@@ -189,14 +211,14 @@ class Stack:
             if keep < 1.0:
                 self._drop(hidden, len(inputs) - 1)
             inputs.append(hidden)
-        logits = (hidden @ mlp.weight).add_(mlp.bias).squeeze(-1)
-        labels = rows.labels
-        loss = torch.nn.functional.softplus(logits).sub_(logits * labels).mean(-1)
-        upper = torch.sigmoid(logits).sub_(labels).div_(len(rows)).unsqueeze(-1)
+        losses, upper = self._head((hidden @ mlp.weight).add_(mlp.bias), rows.labels)
+        if rows.weights is not None:
+            losses, upper = losses * rows.weights, upper.mul_(rows.weights.unsqueeze(-1))
+        loss, upper = losses.mean(-1), upper.div_(len(rows))
 
         torch.matmul(hidden.mT, upper, out=gradient.weight)
         torch.sum(upper, -2, keepdim=True, out=gradient.bias)
-        upper = upper * mlp.weight.mT
+        upper = upper * mlp.weight.mT if layout.outputs == 1 else upper @ mlp.weight.mT
         for number in reversed(range(len(mlp.layers))):
             layer, into = mlp.layers[number], gradient.layers[number]
             before, saved = kept[number]
@@ -247,40 +269,86 @@ class Stack:
             embedded *= rows.values.unsqueeze(-1)
         return embedded.flatten(-2)
 
-    @torch.inference_mode()
     def predict(self, rows: Rows, keep_going: Callable[[], bool] = lambda: True) -> Tensor | None:
-        """Logits by the averaged weights.
+        """What is predicted by the averaged weights: logits, or standardised values.
 
         Args:
             rows: On the stack's device.
             keep_going: Called between chunks of rows; False gives up.
 
         Returns:
-            float32 (candidates, rows) on the CPU; None if given up.
+            float32 (candidates, rows), or (candidates, rows, outputs) of several, on the CPU; None if given up.
         """
-        layout, average = self._layout, self._average
-        mlp = layout.mlp(average.mlp)
-        table = layout.table(average.table)
-        folded = []
-        for layer, (mean, variance) in zip(mlp.layers, layout.stats(average.stats), strict=True):
-            factor = layer.scale * torch.rsqrt(variance + _EPSILON)
-            folded.append((layer.weight * factor, layer.shift - mean * factor))
-        chunks: list[Tensor] = []
-        for start in range(0, len(rows), EVALUATION_ROWS):
-            chunk = rows.slice(start, min(start + EVALUATION_ROWS, len(rows)))
-            ids = chunk.ids if len(self) == 1 else chunk.ids + self._firsts
-            hidden = torch.nn.functional.embedding(ids, table)
-            if chunk.values is not None:
-                hidden *= chunk.values.unsqueeze(-1)
-            hidden = hidden.flatten(-2)
-            for weight, shift in folded:
-                hidden = (hidden @ weight).add_(shift).relu_()
-            chunks.append((hidden @ mlp.weight).add_(mlp.bias).view(len(self), -1))
-            if rows.labels.is_cuda:
-                torch.cuda.synchronize(rows.labels.device)
-            if not keep_going() and start + EVALUATION_ROWS < len(rows):
-                return None
-        return torch.cat(chunks, 1).cpu()
+        return _predict(self._layout, self._average, rows, self._firsts, keep_going)
+
+
+def predict_alone(layout: Layout, weights: Weights, rows: Rows) -> Tensor:
+    """What one candidate's ``weights`` predict: float32 (rows,) or (rows, outputs) on the CPU."""
+    found = _predict(layout, weights, rows, None, lambda: True)
+    assert found is not None, "nobody gives up"
+    return found[0]
+
+
+@torch.inference_mode()
+def _predict(
+    layout: Layout, weights: Weights, rows: Rows, firsts: Tensor | None, keep_going: Callable[[], bool]
+) -> Tensor | None:
+    """See `Stack.predict`; ``firsts``, where each candidate's embedding begins, is not read of one alone."""
+    mlp, table = layout.mlp(weights.mlp), layout.table(weights.table)
+    folded = fold(mlp, layout.stats(weights.stats))
+    chunks: list[Tensor] = []
+    for start in range(0, len(rows), EVALUATION_ROWS):
+        chunk = rows.slice(start, min(start + EVALUATION_ROWS, len(rows)))
+        ids = chunk.ids if layout.stacked == 1 or firsts is None else chunk.ids + firsts
+        hidden = torch.nn.functional.embedding(ids, table)
+        if chunk.values is not None:
+            hidden *= chunk.values.unsqueeze(-1)
+        hidden = hidden.flatten(-2)
+        for weight, shift in folded:
+            hidden = (hidden @ weight).add_(shift).relu_()
+        outputs = (hidden @ mlp.weight).add_(mlp.bias).view(layout.stacked, -1, layout.outputs)
+        chunks.append(outputs.squeeze(-1))
+        if rows.labels.is_cuda:
+            torch.cuda.synchronize(rows.labels.device)
+        if not keep_going() and start + EVALUATION_ROWS < len(rows):
+            return None
+    return torch.cat(chunks, 1).cpu()
+
+
+def fold(mlp: Mlp, stats: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Weight and bias of every hidden layer with its BatchNorm folded in, as prediction needs it."""
+    folded = []
+    for layer, (mean, variance) in zip(mlp.layers, stats, strict=True):
+        factor = layer.scale * torch.rsqrt(variance + _EPSILON)
+        folded.append((layer.weight * factor, layer.shift - mean * factor))
+    return folded
+
+
+def _binary(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    logits = logits.squeeze(-1)
+    losses = torch.nn.functional.softplus(logits).sub_(logits * labels)
+    return losses, torch.sigmoid(logits).sub_(labels).unsqueeze(-1)
+
+
+def _multiclass(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    logs = torch.log_softmax(logits, -1)
+    places = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+    losses = logs.gather(-1, places).squeeze(-1).neg()
+    return losses, logs.exp_().scatter_add_(-1, places, torch.full_like(losses, -1.0).unsqueeze(-1))
+
+
+def _regression(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    error = outputs.squeeze(-1) - labels
+    return error.square() / 2, error.unsqueeze(-1)
+
+
+HEADS: dict[Task, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "binary": _binary,
+    "multiclass": _multiclass,
+    "regression": _regression,
+}
+"""By task: outputs (..., rows, outputs) and labels (rows,) to each row's loss (..., rows) and its gradient by the
+outputs. The losses are binary cross-entropy, cross-entropy, and half the squared error of the standardised target."""
 
 
 def _norm(before: Tensor, layer: Layer, stats: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:

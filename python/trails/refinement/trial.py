@@ -18,8 +18,8 @@ class EpochResult:
         architecture: Of the candidate.
         epoch: Its number, from 1.
         train_loss: Mean over the rows seen, in nats.
-        auc: Of the validation rows, by the averaged weights.
-        loss: Log loss of the validation rows, in nats.
+        metric: Of the validation rows, by the averaged weights; higher is better. See `Target.metric`.
+        loss: Of the validation rows: log loss in nats, or the root mean square error in the target's unit.
         seconds: Wall time, evaluation included; candidates stacked together share theirs equally.
         finished: Whether all training rows were seen.
     """
@@ -27,7 +27,7 @@ class EpochResult:
     architecture: str
     epoch: int
     train_loss: float
-    auc: float
+    metric: float
     loss: float
     seconds: float
     finished: bool = True
@@ -50,7 +50,7 @@ class Trial:
     seed: int
     epochs: int = 0
     best_epoch: int = 0
-    best_auc: float = -math.inf
+    best_metric: float = -math.inf
     best_loss: float = math.inf
     seconds: float = 0.0
     failed: bool = False
@@ -91,8 +91,8 @@ class Trial:
         """Take an epoch in; ``weights``, the averaged ones, are kept if it is the best so far."""
         self.epochs = result.epoch
         self.seconds += result.seconds
-        if result.auc > self.best_auc:
-            self.best_auc, self.best_loss, self.best_epoch = result.auc, result.loss, result.epoch
+        if result.metric > self.best_metric:
+            self.best_metric, self.best_loss, self.best_epoch = result.metric, result.loss, result.epoch
             self.best = weights
 
     def release(self) -> None:
@@ -104,7 +104,7 @@ class Trial:
         return {
             "architecture": self.architecture,
             "score": self.score,
-            "validation_auc": self.best_auc,
+            "validation_metric": self.best_metric,
             "validation_loss": self.best_loss,
             "epochs": self.epochs,
             "best_epoch": self.best_epoch,

@@ -22,7 +22,7 @@ from torch import Tensor
 from trails.model.network import EMBEDDING_STD
 
 if TYPE_CHECKING:
-    from trails.table.encoder import Encoder
+    from trails.refinement.dataset import Dataset
 
 
 def derived_seed(seed: int, *parts: object) -> int:
@@ -42,7 +42,8 @@ class Layer:
 
 @dataclass(frozen=True)
 class Mlp:
-    """Views of a flat ``mlp`` vector: the hidden layers, the output's weight (..., inputs, 1) and bias (..., 1, 1)."""
+    """Views of a flat ``mlp`` vector: the hidden layers, the output's weight (..., inputs, outputs) and bias (..., 1,
+    outputs)."""
 
     layers: tuple[Layer, ...]
     weight: Tensor
@@ -59,6 +60,7 @@ class Layout:
         inputs: Numbers that the first layer reads: fields times ``embedding``.
         widths: Hidden widths.
         stacked: Candidates that share the vectors; 1 for a candidate's own.
+        outputs: Numbers that are predicted for a row.
     """
 
     ids: int
@@ -66,11 +68,13 @@ class Layout:
     inputs: int
     widths: tuple[int, ...]
     stacked: int = 1
+    outputs: int = 1
 
     @classmethod
-    def of(cls, encoder: Encoder, embedding: int, widths: tuple[int, ...]) -> Layout:
-        """Of one candidate on rows that ``encoder`` encodes."""
-        return cls(encoder.ids, embedding, encoder.fields * embedding, widths)
+    def of(cls, data: Dataset, embedding: int, widths: tuple[int, ...]) -> Layout:
+        """Of one candidate on the rows of ``data``."""
+        inputs = data.encoder.fields * embedding
+        return cls(data.encoder.ids, embedding, inputs, widths, outputs=data.target.outputs)
 
     @property
     def table_size(self) -> int:
@@ -81,7 +85,7 @@ class Layout:
     def mlp_size(self) -> int:
         """Numbers of the vector ``mlp``."""
         hidden = sum((fan_in + 2) * fan_out for fan_in, fan_out in pairwise((self.inputs, *self.widths)))
-        return self.stacked * (hidden + self.widths[-1] + 1)
+        return self.stacked * (hidden + (self.widths[-1] + 1) * self.outputs)
 
     @property
     def stats_size(self) -> int:
@@ -100,7 +104,7 @@ class Layout:
             Layer(take(fan_in, fan_out), take(1, fan_out), take(1, fan_out))
             for fan_in, fan_out in pairwise((self.inputs, *self.widths))
         )
-        return Mlp(layers, take(self.widths[-1], 1), take(1, 1))
+        return Mlp(layers, take(self.widths[-1], self.outputs), take(1, self.outputs))
 
     def stats(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Mean and variance (..., 1, outputs) of every hidden layer in a vector ``stats``."""

@@ -13,9 +13,9 @@ import torch
 
 from trails.refinement import memory
 from trails.refinement.dataset import Dataset, Rows
-from trails.refinement.metrics import auc, log_loss
+from trails.refinement.metrics import measure
 from trails.refinement.options import Options
-from trails.refinement.stack import EVALUATION_ROWS, Stack, batches_of
+from trails.refinement.stack import EVALUATION_ROWS, Stack, batches_of, rows_of_epoch
 from trails.refinement.trial import EpochResult, Trial
 from trails.refinement.weights import Layout
 
@@ -159,7 +159,8 @@ class LocalWorker:
     def stack(self, trials: Sequence[Trial]) -> Stack:
         """The candidates, ready to be trained together."""
         layouts, trainings = [t.layout for t in trials], [t.begin() for t in trials]
-        return Stack(layouts, trainings, self.data.train, self._options, self._seed, [t.architecture for t in trials])
+        names, task = [t.architecture for t in trials], self.data.target.task
+        return Stack(layouts, trainings, self.data.train, self._options, self._seed, names, task)
 
     @property
     def batches(self) -> int:
@@ -168,7 +169,7 @@ class LocalWorker:
 
     def batch(self, number: int) -> Rows:
         """Training rows of one batch, in the table's order; numbers start again after the last."""
-        size = len(self.data.train) // self.batches
+        size = rows_of_epoch(len(self.data.train), self._options) // self.batches
         start = number % self.batches * size
         return self.data.train.slice(start, start + size)
 
@@ -223,17 +224,17 @@ class LocalWorker:
         if logits is None:
             return False
         results = []
-        classes = self.data.validation.classes
+        target, truth = self.data.target, self.data.validation.truth
         finished = done >= 1.0
         predictions = logits.numpy()
         for place, (trial, loss) in enumerate(zip(trials, losses, strict=True)):
             if not math.isfinite(loss) or not np.isfinite(predictions[place]).all():
                 trial.failed = True
                 continue
-            measured, validation_loss = auc(classes, predictions[place]), log_loss(classes, predictions[place])
+            measured, validation_loss = measure(target, truth, predictions[place])
             seconds = (time.monotonic() - began) / len(trials)
             result = EpochResult(trial.architecture, number, loss, measured, validation_loss, seconds, finished)
-            better = measured > trial.best_auc
+            better = measured > trial.best_metric
             trial.add(result, stack.averaged(place) if better else None)
             results.append(result)
         ended = time.monotonic()

@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
 
-ColumnKind = Literal["int32", "int64", "idvalue"]
+Family = Literal["boolean", "integer", "number", "text", "idvalue", "date", "timestamp", "time", "interval"]
 
-_ID_DTYPES: Mapping[str, type[np.int32] | type[np.int64]] = {
-    "int32": np.int32,
-    "int64": np.int64,
-    "idvalue": np.int32,
+KINDS: Mapping[str, tuple[type[np.generic], Family]] = {
+    "boolean": (np.int32, "boolean"),
+    "int32": (np.int32, "integer"),
+    "int64": (np.int64, "integer"),
+    "float32": (np.float32, "number"),
+    "float64": (np.float64, "number"),
+    "text": (np.int64, "text"),
+    "idvalue": (np.int32, "idvalue"),
+    "date": (np.int32, "date"),
+    "timestamp": (np.int64, "timestamp"),
+    "time": (np.int64, "time"),
+    "interval": (np.float64, "interval"),
 }
+"""How a column is stored: the dtype of its data, and the family of types that are encoded in the same way."""
 
-_FIRST_LOOK = 2_000
-"""Rows looked at before a whole column: almost every useful feature shows that it is one within them."""
+
+@dataclass(frozen=True)
+class Texts:
+    """The spelling of the texts of a column, as far as it is kept: texts themselves are held as 64-bit hashes.
+
+    Args:
+        hashes: int64, shape (texts,): XXH3 of each whole text's UTF-8 bytes, seed 0.
+        ends: uint32, shape (texts,): where each text ends in ``data``.
+        data: uint8, shape (bytes,): the texts one after the other; long ones are cut.
+    """
+
+    hashes: NDArray[np.int64]
+    ends: NDArray[np.uint32]
+    data: NDArray[np.uint8]
+
+    def spellings(self) -> dict[int, str]:
+        """Text by hash."""
+        whole, begin, found = self.data.tobytes(), 0, {}
+        for code, end in zip(self.hashes.tolist(), self.ends.tolist(), strict=True):
+            found[code] = whole[begin:end].decode("utf-8", "replace")
+            begin = end
+        return found
 
 
 @dataclass(frozen=True)
@@ -30,27 +59,44 @@ class Column:
 
     Args:
         name: Name of the column in the table.
-        kind: ``int32`` and ``int64`` hold category codes as found in the table, ``idvalue`` the ids of the
-            published ``id:value`` text form.
-        ids: int32 or int64, shape (rows,). Undefined where ``nulls`` is 1.
+        kind: One of `KINDS`. Booleans are 0 and 1, texts their hashes, ``idvalue`` the ids of the published
+            ``id:value`` form, dates days and timestamps microseconds since 2000-01-01 (UTC), times microseconds
+            since midnight, intervals seconds.
+        data: Of the kind's dtype, shape (rows,). Undefined where ``nulls`` is 1.
         values: float32, shape (rows,), of an ``idvalue`` column; None when every value is 1.
         nulls: uint8, shape (rows,), 1 where the row is NULL; None without NULLs.
+        texts: Spellings of a ``text`` column, as far as they are known.
     """
 
     name: str
-    kind: ColumnKind
-    ids: NDArray[np.int32] | NDArray[np.int64]
+    kind: str
+    data: NDArray[Any]
     values: NDArray[np.float32] | None = None
     nulls: NDArray[np.uint8] | None = None
+    texts: Texts | None = None
+
+    @property
+    def family(self) -> Family:
+        """What the kind has in common with others that are encoded in the same way."""
+        return KINDS[self.kind][1]
+
+    def absent(self) -> NDArray[np.bool_] | None:
+        """bool, shape (rows,): rows that count as NULL, those that are no number included; None without any."""
+        absent = None if self.nulls is None else self.nulls != 0
+        number = self.data if self.data.dtype.kind == "f" else self.values
+        # Adding up tells in one pass and without memory whether there is anything to look for.
+        if number is not None and not np.isfinite(number.sum(dtype=np.float64)):
+            odd = np.isnan(number) if number is self.data else ~np.isfinite(number)
+            absent = odd if absent is None else absent | odd
+        return None if absent is None or not absent.any() else absent
 
     def take(self, rows: NDArray[np.int64]) -> Column:
         """A copy of the column at ``rows``."""
-        return Column(
-            self.name,
-            self.kind,
-            self.ids[rows],
-            None if self.values is None else self.values[rows],
-            None if self.nulls is None else self.nulls[rows],
+        return replace(
+            self,
+            data=self.data[rows],
+            values=None if self.values is None else self.values[rows],
+            nulls=None if self.nulls is None else self.nulls[rows],
         )
 
 
@@ -67,45 +113,47 @@ class Columns:
 
         Args:
             buffer: Anything with the buffer protocol; the views keep it alive.
-            layout: ``{"rows": R, "columns": [{"name", "kind", "offset", "nulls", "values"}, ...]}`` with
-                byte offsets.
+            layout: ``{"rows": R, "columns": [{"name", "kind", "offset", "nulls", "values", "texts"}, ...]}`` with
+                byte offsets; ``texts`` is ``{"hashes", "ends", "bytes", "count"}``.
 
         Raises:
             InvalidInput: An unknown kind, or an offset beyond the buffer.
         """
         rows = int(layout["rows"])
 
-        def view(dtype: Any, offset: Any, name: str) -> NDArray[Any] | None:
-            if offset is None:
-                return None
-            if rows == 0:
+        def view(dtype: Any, offset: Any, name: str, count: int = rows) -> NDArray[Any]:
+            if count == 0:
                 return np.empty(0, dtype)
             try:
-                return np.frombuffer(buffer, dtype, rows, int(offset))
+                return np.frombuffer(buffer, dtype, count, int(offset))
             except ValueError as error:
                 raise InvalidInput(
                     f'column "{name}" does not fit in its buffer',
-                    detail=f"{rows} rows of {np.dtype(dtype).name} from byte {offset}: {error}.",
+                    detail=f"{count} items of {np.dtype(dtype).name} from byte {offset}: {error}.",
                 ) from error
 
         columns: list[Column] = []
         for entry in layout["columns"]:
             name, kind = str(entry["name"]), entry["kind"]
-            if kind not in _ID_DTYPES:
+            if kind not in KINDS:
                 raise InvalidInput(
-                    f'column "{name}" has the unknown kind "{kind}"',
-                    detail=f"Known kinds: {', '.join(_ID_DTYPES)}.",
+                    f'column "{name}" has the unknown kind "{kind}"', detail=f"Known kinds: {', '.join(KINDS)}."
                 )
-            ids = view(_ID_DTYPES[kind], entry["offset"], name)
-            if ids is None:
-                raise InvalidInput(f'column "{name}" has no offset')
+            values, nulls, texts = (entry.get(part) for part in ("values", "nulls", "texts"))
+            spelt = None
+            if texts is not None:
+                ends = view(np.uint32, texts["ends"], name, int(texts["count"]))
+                size = int(ends[-1]) if len(ends) else 0
+                hashes = view(np.int64, texts["hashes"], name, len(ends))
+                spelt = Texts(hashes, ends, view(np.uint8, texts["bytes"], name, size))
             columns.append(
                 Column(
                     name,
-                    cast(ColumnKind, kind),
-                    ids,
-                    view(np.float32, entry.get("values"), name),
-                    view(np.uint8, entry.get("nulls"), name),
+                    str(kind),
+                    view(KINDS[kind][0], entry["offset"], name),
+                    None if values is None else view(np.float32, values, name),
+                    None if nulls is None else view(np.uint8, nulls, name),
+                    spelt,
                 )
             )
         return cls(rows, tuple(columns))
@@ -142,52 +190,3 @@ class Columns:
     def take(self, rows: NDArray[np.int64]) -> Columns:
         """A copy of the given rows."""
         return Columns(len(rows), tuple(column.take(rows) for column in self.columns))
-
-
-def useless_features(columns: Iterable[Column]) -> dict[str, str]:
-    """Features that no network can learn from, with the reason.
-
-    A constant tells rows apart as little as no feature; one that differs in every row (a key) can only be
-    memorised and is unknown for every new row. Columns of fewer than two rows are never called useless.
-
-    Args:
-        columns: Features; on a useful one only the first 2,000 rows are read.
-
-    Returns:
-        Name to reason, in the order of ``columns``.
-    """
-    reasons: dict[str, str] = {}
-    for column in columns:
-        if len(column.ids) < 2:
-            continue
-        if _is_constant(column):
-            reasons[column.name] = "the same in every row"
-        elif _is_unique(column):
-            reasons[column.name] = "different in every row"
-    return reasons
-
-
-def _is_constant(column: Column) -> bool:
-    return all(_all_same(column, end) for end in (_FIRST_LOOK, len(column.ids)))
-
-
-def _all_same(column: Column, end: int) -> bool:
-    if column.nulls is not None and (nulls := column.nulls[:end]).any():
-        return bool(nulls.all())
-    parts = (column.ids, column.values)
-    return not any((part[:end] != part[0]).any() for part in parts if part is not None)
-
-
-def _is_unique(column: Column) -> bool:
-    return all(_all_different(column, end) for end in (_FIRST_LOOK, len(column.ids)))
-
-
-def _all_different(column: Column, end: int) -> bool:
-    ids = column.ids[:end]
-    if column.nulls is not None:
-        nulls = column.nulls[:end]
-        if int(nulls.sum(dtype=np.int64)) > 1:
-            return False
-        ids = ids[nulls == 0]
-    ordered = np.sort(ids)
-    return not bool((ordered[1:] == ordered[:-1]).any())

@@ -1,10 +1,9 @@
-"""Categories to embedding ids: one vocabulary per column, learnt from training rows only."""
+"""From a table's columns to what a network reads: fitted on training rows only, stored with the model, used again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,9 @@ from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
 from trails.table.columns import Column, Columns
+from trails.table.fields import NULL, PARTS, Field
+from trails.table.fitting import Fitting, fit_field
 
-UNKNOWN, NULL, FIRST_CATEGORY = 0, 1, 2
-"""Slots of every column: 0 for a category not in the training rows, 1 for NULL, categories from 2 on."""
-
-_FORMAT, _VERSION = "trails.encoder", 1
-
-_DENSE_SLACK = 4
-"""A lookup table may be this many times longer than the rows it serves: above, binary search is cheaper."""
-
-_DENSE_ALWAYS = 1 << 16
 _MAX_IDS = 2**31 - 1
 
 
@@ -39,188 +31,157 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Vocabulary:
-    """The categories of one column.
-
-    Args:
-        name: Name of the column.
-        categories: int64, sorted, distinct: what the training rows hold.
-        scale: Largest magnitude of the column's training values where above 1, else 1: values are divided
-            by it, so that a field in the thousands does not drown the others.
-    """
-
-    name: str
-    categories: NDArray[np.int64]
-    scale: float = 1.0
-
-    @property
-    def slots(self) -> int:
-        """Embedding rows of the column, the unknown and the NULL slot included."""
-        return len(self.categories) + FIRST_CATEGORY
-
-    @cached_property
-    def _table(self) -> NDArray[np.int32] | None:
-        """Slot by category minus the smallest one; None where that would be too long."""
-        if len(self.categories) == 0:
-            return None
-        low = int(self.categories[0])
-        span = int(self.categories[-1]) - low + 1
-        if span > max(_DENSE_ALWAYS, _DENSE_SLACK * len(self.categories)):
-            return None
-        table = np.full(span, UNKNOWN, np.int32)
-        table[self.categories - low] = np.arange(FIRST_CATEGORY, self.slots, dtype=np.int32)
-        return table
-
-    def slots_of(self, ids: NDArray[Any]) -> NDArray[np.int32]:
-        """Slot of every id; `UNKNOWN` for those outside the vocabulary.
-
-        Args:
-            ids: int32 or int64, any shape.
-
-        Returns:
-            int32, the shape of ``ids``.
-        """
-        if len(self.categories) == 0:
-            return np.full(ids.shape, UNKNOWN, np.int32)
-        low, high = self.categories[0], self.categories[-1]
-        table = self._table
-        if table is not None:
-            inside = (ids >= low) & (ids <= high)
-            if inside.all():
-                inner: NDArray[np.int32] = table[ids.astype(np.int64, copy=False) - low]
-                return inner
-            # Clipping first keeps the subtraction from overflowing for ids far outside the vocabulary.
-            slots: NDArray[np.int32] = table[np.clip(ids.astype(np.int64, copy=False), low, high) - low]
-            slots[~inside] = UNKNOWN
-            return slots
-        wide = ids.astype(np.int64, copy=False)
-        place = np.searchsorted(self.categories, wide)
-        place[place == len(self.categories)] = 0
-        found = self.categories[place] == wide
-        return np.where(found, place + FIRST_CATEGORY, UNKNOWN).astype(np.int32)
-
-
-@dataclass(frozen=True)
 class Encoder:
-    """Maps columns to global embedding ids, the columns' slots laid end to end."""
+    """Maps columns to global embedding ids, the fields' slots laid end to end."""
 
-    vocabularies: tuple[Vocabulary, ...]
+    parts: tuple[Field, ...]
 
     @classmethod
-    def fit(cls, columns: Columns) -> Encoder:
-        """Learn the vocabulary of every column.
+    def fit(cls, columns: Columns, fitting: Fitting | None = None) -> Encoder:
+        """Learn every field from the training rows.
 
         Args:
             columns: Features of the training rows.
+            fitting: What is a category, what a number, and how many of them are told apart.
 
         Raises:
-            InvalidInput: More than 2**31 - 1 categories in all.
+            InvalidInput: More than 2**31 - 1 embedding rows in all; a column named in ``fitting`` is not there, or
+                its type cannot be what it is named as.
         """
-        encoder = cls(tuple(Vocabulary(c.name, _categories(c), _scale(c)) for c in columns))
+        fitting = fitting or Fitting()
+        fitting.check(columns)
+        fields = (fit_field(column, part, fitting) for column in columns for part in parts_of(column))
+        encoder = cls(tuple(fields))
         if encoder.ids > _MAX_IDS:
             raise InvalidInput(f"{encoder.ids} categories do not fit in 32 bits")
         return encoder
 
     @property
     def fields(self) -> int:
-        """Number of columns."""
-        return len(self.vocabularies)
+        """Number of fields."""
+        return len(self.parts)
 
     @property
     def ids(self) -> int:
         """Rows of the embedding table."""
-        return sum(vocabulary.slots for vocabulary in self.vocabularies)
+        return sum(part.slots for part in self.parts)
 
     @property
     def offsets(self) -> list[int]:
-        """First embedding row of every column."""
-        ends = np.cumsum([vocabulary.slots for vocabulary in self.vocabularies])
-        return [0, *ends[:-1].tolist()] if self.vocabularies else []
+        """First embedding row of every field."""
+        ends = np.cumsum([part.slots for part in self.parts])
+        return [0, *ends[:-1].tolist()] if self.parts else []
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """Name and family of every column that the fields read, in order of first use."""
+        return list({part.column: (part.column, str(part.kind)) for part in self.parts}.values())
 
     def transform(self, columns: Columns) -> Encoded:
-        """Encode rows; categories outside the vocabulary and NULLs get their column's own slot.
+        """Encode rows; categories that are not known and NULLs get their field's own slot.
 
-        A value that is NaN or infinite counts as NULL: one of them would spoil the whole model.
+        A value that is no number counts as NULL: one of them would spoil the whole model.
 
         Args:
             columns: Features with the names that the encoder was fitted on, in any order.
 
         Raises:
-            InvalidInput: A column is missing.
+            InvalidInput: A column is missing, or of another family of types.
         """
         ids = np.empty((columns.rows, self.fields), np.int32)
         values: NDArray[np.float32] | None = None
-        for field, (vocabulary, offset) in enumerate(zip(self.vocabularies, self.offsets, strict=True)):
-            column = columns[vocabulary.name]
-            slots = vocabulary.slots_of(column.ids)
-            absent = _absent(column)
+        for place, (part, offset) in enumerate(zip(self.parts, self.offsets, strict=True)):
+            column = columns[part.column]
+            if column.family != part.kind:
+                raise InvalidInput(
+                    f'column "{column.name}" is of kind {column.family}, and the model was trained with {part.kind}',
+                    sqlstate="42804",
+                )
+            slots, absent = part.slots_of(column), column.absent()
             if absent is not None:
                 slots[absent] = NULL
-            np.add(slots, np.int32(offset), out=ids[:, field])
-            if column.values is not None:
+            np.add(slots, np.int32(offset), out=ids[:, place])
+            factors = part.factors_of(column)
+            if factors is not None:
                 if values is None:
                     values = np.ones((columns.rows, self.fields), np.float32)
-                values[:, field] = column.values / np.float32(vocabulary.scale)
                 if absent is not None:
-                    values[absent, field] = 1.0
+                    factors[absent] = 1.0
+                values[:, place] = factors
         return Encoded(ids, values)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The encoder as plain JSON types; `from_dict` reads it back."""
-        return {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "columns": [
-                {"name": v.name, "scale": v.scale, "categories": v.categories.tolist()} for v in self.vocabularies
-            ],
-        }
+    def describe(self) -> list[dict[str, Any]]:
+        """Every field as plain JSON types, without what `tensors` holds; `restore` reads both back."""
+        return [
+            {
+                "column": part.column,
+                "kind": part.kind,
+                "part": part.part,
+                "encoding": part.encoding,
+                "first": offset,
+                "slots": part.slots,
+                "buckets": part.buckets,
+                "scale": part.scale,
+                "mean": part.mean,
+                "std": part.std,
+            }
+            for part, offset in zip(self.parts, self.offsets, strict=True)
+        ]
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """What every field learnt, as ``fields.{number}.{categories|edges|ends|bytes}``."""
+        found: dict[str, NDArray[Any]] = {}
+        for number, part in enumerate(self.parts):
+            if part.encoding == "categories":
+                found[f"fields.{number}.categories"] = part.categories
+                if part.kind == "text":
+                    texts = [part.spellings.get(code, "").encode() for code in part.categories.tolist()]
+                    found[f"fields.{number}.ends"] = np.cumsum([len(text) for text in texts], dtype=np.uint32)
+                    found[f"fields.{number}.bytes"] = np.frombuffer(b"".join(texts), np.uint8)
+            elif part.encoding == "bins":
+                found[f"fields.{number}.edges"] = part.edges
+        return found
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Encoder:
-        """The encoder that `to_dict` wrote.
+    def restore(cls, described: list[Mapping[str, Any]], tensors: Mapping[str, NDArray[Any]]) -> Encoder:
+        """The encoder that `describe` and `tensors` wrote.
 
         Raises:
-            InvalidInput: Not an encoder, or of a version that this release does not read.
+            KeyError, TypeError, ValueError: They do not belong together.
         """
-        if stored.get("format") != _FORMAT or stored.get("version") != _VERSION:
-            raise InvalidInput(
-                f"not an encoder of version {_VERSION}",
-                detail=f"Format {stored.get('format')!r}, version {stored.get('version')!r}.",
-            )
-        return cls(
-            tuple(
-                Vocabulary(str(c["name"]), np.array(c["categories"], np.int64), float(c["scale"]))
-                for c in stored["columns"]
-            )
-        )
+        return cls(tuple(_restore(number, part, tensors) for number, part in enumerate(described)))
 
 
-def _categories(column: Column) -> NDArray[np.int64]:
-    """Distinct ids of the rows that are there, sorted, int64."""
-    absent = _absent(column)
-    ids = column.ids if absent is None else column.ids[~absent]
-    if len(ids) == 0:
-        return np.empty(0, np.int64)
-    low, high = int(ids.min()), int(ids.max())
-    # Marking what occurs is some twenty times faster than sorting, where the range of ids allows it.
-    if high - low + 1 <= max(_DENSE_ALWAYS, _DENSE_SLACK * len(ids)):
-        seen = np.zeros(high - low + 1, np.bool_)
-        seen[ids.astype(np.int64, copy=False) - low] = True
-        return np.flatnonzero(seen).astype(np.int64) + low
-    return np.unique(ids).astype(np.int64)
+def parts_of(column: Column) -> tuple[Any, ...]:
+    """The parts that a column is split into."""
+    return PARTS.get(column.family, ("value",))
 
 
-def _scale(column: Column) -> float:
-    if column.values is None or len(column.values) == 0:
-        return 1.0
-    absent = _absent(column)
-    magnitudes = np.abs(column.values if absent is None else column.values[~absent])
-    return max(1.0, float(magnitudes.max(initial=1.0)))
-
-
-def _absent(column: Column) -> NDArray[np.bool_] | None:
-    """Rows that count as NULL, or None without any."""
-    absent = None if column.nulls is None else column.nulls != 0
-    if column.values is not None and not (finite := np.isfinite(column.values)).all():
-        absent = ~finite if absent is None else absent | ~finite
-    return absent
+def _restore(number: int, described: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Field:
+    learnt: dict[str, Any] = {
+        name: tensors[f"fields.{number}.{name}"]
+        for name in ("categories", "edges")
+        if f"fields.{number}.{name}" in tensors
+    }
+    if f"fields.{number}.ends" in tensors:
+        ends, whole = tensors[f"fields.{number}.ends"].tolist(), tensors[f"fields.{number}.bytes"].tobytes()
+        begins = [0, *ends[:-1]]
+        learnt["spellings"] = {
+            code: whole[begin:end].decode("utf-8", "replace")
+            for code, begin, end in zip(learnt["categories"].tolist(), begins, ends, strict=True)
+            if end > begin
+        }
+    restored = Field(
+        column=str(described["column"]),
+        kind=described["kind"],
+        part=described["part"],
+        encoding=described["encoding"],
+        buckets=int(described["buckets"]),
+        scale=float(described["scale"]),
+        mean=float(described["mean"]),
+        std=float(described["std"]),
+        **learnt,
+    )
+    if restored.slots != int(described["slots"]):
+        raise ValueError(f"field {number} has {restored.slots} slots, not {described['slots']}")
+    return restored

@@ -1,0 +1,158 @@
+"""What a field learns from the training rows: which categories there are, where the bins of its numbers end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trails.errors import InvalidInput
+from trails.table.columns import Column, Columns
+from trails.table.fields import Field, Part, keys_of, number_of
+
+_SMALL = 256
+"""Integers with at most so many different values are categories, whatever these are."""
+
+_DENSE = 0.5
+"""Integers that take at least this share of the values between their smallest and largest are numbered things (the
+published datasets' ids, keys of another table) and so categories; others are amounts, and binned."""
+
+_QUANTILE_ROWS = 1 << 18
+"""Rows that quantiles are taken from: more would move no edge by as much as another sample does."""
+
+_TABLE_SLACK, _TABLE_ALWAYS = 4, 1 << 16
+"""Categories are counted in a table where that is at most so many times longer than the rows, or as short as this."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How columns become fields.
+
+    Args:
+        categories: Integer columns to take as categories whatever they look like.
+        numbers: Integer columns to take as numbers.
+        bins: Bins of a number, at most; 0 to standardise its value instead.
+        min_count: Rows in which a text must occur to be a category; rarer ones share the unknown slot, which so
+            learns what rare texts have in common.
+        max_categories: Categories of a field, the most frequent ones.
+        buckets: Where there are more of them, slots that the rest shares by hash.
+    """
+
+    categories: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    bins: int = 32
+    min_count: int = 2
+    max_categories: int = 1 << 16
+    buckets: int = 1 << 10
+
+    def check(self, columns: Columns) -> None:
+        """Refuse names of columns that are not there, or whose type leaves no choice.
+
+        Raises:
+            InvalidInput: There is such a name.
+        """
+        for what, names in (("categories", self.categories), ("numbers", self.numbers)):
+            for name in names:
+                if columns[name].family != "integer":
+                    raise InvalidInput(
+                        f'option {what} names the column "{name}" of kind {columns[name].family}',
+                        hint="Only integers can be both: numbers are binned, texts are categories.",
+                    )
+
+
+def fit_field(column: Column, part: Part, fitting: Fitting) -> Field:
+    """One field of a column, as its training rows are."""
+    absent = column.absent()
+    present = column if absent is None else column.take(np.flatnonzero(~absent))
+    if part != "value" or column.family in ("boolean", "text", "idvalue"):
+        return _categories(present, part, fitting)
+    if column.family == "integer" and _is_category(present, fitting):
+        return _categories(present, part, fitting)
+    return _number(present, fitting)
+
+
+def _is_category(column: Column, fitting: Fitting) -> bool:
+    if column.name in fitting.categories or column.name in fitting.numbers or len(column.data) == 0:
+        return column.name not in fitting.numbers
+    span = int(column.data.max()) - int(column.data.min()) + 1
+    if span <= _SMALL:
+        return True
+    distinct = len(_counts(column.data)[0])
+    return distinct <= _SMALL or distinct >= _DENSE * span
+
+
+def _categories(column: Column, part: Part, fitting: Fitting) -> Field:
+    found, counts = _counts(keys_of(column, part))
+    if column.kind == "text":
+        found, counts = found[counts >= fitting.min_count], counts[counts >= fitting.min_count]
+    buckets = 0
+    if len(found) > fitting.max_categories:
+        # Ties by category, so that the order of rows decides nothing.
+        order = np.lexsort((found, -counts))[: fitting.max_categories]
+        found, buckets = np.sort(found[order]), fitting.buckets
+    spellings = {}
+    if column.texts is not None:
+        known = column.texts.spellings()
+        spellings = {code: known[code] for code in found.tolist() if code in known}
+    return Field(
+        column.name,
+        column.family,
+        part,
+        "categories",
+        categories=found,
+        buckets=buckets,
+        scale=_scale(column),
+        spellings=spellings,
+    )
+
+
+def _number(column: Column, fitting: Fitting) -> Field:
+    if fitting.bins == 0:
+        numbers = number_of(column)
+        mean, std = (float(numbers.mean()), float(numbers.std())) if len(numbers) else (0.0, 1.0)
+        return Field(column.name, column.family, "value", "scaled", mean=mean, std=std or 1.0)
+    step = -(-len(column.data) // _QUANTILE_ROWS) or 1
+    edges = _quantiles(number_of(column)[::step], fitting.bins)
+    return Field(column.name, column.family, "value", "bins", edges=edges)
+
+
+def _quantiles(numbers: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    """The smallest number of each bin but the first, sorted: at most ``bins - 1``.
+
+    What is left over when a bin is filled is shared evenly among the bins after it, so that one value that most rows
+    hold (a zero, often) does not cost the others their bins.
+    """
+    values, counts = np.unique(numbers, return_counts=True)
+    ends = np.cumsum(counts)
+    edges: list[float] = []
+    place, filled = 0, 0
+    for left in range(bins, 1, -1):
+        target = filled + (len(numbers) - filled) / left
+        place = max(place, int(np.searchsorted(ends, target, side="left"))) + 1
+        if place >= len(values):
+            break
+        edges.append(float(values[place]))
+        filled = int(ends[place - 1])
+    return np.array(edges, np.float64)
+
+
+def _counts(keys: NDArray[np.int32] | NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Distinct keys, sorted, and how often each occurs."""
+    if len(keys) == 0:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    low, high = int(keys.min()), int(keys.max())
+    # Counting in a table is some twenty times faster than sorting, where the range of keys allows it.
+    if high - low + 1 <= max(_TABLE_ALWAYS, _TABLE_SLACK * len(keys)):
+        counts = np.bincount(keys.astype(np.int64, copy=False) - low)
+        found = np.flatnonzero(counts)
+        return found.astype(np.int64) + low, counts[found]
+    found, counts = np.unique(keys, return_counts=True)
+    return found.astype(np.int64), counts
+
+
+def _scale(column: Column) -> float:
+    """Largest magnitude of an ``idvalue`` column's values where above 1, else 1."""
+    if column.values is None or len(column.values) == 0:
+        return 1.0
+    return max(1.0, float(np.abs(column.values).max(initial=1.0)))
