@@ -140,19 +140,20 @@ impl Drop for Held {
     }
 }
 
-/// Name, ids, mask of NULLs or None, values or None: a column whose buffers have become NumPy's, without a copy.
-pub type NumpyColumn<'py> = (String, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+/// Name, kind, data, mask of NULLs or None, values or None: a column whose buffers have become NumPy's, without a copy.
+pub type NumpyColumn<'py> =
+    (String, &'static str, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 
 pub fn array(py: Python<'_>, column: Column) -> PyResult<NumpyColumn<'_>> {
     let nulls = column.nulls.map(|mask| PyArray1::from_vec(py, mask).into_any());
-    let (ids, values) = match column.values {
-        Values::Int32(v) => (PyArray1::from_vec(py, v).into_any(), None),
-        Values::Int64(v) => (PyArray1::from_vec(py, v).into_any(), None),
+    let (kind, data, values) = match column.values {
+        Values::Int32(v) => ("int32", PyArray1::from_vec(py, v).into_any(), None),
+        Values::Int64(v) => ("int64", PyArray1::from_vec(py, v).into_any(), None),
         Values::IdValue { ids, values } => {
-            (PyArray1::from_vec(py, ids).into_any(), values.map(|v| PyArray1::from_vec(py, v).into_any()))
+            ("idvalue", PyArray1::from_vec(py, ids).into_any(), values.map(|v| PyArray1::from_vec(py, v).into_any()))
         }
     };
-    Ok((column.name, ids, nulls, values))
+    Ok((column.name, kind, data, nulls, values))
 }
 
 pub fn arrays(py: Python<'_>, columns: Vec<Column>) -> PyResult<Bound<'_, PyList>> {
