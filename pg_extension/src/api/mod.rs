@@ -3,6 +3,7 @@
 mod benchmarks;
 mod filtering;
 mod phases;
+mod reading;
 mod refinement;
 mod selection;
 
