@@ -6,6 +6,7 @@ use std::path::Path;
 
 use numpy::PyArray1;
 use pgrx::prelude::*;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
 
@@ -145,13 +146,20 @@ pub type NumpyColumn<'py> =
     (String, &'static str, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 
 pub fn array(py: Python<'_>, column: Column) -> PyResult<NumpyColumn<'_>> {
+    let kind = column.kind().name();
     let nulls = column.nulls.map(|mask| PyArray1::from_vec(py, mask).into_any());
-    let (kind, data, values) = match column.values {
-        Values::Int32(v) => ("int32", PyArray1::from_vec(py, v).into_any(), None),
-        Values::Int64(v) => ("int64", PyArray1::from_vec(py, v).into_any(), None),
-        Values::IdValue { ids, values } => {
-            ("idvalue", PyArray1::from_vec(py, ids).into_any(), values.map(|v| PyArray1::from_vec(py, v).into_any()))
+    let mut values = None;
+    let data = match column.values {
+        Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => PyArray1::from_vec(py, v).into_any(),
+        Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => PyArray1::from_vec(py, v).into_any(),
+        Values::Float32(v) => PyArray1::from_vec(py, v).into_any(),
+        Values::Float64(v) | Values::Interval(v) => PyArray1::from_vec(py, v).into_any(),
+        Values::Text { hashes, .. } => PyArray1::from_vec(py, hashes).into_any(),
+        Values::IdValue(v) => {
+            values = v.values.map(|v| PyArray1::from_vec(py, v).into_any());
+            PyArray1::from_vec(py, v.ids).into_any()
         }
+        Values::Key { .. } => return Err(PyValueError::new_err("keys are not learnt from")),
     };
     Ok((column.name, kind, data, nulls, values))
 }

@@ -10,9 +10,9 @@ use pyo3::types::PyAnyMethods;
 use crate::clock::{Clock, Process};
 use crate::error::{Result, TrailsError};
 use crate::protocol::Phase;
-use crate::reader::columns;
+use crate::reader::columns::{self, Table};
 use crate::reader::source::{Source, SourceColumn};
-use crate::reader::Cell;
+use crate::reader::Kind;
 use crate::refinement::{Refinement, Told};
 use crate::rows::{self, TrainingRows, Wanted};
 use crate::{models, progress, python, settings};
@@ -146,7 +146,11 @@ impl Begun {
         let reading = clock.seconds();
         let train = wanted.read()?;
         let held_out = match &validation {
-            Some((source, columns)) => Some(rows::read(source, columns, Some(&task.target))?),
+            Some((source, _)) => {
+                // A text that turned out to be id:value, or not, must be the same there.
+                let columns = matching_columns(source, &as_read(&wanted.columns(), &train))?;
+                Some(rows::read(source, &columns, Some(&task.target))?)
+            }
             None => None,
         };
         let unusable = train.unusable + held_out.as_ref().map_or(0, |t| t.unusable);
@@ -206,16 +210,24 @@ fn matching_columns(validation: &Source, wanted: &[SourceColumn]) -> Result<Vec<
             let found = validation.readable(&column.name).map_err(|error| {
                 error.detail("The validation table needs every feature and the target of the source.")
             })?;
-            if (found.cell == Cell::IdValueText) != (column.cell == Cell::IdValueText) {
-                return Err(TrailsError::new(
+            let alike = match column.kind {
+                Some(kind) => found.in_family(kind.family()),
+                None => matches!(found.kind, None | Some(Kind::Text)).then(|| found.clone()),
+            };
+            alike.ok_or_else(|| {
+                TrailsError::new(
                     PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
                     format!(
                         "column \"{}\" has type {} in {}, and type {} in the source",
                         column.name, found.type_name, validation.name, column.type_name
                     ),
-                ));
-            }
-            Ok(found)
+                )
+            })
         })
         .collect()
+}
+
+/// The columns as they turned out to be when they were read.
+fn as_read(columns: &[SourceColumn], table: &Table) -> Vec<SourceColumn> {
+    columns.iter().zip(&table.columns).map(|(column, read)| column.read_as(read.kind())).collect()
 }
