@@ -86,7 +86,8 @@ def _outside(connection: Any, dataset: str, models: int, config: str) -> Row:
         last = rows[-1][0]
         retrieved = time.perf_counter()
         matrix = np.array(rows, dtype=np.int32).T
-        label, *features = [(name, ids, None, None) for name, ids in zip(["label", *names], matrix[1:], strict=True)]
+        columns_read = zip(["label", *names], matrix[1:], strict=True)
+        label, *features = [(name, "int32", ids, None, None) for name, ids in columns_read]
         converted = time.perf_counter()
         initialisation, preprocessing, scoring = scorer.score(place, features, label)
         spent["retrieval"] += retrieved - retrieval

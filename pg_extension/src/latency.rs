@@ -12,7 +12,7 @@ use crate::interrupts::ClientWatch;
 use crate::python;
 use crate::reader::columns::{Table, Values};
 use crate::reader::source::{Source, SourceColumn};
-use crate::reader::Prepared;
+use crate::reader::{Kind, Prepared};
 
 /// The target in every published table.
 const TARGET: &str = "label";
@@ -41,12 +41,13 @@ pub fn run(n: i32, dataset: &str, batch_size: i32, config: Option<&str>) -> Resu
         TrailsError::argument(format!("{} has no primary key of one integer column", source.name))
             .hint("Batches are read along the primary key: ALTER TABLE ... ADD PRIMARY KEY (id).")
     })?;
-    let features = source.features(None, Some(TARGET))?;
+    let features: Vec<SourceColumn> =
+        source.features(None, Some(TARGET))?.iter().map(|c| as_published(c, &source)).collect::<Result<_>>()?;
     let watch = ClientWatch::start();
     let initialisation = Instant::now();
     let scorer = Scorer::new(config.as_deref(), n, features.len())?;
     let initialised = initialisation.elapsed().as_secs_f64();
-    let target = if scorer.needs_target { Some(source.target(TARGET)?) } else { None };
+    let target = if scorer.needs_target { Some(published_target(&source)?) } else { None };
     let columns: Vec<SourceColumn> = std::iter::once(&key).chain(&features).chain(&target).cloned().collect();
     let query = batch_query(&source, &columns, scorer.needs_target);
     let breakdown = Spi::connect(|_| -> Result<Breakdown> {
@@ -67,6 +68,33 @@ pub fn run(n: i32, dataset: &str, batch_size: i32, config: Option<&str>) -> Resu
     })?;
     watch.stop();
     Ok(Breakdown { total: began.elapsed().as_secs_f64(), ..breakdown })
+}
+
+/// The study's features are ids: integers, or texts of the form `id:value`.
+fn as_published(column: &SourceColumn, source: &Source) -> Result<SourceColumn> {
+    match column.kind {
+        Some(Kind::Boolean | Kind::Int32 | Kind::Int64) => Ok(column.clone()),
+        None => Ok(column.read_as(Kind::IdValue)),
+        Some(_) => Err(TrailsError::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("column \"{}\" of {} has type {}, which holds no ids", column.name, source.name, column.type_name),
+        )
+        .hint("The latency study reads integers, booleans and text of the form id:value.")),
+    }
+}
+
+fn published_target(source: &Source) -> Result<SourceColumn> {
+    let target = source.target(TARGET)?;
+    if matches!(target.kind, Some(Kind::Boolean | Kind::Int32 | Kind::Int64)) {
+        return Ok(target);
+    }
+    Err(TrailsError::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!(
+            "target \"{TARGET}\" of {} has type {}; it must be an integer or boolean",
+            source.name, target.type_name
+        ),
+    ))
 }
 
 /// `NAME_train` in the search path, else `NAME` itself.
@@ -123,7 +151,7 @@ fn next_batch(prepared: &Prepared<'_>, last: &mut i64, size: i64, name: &str) ->
     *last = match batch.columns[0].values {
         Values::Int32(ref keys) => keys.last().map(|k| i64::from(*k)),
         Values::Int64(ref keys) => keys.last().copied(),
-        Values::IdValue { .. } => None,
+        _ => None,
     }
     .ok_or_else(|| TrailsError::data(format!("{name} is empty")))?;
     Ok(batch)

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use numpy::PyArray1;
 use pgrx::prelude::*;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
 
@@ -140,19 +141,27 @@ impl Drop for Held {
     }
 }
 
-/// Name, ids, mask of NULLs or None, values or None: a column whose buffers have become NumPy's, without a copy.
-pub type NumpyColumn<'py> = (String, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+/// Name, kind, data, mask of NULLs or None, values or None: a column whose buffers have become NumPy's, without a copy.
+pub type NumpyColumn<'py> =
+    (String, &'static str, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 
 pub fn array(py: Python<'_>, column: Column) -> PyResult<NumpyColumn<'_>> {
+    let kind = column.kind().name();
     let nulls = column.nulls.map(|mask| PyArray1::from_vec(py, mask).into_any());
-    let (ids, values) = match column.values {
-        Values::Int32(v) => (PyArray1::from_vec(py, v).into_any(), None),
-        Values::Int64(v) => (PyArray1::from_vec(py, v).into_any(), None),
-        Values::IdValue { ids, values } => {
-            (PyArray1::from_vec(py, ids).into_any(), values.map(|v| PyArray1::from_vec(py, v).into_any()))
+    let mut values = None;
+    let data = match column.values {
+        Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => PyArray1::from_vec(py, v).into_any(),
+        Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => PyArray1::from_vec(py, v).into_any(),
+        Values::Float32(v) => PyArray1::from_vec(py, v).into_any(),
+        Values::Float64(v) | Values::Interval(v) => PyArray1::from_vec(py, v).into_any(),
+        Values::Text { hashes, .. } => PyArray1::from_vec(py, hashes).into_any(),
+        Values::IdValue(v) => {
+            values = v.values.map(|v| PyArray1::from_vec(py, v).into_any());
+            PyArray1::from_vec(py, v.ids).into_any()
         }
+        Values::Key { .. } => return Err(PyValueError::new_err("keys are not learnt from")),
     };
-    Ok((column.name, ids, nulls, values))
+    Ok((column.name, kind, data, nulls, values))
 }
 
 pub fn arrays(py: Python<'_>, columns: Vec<Column>) -> PyResult<Bound<'_, PyList>> {

@@ -10,12 +10,12 @@ use pyo3::types::PyAnyMethods;
 use crate::clock::{Clock, Process};
 use crate::error::{Result, TrailsError};
 use crate::protocol::Phase;
-use crate::reader::columns;
+use crate::reader::columns::{self, Table};
 use crate::reader::source::{Source, SourceColumn};
-use crate::reader::Cell;
+use crate::reader::Kind;
 use crate::refinement::{Refinement, Told};
 use crate::rows::{self, TrainingRows, Wanted};
-use crate::{progress, python, settings};
+use crate::{models, progress, python, settings};
 
 /// Seconds kept back from the refinement process for the catalogue and the result.
 const RESERVE_SECONDS: f64 = 0.15;
@@ -37,6 +37,12 @@ pub struct Task {
     pub options: Option<serde_json::Value>,
     pub k: Option<i32>,
     pub u: Option<i32>,
+    /// What is learnt of the target; None infers it.
+    pub task: Option<String>,
+    /// The column that says which rows are held out.
+    pub split: Option<String>,
+    /// The name under which the winner is kept.
+    pub name: Option<String>,
 }
 
 impl Task {
@@ -52,10 +58,14 @@ impl Task {
         }
     }
 
+    /// Refuses a name that no model can have.
+    pub fn check_name(&self) -> Result<()> {
+        self.name.as_deref().map_or(Ok(()), models::check_name)
+    }
+
     /// Refuses names and numbers that no refinement could use.
     pub fn check_refinement(&self) -> Result<()> {
-        let options = self.options.as_ref().map(ToString::to_string);
-        let arguments = (&self.refinement, self.k, self.u, options, settings::device());
+        let arguments = (&self.refinement, self.k, self.u, self.options_text(), settings::device(), &self.task);
         python::call(|bridge| bridge.call_method1("check_refinement", arguments).map(|_| ()))
     }
 
@@ -63,6 +73,11 @@ impl Task {
     pub fn check_architectures(&self, architectures: &[String]) -> Result<Vec<String>> {
         let arguments = (&self.space, architectures);
         python::call(|bridge| bridge.call_method1("check_architectures", arguments)?.extract())
+    }
+
+    /// The options as JSON text.
+    pub fn options_text(&self) -> Option<String> {
+        self.options.as_ref().map(ToString::to_string)
     }
 
     /// The options as the refinement process takes them.
@@ -82,10 +97,14 @@ pub struct Relations {
 
 impl Relations {
     pub fn describe(task: &Task) -> Result<Self> {
-        let wanted = Wanted::describe(task.source, Some(&task.target), task.features.as_deref())?;
+        if task.split.is_some() && task.validation.is_some() {
+            return Err(TrailsError::argument("validation and split cannot both say which rows are held out")
+                .hint("Leave one of them out."));
+        }
+        let wanted = Wanted::describe(task.source, Some(&task.target), task.features.as_deref(), task.split.as_deref())?;
         let validation = match task.validation.map(Source::describe).transpose()? {
             Some(source) => {
-                let columns = matching_columns(&source, &wanted.columns())?;
+                let columns = matching_columns(&source, &wanted.shared_columns())?;
                 Some((source, columns))
             }
             None => None,
@@ -127,7 +146,11 @@ impl Begun {
         let reading = clock.seconds();
         let train = wanted.read()?;
         let held_out = match &validation {
-            Some((source, columns)) => Some(rows::read(source, columns, Some(&task.target))?),
+            Some((source, _)) => {
+                // A text that turned out to be id:value, or not, must be the same there.
+                let columns = matching_columns(source, &as_read(&wanted.columns(), &train))?;
+                Some(rows::read(source, &columns, Some(&task.target))?)
+            }
             None => None,
         };
         let unusable = train.unusable + held_out.as_ref().map_or(0, |t| t.unusable);
@@ -146,19 +169,13 @@ impl Begun {
         ));
         rows::warn_of_unusable(unusable);
 
-        let rows = TrainingRows::take(&wanted, train)?;
+        let rows = TrainingRows::take(&wanted, train, task.task.as_deref(), task.options_text())?;
         for layout in [Some(&mut train_layout), validation_layout.as_mut()].into_iter().flatten() {
             layout.columns.retain(|c| !rows.left_out.iter().any(|(name, _)| *name == c.name));
         }
         let started = clock.monotonic_start();
-        refinement.send_rows(
-            &task.target,
-            task.seed,
-            started,
-            task.budget.map(|budget| (budget, started + budget - RESERVE_SECONDS)),
-            &train_layout,
-            validation_layout.as_ref(),
-        )?;
+        let deadline = task.budget.map(|budget| started + budget - RESERVE_SECONDS);
+        refinement.send_rows(task, started, deadline, &train_layout, validation_layout.as_ref())?;
         clock.phase("read", reading);
         let facts = Facts {
             source: wanted.source.name,
@@ -193,16 +210,24 @@ fn matching_columns(validation: &Source, wanted: &[SourceColumn]) -> Result<Vec<
             let found = validation.readable(&column.name).map_err(|error| {
                 error.detail("The validation table needs every feature and the target of the source.")
             })?;
-            if (found.cell == Cell::IdValueText) != (column.cell == Cell::IdValueText) {
-                return Err(TrailsError::new(
+            let alike = match column.kind {
+                Some(kind) => found.in_family(kind.family()),
+                None => matches!(found.kind, None | Some(Kind::Text)).then(|| found.clone()),
+            };
+            alike.ok_or_else(|| {
+                TrailsError::new(
                     PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
                     format!(
                         "column \"{}\" has type {} in {}, and type {} in the source",
                         column.name, found.type_name, validation.name, column.type_name
                     ),
-                ));
-            }
-            Ok(found)
+                )
+            })
         })
         .collect()
+}
+
+/// The columns as they turned out to be when they were read.
+fn as_read(columns: &[SourceColumn], table: &Table) -> Vec<SourceColumn> {
+    columns.iter().zip(&table.columns).map(|(column, read)| column.read_as(read.kind())).collect()
 }

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use super::required;
 use crate::error::Result;
 use crate::latency::{self, Breakdown};
-use crate::reader::measure::{self, Reading};
+use crate::reader::measure::{self, Reading, Way};
 
 #[pg_extern(sql = r#"
 CREATE FUNCTION benchmark_filtering_latency_in_db(
@@ -55,22 +55,26 @@ fn benchmark_filtering_latency_in_db(
 #[pg_extern(sql = r#"
 CREATE FUNCTION benchmark_reading(
     source regclass,
-    repeats integer DEFAULT 1
+    repeats integer DEFAULT 1,
+    reader text DEFAULT 'receiver'
 ) RETURNS TABLE (
     rows bigint,
     columns integer,
     seconds double precision
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION benchmark_reading IS
-    'reads every column that Trails can read into NumPy arrays, as often as asked, and tells the seconds of each time';
+    'reads every column that Trails can read into NumPy arrays, as often as asked, and tells the seconds of each time; reader: receiver, batches, or rows for pgrx''s own way';
 "#)]
 #[allow(clippy::type_complexity)]
 fn benchmark_reading(
     source: Option<pg_sys::Oid>,
     repeats: Option<i32>,
+    reader: Option<String>,
 ) -> TableIterator<'static, (name!(rows, i64), name!(columns, i32), name!(seconds, f64))> {
-    let measure =
-        || -> Result<Vec<Reading>> { measure::run(required(source, "source")?, required(repeats, "repeats")?) };
+    let measure = || -> Result<Vec<Reading>> {
+        let way = Way::parse(&required(reader, "reader")?)?;
+        measure::run(required(source, "source")?, required(repeats, "repeats")?, way)
+    };
     let readings = measure().unwrap_or_else(|error| error.raise());
     TableIterator::new(readings.into_iter().map(|r| (r.rows, r.columns, r.seconds)))
 }

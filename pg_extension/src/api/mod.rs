@@ -2,7 +2,9 @@
 
 mod benchmarks;
 mod filtering;
+mod models;
 mod phases;
+mod reading;
 mod refinement;
 mod selection;
 
@@ -56,6 +58,8 @@ fn task_of(
     refinement: Option<String>,
     seed: Option<i64>,
     options: Option<JsonB>,
+    task: Option<String>,
+    split: Option<&CStr>,
 ) -> Result<Task> {
     Ok(Task {
         source: required(source, "source")?,
@@ -69,5 +73,8 @@ fn task_of(
         options: options.map(|o| o.0),
         k: None,
         u: None,
+        task,
+        split: split.map(name_text),
+        name: None,
     })
 }

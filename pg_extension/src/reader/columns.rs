@@ -1,23 +1,196 @@
-//! Typed column buffers, and their place in memory that another process maps. Knows nothing of PostgreSQL.
-
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-
-use serde::Serialize;
+//! Typed column buffers. Knows nothing of PostgreSQL.
 
 use super::idvalue;
+pub use super::layout::{write_to, TableLayout};
+use super::texts::Texts;
+
+/// What a column is to whoever learns from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Boolean,
+    Int32,
+    Int64,
+    Float32,
+    Float64,
+    /// Texts as hashes.
+    Text,
+    /// The published text form `id:value`.
+    IdValue,
+    Date,
+    Timestamp,
+    Time,
+    Interval,
+    /// Texts kept as they are, to say which row is meant; never learnt from.
+    Key,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Int32 => "int32",
+            Kind::Int64 => "int64",
+            Kind::Float32 => "float32",
+            Kind::Float64 => "float64",
+            kind => kind.family(),
+        }
+    }
+
+    /// Kinds of one family are encoded in the same way, so that one may stand in for another.
+    pub fn family(self) -> &'static str {
+        match self {
+            Kind::Boolean => "boolean",
+            Kind::Int32 | Kind::Int64 => "integer",
+            Kind::Float32 | Kind::Float64 => "number",
+            Kind::Text => "text",
+            Kind::IdValue => "idvalue",
+            Kind::Date => "date",
+            Kind::Timestamp => "timestamp",
+            Kind::Time => "time",
+            Kind::Interval => "interval",
+            Kind::Key => "key",
+        }
+    }
+}
 
 /// The values of one column. A NULL holds a zero here and a one in the column's mask.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
+    /// 0 or 1.
+    Boolean(Vec<i32>),
     Int32(Vec<i32>),
     Int64(Vec<i64>),
-    /// The published text form `id:value`; values are kept only once one of them is not 1.
-    IdValue {
-        ids: Vec<i32>,
-        values: Option<Vec<f32>>,
+    Float32(Vec<f32>),
+    Float64(Vec<f64>),
+    /// XXH3 of each text's bytes (64 bits, seed 0), and how the first distinct ones are spelt.
+    Text {
+        hashes: Vec<i64>,
+        texts: Texts,
     },
+    /// Values are kept only once one of them is not 1.
+    IdValue(IdValues),
+    /// Days since 2000-01-01.
+    Date(Vec<i32>),
+    /// Microseconds since 2000-01-01, UTC.
+    Timestamp(Vec<i64>),
+    /// Microseconds since midnight.
+    Time(Vec<i64>),
+    /// Seconds; a month has 30 days.
+    Interval(Vec<f64>),
+    /// Where each text ends in the bytes.
+    Key {
+        ends: Vec<u64>,
+        bytes: Vec<u8>,
+    },
+}
+
+/// Ids and numbers of `id:value` texts; no numbers while all are 1.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct IdValues {
+    pub ids: Vec<i32>,
+    pub values: Option<Vec<f32>>,
+}
+
+impl IdValues {
+    /// Parses one `id:value`; false, and nothing pushed, when it is not one.
+    #[inline]
+    pub fn push(&mut self, text: &[u8]) -> bool {
+        let Some((id, value)) = idvalue::parse(text) else { return false };
+        if value != 1.0 && self.values.is_none() {
+            self.values = Some(vec![1.0; self.ids.len()]);
+        }
+        self.ids.push(id);
+        if let Some(values) = &mut self.values {
+            values.push(value);
+        }
+        true
+    }
+
+    pub fn push_null(&mut self) {
+        self.ids.push(0);
+        if let Some(values) = &mut self.values {
+            values.push(0.0);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.values = None;
+    }
+}
+
+impl Values {
+    pub fn empty(kind: Kind) -> Self {
+        match kind {
+            Kind::Boolean => Values::Boolean(Vec::new()),
+            Kind::Int32 => Values::Int32(Vec::new()),
+            Kind::Int64 => Values::Int64(Vec::new()),
+            Kind::Float32 => Values::Float32(Vec::new()),
+            Kind::Float64 => Values::Float64(Vec::new()),
+            Kind::Text => Values::Text { hashes: Vec::new(), texts: Texts::default() },
+            Kind::IdValue => Values::IdValue(IdValues::default()),
+            Kind::Date => Values::Date(Vec::new()),
+            Kind::Timestamp => Values::Timestamp(Vec::new()),
+            Kind::Time => Values::Time(Vec::new()),
+            Kind::Interval => Values::Interval(Vec::new()),
+            Kind::Key => Values::Key { ends: Vec::new(), bytes: Vec::new() },
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Values::Boolean(_) => Kind::Boolean,
+            Values::Int32(_) => Kind::Int32,
+            Values::Int64(_) => Kind::Int64,
+            Values::Float32(_) => Kind::Float32,
+            Values::Float64(_) => Kind::Float64,
+            Values::Text { .. } => Kind::Text,
+            Values::IdValue(_) => Kind::IdValue,
+            Values::Date(_) => Kind::Date,
+            Values::Timestamp(_) => Kind::Timestamp,
+            Values::Time(_) => Kind::Time,
+            Values::Interval(_) => Kind::Interval,
+            Values::Key { .. } => Kind::Key,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => v.len(),
+            Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => v.len(),
+            Values::Float32(v) => v.len(),
+            Values::Float64(v) | Values::Interval(v) => v.len(),
+            Values::Text { hashes, .. } => hashes.len(),
+            Values::IdValue(v) => v.ids.len(),
+            Values::Key { ends, .. } => ends.len(),
+        }
+    }
+
+    fn push_zero(&mut self) {
+        match self {
+            Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => v.push(0),
+            Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => v.push(0),
+            Values::Float32(v) => v.push(0.0),
+            Values::Float64(v) | Values::Interval(v) => v.push(0.0),
+            Values::Text { hashes, .. } => hashes.push(0),
+            Values::IdValue(v) => v.push_null(),
+            Values::Key { ends, bytes } => ends.push(bytes.len() as u64),
+        }
+    }
+
+    fn clear(&mut self) {
+        match self {
+            Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => v.clear(),
+            Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => v.clear(),
+            Values::Float32(v) => v.clear(),
+            Values::Float64(v) | Values::Interval(v) => v.clear(),
+            Values::Text { hashes, .. } => hashes.clear(),
+            Values::IdValue(v) => v.clear(),
+            Values::Key { ends, bytes } => {
+                ends.clear();
+                bytes.clear();
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -32,136 +205,53 @@ pub struct Column {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Table {
     pub rows: usize,
-    /// Rows left out because their target is NULL.
+    /// Rows left out because their target is NULL or no number.
     pub unusable: u64,
     pub columns: Vec<Column>,
 }
 
 impl Column {
-    pub fn new(name: &str, values: Values) -> Self {
-        Self { name: name.to_owned(), values, nulls: None }
+    pub fn new(name: &str, kind: Kind) -> Self {
+        Self { name: name.to_owned(), values: Values::empty(kind), nulls: None }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.values.kind()
     }
 
     pub fn len(&self) -> usize {
-        match &self.values {
-            Values::Int32(v) => v.len(),
-            Values::Int64(v) => v.len(),
-            Values::IdValue { ids, .. } => ids.len(),
-        }
+        self.values.len()
     }
 
-    #[inline]
-    fn mark(&mut self, null: u8) {
-        if let Some(mask) = &mut self.nulls {
-            mask.push(null);
-        }
-    }
-
+    /// The mask is brought up to the column's length only when a NULL comes, and in the end by `complete`: values cost
+    /// nothing for it.
+    #[cold]
     pub fn push_null(&mut self) {
         let rows = self.len();
-        self.nulls.get_or_insert_with(|| vec![0; rows]).push(1);
-        match &mut self.values {
-            Values::Int32(v) => v.push(0),
-            Values::Int64(v) => v.push(0),
-            Values::IdValue { ids, values } => {
-                ids.push(0);
-                if let Some(values) = values {
-                    values.push(0.0);
-                }
-            }
+        let mask = self.nulls.get_or_insert_with(Vec::new);
+        mask.resize(rows, 0);
+        mask.push(1);
+        self.values.push_zero();
+    }
+
+    /// After the last row: the mask is as long as the column.
+    pub fn complete(&mut self) {
+        let rows = self.len();
+        if let Some(mask) = &mut self.nulls {
+            mask.resize(rows, 0);
         }
     }
 
-    #[inline]
-    pub fn push_i32(&mut self, value: i32) {
-        if let Values::Int32(v) = &mut self.values {
-            v.push(value);
-        }
-        self.mark(0);
+    /// No rows, but the memory of those that were there.
+    pub fn clear(&mut self) {
+        self.values.clear();
+        self.nulls = None;
     }
 
-    #[inline]
-    pub fn push_i64(&mut self, value: i64) {
-        if let Values::Int64(v) = &mut self.values {
-            v.push(value);
-        }
-        self.mark(0);
-    }
-
-    /// Parses one `id:value`; false, and nothing pushed, when it is not one.
-    #[inline]
-    pub fn push_id_value(&mut self, text: &[u8]) -> bool {
-        let Some((id, value)) = idvalue::parse(text) else { return false };
-        if let Values::IdValue { ids, values } = &mut self.values {
-            if value != 1.0 && values.is_none() {
-                *values = Some(vec![1.0; ids.len()]);
-            }
-            ids.push(id);
-            if let Some(values) = values {
-                values.push(value);
-            }
-        }
-        self.mark(0);
-        true
+    pub fn null_rows(&self) -> usize {
+        self.nulls.as_ref().map_or(0, |mask| mask.iter().filter(|&&null| null != 0).count())
     }
 }
-
-/// Where one column lies in the shared memory, as the refinement process is told.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ColumnLayout {
-    pub name: String,
-    pub kind: &'static str,
-    pub offset: u64,
-    pub nulls: Option<u64>,
-    pub values: Option<u64>,
-}
-
-/// Where a table lies in the shared memory behind a descriptor.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct TableLayout {
-    pub fd: i32,
-    pub rows: usize,
-    pub columns: Vec<ColumnLayout>,
-}
-
-const ALIGNMENT: u64 = 64;
-
-/// Writes every column to the file, each at a 64-byte boundary, and returns where they lie.
-pub fn write_to(table: &Table, file: &File, descriptor: i32) -> io::Result<TableLayout> {
-    let mut end = 0u64;
-    let mut place = |bytes: &[u8]| -> io::Result<u64> {
-        let offset = end.next_multiple_of(ALIGNMENT);
-        file.write_all_at(bytes, offset)?;
-        end = offset + bytes.len() as u64;
-        Ok(offset)
-    };
-    let mut columns = Vec::with_capacity(table.columns.len());
-    for column in &table.columns {
-        let (kind, offset, values) = match &column.values {
-            Values::Int32(v) => ("int32", place(bytes_of(v))?, None),
-            Values::Int64(v) => ("int64", place(bytes_of(v))?, None),
-            Values::IdValue { ids, values } => {
-                let offset = place(bytes_of(ids))?;
-                ("idvalue", offset, values.as_ref().map(|v| place(bytes_of(v))).transpose()?)
-            }
-        };
-        let nulls = column.nulls.as_ref().map(|mask| place(mask)).transpose()?;
-        columns.push(ColumnLayout { name: column.name.clone(), kind, offset, nulls, values });
-    }
-    // A mapping must not end before the last column does, also when that column is empty.
-    file.set_len(end.next_multiple_of(ALIGNMENT).max(ALIGNMENT))?;
-    Ok(TableLayout { fd: descriptor, rows: table.rows, columns })
-}
-
-fn bytes_of<T: Number>(values: &[T]) -> &[u8] {
-    // Plain numbers have no padding and no invalid bytes.
-    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), std::mem::size_of_val(values)) }
-}
-
-trait Number: Copy {}
-impl Number for i32 {}
-impl Number for i64 {}
-impl Number for f32 {}
 
 #[cfg(test)]
 mod tests {
@@ -169,42 +259,54 @@ mod tests {
 
     #[test]
     fn a_null_keeps_its_row_and_is_marked() {
-        let mut column = Column::new("a", Values::Int32(Vec::new()));
-        column.push_i32(7);
+        let mut column = Column::new("a", Kind::Int32);
+        let push = |column: &mut Column, value| match &mut column.values {
+            Values::Int32(v) => v.push(value),
+            _ => unreachable!(),
+        };
+        push(&mut column, 7);
         column.push_null();
-        column.push_i32(9);
+        push(&mut column, 9);
+        column.complete();
         assert_eq!(column.values, Values::Int32(vec![7, 0, 9]));
         assert_eq!(column.nulls, Some(vec![0, 1, 0]));
+        assert_eq!(column.null_rows(), 1);
+    }
+
+    #[test]
+    fn every_kind_has_an_empty_column_that_takes_nulls() {
+        for kind in [
+            Kind::Boolean,
+            Kind::Int32,
+            Kind::Int64,
+            Kind::Float32,
+            Kind::Float64,
+            Kind::Text,
+            Kind::IdValue,
+            Kind::Date,
+            Kind::Timestamp,
+            Kind::Time,
+            Kind::Interval,
+            Kind::Key,
+        ] {
+            let mut column = Column::new("a", kind);
+            assert_eq!((column.kind(), column.len()), (kind, 0));
+            column.push_null();
+            assert_eq!((column.len(), column.nulls.clone()), (1, Some(vec![1])), "{}", kind.name());
+            column.clear();
+            assert_eq!((column.len(), column.nulls), (0, None));
+        }
     }
 
     #[test]
     fn values_are_kept_only_when_one_is_not_one() {
-        let mut column = Column::new("a", Values::IdValue { ids: Vec::new(), values: None });
-        assert!(column.push_id_value(b"3:1"));
-        assert!(matches!(&column.values, Values::IdValue { values: None, .. }));
-        assert!(column.push_id_value(b"4:0.5"));
+        let mut column = IdValues::default();
+        assert!(column.push(b"3:1"));
+        assert_eq!(column.values, None);
+        assert!(column.push(b"4:0.5"));
         column.push_null();
-        assert_eq!(column.values, Values::IdValue { ids: vec![3, 4, 0], values: Some(vec![1.0, 0.5, 0.0]) });
-        assert!(!column.push_id_value(b"four"));
-        assert_eq!(column.len(), 3);
-    }
-
-    #[test]
-    fn columns_lie_apart_and_aligned() {
-        let mut a = Column::new("a", Values::Int32(vec![1, 2, 3]));
-        a.nulls = Some(vec![0, 0, 1]);
-        let b = Column::new("b", Values::Int64(vec![4, 5, 6]));
-        let table = Table { rows: 3, unusable: 0, columns: vec![a, b] };
-        let path = std::env::temp_dir().join(format!("trails-layout-{}", std::process::id()));
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-        let layout = write_to(&table, &file, 3).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(layout.columns[0].offset, 0);
-        assert_eq!(layout.columns[0].nulls, Some(64));
-        assert_eq!(layout.columns[1].offset, 128);
-        let mut bytes = [0u8; 24];
-        file.read_exact_at(&mut bytes, 128).unwrap();
-        assert_eq!(i64::from_ne_bytes(bytes[8..16].try_into().unwrap()), 5);
-        assert_eq!(file.metadata().unwrap().len() % 64, 0);
+        assert_eq!(column, IdValues { ids: vec![3, 4, 0], values: Some(vec![1.0, 0.5, 0.0]) });
+        assert!(!column.push(b"four"));
+        assert_eq!(column.ids.len(), 3);
     }
 }

@@ -5,53 +5,85 @@ use std::ffi::{c_int, CString};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+mod batches;
+mod cell;
 pub mod columns;
+pub mod describe;
 mod idvalue;
+mod labels;
+mod layout;
 pub mod measure;
+mod numeric;
 mod receiver;
 pub mod source;
+mod texts;
 
-pub use receiver::Cell;
+#[allow(unused_imports)] // for prediction
+pub use batches::{Batches, RowReader};
+pub use cell::Cell;
+pub use columns::Kind;
 
 use crate::error::{Result, TrailsError};
-use columns::{Column, Table, Values};
-use receiver::Receiver;
+use columns::{Column, Table};
+use labels::Labels;
+use receiver::{BadCell, Fault, Receiver, Sink};
 use source::SourceColumn;
 
-fn empty_table(columns: &[SourceColumn]) -> Table {
-    let columns = columns
-        .iter()
-        .map(|c| {
-            let values = match c.cell {
-                Cell::Bool | Cell::Int2 | Cell::Int4 => Values::Int32(Vec::new()),
-                Cell::Int8 => Values::Int64(Vec::new()),
-                Cell::IdValueText => Values::IdValue { ids: Vec::new(), values: None },
-            };
-            Column::new(&c.name, values)
-        })
-        .collect();
-    Table { rows: 0, unusable: 0, columns }
+/// Whether it is wanted how texts are spelt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spelling {
+    Kept,
+    Forgotten,
 }
 
-fn receiver_for(columns: &[SourceColumn], target: Option<usize>) -> Box<Receiver> {
-    Receiver::new(empty_table(columns), columns.iter().map(|c| c.cell).collect(), target)
+fn receiver_for(columns: &[SourceColumn], target: Option<usize>, spelling: Spelling) -> Result<Box<Receiver>> {
+    let mut sinks = Vec::with_capacity(columns.len());
+    for column in columns {
+        let labels = if column.cell == Cell::Enum { Labels::of_type(column.base_type)? } else { Labels::default() };
+        sinks.push(Sink::new(column.cell, labels, spelling == Spelling::Kept, column.kind));
+    }
+    let columns = columns.iter().map(|c| Column::new(&c.name, c.kind.unwrap_or(Kind::Text))).collect();
+    Ok(Receiver::new(Table { rows: 0, unusable: 0, columns }, sinks, target))
 }
 
-fn finish(receiver: Receiver, columns: &[SourceColumn], origin: &str) -> Result<Table> {
-    match receiver.bad {
-        None => Ok(receiver.table),
-        Some(bad) => {
-            let column = &columns[bad.column];
-            Err(TrailsError::new(
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                format!(
-                    "column \"{}\" of {origin} has type {}, and its text is not of the form id:value",
-                    column.name, column.type_name
-                ),
-            )
-            .detail(format!("Row {} holds \"{}\".", bad.row, bad.text))
-            .hint("Name the columns to learn from with features => ARRAY[...], or store categories as integers."))
-        }
+fn finish(mut receiver: Receiver, columns: &[SourceColumn], origin: &str) -> Result<Table> {
+    if let Some(bad) = &receiver.bad {
+        return Err(error_of(bad, columns, origin));
+    }
+    receiver.complete();
+    Ok(receiver.table)
+}
+
+fn error_of(bad: &BadCell, columns: &[SourceColumn], origin: &str) -> TrailsError {
+    let SourceColumn { name, type_name, .. } = &columns[bad.column];
+    let row = bad.row;
+    match &bad.fault {
+        Fault::NotIdValue(text) => TrailsError::new(
+            PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
+            format!("column \"{name}\" of {origin} has type {type_name}, and its text is not of the form id:value"),
+        )
+        .detail(format!("Row {row} holds \"{text}\"."))
+        .hint(
+            "Every text of this column must be an id and a number, such as 5381:1, as it was in what was learnt from.",
+        ),
+        Fault::Infinite(text) => TrailsError::new(
+            PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+            format!("column \"{name}\" of {origin} holds {text}"),
+        )
+        .detail(format!("Row {row} is the first such row."))
+        .hint("Replace it by a number or NULL, for instance in a view with NULLIF."),
+        Fault::TooLarge => TrailsError::new(
+            PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+            format!("column \"{name}\" of {origin} holds a number that is too large for double precision"),
+        )
+        .detail(format!("Row {row} is the first such row."))
+        .hint("Give a view that scales it down, or its logarithm."),
+        Fault::UnknownLabel => TrailsError::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("column \"{name}\" of {origin} holds a label that {type_name} had not when reading began"),
+        )
+        .detail(format!("Row {row} is the first such row."))
+        .hint("The type has been altered meanwhile: run the statement again."),
     }
 }
 
@@ -60,10 +92,11 @@ fn check_status(status: c_int) -> Result<()> {
 }
 
 /// Runs a query that returns `columns` in their order, in the snapshot of the calling statement.
-/// `target` is the place of the column whose NULLs make a row unusable.
+/// `target` is the place of the column whose NULLs make a row unusable. A text column without a prescribed kind becomes
+/// `id:value` if every text of it has that form.
 pub fn read(query: &str, columns: &[SourceColumn], target: Option<usize>, origin: &str) -> Result<Table> {
     let query = CString::new(query).map_err(|_| TrailsError::argument("a name holds a NUL byte"))?;
-    let mut receiver = receiver_for(columns, target);
+    let mut receiver = receiver_for(columns, target, Spelling::Kept)?;
     Spi::connect(|_| {
         let options = pg_sys::SPIExecuteOptions {
             read_only: true,
@@ -96,7 +129,7 @@ impl<'a> Prepared<'a> {
     }
 
     pub fn read(&self, parameters: &[i64]) -> Result<Table> {
-        let mut receiver = receiver_for(self.columns, None);
+        let mut receiver = receiver_for(self.columns, None, Spelling::Forgotten)?;
         let status = unsafe {
             let list = pg_sys::makeParamList(parameters.len() as c_int);
             let slots = (*list).params.as_mut_slice(parameters.len());

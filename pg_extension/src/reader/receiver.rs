@@ -1,24 +1,18 @@
 //! A DestReceiver that moves tuples straight into column buffers.
 //!
 //! It is called from the executor's inner loop, where a raised error would jump over Rust frames: nothing in
-//! `receive` raises, a bad cell is remembered and ends the query early.
+//! `receive` raises but what is fetched through guarded bindings; a bad cell is remembered and ends the query early.
 
 use std::ffi::c_int;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::columns::Table;
-
-/// How the cells of one column are stored by PostgreSQL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cell {
-    Bool,
-    Int2,
-    Int4,
-    Int8,
-    IdValueText,
-}
+use super::cell::{self, Cell, Plain};
+use super::columns::{Column, IdValues, Kind, Table, Values};
+use super::labels::Labels;
+use super::numeric::{self, Odd};
+use super::texts::{hash, Dictionary};
 
 /// A cell that could not be read.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,14 +20,198 @@ pub struct BadCell {
     pub column: usize,
     /// Counted from 1, in the order the query returns them.
     pub row: u64,
-    pub text: String,
+    pub fault: Fault,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fault {
+    /// Holds the beginning of the text.
+    NotIdValue(String),
+    Infinite(&'static str),
+    TooLarge,
+    /// A label that the type had not when reading began.
+    UnknownLabel,
+}
+
+/// How the cells of one column are read, and what is known of the column beside its values.
+pub struct Sink {
+    cell: Cell,
+    labels: Labels,
+    /// None where spellings are not wanted.
+    dictionary: Option<Dictionary>,
+    /// A text column's other reading, as long as every cell has the form `id:value`.
+    ids: Option<IdValues>,
+}
+
+impl Sink {
+    pub fn new(cell: Cell, labels: Labels, spelt: bool, kind: Option<Kind>) -> Self {
+        let text = matches!(kind, None | Some(Kind::Text));
+        Self {
+            cell,
+            labels,
+            dictionary: (text && spelt).then(Dictionary::default),
+            ids: kind.is_none().then(IdValues::default),
+        }
+    }
+
+    #[inline]
+    fn store(&mut self, column: &mut Column, datum: pg_sys::Datum) -> Result<(), Fault> {
+        // Safety: the query's columns are of the cells' types.
+        unsafe {
+            match self.cell {
+                Cell::Int4 => put_i32(column, datum.value() as i32),
+                Cell::Float4 => {
+                    let value = cell::float4(datum);
+                    if !value.is_finite() {
+                        return put_odd(column, value.is_nan(), value < 0.0);
+                    }
+                    if let Values::Float32(v) = &mut column.values {
+                        v.push(value);
+                    }
+                }
+                Cell::Int8 | Cell::Time => put_i64(column, datum.value() as i64),
+                Cell::Int2 => put_i32(column, i32::from(datum.value() as i16)),
+                Cell::Bool => put_i32(column, i32::from(datum.value() as u8 != 0)),
+                Cell::Float8 => {
+                    let value = cell::float8(datum);
+                    if !value.is_finite() {
+                        return put_odd(column, value.is_nan(), value < 0.0);
+                    }
+                    put_f64(column, value);
+                }
+                Cell::Numeric => match numeric::to_f64(&Plain::of(datum)) {
+                    Ok(value) => put_f64(column, value),
+                    Err(Odd::TooLarge) => return Err(Fault::TooLarge),
+                    Err(Odd::NotANumber) => column.push_null(),
+                    Err(Odd::Infinite { negative }) => return put_odd(column, false, negative),
+                },
+                Cell::Date => match cell::date(datum) {
+                    Some(days) => put_i32(column, days),
+                    None => column.push_null(),
+                },
+                Cell::Timestamp => match cell::timestamp(datum) {
+                    Some(microseconds) => put_i64(column, microseconds),
+                    None => column.push_null(),
+                },
+                Cell::Interval => match cell::interval(datum) {
+                    Some(seconds) => put_f64(column, seconds),
+                    None => column.push_null(),
+                },
+                Cell::Text => return self.put_text(column, &Plain::of(datum)),
+                Cell::BlankPadded => return self.put_text(column, cell::without_padding(&Plain::of(datum))),
+                Cell::Uuid => {
+                    let text = cell::uuid_text(&*datum.cast_mut_ptr::<[u8; 16]>());
+                    return self.put_text(column, &text);
+                }
+                Cell::Enum => {
+                    let label = self.labels.find(datum.value() as u32).ok_or(Fault::UnknownLabel)?;
+                    if let Some(dictionary) = &mut self.dictionary {
+                        dictionary.add(label.hash, label.text.as_bytes());
+                    }
+                    put_hash(column, label.hash);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn put_text(&mut self, column: &mut Column, text: &[u8]) -> Result<(), Fault> {
+        match &mut column.values {
+            Values::IdValue(v) => {
+                if !v.push(text) {
+                    return Err(Fault::NotIdValue(beginning(text)));
+                }
+            }
+            Values::Key { ends, bytes } => {
+                bytes.extend_from_slice(text);
+                ends.push(bytes.len() as u64);
+            }
+            _ => {
+                let hash = match &mut self.dictionary {
+                    Some(dictionary) => dictionary.add_text(text),
+                    None => hash(text),
+                };
+                put_hash(column, hash);
+                if self.ids.as_mut().is_some_and(|ids| !ids.push(text)) {
+                    self.ids = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn store_null(&mut self, column: &mut Column) {
+        column.push_null();
+        if let Some(ids) = &mut self.ids {
+            ids.push_null();
+        }
+    }
+
+    /// After the last row: what the column turned out to be.
+    fn complete(&mut self, column: &mut Column) {
+        column.complete();
+        // A column of NULLs alone has no form.
+        if let Some(ids) = self.ids.take().filter(|ids| column.null_rows() < ids.ids.len()) {
+            column.values = Values::IdValue(ids);
+        } else if let Values::Text { texts, .. } = &mut column.values {
+            *texts = self.dictionary.as_mut().map(Dictionary::take).unwrap_or_default();
+        }
+    }
+}
+
+#[inline]
+fn put_i32(column: &mut Column, value: i32) {
+    if let Values::Int32(v) | Values::Boolean(v) | Values::Date(v) = &mut column.values {
+        v.push(value);
+    }
+}
+
+#[inline]
+fn put_i64(column: &mut Column, value: i64) {
+    if let Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) = &mut column.values {
+        v.push(value);
+    }
+}
+
+#[inline]
+fn put_f64(column: &mut Column, value: f64) {
+    if let Values::Float64(v) | Values::Interval(v) = &mut column.values {
+        v.push(value);
+    }
+}
+
+#[inline]
+fn put_hash(column: &mut Column, hash: i64) {
+    if let Values::Text { hashes, .. } = &mut column.values {
+        hashes.push(hash);
+    }
+}
+
+#[cold]
+fn put_odd(column: &mut Column, nan: bool, negative: bool) -> Result<(), Fault> {
+    if !nan {
+        return Err(Fault::Infinite(if negative { "-Infinity" } else { "Infinity" }));
+    }
+    column.push_null();
+    Ok(())
+}
+
+fn beginning(text: &[u8]) -> String {
+    let shown: String = String::from_utf8_lossy(&text[..text.len().min(160)]).chars().take(40).collect();
+    if shown.len() < text.len() {
+        shown + "..."
+    } else {
+        shown
+    }
 }
 
 #[repr(C)]
 pub struct Receiver {
     // The executor sees only this part, so it comes first.
     destination: pg_sys::DestReceiver,
-    cells: Vec<Cell>,
+    sinks: Vec<Sink>,
     target: Option<usize>,
     seen: u64,
     pub table: Table,
@@ -46,8 +224,8 @@ extern "C-unwind" {
 }
 
 impl Receiver {
-    /// The table's columns are empty and as many as the cells.
-    pub fn new(table: Table, cells: Vec<Cell>, target: Option<usize>) -> Box<Self> {
+    /// The table's columns are empty and as many as the sinks.
+    pub fn new(table: Table, sinks: Vec<Sink>, target: Option<usize>) -> Box<Self> {
         let destination = pg_sys::DestReceiver {
             receiveSlot: Some(receive),
             rStartup: Some(startup),
@@ -56,44 +234,46 @@ impl Receiver {
             // Any destination that SPI takes for "rows go somewhere".
             mydest: pg_sys::CommandDest::DestTuplestore,
         };
-        Box::new(Self { destination, cells, target, seen: 0, table, bad: None })
+        Box::new(Self { destination, sinks, target, seen: 0, table, bad: None })
     }
 
     pub fn as_destination(&mut self) -> *mut pg_sys::DestReceiver {
         std::ptr::from_mut(self).cast()
     }
 
+    /// Forgets the rows, and keeps their memory for the next ones.
+    pub fn clear(&mut self) {
+        self.table.rows = 0;
+        self.table.columns.iter_mut().for_each(Column::clear);
+    }
+
+    /// To be called after the last row.
+    pub fn complete(&mut self) {
+        for (sink, column) in self.sinks.iter_mut().zip(&mut self.table.columns) {
+            sink.complete(column);
+        }
+    }
+
+    /// Takes one row; false ends the query, and `bad` tells why.
+    ///
+    /// # Safety
+    /// Both point to as many values as there are sinks, each of its sink's type.
     #[inline]
-    unsafe fn store(&mut self, values: *const pg_sys::Datum, nulls: *const bool) -> bool {
+    pub unsafe fn store(&mut self, values: *const pg_sys::Datum, nulls: *const bool) -> bool {
         self.seen += 1;
         if let Some(target) = self.target {
-            if *nulls.add(target) {
+            let cell = self.sinks.get_unchecked(target).cell;
+            if *nulls.add(target) || cell.counts_as_null(*values.add(target)) {
                 self.table.unusable += 1;
                 return true;
             }
         }
-        for (index, cell) in self.cells.iter().enumerate() {
-            let column = self.table.columns.get_unchecked_mut(index);
+        for (index, (sink, column)) in self.sinks.iter_mut().zip(&mut self.table.columns).enumerate() {
             if *nulls.add(index) {
-                column.push_null();
-                continue;
-            }
-            let datum = *values.add(index);
-            match cell {
-                Cell::Int4 => column.push_i32(datum.value() as i32),
-                Cell::Int2 => column.push_i32(i32::from(datum.value() as i16)),
-                Cell::Bool => column.push_i32(i32::from(datum.value() as u8 != 0)),
-                Cell::Int8 => column.push_i64(datum.value() as i64),
-                Cell::IdValueText => {
-                    let text = plain_text(datum.cast_mut_ptr());
-                    if !text.is_some_and(|text| column.push_id_value(text)) {
-                        let shown = text.map_or("(a long text)".into(), |t| {
-                            String::from_utf8_lossy(&t[..t.len().min(40)]).into_owned()
-                        });
-                        self.bad = Some(BadCell { column: index, row: self.seen, text: shown });
-                        return false;
-                    }
-                }
+                sink.store_null(column);
+            } else if let Err(fault) = sink.store(column, *values.add(index)) {
+                self.bad = Some(BadCell { column: index, row: self.seen, fault });
+                return false;
             }
         }
         self.table.rows += 1;
@@ -101,19 +281,10 @@ impl Receiver {
     }
 }
 
-/// The bytes of a text that is stored plainly; None for one that is compressed or out of line, which is far too
-/// long to be an `id:value`.
-unsafe fn plain_text<'a>(datum: *mut pg_sys::varlena) -> Option<&'a [u8]> {
-    if pgrx::varatt_is_1b_e(datum) || pgrx::varatt_is_4b_c(datum) {
-        return None;
-    }
-    Some(std::slice::from_raw_parts(pgrx::vardata_any(datum).cast(), pgrx::varsize_any_exhdr(datum)))
-}
-
 #[pg_guard]
 unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mut pg_sys::DestReceiver) -> bool {
     let receiver = &mut *this.cast::<Receiver>();
-    let wanted = receiver.cells.len();
+    let wanted = receiver.sinks.len();
     if ((*slot).tts_nvalid as usize) < wanted {
         slot_getsomeattrs_int(slot, wanted as c_int);
     }
@@ -123,8 +294,8 @@ unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mu
 #[pg_guard]
 unsafe extern "C-unwind" fn startup(this: *mut pg_sys::DestReceiver, _operation: c_int, shape: pg_sys::TupleDesc) {
     let receiver = &*this.cast::<Receiver>();
-    if ((*shape).natts as usize) < receiver.cells.len() {
-        error!("the query returns {} columns, {} were expected", (*shape).natts, receiver.cells.len());
+    if ((*shape).natts as usize) < receiver.sinks.len() {
+        error!("the query returns {} columns, {} were expected", (*shape).natts, receiver.sinks.len());
     }
 }
 

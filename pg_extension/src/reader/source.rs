@@ -4,15 +4,51 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::{quote_identifier, quote_qualified_identifier};
 
-use super::Cell;
+use super::cell::{cell_of, Cell, READABLE_TYPES};
+use super::columns::Kind;
 use crate::error::{Result, TrailsError};
+
+/// The most columns that are learnt from.
+const MOST_FEATURES: usize = 1_000;
 
 /// A column that the reader can read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceColumn {
     pub name: String,
     pub type_name: String,
+    /// The type itself, or what the domain is over.
+    pub base_type: pg_sys::Oid,
     pub cell: Cell,
+    /// What it is read as; None for a text, which is found to be `id:value` or not.
+    pub kind: Option<Kind>,
+    /// As a query lists it.
+    expression: String,
+}
+
+impl SourceColumn {
+    /// The same column, read as `kind`.
+    pub fn read_as(&self, kind: Kind) -> Self {
+        Self { kind: Some(kind), ..self.clone() }
+    }
+
+    #[allow(dead_code)] // for prediction
+    /// For a row of values that is not a relation's, such as a record.
+    pub fn of_type(name: &str, type_oid: pg_sys::Oid, type_name: &str) -> Option<Self> {
+        let base_type = unsafe { pg_sys::getBaseType(type_oid) };
+        let cell = cell_of(base_type)?;
+        let (name, type_name, expression) = (name.to_owned(), type_name.to_owned(), quote_identifier(name));
+        Some(Self { name, type_name, base_type, cell, kind: cell.kind(), expression })
+    }
+
+    /// Whether it can be read as columns of a family are, and what kind it then is.
+    pub fn in_family(&self, family: &str) -> Option<Self> {
+        let kind = match self.kind {
+            Some(kind) => kind,
+            None if family == Kind::IdValue.family() => Kind::IdValue,
+            None => Kind::Text,
+        };
+        (kind.family() == family).then(|| self.read_as(kind))
+    }
 }
 
 /// Any column of a relation.
@@ -20,6 +56,7 @@ pub struct SourceColumn {
 pub struct RelationColumn {
     pub name: String,
     pub type_name: String,
+    pub base_type: pg_sys::Oid,
     /// None for a type that the reader does not read.
     pub cell: Option<Cell>,
     pub in_primary_key: bool,
@@ -31,17 +68,6 @@ pub struct Source {
     /// Schema-qualified and quoted.
     pub name: String,
     pub columns: Vec<RelationColumn>,
-}
-
-fn cell_of(type_oid: pg_sys::Oid) -> Option<Cell> {
-    match unsafe { pg_sys::getBaseType(type_oid) } {
-        pg_sys::BOOLOID => Some(Cell::Bool),
-        pg_sys::INT2OID => Some(Cell::Int2),
-        pg_sys::INT4OID => Some(Cell::Int4),
-        pg_sys::INT8OID => Some(Cell::Int8),
-        pg_sys::TEXTOID | pg_sys::VARCHAROID => Some(Cell::IdValueText),
-        _ => None,
-    }
 }
 
 impl Source {
@@ -83,7 +109,8 @@ impl Source {
                 Ok(RelationColumn {
                     name: row.get::<String>(1)?.unwrap_or_default(),
                     type_name: row.get::<String>(3)?.unwrap_or_default(),
-                    cell: cell_of(type_oid),
+                    base_type: unsafe { pg_sys::getBaseType(type_oid) },
+                    cell: cell_of(unsafe { pg_sys::getBaseType(type_oid) }),
                     in_primary_key: row.get::<bool>(4)?.unwrap_or(false),
                 })
             })
@@ -110,31 +137,51 @@ impl Source {
             TrailsError::new(
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!(
-                    "column \"{name}\" of {} has type {}, which cannot be learned from yet",
+                    "column \"{name}\" of {} has type {}, which cannot be learned from",
                     self.name, column.type_name
                 ),
             )
-            .hint(
-                "Integers, booleans and text of the form id:value can. \
-                 Name the columns to learn from with features => ARRAY[...], or give a view that converts it.",
-            )
+            .hint(format!(
+                "Trails reads {READABLE_TYPES}. \
+                 Name the columns to learn from with features => ARRAY[...], or give a view that converts it."
+            ))
         })?;
-        Ok(SourceColumn { name: column.name.clone(), type_name: column.type_name.clone(), cell })
+        Ok(SourceColumn {
+            name: column.name.clone(),
+            type_name: column.type_name.clone(),
+            base_type: column.base_type,
+            cell,
+            kind: cell.kind(),
+            expression: quote_identifier(&column.name),
+        })
     }
 
-    /// The target column, which must hold integers or booleans.
+    #[allow(dead_code)] // for prediction
+    /// What the named column is read as: None for a text, which may turn out to be `id:value`.
+    pub fn kind_of(&self, name: &str) -> Result<Option<Kind>> {
+        Ok(self.readable(name)?.kind)
+    }
+
+    /// The target column. A text is a label, whatever it looks like.
     pub fn target(&self, name: &str) -> Result<SourceColumn> {
-        let column = self.find(name)?;
-        match column.cell {
-            Some(Cell::Bool | Cell::Int2 | Cell::Int4 | Cell::Int8) => self.readable(name),
-            _ => Err(TrailsError::new(
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        let column = self.readable(name)?;
+        let kind = column.kind.unwrap_or(Kind::Text);
+        Ok(column.read_as(kind))
+    }
+
+    #[allow(dead_code)] // for prediction
+    /// The named column as one that a model was trained with, which was of the family `family`.
+    pub fn for_model(&self, name: &str, family: &str) -> Result<SourceColumn> {
+        let column = self.readable(name)?;
+        column.in_family(family).ok_or_else(|| {
+            TrailsError::new(
+                PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
                 format!(
-                    "target \"{name}\" of {} has type {}; it must be an integer or boolean column with two values",
-                    self.name, column.type_name
+                    "column \"{name}\" has type {} in {}, and the model was trained with {family}",
+                    column.type_name, self.name
                 ),
-            )),
-        }
+            )
+        })
     }
 
     /// The columns to learn from: those named, else all but the target, if there is one, and the primary key.
@@ -149,6 +196,13 @@ impl Source {
         if names.is_empty() {
             return Err(TrailsError::argument(format!("{} has no column to learn from", self.name))
                 .hint("Every column is the target or part of the primary key."));
+        }
+        if names.len() > MOST_FEATURES {
+            return Err(TrailsError::new(
+                PgSqlErrorCode::ERRCODE_TOO_MANY_COLUMNS,
+                format!("{} columns are too many to learn from: {MOST_FEATURES} are possible", names.len()),
+            )
+            .hint("Name the columns to learn from with features => ARRAY[...]."));
         }
         for (place, name) in names.iter().enumerate() {
             if target == Some(name.as_str()) {
@@ -173,9 +227,29 @@ impl Source {
         }
     }
 
+    #[allow(dead_code)] // for prediction
+    /// The primary key as one text: its value, or the text of all its columns' row; None without a primary key.
+    pub fn key_text(&self) -> Option<SourceColumn> {
+        let names: Vec<String> =
+            self.columns.iter().filter(|c| c.in_primary_key).map(|c| quote_identifier(&c.name)).collect();
+        let value = match names.as_slice() {
+            [] => return None,
+            [name] => name.clone(),
+            names => format!("ROW({})", names.join(", ")),
+        };
+        Some(SourceColumn {
+            name: "key".into(),
+            type_name: "text".into(),
+            base_type: pg_sys::TEXTOID,
+            cell: Cell::Text,
+            kind: Some(Kind::Key),
+            expression: format!("CAST({value} AS pg_catalog.text)"),
+        })
+    }
+
     /// `SELECT columns FROM relation`, every name quoted by PostgreSQL.
     pub fn select(&self, columns: &[SourceColumn]) -> String {
-        let list: Vec<String> = columns.iter().map(|c| quote_identifier(&c.name)).collect();
+        let list: Vec<&str> = columns.iter().map(|c| c.expression.as_str()).collect();
         format!("SELECT {} FROM {}", list.join(", "), self.name)
     }
 }

@@ -22,7 +22,7 @@ from trails.tfmem.bank import draw_matrices
 from trails.tfmem.expressflow import initialise
 from trails.tfmem.signals import Signals
 
-ArrayColumn = tuple[str, NDArray[Any], object, object]
+ArrayColumn = tuple[str, str, NDArray[Any], object, object]
 """A column as :mod:`trails.bridge` gets it."""
 
 _PUBLISHED_NAMES = {"express_flow": "expressflow", "jac_flow": "jacflow", "nas_wot": "naswot"}
@@ -126,7 +126,7 @@ class LatencyScorer:
 
         Args:
             place: 0 to n - 1.
-            columns: Per field its name, an int32 or int64 (batch,) array of ids, and what is not used here.
+            columns: Per field its name and kind, an int32 or int64 (batch,) array of ids, and what is not used here.
             target: The same for the target: classes, where a metric reads them.
 
         Returns:
@@ -142,9 +142,9 @@ class LatencyScorer:
         network = initialise(architecture, self._inputs, config.seed) if positive else None
         matrices = draw_matrices(architecture, self._inputs, 1, config.seed) if signed else []
         initialised = time.perf_counter()
-        x = self.embed([column[1] for column in columns])
+        x = self.embed([column[2] for column in columns])
         preprocessed = time.perf_counter()
-        y = None if target is None else (target[1] > target[1].min()).astype(np.float64)
+        y = None if target is None else (target[2] > target[2].min()).astype(np.float64)
         for metric in self._metrics:
             if metric.of_network is not None and network is not None:
                 metric.of_network(network)

@@ -1,0 +1,43 @@
+//! The labels of an enum type, looked up before a query so that its loop need not ask the catalogue.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::texts::hash;
+use crate::error::Result;
+
+pub struct Label {
+    oid: u32,
+    pub hash: i64,
+    pub text: String,
+}
+
+/// Sorted by OID; none for a type that is no enum.
+#[derive(Default)]
+pub struct Labels(Vec<Label>);
+
+impl Labels {
+    pub fn of_type(enum_type: pg_sys::Oid) -> Result<Self> {
+        Spi::connect(|client| {
+            let rows = client.select(
+                "SELECT oid, enumlabel::pg_catalog.text FROM pg_catalog.pg_enum \
+                 WHERE enumtypid OPERATOR(pg_catalog.=) $1",
+                None,
+                &[enum_type.into()],
+            )?;
+            let labels = rows.map(|row| {
+                let oid = row.get::<pg_sys::Oid>(1)?.unwrap_or(pg_sys::InvalidOid);
+                let text = row.get::<String>(2)?.unwrap_or_default();
+                Ok(Label { oid: oid.to_u32(), hash: hash(text.as_bytes()), text })
+            });
+            let mut labels = labels.collect::<Result<Vec<Label>>>()?;
+            labels.sort_unstable_by_key(|label| label.oid);
+            Ok(Self(labels))
+        })
+    }
+
+    #[inline]
+    pub fn find(&self, oid: u32) -> Option<&Label> {
+        self.0.binary_search_by_key(&oid, |label| label.oid).ok().map(|place| &self.0[place])
+    }
+}

@@ -1,0 +1,176 @@
+//! Texts as 64-bit hashes, and how the first distinct ones are spelt.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Distinct texts whose spelling is kept.
+const MOST_TEXTS: usize = 65_536;
+/// Bytes that are kept of one text.
+const MOST_BYTES: usize = 200;
+/// Slots for texts met lately; a power of two.
+const RECENT: usize = 1_024;
+
+/// What stands for a text: XXH3 of its bytes, seed 0.
+#[inline]
+pub fn hash(text: &[u8]) -> i64 {
+    xxh3_64(text) as i64
+}
+
+/// Spellings by hash, in the order of their first occurrence.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Texts {
+    pub hashes: Vec<i64>,
+    /// Where each text ends in the bytes.
+    pub ends: Vec<u32>,
+    /// UTF-8.
+    pub bytes: Vec<u8>,
+}
+
+/// Hashes are spread already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only 64-bit hashes are looked up");
+    }
+
+    fn write_i64(&mut self, hash: i64) {
+        self.0 = hash as u64;
+    }
+}
+
+/// Collects spellings while a column is read.
+pub struct Dictionary {
+    known: HashSet<i64, BuildHasherDefault<AsItIs>>,
+    /// Hashes met lately, each in the slot of its low bits: texts that come again and again are not looked up.
+    recent: Box<[i64]>,
+    texts: Texts,
+}
+
+impl Default for Dictionary {
+    fn default() -> Self {
+        // No hash of slot i has the low bits of i + 1, so that the slots are empty.
+        let recent = (0..RECENT as i64).map(|slot| slot ^ 1).collect();
+        Self { known: HashSet::default(), recent, texts: Texts::default() }
+    }
+}
+
+impl Dictionary {
+    /// Keeps how a text is spelt, if it is new and there is room.
+    #[inline]
+    pub fn add(&mut self, hash: i64, text: &[u8]) {
+        let slot = hash as usize & (RECENT - 1);
+        if self.recent[slot] != hash {
+            self.recent[slot] = hash;
+            self.look_up(hash, text);
+        }
+    }
+
+    /// The hash of a text whose spelling is kept.
+    #[inline]
+    pub fn add_text(&mut self, text: &[u8]) -> i64 {
+        let hash = hash(text);
+        self.add(hash, text);
+        hash
+    }
+
+    #[cold]
+    fn look_up(&mut self, hash: i64, text: &[u8]) {
+        if self.texts.hashes.len() < MOST_TEXTS && self.known.insert(hash) {
+            self.texts.hashes.push(hash);
+            self.texts.bytes.extend_from_slice(spelling(text).as_bytes());
+            self.texts.ends.push(self.texts.bytes.len() as u32);
+        }
+    }
+
+    /// The spellings; the dictionary is empty afterwards.
+    pub fn take(&mut self) -> Texts {
+        std::mem::take(self).texts
+    }
+}
+
+/// The beginning of a text, whole characters only; a database need not be UTF-8.
+fn spelling(text: &[u8]) -> std::borrow::Cow<'_, str> {
+    let mut end = text.len().min(MOST_BYTES);
+    // Not within a character; no character is longer than four bytes.
+    while end < text.len() && end > MOST_BYTES - 4 && text[end] & 0xc0 == 0x80 {
+        end -= 1;
+    }
+    let spelt = String::from_utf8_lossy(&text[..end]);
+    // What stands for a byte that is no character is longer than that.
+    if spelt.len() <= MOST_BYTES {
+        return spelt;
+    }
+    let mut end = MOST_BYTES;
+    while !spelt.is_char_boundary(end) {
+        end -= 1;
+    }
+    spelt[..end].to_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spelt(texts: &Texts, place: usize) -> &str {
+        let begin = if place == 0 { 0 } else { texts.ends[place - 1] as usize };
+        std::str::from_utf8(&texts.bytes[begin..texts.ends[place] as usize]).unwrap()
+    }
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        // XXH3's own test values for the empty input and for one that is known from its documentation.
+        assert_eq!(hash(b"") as u64, 0x2d06_8005_38d3_94c2);
+        assert_eq!(hash(b"a") as u64, 0xe6c6_32b6_1e96_4e1f);
+    }
+
+    #[test]
+    fn texts_are_kept_once_in_the_order_they_came() {
+        let mut dictionary = Dictionary::default();
+        for text in ["b", "a", "b", "", "a", "b"] {
+            dictionary.add_text(text.as_bytes());
+        }
+        let texts = dictionary.take();
+        assert_eq!(texts.hashes, vec![hash(b"b"), hash(b"a"), hash(b"")]);
+        assert_eq!((spelt(&texts, 0), spelt(&texts, 1), spelt(&texts, 2)), ("b", "a", ""));
+        assert_eq!(dictionary.take(), Texts::default());
+    }
+
+    #[test]
+    fn no_more_than_so_many_texts_are_kept() {
+        let mut dictionary = Dictionary::default();
+        for number in 0..MOST_TEXTS + 1_000 {
+            dictionary.add_text(number.to_string().as_bytes());
+        }
+        let texts = dictionary.take();
+        assert_eq!(texts.hashes.len(), MOST_TEXTS);
+        assert_eq!(spelt(&texts, MOST_TEXTS - 1), (MOST_TEXTS - 1).to_string());
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        for (character, kept) in [("x", 200), ("é", 200), ("€", 198), ("🦀", 200)] {
+            assert_eq!(spelling(character.repeat(300).as_bytes()).len(), kept, "{character}");
+            // One byte further on, so that the cut falls within a character of any length.
+            let shifted = format!("y{}", character.repeat(300));
+            let found = spelling(shifted.as_bytes());
+            assert!(shifted.starts_with(&*found) && found.len() > 196 && found.len() <= 200, "{character}");
+        }
+        assert_eq!(spelling("é".repeat(100).as_bytes()).len(), 200);
+    }
+
+    #[test]
+    fn bytes_that_are_no_characters_are_shown_as_such_and_stay_within_bounds() {
+        assert_eq!(spelling(b"caf\xe9"), "caf\u{fffd}");
+        let odd = spelling(&[0xff; 500]).into_owned();
+        assert!(odd.len() <= MOST_BYTES && odd.chars().all(|c| c == '\u{fffd}') && odd.len() > 190);
+        assert!(spelling(&[0x80; 500]).len() <= MOST_BYTES);
+    }
+}
