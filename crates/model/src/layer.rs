@@ -58,6 +58,10 @@ impl Layer {
         padded(self.outputs)
     }
 
+    pub fn multiply_adds(&self) -> usize {
+        self.inputs * self.outputs
+    }
+
     pub fn bytes(&self) -> usize {
         let (Weights::Panels(weights) | Weights::Rows(weights)) = &self.weights;
         weights.bytes() + self.bias.bytes()

@@ -63,6 +63,11 @@ impl Model {
         self.network.outputs()
     }
 
+    /// Multiply-adds that one row costs, about.
+    pub fn multiply_adds(&self) -> usize {
+        self.network.multiply_adds()
+    }
+
     /// Memory that it takes, about.
     pub fn bytes(&self) -> usize {
         let fields: usize = self.encoder.fields.iter().map(|field| field.bytes()).sum();

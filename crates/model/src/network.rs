@@ -117,6 +117,11 @@ impl Network {
         self.outputs
     }
 
+    pub fn multiply_adds(&self) -> usize {
+        let sums = self.first.folded.len() * padded(self.first.outputs);
+        sums + self.first.rest.iter().chain(&self.layers).map(Layer::multiply_adds).sum::<usize>()
+    }
+
     pub fn bytes(&self) -> usize {
         let first = self.first.products.bytes() + std::mem::size_of_val(&self.first.embedding[..]);
         first + self.first.rest.iter().chain(&self.layers).map(Layer::bytes).sum::<usize>()
