@@ -95,7 +95,8 @@ def _widths(dataset: str, models: str, seed: int) -> list[tuple[int, ...]]:
         return [drawn_from.architecture(int(i)) for i in drawn_from.sample(MODELS, seed)]
     train = columns(dataset, "train")
     rows = training_rows(
-        [(c.name, c.ids, None, None) for c in train.without(TARGET)], (TARGET, train[TARGET].ids, None, None)
+        [(c.name, c.kind, c.data, None, None) for c in train.without(TARGET)],
+        (TARGET, train[TARGET].kind, train[TARGET].data, None, None),
     )
     names = rows.shortlist("mlp4x20", "expressflow", None, None, 32, seed, None, 0, lambda: None)[0]
     best = [space.parse(name) for name in names]
@@ -231,7 +232,7 @@ def _trial(data: Any, widths: tuple[int, ...]) -> Any:
     from trails.refinement.trial import Trial
     from trails.refinement.weights import Layout
 
-    layout = Layout.of(data.encoder, Options().embedding, widths)
+    layout = Layout.of(data, Options().embedding, widths)
     return Trial("-".join(map(str, widths)), None, layout, 1)
 
 

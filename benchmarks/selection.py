@@ -6,6 +6,7 @@ the dataset's files, in place of which a statement reads a table in some 30 ms, 
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from functools import cache
@@ -42,7 +43,23 @@ def select(
     k: int | None = None,
     u: int | None = None,
 ) -> dict[str, Any]:
-    """Select a model for a dataset.
+    """Select a model for a published dataset; see `select_from`."""
+    train, validation, test = (columns(dataset, part) for part in ("train", "valid", "test"))
+    return select_from(train, validation, test, budget, seed, options, refinement, k, u)
+
+
+def select_from(
+    train: Columns,
+    validation: Columns | None,
+    test: Columns,
+    budget: float,
+    seed: int,
+    options: dict[str, Any] | None = None,
+    refinement: str = "sh",
+    k: int | None = None,
+    u: int | None = None,
+) -> dict[str, Any]:
+    """Select a model for rows with a binary target called `TARGET`.
 
     Returns:
         ``wall`` seconds, ``test_auc`` and ``validation_metric`` of the winner, its ``architecture``, ``epochs`` and
@@ -52,15 +69,14 @@ def select(
     from trails.refinement.options import parse_options
     from trails.refinement.protocol import Candidate, Events, Refine, Setting
 
-    train, validation, test = (columns(dataset, part) for part in ("train", "valid", "test"))
     started = time.monotonic()
-    features = [(c.name, c.ids, c.nulls, c.values) for c in train.without(TARGET)]
-    rows = training_rows(features, (TARGET, train[TARGET].ids, None, None))
+    packed = [(c.name, c.kind, c.data, c.nulls, c.values) for c in (*train.without(TARGET), train[TARGET])]
+    rows = training_rows(packed[:-1], packed[-1], None, None if options is None else json.dumps(options))
     names, scores, scored, _, seconds, _ = rows.shortlist(
         "mlp4x20", "expressflow", None, k, 32, seed, None, 0, lambda: None
     )
     for name, _ in rows.left_out():
-        train, validation = train.without(name), validation.without(name)
+        train, validation = train.without(name), None if validation is None else validation.without(name)
 
     process.prepare()
     import torch
@@ -78,7 +94,7 @@ def select(
     )
     request = Refine(candidates, refinement, k, u, parse_options(options), seconds / scored, scored)
     cpu = torch.device("cpu")
-    data = prepare(train, validation, TARGET, seed, cpu)
+    data = prepare(train, validation, TARGET, seed, cpu, options=parse_options(options))
     ranked = refine(setting, request, data, [cpu], Events(events.append), Timings(started))
     wall = time.monotonic() - started
     winner = ranked[0]
@@ -95,19 +111,8 @@ def select(
 
 def test_auc(trial: Any, data: Any, test: Columns) -> float:
     """AUC of a trial's best weights on test rows."""
-    import torch
-
-    from trails.refinement.dataset import Rows
+    from trails.refinement.export import model_of
     from trails.refinement.metrics import auc
-    from trails.refinement.options import Options
-    from trails.refinement.stack import Stack, Training
 
-    encoded = data.encoder.transform(test.without(TARGET))
-    classes: NDArray[np.bool_] = test[TARGET].ids == test[TARGET].ids.max()
-    values = None if encoded.values is None else torch.from_numpy(encoded.values)
-    rows = Rows(torch.from_numpy(encoded.ids), values, torch.zeros(len(classes)), classes)
-    best = trial.best
-    stack = Stack([trial.layout], [Training(best, best, best, best)], rows, Options(), 1)
-    logits = stack.predict(rows)
-    assert logits is not None
-    return auc(classes, logits[0].numpy())
+    truth: NDArray[np.bool_] = data.target.labels(test[TARGET]) > 0
+    return auc(truth, model_of(trial, data).outputs(test)[:, 0])

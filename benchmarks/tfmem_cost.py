@@ -184,7 +184,7 @@ def _batches(dataset: str, seed: int):  # type: ignore[no-untyped-def]
     block = next(read_blocks(found.files["train"], found.fields))
     labels, ids = block.labels[:_ROWS_READ], block.ids[:_ROWS_READ]
     columns = tuple(Column(f"c{place}", "int32", column) for place, column in enumerate(ids.T))
-    rows = Rows(Columns(len(ids), columns), labels.astype(np.int64), "label")
+    rows = Rows(Columns(len(ids), columns), Column("label", "int64", labels.astype(np.int64)))
     return rows.batches(parse_tfmems("zico+naswot"), BATCH, seed)[0]
 
 

@@ -132,7 +132,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
             gains = [r[metric] - base_rows[r["architecture"], r["model_seed"]][metric] for r in rows]
             height = place + 0.3 * offset - 0.15
             axis.plot(gains, [height] * len(gains), "o", color=colour, markersize=3, alpha=0.5)
-            label = metric.replace("_auc", " AUC") if place == 0 else None
+            label = {"validation_metric": "validation AUC", "test_auc": "test AUC"}[metric] if place == 0 else None
             axis.plot([statistics.fmean(gains)], [height], "|", color=colour, markersize=12, label=label)
     axis.axvline(0.0, color="black", linewidth=0.8)
     axis.set_yticks(range(len(variants)), variants)

@@ -26,7 +26,7 @@ fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
     let Outcome { facts, scored, told, .. } = outcome;
     let left_out: serde_json::Map<String, serde_json::Value> =
         facts.left_out.iter().map(|(name, reason)| (name.clone(), reason.clone().into())).collect();
-    let plan = told.plan.as_ref();
+    let (plan, encoded) = (told.plan.as_ref(), told.encoded.as_ref());
     let arguments: Vec<DatumWithOid> = vec![
         outcome.function.into(),
         outcome.continues.into(),
@@ -55,22 +55,27 @@ fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
         facts.reading_seconds.into(),
         scored.seconds.into(),
         told.start_seconds.into(),
-        told.first_batch_seconds.into(),
+        encoded.and_then(|e| e.first_batch).into(),
         outcome.refinement_seconds.into(),
         outcome.total_seconds.into(),
         task.k.into(),
         task.u.into(),
+        encoded.map_or("binary", |e| e.task.as_str()).into(),
+        told.metric().to_owned().into(),
+        task.name.clone().into(),
+        task.split.clone().into(),
     ];
     let run = Spi::get_one_with_args::<i64>(
         "INSERT INTO trails.runs (function, continues, source, target, validation, features, left_out, budget, space, \
             tfmem, refinement, options, seed, device, train_rows, validation_rows, unusable_rows, scored, failed_scores, \
             n, k, u, state, fault, reading_seconds, filtering_seconds, start_seconds, first_batch_seconds, \
-            refinement_seconds, total_seconds, started, finished, asked_k, asked_u) \
+            refinement_seconds, total_seconds, started, finished, asked_k, asked_u, task, metric, \
+            model, split) \
          VALUES ($1, $2, $3, $4::name, $5, $6::name[], $7, pg_catalog.make_interval(secs => $8), $9, \
             $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
             $20, $21, $22, $23, $24, $25, $26, $27, $28, \
             $29, $30, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $30), \
-            pg_catalog.clock_timestamp(), $31, $32) RETURNING run_id",
+            pg_catalog.clock_timestamp(), $31, $32, $33, $34, $35, $36::name) RETURNING run_id",
         &arguments,
     )?;
     Ok(run.expect("an insert of one row returns one row"))

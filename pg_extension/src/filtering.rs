@@ -41,12 +41,12 @@ fn on_rows<T>(
     sampler: Option<&str>,
     work: impl FnOnce(&TrainingRows) -> Result<T>,
 ) -> Result<T> {
-    let wanted = Wanted::describe(table.source, table.target.as_deref(), table.features.as_deref())?;
+    let wanted = Wanted::describe(table.source, table.target.as_deref(), table.features.as_deref(), None)?;
     asked.check(k, sampler, wanted.target.is_some())?;
     let watch = ClientWatch::start();
     let read = wanted.read()?;
     rows::warn_of_unusable(read.unusable);
-    let answer = work(&TrainingRows::take(&wanted, read)?)?;
+    let answer = work(&TrainingRows::take(&wanted, read, None, None)?)?;
     watch.stop();
     Ok(answer)
 }

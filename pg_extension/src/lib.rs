@@ -15,6 +15,7 @@ mod filtering;
 mod interrupts;
 mod latency;
 mod leaderboard;
+mod models;
 mod profile;
 mod progress;
 mod protocol;
@@ -31,6 +32,8 @@ pg_module_magic!(name, version);
 
 extension_sql_file!("../../sql/install/catalogue.sql", name = "catalogue", bootstrap);
 extension_sql_file!("../../sql/install/tfmem.sql", name = "tfmem_type", requires = ["catalogue"]);
+extension_sql_file!("../../sql/install/models.sql", name = "models", requires = ["catalogue"]);
+extension_sql_file!("../../sql/install/rights.sql", name = "rights", finalize);
 
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {

@@ -13,13 +13,21 @@ pub fn phase(message: &str) {
 }
 
 /// Training has moved on.
-pub fn epochs(done: f64, total: f64, best_metric: Option<f64>) {
+pub fn epochs(done: f64, total: f64, best: Option<String>) {
     if settings::progress() == Progress::Epochs {
-        match best_metric {
-            Some(auc) => notice!("progress: {done:.1}/{total:.1} epochs, best validation AUC {auc:.4}"),
-            None => notice!("progress: {done:.1}/{total:.1} epochs"),
-        }
+        let best = best.map_or(String::new(), |best| format!(", best {best}"));
+        notice!("progress: {done:.1}/{total:.1} epochs{best}");
     }
+}
+
+/// A validation metric as a person reads it.
+pub fn metric(name: &str, value: f64) -> String {
+    let shown = match name {
+        "auc" => "AUC",
+        "r2" => "R2",
+        other => other,
+    };
+    format!("validation {shown} {value:.4}")
 }
 
 /// How the refinement process will spend its time.

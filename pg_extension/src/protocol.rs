@@ -33,6 +33,12 @@ pub struct Rows<'a> {
     pub ray_gpus: f64,
     /// Descriptors of the files that checkpoints are written to in turn.
     pub checkpoints: [i32; 2],
+    /// Descriptors of the files that the best model so far is written to in turn; None keeps none.
+    pub models: Option<[i32; 2]>,
+    pub task: Option<&'a str>,
+    /// The column that says which rows are held out.
+    pub split: Option<&'a str>,
+    pub options: &'a serde_json::Value,
     pub train: &'a TableLayout,
     pub validation: Option<&'a TableLayout>,
 }
@@ -75,11 +81,7 @@ pub enum Event {
     },
     /// A sign of life.
     Alive {},
-    /// The rows are encoded; `first_batch` is seconds since the statement began.
-    Rows {
-        seconds: f64,
-        first_batch: Option<f64>,
-    },
+    Rows(Encoded),
     Plan(Plan),
     Epoch(Epoch),
     Progress {
@@ -92,6 +94,7 @@ pub enum Event {
         survivors: Vec<String>,
     },
     Checkpoint(Checkpoint),
+    Model(Model),
     Result {
         leaderboard: Vec<Trained>,
         complete: bool,
@@ -110,6 +113,22 @@ pub struct Plan {
     pub u: Option<i32>,
     pub refinement_seconds: f64,
     pub epoch_seconds: f64,
+}
+
+/// The rows are encoded; `first_batch` is seconds since the statement began.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Encoded {
+    pub first_batch: Option<f64>,
+    pub task: String,
+    pub metric: String,
+}
+
+/// The best model so far is the first `length` bytes of model file `which`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Model {
+    pub architecture: String,
+    pub which: usize,
+    pub length: u64,
 }
 
 /// The survivors of a finished rung are the first `length` bytes of checkpoint file `which`.

@@ -13,8 +13,9 @@ use pgrx::prelude::*;
 
 use crate::child::{self, Child, Said};
 use crate::error::{Result, TrailsError};
-use crate::protocol::{self, Checkpoint, Epoch, Event, Phase, Plan, Profiled, Request, Trained};
+use crate::protocol::{self, Checkpoint, Encoded, Epoch, Event, Model, Phase, Plan, Profiled, Request, Trained};
 use crate::reader::columns::TableLayout;
+use crate::run::Task;
 use crate::{progress, settings};
 
 /// How long one wait lasts before deadline and silence are looked at.
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const SILENCE: Duration = Duration::from_secs(10);
 const SILENCE_BEFORE_READY: Duration = Duration::from_secs(60);
 /// The longest value that a column can hold.
-const LONGEST_CHECKPOINT: u64 = 0x3fff_0000;
+const LONGEST_VALUE: u64 = 0x3fff_0000;
 /// Bytes of a checkpoint that are written in a second; measured 35 to 70 million, less the more there are.
 const WRITTEN_A_SECOND: f64 = 35e6;
 
@@ -33,11 +34,11 @@ pub struct Told {
     pub device: Option<String>,
     /// From the process's start until it was ready.
     pub start_seconds: Option<f64>,
-    /// Since the call.
-    pub first_batch_seconds: Option<f64>,
+    pub encoded: Option<Encoded>,
     pub plan: Option<Plan>,
     pub trials: Vec<Epoch>,
     pub checkpoint: Option<Checkpoint>,
+    pub model: Option<Model>,
     pub leaderboard: Vec<Trained>,
     pub complete: bool,
     pub timings: Vec<Phase>,
@@ -47,6 +48,16 @@ impl Told {
     fn best(&self) -> Option<f64> {
         self.trials.iter().filter_map(|t| t.validation_metric).reduce(f64::max)
     }
+
+    /// What the validation metric is.
+    pub fn metric(&self) -> &str {
+        self.encoded.as_ref().map_or("auc", |encoded| &encoded.metric)
+    }
+
+    /// The best metric so far as a person reads it.
+    fn best_shown(&self) -> Option<String> {
+        self.best().map(|best| progress::metric(self.metric(), best))
+    }
 }
 
 pub struct Refinement {
@@ -55,6 +66,7 @@ pub struct Refinement {
     train: File,
     validation: File,
     checkpoints: [File; 2],
+    models: [File; 2],
     resumed: Option<File>,
     /// When the statement began, and its budget in seconds.
     budget: Option<(Instant, f64)>,
@@ -67,11 +79,13 @@ impl Refinement {
     pub fn start(virtualenv: &Path, budget: Option<(Instant, f64)>, resumed: Option<File>) -> Result<Self> {
         let (train, validation) = (child::memory_file("trails-train")?, child::memory_file("trails-validation")?);
         let checkpoints = [child::memory_file("trails-checkpoint-0")?, child::memory_file("trails-checkpoint-1")?];
-        let files: Vec<&File> = [&train, &validation].into_iter().chain(&checkpoints).chain(&resumed).collect();
+        let models = [child::memory_file("trails-model-0")?, child::memory_file("trails-model-1")?];
+        let files: Vec<&File> =
+            [&train, &validation].into_iter().chain(&checkpoints).chain(&models).chain(&resumed).collect();
         let spawned = Instant::now();
         let child = Child::start(virtualenv, settings::refinement_threads(), &files)?;
-        let silence = Duration::ZERO;
-        Ok(Self { child, spawned, train, validation, checkpoints, resumed, budget, ready: false, silence })
+        let (ready, silence) = (false, Duration::ZERO);
+        Ok(Self { child, spawned, train, validation, checkpoints, models, resumed, budget, ready, silence })
     }
 
     /// The files for the training and the validation columns, with their descriptors in the process.
@@ -79,29 +93,32 @@ impl Refinement {
         ((&self.train, self.train.as_raw_fd()), (&self.validation, self.validation.as_raw_fd()))
     }
 
-    /// Tells where the rows lie; `budget` is in seconds and comes with the deadline on the shared clock.
+    /// Tells where the rows lie and what is asked of them; `deadline` is on the clock that `started` is on.
     pub fn send_rows(
         &mut self,
-        target: &str,
-        seed: i64,
+        task: &Task,
         started: f64,
-        budget: Option<(f64, f64)>,
+        deadline: Option<f64>,
         train: &TableLayout,
         validation: Option<&TableLayout>,
     ) -> Result<()> {
         let ray_address = settings::ray_address();
         self.send(&Request::Rows(protocol::Rows {
-            target,
-            seed,
+            target: &task.target,
+            seed: task.seed,
             started,
-            budget: budget.map(|(seconds, _)| seconds),
-            deadline: budget.map(|(_, deadline)| deadline),
+            budget: task.budget,
+            deadline,
             device: &settings::device(),
             threads: settings::refinement_threads(),
             memory_limit: settings::refinement_memory_limit(),
             ray_address: ray_address.as_deref(),
             ray_gpus: settings::ray_gpus(),
             checkpoints: [self.checkpoints[0].as_raw_fd(), self.checkpoints[1].as_raw_fd()],
+            models: task.name.as_ref().map(|_| [self.models[0].as_raw_fd(), self.models[1].as_raw_fd()]),
+            task: task.task.as_deref(),
+            split: task.split.as_deref(),
+            options: &task.options(),
             train,
             validation,
         }))
@@ -139,6 +156,26 @@ impl Refinement {
         }
     }
 
+    /// The best model, for the registry; an error if none was written.
+    pub fn model(&self, told: &Told) -> Result<Vec<u8>> {
+        let none = || {
+            TrailsError::external("the refinement process has written no model")
+                .hint("A run that is cut before its first rung ends has none; give it a larger budget.")
+        };
+        let written = told.model.as_ref().ok_or_else(none)?;
+        let file = self.models.get(written.which).ok_or_else(none)?;
+        if written.length > LONGEST_VALUE {
+            return Err(TrailsError::external(format!(
+                "the model of {:.0} MB is more than a column holds",
+                written.length as f64 / 1e6
+            ))
+            .hint("Fewer categories make a smaller one: options => '{\"max_categories\": 1000}'."));
+        }
+        let mut bytes = vec![0u8; written.length as usize];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
     /// The survivors of the last finished rung, for the catalogue; None, and a warning, if they cannot be kept.
     pub fn checkpoint(&self, told: &Told) -> Option<(i32, Vec<u8>)> {
         let saved = told.checkpoint?;
@@ -162,7 +199,7 @@ impl Refinement {
     /// Refuses a checkpoint that no column holds, or that cannot be written within what is promised of the budget.
     fn check_room(&self, length: u64) -> Result<()> {
         let megabytes = length as f64 / 1e6;
-        if length > LONGEST_CHECKPOINT {
+        if length > LONGEST_VALUE {
             return Err(TrailsError::external(format!("its {megabytes:.0} MB are more than a column holds")));
         }
         let late = self.budget.is_some_and(|(began, budget)| {
@@ -276,19 +313,20 @@ fn note(event: Event, told: &mut Told) {
             told.start_seconds = Some(seconds);
             told.device = Some(device);
         }
-        Event::Rows { first_batch, .. } => told.first_batch_seconds = first_batch,
+        Event::Rows(encoded) => told.encoded = Some(encoded),
         Event::Plan(plan) => {
             progress::plan(&plan);
             told.plan = Some(plan);
         }
         Event::Epoch(epoch) => told.trials.push(epoch),
-        Event::Progress { done, total } => progress::epochs(done, total, told.best()),
+        Event::Progress { done, total } => progress::epochs(done, total, told.best_shown()),
         Event::Rung { rung, candidates, survivors } => progress::phase(&format!(
             "rung {rung}: {candidates} candidates trained, {} go on{}",
             survivors.len(),
-            told.best().map_or(String::new(), |auc| format!(", best validation AUC {auc:.4}")),
+            told.best_shown().map_or(String::new(), |best| format!(", best {best}")),
         )),
         Event::Checkpoint(checkpoint) => told.checkpoint = Some(checkpoint),
+        Event::Model(model) => told.model = Some(model),
         Event::Alive {} | Event::Result { .. } | Event::Profile(_) | Event::Error(_) => {}
     }
 }

@@ -44,7 +44,7 @@ fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
     let earlier = Spi::connect(|client| -> Result<Option<Earlier>> {
         let rows = client.select(
             "SELECT source, target::text, validation, features::text[], space, tfmem, refinement, options, seed, n, asked_k, asked_u, \
-                    state FROM trails.runs WHERE run_id OPERATOR(pg_catalog.=) $1",
+                    state, task, split::text, model FROM trails.runs WHERE run_id OPERATOR(pg_catalog.=) $1",
             Some(1),
             &[run.into()],
         )?;
@@ -91,6 +91,9 @@ fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
         options: earlier.options,
         k: earlier.k,
         u: earlier.u,
+        task: Some(earlier.task),
+        split: earlier.split,
+        name: earlier.model,
     };
     let (tfmem, n) = (earlier.tfmem, earlier.n);
     let (candidates, trials, checkpoint) = (candidates(run)?, trials(run, rung)?, checkpoint(run)?);
@@ -112,6 +115,9 @@ struct Earlier {
     k: Option<i32>,
     u: Option<i32>,
     complete: bool,
+    task: String,
+    split: Option<String>,
+    model: Option<String>,
 }
 
 impl Earlier {
@@ -131,6 +137,9 @@ impl Earlier {
             k: row.get(11)?,
             u: row.get(12)?,
             complete: row.get::<String>(13)?.is_some_and(|state| state == "complete"),
+            task: row.get(14)?.ok_or_else(missing)?,
+            split: row.get(15)?,
+            model: row.get(16)?,
         })
     }
 }

@@ -15,20 +15,37 @@ use crate::{progress, python, settings};
 pub struct Wanted {
     pub source: Source,
     pub features: Vec<SourceColumn>,
+    /// Says which rows are held out; it is no feature.
+    pub split: Option<SourceColumn>,
     pub target: Option<SourceColumn>,
 }
 
 impl Wanted {
     /// Looks names and types up; nothing of the relation is read.
-    pub fn describe(source: pg_sys::Oid, target: Option<&str>, features: Option<&[String]>) -> Result<Self> {
+    pub fn describe(
+        source: pg_sys::Oid,
+        target: Option<&str>,
+        features: Option<&[String]>,
+        split: Option<&str>,
+    ) -> Result<Self> {
         let source = Source::describe(source)?;
         let target_column = target.map(|name| source.target(name)).transpose()?;
-        let features = source.features(features, target)?;
-        Ok(Self { source, features, target: target_column })
+        let split_column = split.map(|name| source.readable(name)).transpose()?;
+        if split.is_some() && split == target {
+            return Err(TrailsError::argument("the target cannot say which rows are held out"));
+        }
+        let mut features = source.features(features, target)?;
+        features.retain(|column| split != Some(column.name.as_str()));
+        Ok(Self { source, features, split: split_column, target: target_column })
     }
 
-    /// The features, then the target.
+    /// The features, the column that splits rows if there is one, then the target.
     pub fn columns(&self) -> Vec<SourceColumn> {
+        self.features.iter().chain(&self.split).chain(&self.target).cloned().collect()
+    }
+
+    /// What both a source and its validation table have.
+    pub fn shared_columns(&self) -> Vec<SourceColumn> {
         self.features.iter().chain(&self.target).cloned().collect()
     }
 
@@ -107,13 +124,14 @@ pub struct TrainingRows {
 impl TrainingRows {
     /// Takes over what `Wanted::read` has read. A target that cannot be learnt, and a table without a feature that can
     /// help, are errors.
-    pub fn take(wanted: &Wanted, table: Table) -> Result<Self> {
+    pub fn take(wanted: &Wanted, table: Table, task: Option<&str>, options: Option<String>) -> Result<Self> {
         let mut columns = table.columns;
         let target = wanted.target.as_ref().and_then(|_| columns.pop());
+        columns.truncate(wanted.features.len());
         let (rows, left_out) = python::call(move |bridge| {
             let py = bridge.py();
             let target = target.map(|column| python::array(py, column)).transpose()?;
-            let rows = bridge.call_method1("training_rows", (python::arrays(py, columns)?, target))?;
+            let rows = bridge.call_method1("training_rows", (python::arrays(py, columns)?, target, task, options))?;
             let left_out: Vec<(String, String)> = rows.call_method0("left_out")?.extract()?;
             Ok((python::Held::new(rows), left_out))
         })?;

@@ -15,7 +15,7 @@ use crate::reader::source::{Source, SourceColumn};
 use crate::reader::Kind;
 use crate::refinement::{Refinement, Told};
 use crate::rows::{self, TrainingRows, Wanted};
-use crate::{progress, python, settings};
+use crate::{models, progress, python, settings};
 
 /// Seconds kept back from the refinement process for the catalogue and the result.
 const RESERVE_SECONDS: f64 = 0.15;
@@ -37,6 +37,12 @@ pub struct Task {
     pub options: Option<serde_json::Value>,
     pub k: Option<i32>,
     pub u: Option<i32>,
+    /// What is learnt of the target; None infers it.
+    pub task: Option<String>,
+    /// The column that says which rows are held out.
+    pub split: Option<String>,
+    /// The name under which the winner is kept.
+    pub name: Option<String>,
 }
 
 impl Task {
@@ -52,10 +58,14 @@ impl Task {
         }
     }
 
+    /// Refuses a name that no model can have.
+    pub fn check_name(&self) -> Result<()> {
+        self.name.as_deref().map_or(Ok(()), models::check_name)
+    }
+
     /// Refuses names and numbers that no refinement could use.
     pub fn check_refinement(&self) -> Result<()> {
-        let options = self.options.as_ref().map(ToString::to_string);
-        let arguments = (&self.refinement, self.k, self.u, options, settings::device());
+        let arguments = (&self.refinement, self.k, self.u, self.options_text(), settings::device(), &self.task);
         python::call(|bridge| bridge.call_method1("check_refinement", arguments).map(|_| ()))
     }
 
@@ -63,6 +73,11 @@ impl Task {
     pub fn check_architectures(&self, architectures: &[String]) -> Result<Vec<String>> {
         let arguments = (&self.space, architectures);
         python::call(|bridge| bridge.call_method1("check_architectures", arguments)?.extract())
+    }
+
+    /// The options as JSON text.
+    pub fn options_text(&self) -> Option<String> {
+        self.options.as_ref().map(ToString::to_string)
     }
 
     /// The options as the refinement process takes them.
@@ -82,10 +97,15 @@ pub struct Relations {
 
 impl Relations {
     pub fn describe(task: &Task) -> Result<Self> {
-        let wanted = Wanted::describe(task.source, Some(&task.target), task.features.as_deref())?;
+        if task.split.is_some() && task.validation.is_some() {
+            return Err(TrailsError::argument("validation and split cannot both say which rows are held out")
+                .hint("Leave one of them out."));
+        }
+        let wanted =
+            Wanted::describe(task.source, Some(&task.target), task.features.as_deref(), task.split.as_deref())?;
         let validation = match task.validation.map(Source::describe).transpose()? {
             Some(source) => {
-                let columns = matching_columns(&source, &wanted.columns())?;
+                let columns = matching_columns(&source, &wanted.shared_columns())?;
                 Some((source, columns))
             }
             None => None,
@@ -150,19 +170,13 @@ impl Begun {
         ));
         rows::warn_of_unusable(unusable);
 
-        let rows = TrainingRows::take(&wanted, train)?;
+        let rows = TrainingRows::take(&wanted, train, task.task.as_deref(), task.options_text())?;
         for layout in [Some(&mut train_layout), validation_layout.as_mut()].into_iter().flatten() {
             layout.columns.retain(|c| !rows.left_out.iter().any(|(name, _)| *name == c.name));
         }
         let started = clock.monotonic_start();
-        refinement.send_rows(
-            &task.target,
-            task.seed,
-            started,
-            task.budget.map(|budget| (budget, started + budget - RESERVE_SECONDS)),
-            &train_layout,
-            validation_layout.as_ref(),
-        )?;
+        let deadline = task.budget.map(|budget| started + budget - RESERVE_SECONDS);
+        refinement.send_rows(task, started, deadline, &train_layout, validation_layout.as_ref())?;
         clock.phase("read", reading);
         let facts = Facts {
             source: wanted.source.name,

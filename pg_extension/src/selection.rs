@@ -8,7 +8,7 @@ use crate::refinement::{Refinement, Told};
 use crate::resume::Resumed;
 use crate::rows::Scoring;
 use crate::run::{add_phases, Begun, Facts, Relations, Task};
-use crate::{catalog, leaderboard, progress};
+use crate::{catalog, leaderboard, models, progress};
 
 /// Share of the budget that scoring may take where `n` is not given and the metric cannot score the whole space.
 const FILTERING_SHARE: f64 = 0.1;
@@ -59,6 +59,8 @@ pub struct Outcome {
     /// What cut the run, if it was not its deadline.
     pub fault: Option<String>,
     pub checkpoint: Option<Checkpoint>,
+    /// The winner, where the caller gave it a name.
+    pub model: Option<Vec<u8>>,
 }
 
 /// What the run can be resumed from.
@@ -74,6 +76,8 @@ pub enum Checkpoint {
 /// What a caller is shown of a run.
 pub struct Finished {
     pub run: i64,
+    /// Name and version of the model that was kept.
+    pub model: Option<String>,
     pub outcome: Outcome,
 }
 
@@ -86,12 +90,17 @@ impl Finished {
 /// Runs `function`'s task and writes what it did to the catalogue.
 pub fn run(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> Result<Finished> {
     task.check_budget()?;
+    task.check_name()?;
     let watch = ClientWatch::start();
     let mut outcome = train(function, task, origin, clock)?;
     let run = catalog::write(task, &mut outcome)?;
+    let model = match (&task.name, outcome.model.take()) {
+        (Some(name), Some(weights)) => Some(models::store(name, Some(run), Some(&outcome.facts.source), &weights)?),
+        _ => None,
+    };
     watch.stop();
-    report(run, &outcome);
-    Ok(Finished { run, outcome })
+    report(run, model.as_deref(), &outcome);
+    Ok(Finished { run, model, outcome })
 }
 
 /// Refuses names and numbers that no run could use, before anything is read or started.
@@ -174,6 +183,10 @@ fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> 
         add_unknown(&mut candidates, &told.leaderboard);
     }
     let fault = fault.map(warn_of);
+    let model = match &task.name {
+        Some(_) => kept(refinement.model(&told)),
+        None => None,
+    };
     let total_seconds = clock.seconds();
     let continues = resumed.map(|r| r.run);
     Ok(Outcome {
@@ -188,6 +201,7 @@ fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> 
         total_seconds,
         fault,
         checkpoint,
+        model,
     })
 }
 
@@ -236,14 +250,25 @@ fn warn_of(fault: TrailsError) -> String {
     fault.message
 }
 
-fn report(run: i64, outcome: &Outcome) {
+/// A run whose model is lost has its leaderboard still.
+fn kept(model: Result<Vec<u8>>) -> Option<Vec<u8>> {
+    model
+        .map_err(|fault| {
+            let warning = TrailsError::warning(format!("the model cannot be kept: {}", fault.message));
+            TrailsError { detail: fault.detail, hint: fault.hint, ..warning }.warn();
+        })
+        .ok()
+}
+
+fn report(run: i64, model: Option<&str>, outcome: &Outcome) {
     let Some(best) = outcome.told.leaderboard.first() else { return };
     progress::phase(&format!(
-        "run {run}: {} reaches validation AUC {:.4} after {} epochs; {:.1} s in all{}",
+        "run {run}: {} reaches {} after {} epochs; {:.1} s in all{}{}",
         best.architecture,
-        best.validation_metric,
+        progress::metric(outcome.told.metric(), best.validation_metric),
         best.epochs,
         outcome.total_seconds,
+        model.map_or(String::new(), |model| format!("; kept as {model}")),
         match (outcome.told.complete, &outcome.checkpoint) {
             (true, _) => "".to_owned(),
             (false, Some(_)) => format!(" (cut: the best so far; trails.resume({run}) goes on)"),

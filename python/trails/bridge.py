@@ -6,6 +6,7 @@ must import neither torch nor anything that is slow to import, and long work cal
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from trails.filtering.samplers import make_sampler
 from trails.filtering.scoring import Scorer, jacobian_rows
 from trails.filtering.search import ScoredPool, check_count, score_pool
 from trails.filtering.shortlist import shortlist
+from trails.model.store import Model
 from trails.refinement.devices import parse_devices
 from trails.refinement.options import describe_options, parse_options
 from trails.refinement.schedulers import check_scheduler
@@ -37,6 +39,8 @@ __all__ = [
     "check_architectures",
     "check_filtering",
     "check_refinement",
+    "describe_model",
+    "export_model",
     "latency_scorer",
     "plan",
     "refinement_options",
@@ -324,3 +328,45 @@ def plan(
 def latency_scorer(config: str | None, n: int, fields: int) -> LatencyScorer:
     """The scorer of the latency benchmark, from the text of a configuration file or the defaults."""
     return LatencyScorer(parse_config(config), n, fields)
+
+
+def describe_model(blob: bytes) -> tuple[str, str, str, str, list[str] | None, str, str]:
+    """What a model's blob says of itself.
+
+    Returns:
+        Task, architecture, target; its columns as a JSON object of names and kinds; classes, None for regression;
+        fields and metrics as JSON.
+
+    Raises:
+        InvalidInput: Not a model, or of a version that this release does not read.
+    """
+    model = Model.from_bytes(blob)
+    target = model.target
+    return (
+        target.task,
+        model.architecture,
+        target.name,
+        json.dumps(dict(model.encoder.columns)),
+        list(target.classes) or None,
+        json.dumps(model.encoder.describe()),
+        json.dumps(dict(model.metrics)),
+    )
+
+
+def export_model(blob: bytes, form: str) -> bytes:
+    """A model in a format that other programs read.
+
+    Args:
+        blob: The model as it is stored.
+        form: ``safetensors`` or ``onnx``.
+
+    Raises:
+        InvalidInput: There is no such format, it needs a package that is missing, or it is no model.
+    """
+    if form == "safetensors":
+        return blob
+    if form != "onnx":
+        raise InvalidInput(f'there is no format "{form}"', hint="Formats: safetensors, onnx.")
+    from trails.model.onnx import to_onnx
+
+    return to_onnx(Model.from_bytes(blob))

@@ -11,7 +11,11 @@ CREATE TABLE runs (
     continues           bigint REFERENCES runs ON DELETE SET NULL,
     source              text NOT NULL,
     target              name NOT NULL,
+    task                text NOT NULL CHECK (task IN ('binary', 'multiclass', 'regression')),
+    metric              text NOT NULL,
+    model               text,
     validation          text,
+    split               name,
     features            name[] NOT NULL,
     left_out            jsonb NOT NULL DEFAULT '{}',
     budget              interval,
@@ -46,6 +50,9 @@ CREATE INDEX runs_continues ON runs (continues);
 COMMENT ON TABLE runs IS 'one row per finished run: what was asked, what was planned, where the time went';
 COMMENT ON COLUMN runs.function IS 'the function that was called';
 COMMENT ON COLUMN runs.continues IS 'the run that trails.resume continued';
+COMMENT ON COLUMN runs.metric IS 'what validation_metric is: auc, accuracy or r2; higher is better';
+COMMENT ON COLUMN runs.model IS 'the name under which the winner was to be kept';
+COMMENT ON COLUMN runs.split IS 'the column that says which rows are held out';
 COMMENT ON COLUMN runs.left_out IS 'features that cannot help, with the reason each was left out';
 COMMENT ON COLUMN runs.budget IS 'NULL where there was no limit';
 COMMENT ON COLUMN runs.tfmem IS 'the metric that ranked the candidates; NULL where the caller named them';
@@ -79,7 +86,7 @@ COMMENT ON TABLE candidates IS 'the architectures that refinement trained, with 
 COMMENT ON COLUMN candidates.score IS 'its TFMEM score; NULL where the caller named the candidates';
 COMMENT ON COLUMN candidates.score_rank IS
     'place by TFMEM score among the architectures that filtering offered, 1 is best; place among those that the caller named';
-COMMENT ON COLUMN candidates.rank IS 'place on the leaderboard by validation AUC; NULL when it was never trained for a whole epoch';
+COMMENT ON COLUMN candidates.rank IS 'place on the leaderboard by validation metric; NULL when it was never trained for a whole epoch';
 
 CREATE TABLE trials (
     run_id          bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -133,9 +140,6 @@ CREATE POLICY own_timings ON timings
     USING (EXISTS (SELECT FROM runs r WHERE r.run_id = timings.run_id AND r.owner = current_user));
 CREATE POLICY own_checkpoints ON checkpoints
     USING (EXISTS (SELECT FROM runs r WHERE r.run_id = checkpoints.run_id AND r.owner = current_user));
-
--- PUBLIC reaches these tables only with USAGE on the schema, which a DBA grants role by role.
-GRANT SELECT, INSERT, DELETE ON runs, candidates, trials, timings, checkpoints TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('runs', '');
 SELECT pg_catalog.pg_extension_config_dump('runs_run_id_seq', '');

@@ -278,7 +278,7 @@ def test_rights_and_row_level_security_apply(session: Any, connect: Callable[...
     alice = connect(role="alice")
     statement = f"{RANKED}('train', 'label', n => 20, tfmem => 'naswot+snip')"
     assert refused(alice, statement)[0] == "42501"
-    query(session, "GRANT USAGE ON SCHEMA trails TO alice")
+    query(session, "GRANT trails_user TO alice")
     assert refused(alice, statement)[0] == "42501"
     assert refused(alice, "SELECT * FROM trails.profile_filtering('train', tfmem => 'naswot')")[0] == "42501"
     query(

@@ -134,11 +134,23 @@ def test_features_that_cannot_help_are_left_out_and_named(session: Any) -> None:
         ("model_selection('nulls', 'label')", "22000", ["no row with a target", "NULL in all"]),
         ("model_selection('one_row', 'label')", "22000", ["too few"]),
         ("model_selection('one_class', 'label')", "22000", ["one class"]),
-        ("model_selection('train', 'noise')", "0A000", ["noise", "101", "two"]),
+        ("model_selection('train', 'noise', task => 'binary')", "22000", ["noise", "101 different values", "compares"]),
+        ("model_selection('train', 'label', task => 'ranking')", "22023", ["ranking", "regression"]),
+        ("model_selection('train', 'label', name => 'm@3')", "22023", ["m@3", "version"]),
+        ("model_selection('train', 'label', name => '')", "22023", ["1 to 200"]),
+        ("model_selection('train', 'label', split => 'nothing')", "42703", ["nothing"]),
+        ("model_selection('train', 'label', split => 'label')", "22023", ["target"]),
+        (
+            "model_selection('train', 'label', split => 'noise', validation => 'valid')",
+            "22023",
+            ["split", "validation"],
+        ),
+        ("model_selection('train', 'label', split => 'noise')", "22023", ["noise", "train, valid or test"]),
+        ("model_selection('train', 'label', options => '{\"numbers\": [\"none\"]}')", "22023", ["none"]),
         ("model_selection('train', 'label', validation => 'one_class')", "22000", ["one"]),
         ("model_selection('train', 'label', validation => 'empty')", "22000", ["empty"]),
-        ("model_selection('texts', 'label')", "0A000", ["words", "text", "blue", "features =>"]),
-        ("model_selection('dates', 'label')", "0A000", ["day", "date"]),
+        ("model_selection('arrays', 'label')", "0A000", ["list", "smallint[]", "features =>"]),
+        ("model_selection('documents', 'label')", "0A000", ["document", "jsonb", "view"]),
         ("model_selection('train', 'label', budget => '-5 s')", "53400", ["-5", "too small"]),
         ("model_selection('train', 'label', budget => '0')", "53400", ["too small"]),
         ("model_selection('train', 'label', budget => NULL)", "22023", ["budget", "NULL"]),
@@ -167,8 +179,8 @@ def test_bad_input_gets_a_clear_error_and_changes_nothing(
         CREATE VIEW nulls AS SELECT NULL::int AS label, colour FROM train;
         CREATE VIEW one_row AS SELECT * FROM train LIMIT 1;
         CREATE VIEW one_class AS SELECT id, 1 AS label, colour, shape, noise FROM train;
-        CREATE VIEW texts AS SELECT label, colour, 'blue'::text AS words FROM train;
-        CREATE VIEW dates AS SELECT label, colour, current_date AS day FROM train;
+        CREATE VIEW arrays AS SELECT label, colour, ARRAY[noise] AS list FROM train;
+        CREATE VIEW documents AS SELECT label, colour, to_jsonb(noise) AS document FROM train;
         CREATE VIEW narrow AS SELECT label, colour, noise FROM valid;
         CREATE VIEW retyped AS SELECT label, colour || ':1' AS colour, shape, noise FROM valid;
         """,

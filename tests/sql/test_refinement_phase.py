@@ -20,7 +20,7 @@ WORKLOADS = "SELECT * FROM trails.model_selection_workloads('train', 'label', 50
 
 DONE = """
 rows = receive(); ready(); request = receive(); plan(k=request["k"], u=request["u"])
-send("rows", seconds=0.1, first_batch=0.4)
+send("rows", seconds=0.1, first_batch=0.4, task="binary", metric="auc")
 a = request["candidates"][0][0]
 epoch(a, 0, 1, 0.8)
 result([row(a, 0.8)], timings=[{"phase": "encode", "begin": 0.3, "seconds": 0.1},
@@ -111,8 +111,8 @@ def test_settings_reach_the_process(scripted: Any, stub: Stub) -> None:
 
 
 def test_only_superusers_name_a_cluster(session: Any, connect: Callable[..., Any]) -> None:
-    query(session, "GRANT USAGE ON SCHEMA trails TO PUBLIC")
     alice = connect(role="alice")
+    query(session, "GRANT trails_user TO alice")
     query(alice, "SELECT * FROM trails.coordinator(0.001, 1, '600 s')")  # loads the library
     with pytest.raises(psycopg2.Error) as caught:
         query(alice, "SET trails.ray_address = '10.0.0.7:6379'")
@@ -274,11 +274,11 @@ send("profile", workers=2, device="cpu", rows=[{"architecture": a, **cost} for a
 
 
 def test_new_tables_belong_to_their_owner(scripted: Any, stub: Stub, connect: Callable[..., Any]) -> None:
-    query(scripted, "GRANT USAGE ON SCHEMA trails TO PUBLIC")
     stub.script(DONE.replace("result([row(a, 0.8)]", 'checkpoint(rows, 0, 0, b"w"); result([row(a, 0.8)], False'))
     query(scripted, CURVES + ")")
     ((run,),) = query(scripted, "SELECT run_id FROM trails.runs")
     alice = connect(role="alice")
+    query(scripted, "GRANT trails_user TO alice")
     for table, count in (("timings", 5), ("checkpoints", 1)):
         assert query(scripted, f"SELECT count(*) >= {count} FROM trails.{table}") == [(True,)]
         assert query(alice, f"SELECT count(*) FROM trails.{table}") == [(0,)]
@@ -294,7 +294,9 @@ def test_new_tables_belong_to_their_owner(scripted: Any, stub: Stub, connect: Ca
 def test_dumps_hold_runs_and_timings_but_no_checkpoints(session: Any) -> None:
     dumped = query(session, "SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'trails'")
     names = {name for (name,) in dumped}
-    assert names == {f"trails.{t}" for t in ("runs", "runs_run_id_seq", "candidates", "trials", "timings")}
+    runs = ("runs", "runs_run_id_seq", "candidates", "trials", "timings")
+    models = ("models", "models_model_id_seq", "model_grants")
+    assert names == {f"trails.{table}" for table in (*runs, *models)}
 
 
 def test_every_table_and_function_has_a_comment(session: Any) -> None:

@@ -139,8 +139,8 @@ def test_run_that_is_not_there_and_run_of_somebody_else_read_the_same(
     scripted: Any, stub: Stub, connect: Callable[..., Any]
 ) -> None:
     run, _ = cut_run(scripted, stub)
-    query(scripted, "GRANT USAGE ON SCHEMA trails TO PUBLIC; GRANT SELECT ON train, valid TO PUBLIC")
     alice = connect(role="alice")
+    query(scripted, "GRANT trails_user TO alice; GRANT SELECT ON train, valid TO alice")
     hidden, missing = (refused(alice, f"SELECT * FROM trails.resume({number})") for number in (run, 12345))
     assert hidden.sqlstate == missing.sqlstate == "42704"
     assert hidden.message_primary == f"you have no run {run}" and missing.message_primary == "you have no run 12345"
@@ -182,9 +182,7 @@ def test_arguments(scripted: Any, stub: Stub, arguments: str, sqlstate: str, wor
 
 
 def test_rights_on_the_source_are_asked_for_again(scripted: Any, stub: Stub, connect: Callable[..., Any]) -> None:
-    query(
-        scripted, "CREATE ROLE keeper; GRANT USAGE ON SCHEMA trails TO keeper; GRANT SELECT ON train, valid TO keeper"
-    )
+    query(scripted, "CREATE ROLE keeper; GRANT trails_user TO keeper; GRANT SELECT ON train, valid TO keeper")
     try:
         query(scripted, "SET ROLE keeper")
         run, _ = cut_run(scripted, stub)

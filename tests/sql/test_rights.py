@@ -29,7 +29,7 @@ def test_nothing_can_be_called_without_usage_of_the_schema(session: Any, connect
 
 def test_select_on_source_and_validation_is_required(session: Any, connect: Callable[..., Any]) -> None:
     analyst = connect(role="Analyst 'é\"")
-    query(session, 'GRANT USAGE ON SCHEMA trails TO "Analyst \'é"""')
+    query(session, 'GRANT trails_user TO "Analyst \'é"""')
     assert sqlstate_of(analyst, RUN) == "42501"
     query(session, "GRANT SELECT ON train TO PUBLIC")
     assert sqlstate_of(analyst, RUN) == "42501"
@@ -40,7 +40,7 @@ def test_select_on_source_and_validation_is_required(session: Any, connect: Call
 
 def test_each_role_sees_its_own_runs_and_the_superuser_all(session: Any, connect: Callable[..., Any]) -> None:
     alice, bob = connect(role="alice"), connect(role="bob")
-    query(session, "GRANT USAGE ON SCHEMA trails TO alice, bob; GRANT SELECT ON train, valid TO alice, bob")
+    query(session, "GRANT trails_user TO alice, bob; GRANT SELECT ON train, valid TO alice, bob")
     query(alice, RUN)
     for table in ("runs", "candidates", "trials", "timings"):
         assert query(alice, f"SELECT count(*) > 0 FROM trails.{table}") == [(True,)]
@@ -58,7 +58,7 @@ def test_row_level_security_of_the_source_applies(session: Any, connect: Callabl
     alice = connect(role="alice")
     query(
         session,
-        "GRANT USAGE ON SCHEMA trails TO alice; GRANT SELECT ON train, valid TO alice;"
+        "GRANT trails_user TO alice; GRANT SELECT ON train, valid TO alice;"
         "ALTER TABLE train ENABLE ROW LEVEL SECURITY;"
         "CREATE POLICY low ON train FOR SELECT TO alice USING (id <= 1500)",
     )
@@ -67,8 +67,8 @@ def test_row_level_security_of_the_source_applies(session: Any, connect: Callabl
 
 
 def test_only_superusers_name_the_code_that_runs(session: Any, connect: Callable[..., Any]) -> None:
-    query(session, "GRANT USAGE ON SCHEMA trails TO PUBLIC")
     alice = connect(role="alice")
+    query(session, "GRANT trails_user TO alice")
     with pytest.raises(psycopg2.Error):
         query(alice, "LOAD 'trails'; SET trails.virtualenv = '/tmp'")
     with pytest.raises(psycopg2.Error):
@@ -79,7 +79,7 @@ def test_configuration_files_are_for_roles_that_may_read_server_files(
     session: Any, connect: Callable[..., Any], tmp_path: Path
 ) -> None:
     alice = connect(role="alice")
-    query(session, "GRANT USAGE ON SCHEMA trails TO alice; GRANT SELECT ON train TO alice")
+    query(session, "GRANT trails_user TO alice; GRANT SELECT ON train TO alice")
     statement = "SELECT * FROM trails.benchmark_filtering_latency_in_db(2, 'train', 8, '/nowhere/config.ini')"
     assert sqlstate_of(alice, statement) == "42501"
     query(session, "GRANT pg_read_server_files TO alice")

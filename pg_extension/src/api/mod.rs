@@ -2,6 +2,7 @@
 
 mod benchmarks;
 mod filtering;
+mod models;
 mod phases;
 mod reading;
 mod refinement;
@@ -57,6 +58,8 @@ fn task_of(
     refinement: Option<String>,
     seed: Option<i64>,
     options: Option<JsonB>,
+    task: Option<String>,
+    split: Option<&CStr>,
 ) -> Result<Task> {
     Ok(Task {
         source: required(source, "source")?,
@@ -70,5 +73,8 @@ fn task_of(
         options: options.map(|o| o.0),
         k: None,
         u: None,
+        task,
+        split: split.map(name_text),
+        name: None,
     })
 }

@@ -52,7 +52,10 @@ CREATE FUNCTION refinement_phase(
     space text DEFAULT 'mlp4x20',
     refinement text DEFAULT 'sh',
     seed bigint DEFAULT 1,
-    options jsonb DEFAULT NULL
+    options jsonb DEFAULT NULL,
+    task text DEFAULT NULL,
+    split name DEFAULT NULL,
+    name text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
     architecture text,
@@ -78,6 +81,9 @@ fn refinement_phase(
     refinement: Option<String>,
     seed: Option<i64>,
     options: Option<JsonB>,
+    task: Option<String>,
+    split: Option<&CStr>,
+    name: Option<String>,
 ) -> TableIterator<
     'static,
     (
@@ -93,11 +99,11 @@ fn refinement_phase(
 > {
     let run = || -> Result<Finished> {
         let clock = Clock::start();
-        let task = task_of(source, target, features, validation, space, refinement, seed, options)?;
+        let task = task_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
         let architectures = texts_of(required(architectures, "architectures")?, "architectures")?;
         let k = i32::try_from(architectures.len()).map_err(|_| TrailsError::argument("too many architectures"))?;
         // Without an architecture there is nothing to count; that is refused with a better message.
-        let task = Task { budget: Some(seconds_of(budget)?), k: Some(k.max(1)), u, ..task };
+        let task = Task { budget: Some(seconds_of(budget)?), k: Some(k.max(1)), u, name, ..task };
         selection::run("refinement_phase", &task, &Origin::Named(architectures), clock)
     };
     TableIterator::new(curves(run().unwrap_or_else(|error| error.raise())))
@@ -128,7 +134,9 @@ CREATE FUNCTION profile_refinement(
     validation regclass DEFAULT NULL,
     space text DEFAULT 'mlp4x20',
     seed bigint DEFAULT 1,
-    options jsonb DEFAULT NULL
+    options jsonb DEFAULT NULL,
+    task text DEFAULT NULL,
+    split name DEFAULT NULL
 ) RETURNS TABLE (
     architecture text,
     parameters bigint,
@@ -151,6 +159,8 @@ fn profile_refinement(
     space: Option<String>,
     seed: Option<i64>,
     options: Option<JsonB>,
+    task: Option<String>,
+    split: Option<&CStr>,
 ) -> TableIterator<
     'static,
     (
@@ -166,7 +176,7 @@ fn profile_refinement(
 > {
     let measured = || -> Result<Profiled> {
         let scheduler = Some("sh".to_owned()); // a profile has none
-        let task = task_of(source, target, features, validation, space, scheduler, seed, options)?;
+        let task = task_of(source, target, features, validation, space, scheduler, seed, options, task, split)?;
         profile::run(&task, architectures.map(|a| texts_of(a, "architectures")).transpose()?)
     };
     let Profiled { workers, rows, .. } = measured().unwrap_or_else(|error| error.raise());

@@ -16,14 +16,16 @@ use crate::rows::Scoring;
 use crate::run::Task;
 use crate::selection::{self, Finished, Origin};
 
-/// Rank, architecture, score, validation AUC, epochs, parameters, seconds.
-type Row = (i32, String, Option<f64>, f64, i32, Option<i64>, f64);
+/// Rank, architecture, score, validation metric, epochs, parameters, seconds, model.
+type Row = (i32, String, Option<f64>, f64, i32, Option<i64>, f64, Option<String>);
 
 fn leaderboard(run: Finished) -> Vec<Row> {
-    let row = |(place, t): (usize, Trained)| {
-        (place as i32 + 1, t.architecture, t.score, t.validation_metric, t.epochs, t.parameters, t.seconds)
+    let mut model = run.model.clone();
+    let mut row = |(rank, t): (i32, Trained)| {
+        let model = model.take(); // of the first, which is the winner
+        (rank, t.architecture, t.score, t.validation_metric, t.epochs, t.parameters, t.seconds, model)
     };
-    run.leaderboard().into_iter().enumerate().map(row).collect()
+    (1..).zip(run.leaderboard()).map(&mut row).collect()
 }
 
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
@@ -42,7 +44,10 @@ CREATE FUNCTION model_selection(
     u integer DEFAULT NULL,
     seed bigint DEFAULT 1,
     batch_size integer DEFAULT 32,
-    options jsonb DEFAULT NULL
+    options jsonb DEFAULT NULL,
+    task text DEFAULT NULL,
+    split name DEFAULT NULL,
+    name text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
     architecture text,
@@ -50,7 +55,8 @@ CREATE FUNCTION model_selection(
     validation_metric double precision,
     epochs integer,
     parameters bigint,
-    seconds double precision
+    seconds double precision,
+    model text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION model_selection IS
     'ranks the architectures of a space without training, trains the best within the budget, returns the leaderboard';
@@ -70,6 +76,9 @@ fn model_selection(
     seed: Option<i64>,
     batch_size: Option<i32>,
     options: Option<JsonB>,
+    task: Option<String>,
+    split: Option<&CStr>,
+    name: Option<String>,
 ) -> TableIterator<
     'static,
     (
@@ -80,12 +89,13 @@ fn model_selection(
         name!(epochs, i32),
         name!(parameters, Option<i64>),
         name!(seconds, f64),
+        name!(model, Option<String>),
     ),
 > {
     let run = || -> Result<Finished> {
         let clock = Clock::start();
-        let task = task_of(source, target, features, validation, space, refinement, seed, options)?;
-        let task = Task { budget: Some(seconds_of(budget)?), k, u, ..task };
+        let task = task_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
+        let task = Task { budget: Some(seconds_of(budget)?), k, u, name, ..task };
         let origin = Origin::Filtering(scoring(&task, tfmem, n, batch_size)?);
         selection::run("model_selection", &task, &origin, clock)
     };
@@ -107,7 +117,9 @@ CREATE FUNCTION model_selection_workloads(
     refinement text DEFAULT 'sh',
     seed bigint DEFAULT 1,
     batch_size integer DEFAULT 32,
-    options jsonb DEFAULT NULL
+    options jsonb DEFAULT NULL,
+    task text DEFAULT NULL,
+    split name DEFAULT NULL
 ) RETURNS TABLE (
     run_id bigint,
     phase text,
@@ -132,6 +144,8 @@ fn model_selection_workloads(
     seed: Option<i64>,
     batch_size: Option<i32>,
     options: Option<JsonB>,
+    task: Option<String>,
+    split: Option<&CStr>,
 ) -> TableIterator<
     'static,
     (
@@ -144,7 +158,7 @@ fn model_selection_workloads(
 > {
     let run = || -> Result<Finished> {
         let clock = Clock::start();
-        let task = task_of(source, target, features, validation, space, refinement, seed, options)?;
+        let task = task_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
         let task = Task { k: Some(required(k, "k")?), u, ..task };
         let origin = Origin::Filtering(scoring(&task, tfmem, Some(required(n, "n")?), batch_size)?);
         selection::run("model_selection_workloads", &task, &origin, clock).map_err(|error| {
@@ -157,7 +171,7 @@ fn model_selection_workloads(
             }
         })
     };
-    let Finished { run, outcome } = run().unwrap_or_else(|error| error.raise());
+    let Finished { run, outcome, .. } = run().unwrap_or_else(|error| error.raise());
     let row = move |t: crate::clock::Timing| (run, t.phase.phase, t.process.name(), t.phase.begin, t.phase.seconds);
     TableIterator::new(outcome.clock.timings().into_iter().map(row))
 }
@@ -174,7 +188,8 @@ CREATE FUNCTION resume(
     validation_metric double precision,
     epochs integer,
     parameters bigint,
-    seconds double precision
+    seconds double precision,
+    model text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION resume IS
     'goes on with a run of yours that was cut, from its last finished rung, as a new run; returns the leaderboard';
@@ -192,6 +207,7 @@ fn resume(
         name!(epochs, i32),
         name!(parameters, Option<i64>),
         name!(seconds, f64),
+        name!(model, Option<String>),
     ),
 > {
     let run = || -> Result<Finished> { resume::run(required(run, "run")?, seconds_of(budget)?) };

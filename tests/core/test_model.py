@@ -1,0 +1,107 @@
+"""A model blob and its exports: the same predictions wherever it goes."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tests.core.test_encoder import table, texts
+from trails import bridge
+from trails.errors import InvalidInput
+from trails.model.store import Model
+from trails.table.columns import Column, Columns
+from trails.table.encoder import Encoder
+from trails.table.fitting import Fitting
+from trails.table.target import Target, Task
+
+
+def rows(count: int, seed: int) -> Columns:
+    generator = np.random.default_rng(seed)
+    words = [None if n == 0 else f"word {n}" for n in generator.integers(0, 6, count).tolist()]
+    numbers = generator.normal(size=count)
+    numbers[::7] = np.nan
+    return table(
+        texts(words, "word"),
+        Column("x", "float64", numbers),
+        Column("n", "int32", generator.integers(0, 9, count).astype(np.int32)),
+    )
+
+
+def made(task: Task, bins: int = 32, seed: int = 0) -> Model:
+    """A model of random weights."""
+    generator = np.random.default_rng(seed)
+    encoder = Encoder.fit(rows(500, 1), Fitting(bins=bins))
+    classes = {"binary": ("no", "yes"), "multiclass": ("a", "b", "c"), "regression": ()}[task]
+    target = Target("y", "number" if task == "regression" else "text", task, np.empty(0), classes, 5.0, 3.0)
+    sizes = [encoder.fields * 4, 16, 8, target.outputs]
+    layers = tuple(
+        (generator.normal(size=(a, b)).astype(np.float32), generator.normal(size=b).astype(np.float32))
+        for a, b in pairwise(sizes)
+    )
+    embedding = generator.normal(size=(encoder.ids, 4)).astype(np.float32)
+    return Model("16-8", target, encoder, embedding, layers, {"auc": 0.5}, {"rows": 500})
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("bins", [0, 8])
+def test_onnx_predicts_the_same(task: Task, bins: int) -> None:
+    import onnxruntime
+
+    model, columns = made(task, bins), rows(300, 2)
+    encoded = model.encoder.transform(columns)
+    values = np.ones(encoded.ids.shape, np.float32) if encoded.values is None else encoded.values
+    session = onnxruntime.InferenceSession(bridge.export_model(model.to_bytes(), "onnx"))
+    (found,) = session.run(None, {"ids": encoded.ids.astype(np.int64), "values": values})
+    expected = model.values(columns) if task == "regression" else model.probabilities(columns)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(model.target.classes)
+
+
+def test_probabilities_are_shares_and_regression_has_none() -> None:
+    columns = rows(50, 3)
+    for task in ("binary", "multiclass"):
+        shares = made(task).probabilities(columns)
+        assert shares.shape == (50, len(made(task).target.classes)) and (shares >= 0).all()
+        np.testing.assert_allclose(shares.sum(1), 1.0)
+    with pytest.raises(InvalidInput, match="no probabilities"):
+        made("regression").probabilities(columns)
+
+
+def test_a_blob_says_what_it_is_and_is_the_same_every_time() -> None:
+    blob = made("multiclass").to_bytes()
+    assert blob == made("multiclass").to_bytes() and bridge.export_model(blob, "safetensors") == blob
+    task, architecture, target, columns, classes, fields, metrics = bridge.describe_model(blob)
+    assert (task, architecture, target, classes) == ("multiclass", "16-8", "y", ["a", "b", "c"])
+    assert json.loads(columns) == {"word": "text", "x": "number", "n": "integer"}
+    assert [field["encoding"] for field in json.loads(fields)] == ["categories", "bins", "categories"]
+    assert json.loads(metrics) == {"auc": 0.5}
+    with pytest.raises(InvalidInput, match='no format "pickle"'):
+        bridge.export_model(blob, "pickle")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"trails.model", b"trails.modem"),
+        (b"binary", b"ternar"),
+        (b"layers.0.bias", b"layers.0.bios"),
+        (b'"slots', b'"slits'),
+    ],
+)
+def test_a_foreign_blob_is_refused(old: bytes, new: bytes) -> None:
+    blob = made("binary").to_bytes()
+    assert old in blob
+    with pytest.raises(InvalidInput):
+        bridge.describe_model(blob.replace(old, new))
+
+
+def test_a_source_that_lacks_a_column_or_has_another_type_is_refused() -> None:
+    model, columns = made("binary"), rows(10, 4)
+    with pytest.raises(InvalidInput, match='no column "x"'):
+        model.outputs(columns.without("x"))
+    other = Columns(10, (*columns.without("x"), Column("x", "int32", np.zeros(10, np.int32))))
+    with pytest.raises(InvalidInput, match="integer, and the model was trained with number"):
+        model.outputs(other)
