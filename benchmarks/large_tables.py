@@ -53,7 +53,8 @@ def run(context: Context) -> None:
                 began = time.perf_counter()
                 best = sql(
                     connection,
-                    "SELECT validation_metric, epochs FROM trails.model_selection('big', 'label', %s, seed => %s) LIMIT 1",
+                    "SELECT validation_metric, epochs FROM "
+                    "trails.model_selection('big', 'label', %s, seed => %s) LIMIT 1",
                     f"{budget} s",
                     context.seed,
                 )
@@ -79,7 +80,7 @@ def run(context: Context) -> None:
 
 @contextlib.contextmanager
 def _memory(backend: int) -> Iterator[dict[str, int]]:
-    """Most resident bytes of the backend, of its refinement process, and of both at once; shared memory counts in both."""
+    """Most resident bytes of the backend, of its refinement process, and of both; shared memory counts twice."""
     found = {"backend_bytes": 0, "refinement_bytes": 0, "together_bytes": 0}
     stop = threading.Event()
 
