@@ -85,7 +85,7 @@ def things(rows: int, seed: int = 1, first: int = 1) -> list[tuple[Any, ...]]:
             int(random.integers(1, 2000)) ** 2,
             pick([0, 1, -(2**63), 2**63 - 1, 10**12, int(random.integers(10**15))]),
             float(np.float32(random.normal() * 100)),
-            pick([0.0, -1e300, 1e-300, float("nan"), float(random.normal())]),
+            pick([0.0, -1e100, 1e-300, float("nan"), float(random.normal())]),
             decimal.Decimal(int(random.integers(-(10**9), 10**9))).scaleb(-4),
             pick(["", "red", "green", "a longer text, with 'quotes'", "日本語", f"rare {row}"]),
             pick(["x", "y", "X"]),
