@@ -33,6 +33,7 @@ WORKDIR /src/pg_extension
 
 # The dependencies are compiled around an empty crate by the very command that builds the real one, so that cargo
 # finds nothing to compile again.
+COPY crates /src/crates
 COPY pg_extension/Cargo.toml pg_extension/Cargo.lock pg_extension/trails.control ./
 COPY docker/package-extension /usr/local/bin/
 RUN mkdir src && echo '::pgrx::pg_module_magic!();' > src/lib.rs \

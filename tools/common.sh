@@ -80,7 +80,7 @@ extension_stamp() { echo "extension-$(echo "$PG_CONFIG" | hash_text)"; }
 # What the extension is made from: the sources, the compiler, the server and the interpreter.
 extension_hash() {
     {
-        hash_files pg_extension sql
+        hash_files pg_extension crates sql
         rustc --version
         "$PG_CONFIG" --version
         echo "$VENV"

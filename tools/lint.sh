@@ -15,6 +15,8 @@ check mypy --strict python/trails
 check mypy --strict tools/server.py tools/ray_nodes.py demo/demo.py demo/ray_demo.py
 cd pg_extension
 check cargo fmt --check
+check cargo fmt --check --manifest-path ../crates/model/Cargo.toml
+check cargo clippy --quiet --release --all-targets --manifest-path ../crates/model/Cargo.toml -- -D warnings
 # The release profile shares the generated bindings with the build.
 major=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
 check cargo clippy --quiet --release --no-default-features --features "pg$major" -- -D warnings

@@ -2,7 +2,8 @@
 //!
 //! This crate knows PostgreSQL and nothing of models; the Python package `trails` knows models and nothing of
 //! PostgreSQL. `api` is the SQL surface, `reader` turns a query into typed columns, `python` is the one bridge to the
-//! package, `child` runs the refinement process and `refinement` talks with it.
+//! package, `child` runs the refinement process and `refinement` talks with it. `prediction` needs no interpreter: the crate
+//! `trails_model` reads models and computes.
 
 use pgrx::prelude::*;
 
@@ -16,6 +17,7 @@ mod interrupts;
 mod latency;
 mod leaderboard;
 mod models;
+mod prediction;
 mod profile;
 mod progress;
 mod protocol;

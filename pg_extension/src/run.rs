@@ -101,7 +101,8 @@ impl Relations {
             return Err(TrailsError::argument("validation and split cannot both say which rows are held out")
                 .hint("Leave one of them out."));
         }
-        let wanted = Wanted::describe(task.source, Some(&task.target), task.features.as_deref(), task.split.as_deref())?;
+        let wanted =
+            Wanted::describe(task.source, Some(&task.target), task.features.as_deref(), task.split.as_deref())?;
         let validation = match task.validation.map(Source::describe).transpose()? {
             Some(source) => {
                 let columns = matching_columns(&source, &wanted.shared_columns())?;

@@ -25,6 +25,7 @@ static REFINEMENT_MEMORY_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(0);
 static RAY_ADDRESS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static RAY_GPUS: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static FILTERING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static MODEL_CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64);
 static PROGRESS: GucSetting<Progress> = GucSetting::<Progress>::new(Progress::Phases);
 
 /// Registers the settings; called once when the library is loaded.
@@ -95,6 +96,16 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    GucRegistry::define_int_guc(
+        c"trails.model_cache_size",
+        c"Memory for models that a session has predicted with; 0 keeps none from one statement to the next.",
+        c"Models used least recently go first. One that is larger alone is read again by every statement.",
+        &MODEL_CACHE_SIZE,
+        0,
+        1 << 20,
+        GucContext::Userset,
+        GucFlags::UNIT_MB,
+    );
     GucRegistry::define_enum_guc(
         c"trails.progress",
         c"What a running selection reports as NOTICE: off, phases or epochs.",
@@ -151,6 +162,11 @@ pub fn ray_gpus() -> f64 {
 
 pub fn filtering_threads() -> i32 {
     FILTERING_THREADS.get()
+}
+
+/// In bytes.
+pub fn model_cache_size() -> usize {
+    (MODEL_CACHE_SIZE.get() as usize) << 20
 }
 
 pub fn progress() -> Progress {

@@ -4,6 +4,7 @@ mod benchmarks;
 mod filtering;
 mod models;
 mod phases;
+mod prediction;
 mod reading;
 mod refinement;
 mod selection;

@@ -19,9 +19,8 @@ CREATE FUNCTION export_model(model text, format text DEFAULT 'safetensors') RETU
 COMMENT ON FUNCTION export_model IS 'a model as a file''s content: safetensors, with the encoder in its header, or onnx';
 "#, requires = ["models"])]
 fn convert_model(weights: Option<&[u8]>, format: Option<&str>) -> Vec<u8> {
-    let converted = || -> Result<Vec<u8>> {
-        models::convert(required(weights, "weights")?, required(format, "format")?)
-    };
+    let converted =
+        || -> Result<Vec<u8>> { models::convert(required(weights, "weights")?, required(format, "format")?) };
     converted().unwrap_or_else(|error| error.raise())
 }
 

@@ -20,7 +20,7 @@ mod texts;
 
 #[allow(unused_imports)] // for prediction
 pub use batches::{Batches, RowReader};
-pub use cell::Cell;
+pub use cell::{cell_of, Cell};
 pub use columns::Kind;
 
 use crate::error::{Result, TrailsError};

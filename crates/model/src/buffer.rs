@@ -1,0 +1,50 @@
+//! Floats that begin at a cache line, so that no vector lies across two of them.
+
+/// Floats in a cache line; rows of weights and activations are padded to whole ones.
+pub const LINE: usize = 16;
+
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; LINE]);
+
+#[derive(Debug, Default)]
+pub struct Floats(Vec<Line>);
+
+impl Floats {
+    /// Zeros, at least `len` of them.
+    pub fn zeros(len: usize) -> Self {
+        Self(vec![Line([0.0; LINE]); len.div_ceil(LINE)])
+    }
+
+    /// Room for `len` floats; those that were there already keep their values.
+    pub fn grow(&mut self, len: usize) {
+        if self.0.len() * LINE < len {
+            self.0.resize(len.div_ceil(LINE), Line([0.0; LINE]));
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        std::mem::size_of_val(&self.0[..])
+    }
+}
+
+impl std::ops::Deref for Floats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: a line is sixteen floats without padding.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * LINE) }
+    }
+}
+
+impl std::ops::DerefMut for Floats {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as above, and borrowed for as long.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * LINE) }
+    }
+}
+
+/// Length of a padded row.
+pub fn padded(len: usize) -> usize {
+    len.next_multiple_of(LINE)
+}

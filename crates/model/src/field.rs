@@ -1,0 +1,280 @@
+//! One field: what a column, or a part of it, is looked up as.
+
+use crate::blob::Blob;
+use crate::calendar;
+use crate::columns::{Data, Family};
+use crate::error::{fail, Result};
+use crate::header::{Encoding, FieldHeader, Part};
+use crate::lookup::Lookup;
+
+/// Slots of every field: 0 for a category that it does not know, 1 for NULL, everything else from 2 on.
+pub const NULL: u32 = 1;
+pub const FIRST_SLOT: u32 = 2;
+
+/// Standardised values are cut here, as in training.
+const LONGEST_FACTOR: f64 = 10.0;
+/// Categories that a description shows.
+const EXAMPLES: usize = 10;
+
+#[derive(Debug)]
+enum Coding {
+    Categories(Lookup),
+    Bins(Vec<f64>),
+    Scaled { mean: f64, std: f64 },
+}
+
+#[derive(Debug)]
+pub struct Field {
+    /// Place of its column among the model's.
+    pub column: usize,
+    pub header: FieldHeader,
+    /// First embedding row.
+    base: u32,
+    coding: Coding,
+    pub categories: usize,
+    /// The first categories as text.
+    pub examples: Vec<String>,
+}
+
+impl Field {
+    /// The field numbered `number`, whose rows begin at `first`.
+    pub fn read(blob: &Blob<'_>, number: usize, header: &FieldHeader, column: usize, first: u64) -> Result<Self> {
+        if header.first != first {
+            fail!("field {number} begins at embedding row {}, not {first}", header.first);
+        }
+        let possible = match header.encoding {
+            Encoding::Categories => !matches!(header.family, Family::Number | Family::Interval),
+            Encoding::Bins | Encoding::Scaled => {
+                header.part == Part::Value && !matches!(header.family, Family::Boolean | Family::Text | Family::IdValue)
+            }
+        };
+        let has_part = match header.part {
+            Part::Value => true,
+            Part::Month | Part::Weekday => matches!(header.family, Family::Date | Family::Timestamp),
+            Part::Hour => header.family == Family::Timestamp,
+        };
+        if !possible || !has_part {
+            let (family, part, encoding) = (header.family.name(), header.part.name(), header.encoding.name());
+            fail!("field {number} is the {part} of a {family} as {encoding}, which there is not");
+        }
+        if !(header.scale.is_finite() && header.scale > 0.0) {
+            fail!("field {number} has the scale {}", header.scale);
+        }
+        if header.encoding != Encoding::Categories && header.buckets != 0 {
+            fail!("field {number} has buckets and no categories");
+        }
+
+        let base = u32::try_from(first).unwrap_or(u32::MAX);
+        let mut examples = Vec::new();
+        let mut categories = 0;
+        let check = |slots: u64| -> Result<()> {
+            if header.slots != slots || first.checked_add(slots).is_none_or(|end| end > i32::MAX as u64) {
+                fail!("field {number} has {} embedding rows and needs {slots}", header.slots);
+            }
+            Ok(())
+        };
+        let coding = match header.encoding {
+            Encoding::Categories => {
+                let keys = blob.i64s(&format!("fields.{number}.categories"))?;
+                if header.buckets > i32::MAX as u64 {
+                    fail!("field {number} has {} buckets", header.buckets);
+                }
+                check(u64::from(FIRST_SLOT) + keys.len() as u64 + header.buckets)?;
+                categories = keys.len();
+                examples = examples_of(blob, number, header, &keys)?;
+                Coding::Categories(Lookup::new(&keys, base, header.buckets as u32))
+            }
+            Encoding::Bins => {
+                let edges = blob.f64s(&format!("fields.{number}.edges"))?;
+                check(u64::from(FIRST_SLOT) + 1 + edges.len() as u64)?;
+                Coding::Bins(edges)
+            }
+            Encoding::Scaled => {
+                check(u64::from(FIRST_SLOT) + 1)?;
+                if !header.mean.is_finite() || !(header.std.is_finite() && header.std > 0.0) {
+                    fail!("field {number} is scaled by mean {} and standard deviation {}", header.mean, header.std);
+                }
+                Coding::Scaled { mean: header.mean, std: header.std }
+            }
+        };
+        Ok(Self { column, header: header.clone(), base, coding, categories, examples })
+    }
+
+    pub fn slots(&self) -> usize {
+        self.header.slots as usize
+    }
+
+    pub fn edges(&self) -> &[f64] {
+        match &self.coding {
+            Coding::Bins(edges) => edges,
+            _ => &[],
+        }
+    }
+
+    /// True where the embedded vectors may be multiplied by something.
+    pub fn has_factors(&self) -> bool {
+        matches!(self.coding, Coding::Scaled { .. }) || self.header.family == Family::IdValue
+    }
+
+    pub fn bytes(&self) -> usize {
+        let coding = match &self.coding {
+            Coding::Categories(lookup) => lookup.bytes(),
+            Coding::Bins(edges) => std::mem::size_of_val(&edges[..]),
+            Coding::Scaled { .. } => 0,
+        };
+        coding + self.examples.iter().map(String::capacity).sum::<usize>() + std::mem::size_of::<Self>()
+    }
+
+    /// Embedding rows of a column. The caller has checked that data, mask and both outputs have one length and that the
+    /// data are of the field's family. `factors` is there for fields that have them.
+    pub fn encode(&self, data: &Data<'_>, nulls: Option<&[u8]>, ids: &mut [u32], factors: Option<&mut [f32]>) {
+        let null = self.base + NULL;
+        match &self.coding {
+            Coding::Categories(lookup) => self.look_up(lookup, data, ids),
+            Coding::Bins(edges) => {
+                let first = self.base + FIRST_SLOT;
+                let bin = |x: f64| if x.is_nan() { null } else { first + bins_below(edges, x) };
+                for_each_number(data, |place, x| ids[place] = bin(x));
+            }
+            Coding::Scaled { .. } => {
+                let only = self.base + FIRST_SLOT;
+                for_each_number(data, |place, x| ids[place] = if x.is_nan() { null } else { only });
+            }
+        }
+        if let Some(nulls) = nulls {
+            for (id, is_null) in ids.iter_mut().zip(nulls) {
+                *id = if *is_null != 0 { null } else { *id };
+            }
+        }
+        if let Some(factors) = factors {
+            self.find_factors(data, ids, factors);
+            if let Some(nulls) = nulls {
+                for (factor, is_null) in factors.iter_mut().zip(nulls) {
+                    *factor = if *is_null != 0 { 1.0 } else { *factor };
+                }
+            }
+        }
+    }
+
+    /// A factor for every row, and the NULL slot where there is no finite one.
+    fn find_factors(&self, data: &Data<'_>, ids: &mut [u32], factors: &mut [f32]) {
+        match (&self.coding, data) {
+            (Coding::Scaled { mean, std }, _) => for_each_number(data, |place, x| {
+                let factor = ((x - mean) / std).clamp(-LONGEST_FACTOR, LONGEST_FACTOR) as f32;
+                factors[place] = if factor.is_nan() { 1.0 } else { factor };
+            }),
+            (_, Data::IdValue { values: Some(values), .. }) => {
+                let scale = self.header.scale as f32;
+                for ((factor, id), value) in factors.iter_mut().zip(ids).zip(*values) {
+                    *factor = value / scale;
+                    if !factor.is_finite() {
+                        (*id, *factor) = (self.base + NULL, 1.0);
+                    }
+                }
+            }
+            _ => factors.fill(1.0),
+        }
+    }
+
+    fn look_up(&self, lookup: &Lookup, data: &Data<'_>, ids: &mut [u32]) {
+        let wide = |v: &i32| i64::from(*v);
+        match (self.header.part, data) {
+            (Part::Value, Data::Boolean(v) | Data::Int32(v) | Data::Date(v)) => {
+                lookup.rows_of(v.iter().map(wide), ids);
+            }
+            (Part::Value, Data::IdValue { ids: v, .. }) => lookup.rows_of(v.iter().map(wide), ids),
+            (Part::Value, Data::Int64(v) | Data::Text(v) | Data::Timestamp(v) | Data::Time(v)) => {
+                lookup.rows_of(v.iter().copied(), ids);
+            }
+            (Part::Month, Data::Date(v)) => lookup.rows_of(v.iter().map(|d| calendar::month_of(wide(d))), ids),
+            (Part::Weekday, Data::Date(v)) => lookup.rows_of(v.iter().map(|d| calendar::weekday_of(wide(d))), ids),
+            (Part::Month, Data::Timestamp(v)) => {
+                lookup.rows_of(v.iter().map(|t| calendar::month_of(calendar::day_of(*t))), ids);
+            }
+            (Part::Weekday, Data::Timestamp(v)) => {
+                lookup.rows_of(v.iter().map(|t| calendar::weekday_of(calendar::day_of(*t))), ids);
+            }
+            (Part::Hour, Data::Timestamp(v)) => lookup.rows_of(v.iter().map(|t| calendar::hour_of(*t)), ids),
+            // Refused when the model was read, or by the caller.
+            _ => ids.fill(self.base),
+        }
+    }
+}
+
+/// Calls `put` with every row's value as a number, as far as the family has numbers.
+#[inline]
+fn for_each_number(data: &Data<'_>, mut put: impl FnMut(usize, f64)) {
+    match data {
+        Data::Int32(v) | Data::Date(v) => v.iter().enumerate().for_each(|(place, x)| put(place, f64::from(*x))),
+        Data::Int64(v) | Data::Timestamp(v) | Data::Time(v) => {
+            v.iter().enumerate().for_each(|(place, x)| put(place, *x as f64));
+        }
+        Data::Float32(v) => v.iter().enumerate().for_each(|(place, x)| put(place, f64::from(*x))),
+        Data::Float64(v) | Data::Interval(v) => v.iter().enumerate().for_each(|(place, x)| put(place, *x)),
+        Data::Boolean(_) | Data::Text(_) | Data::IdValue { .. } => {}
+    }
+}
+
+/// How many of the sorted edges are at most x: a binary search without jumps that the processor could guess wrongly.
+#[inline]
+fn bins_below(edges: &[f64], x: f64) -> u32 {
+    let (mut first, mut left) = (0, edges.len());
+    while left > 1 {
+        let half = left / 2;
+        first += if edges[first + half - 1] <= x { half } else { 0 };
+        left -= half;
+    }
+    (first + usize::from(left == 1 && edges[first] <= x)) as u32
+}
+
+fn examples_of(blob: &Blob<'_>, number: usize, header: &FieldHeader, keys: &[i64]) -> Result<Vec<String>> {
+    if header.family != Family::Text {
+        let shown = |key: &i64| match (header.family, header.part, key) {
+            (Family::Boolean, _, 0) => "false".to_owned(),
+            (Family::Boolean, _, 1) => "true".to_owned(),
+            _ => key.to_string(),
+        };
+        return Ok(keys.iter().take(EXAMPLES).map(shown).collect());
+    }
+    let (ends, bytes) = (blob.u32s(&format!("fields.{number}.ends"))?, blob.bytes(&format!("fields.{number}.bytes"))?);
+    let mut begin = 0;
+    let mut examples = Vec::new();
+    for &end in &ends {
+        let end = end as usize;
+        if end < begin || end > bytes.len() {
+            fail!("the texts of field {number} end where there are none");
+        }
+        // A text whose spelling was not kept is empty here.
+        if end > begin && examples.len() < EXAMPLES {
+            examples.push(String::from_utf8_lossy(&bytes[begin..end]).into_owned());
+        }
+        begin = end;
+    }
+    if ends.len() != keys.len() || begin != bytes.len() {
+        fail!("field {number} has {} categories and {} texts", keys.len(), ends.len());
+    }
+    Ok(examples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bins_below;
+
+    #[test]
+    fn a_value_that_equals_an_edge_lies_above_it() {
+        let edges = [-2.0, 0.0, 0.5, 3.0, 8.0, 8.5, 9.0];
+        for many in 0..=edges.len() {
+            for x in [f64::NEG_INFINITY, -2.0, -1.0, 0.0, -0.0, 0.25, 0.5, 2.0, 3.0, 8.0, 8.6, 9.0, f64::INFINITY] {
+                let plainly = edges[..many].iter().filter(|e| **e <= x).count();
+                assert_eq!(bins_below(&edges[..many], x) as usize, plainly, "{x} among {many}");
+            }
+        }
+    }
+
+    #[test]
+    fn edges_in_disorder_do_no_harm() {
+        for x in [-1.0, 0.5, 7.0, f64::NAN] {
+            assert!(bins_below(&[3.0, f64::NAN, -1.0, 2.0], x) <= 4);
+        }
+    }
+}

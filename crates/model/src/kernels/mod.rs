@@ -1,0 +1,113 @@
+//! The loops that all the time goes into, once portably and once for processors with AVX2 and FMA.
+//!
+//! Callers check every length once a block (`layer`, `network`); the loops themselves check nothing.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod portable;
+
+/// Outputs in a panel of weights: two vectors of eight.
+pub const PANEL: usize = 16;
+/// Rows that one pass over a panel serves: 6 x 2 sums fit in sixteen registers, with two for weights and one for inputs.
+pub const TILE: usize = 6;
+/// Fields whose rows are summed in one pass.
+pub const GROUP: usize = 32;
+
+/// A matrix product of a few rows with one panel of weights, plus what the sums start from.
+pub struct Tile {
+    /// Rows of inputs, this far apart.
+    pub x: *const f32,
+    pub x_stride: usize,
+    pub inputs: usize,
+    /// [inputs, PANEL], at a cache line.
+    pub panel: *const f32,
+    /// What the sums start from: PANEL numbers a row, this far apart; 0 for the same ones in every row.
+    pub start: *const f32,
+    pub start_stride: usize,
+    /// Where the sums go; may be `start`.
+    pub out: *mut f32,
+    pub out_stride: usize,
+    /// Negative sums become 0.
+    pub relu: bool,
+}
+
+/// Rows of one table that are added up into one row of `width` floats.
+pub struct Sum<'a> {
+    pub rows: &'a [*const f32],
+    /// What each row is multiplied by; empty where all are 1.
+    pub factors: &'a [f32],
+    /// What the sums start from; may be `out`.
+    pub start: *const f32,
+    pub out: *mut f32,
+    /// A multiple of a line.
+    pub width: usize,
+    pub relu: bool,
+}
+
+/// Which loops this processor runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernels {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Kernels {
+    /// The fastest that the processor has.
+    pub fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return Self::Avx2;
+        }
+        Self::Portable
+    }
+
+    /// One tile of `rows` rows, 1 to `TILE`.
+    ///
+    /// # Safety
+    /// Every address that `Tile` names for that many rows is valid, and the processor has these loops.
+    #[inline]
+    pub unsafe fn tile(self, rows: usize, tile: &Tile) {
+        debug_assert!((1..=TILE).contains(&rows));
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Self::Portable => portable::tile(rows, tile),
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx2 => avx2::tile(rows, tile),
+            }
+        }
+    }
+
+    /// Adds up rows.
+    ///
+    /// # Safety
+    /// As for `tile`; each row holds `width` floats, at a cache line, and so do `start` and `out`.
+    #[inline]
+    pub unsafe fn sum(self, sum: &Sum<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Self::Portable => portable::sum(sum),
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx2 => avx2::sum(sum),
+            }
+        }
+    }
+
+    /// The inner product of two rows of `len` floats, a multiple of a line.
+    ///
+    /// # Safety
+    /// As for `tile`; both rows begin at a cache line.
+    #[inline]
+    pub unsafe fn dot(self, x: *const f32, y: *const f32, len: usize) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Self::Portable => portable::dot(x, y, len),
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx2 => avx2::dot(x, y, len),
+            }
+        }
+    }
+}

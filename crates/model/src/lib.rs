@@ -1,0 +1,37 @@
+//! Reads a trained model and predicts with it. Knows nothing of PostgreSQL, and needs no Python.
+//!
+//! A model is one safetensors blob, which the Python package writes (`trails.model.store`): weights, the encoder that
+//! turns a table's columns into rows of an embedding table, and what predictions mean. `Model::parse` checks all of it;
+//! `encode` and `forward` then cannot fail on any data.
+//!
+//! - `blob`, `header`: the two halves of the file      - `field`, `lookup`, `calendar`, `encoder`: columns to ids
+//! - `network`, `layer`, `kernels`: ids to outputs      - `outcome`: outputs to classes, probabilities, numbers
+
+mod blob;
+mod buffer;
+mod calendar;
+mod columns;
+mod describe;
+mod encoder;
+mod error;
+mod field;
+mod header;
+mod kernels;
+mod layer;
+mod lookup;
+mod model;
+mod network;
+mod outcome;
+#[cfg(test)]
+mod testing;
+
+pub use blob::digest;
+pub use columns::{ColumnData, Data, Family};
+pub use describe::FieldDescription;
+pub use encoder::Encoded;
+pub use error::Error;
+pub use header::{Input, Target, Task};
+pub use kernels::Kernels;
+pub use model::Model;
+pub use network::Workspace;
+pub use outcome::Outcome;

@@ -1,0 +1,110 @@
+//! A trained model, ready to predict.
+
+use crate::blob::Blob;
+use crate::columns::ColumnData;
+use crate::describe::{describe, FieldDescription};
+use crate::encoder::{Encoded, Encoder};
+use crate::error::Result;
+use crate::header::{Header, Input, Target, Task};
+use crate::kernels::Kernels;
+use crate::network::{Network, Workspace};
+use crate::outcome::{outcome_of, Outcome};
+
+#[derive(Debug)]
+pub struct Model {
+    header: Header,
+    encoder: Encoder,
+    network: Network,
+}
+
+impl Model {
+    /// Reads and checks a whole model.
+    ///
+    /// # Errors
+    /// Anything that is not as the format has it. No input makes this panic, or take more memory than a small multiple
+    /// of the blob plus 16 MiB.
+    pub fn parse(blob: &[u8]) -> Result<Self> {
+        Self::parse_for(blob, Kernels::best())
+    }
+
+    /// The same with given loops, to compare them.
+    pub fn parse_for(blob: &[u8], kernels: Kernels) -> Result<Self> {
+        let blob = Blob::open(blob)?;
+        let header = Header::parse(&blob.header)?;
+        let encoder = Encoder::read(&blob, &header)?;
+        let network = Network::read(&blob, &header, &encoder, kernels)?;
+        Ok(Self { header, encoder, network })
+    }
+
+    pub fn task(&self) -> Task {
+        self.header.task
+    }
+
+    pub fn architecture(&self) -> &str {
+        &self.header.architecture
+    }
+
+    pub fn target(&self) -> &Target {
+        &self.header.target
+    }
+
+    /// Labels in the order of probabilities; of a binary model the negative one first. None of a regression.
+    pub fn classes(&self) -> &[String] {
+        self.header.classes.as_deref().unwrap_or_default()
+    }
+
+    /// Columns that must be handed in, in this order.
+    pub fn columns(&self) -> &[Input] {
+        &self.encoder.inputs
+    }
+
+    /// Numbers that the network puts out for a row.
+    pub fn outputs(&self) -> usize {
+        self.network.outputs()
+    }
+
+    /// Multiply-adds that one row costs, about.
+    pub fn multiply_adds(&self) -> usize {
+        self.network.multiply_adds()
+    }
+
+    /// Memory that it takes, about.
+    pub fn bytes(&self) -> usize {
+        let fields: usize = self.encoder.fields.iter().map(|field| field.bytes()).sum();
+        std::mem::size_of::<Self>() + fields + self.network.bytes()
+    }
+
+    pub fn describe(&self) -> Vec<FieldDescription> {
+        describe(&self.encoder)
+    }
+
+    /// Encodes `rows` rows; `column` hands out the columns in the order of `columns`.
+    ///
+    /// # Errors
+    /// A column is of another family, or has not as many rows.
+    pub fn encode<'a>(
+        &self,
+        rows: usize,
+        column: impl Fn(usize) -> ColumnData<'a>,
+        encoded: &mut Encoded,
+    ) -> Result<()> {
+        self.encoder.encode(rows, column, encoded)
+    }
+
+    /// Outputs of rows that this model encoded, [rows, outputs].
+    ///
+    /// # Panics
+    /// Another model encoded them.
+    pub fn forward(&self, encoded: &Encoded, workspace: &mut Workspace, outputs: &mut Vec<f32>) {
+        self.network.forward(encoded, workspace, outputs);
+    }
+
+    /// What the outputs of one row mean; writes a probability for each class.
+    pub fn outcome(&self, outputs: &[f32], probabilities: &mut [f64]) -> Outcome {
+        outcome_of(&self.header, outputs, probabilities)
+    }
+}
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;

@@ -1,0 +1,437 @@
+use super::*;
+use crate::columns::{Data, Family};
+use crate::testing::{bins, categories, every_kernel, scaled, Made, Parts, Random};
+
+/// One column of every family, some with several fields.
+fn every_field() -> Vec<Made> {
+    let months: Vec<i64> = (1..=12).collect();
+    let week: Vec<i64> = (1..=7).collect();
+    let hours: Vec<i64> = (0..24).collect();
+    vec![
+        categories("flag", "boolean", "value", &[0, 1], 0, 1.0),
+        categories("id", "integer", "value", &[-5, 0, 3, 900_000_000_000], 3, 1.0),
+        bins("amount", "integer", &[0.0, 10.0, 1e6]),
+        scaled("price", "number", 3.0, 2.0),
+        bins("size", "number", &[-1.5, 0.25, 7.0]),
+        categories("word", "text", "value", &[-77, 5, 1 << 60], 2, 1.0),
+        categories("published", "idvalue", "value", &[1, 2, 9], 0, 4.0),
+        bins("day", "date", &[-400.0, 9000.0]),
+        categories("day", "date", "month", &months, 0, 1.0),
+        categories("day", "date", "weekday", &week, 0, 1.0),
+        bins("moment", "timestamp", &[0.0, 1e14]),
+        categories("moment", "timestamp", "month", &months, 0, 1.0),
+        categories("moment", "timestamp", "weekday", &week, 0, 1.0),
+        categories("moment", "timestamp", "hour", &hours, 0, 1.0),
+        bins("clock", "time", &[3.6e9, 7.2e9]),
+        scaled("span", "interval", 60.0, 30.0),
+    ]
+}
+
+/// Rows of `every_field`'s columns, as they are stored.
+struct Rows {
+    flag: Vec<i32>,
+    id: Vec<i64>,
+    amount: Vec<i32>,
+    price: Vec<f32>,
+    size: Vec<f64>,
+    word: Vec<i64>,
+    published: (Vec<i32>, Vec<f32>),
+    day: Vec<i32>,
+    moment: Vec<i64>,
+    clock: Vec<i64>,
+    span: Vec<f64>,
+    /// Of every column, each with NULLs of its own.
+    nulls: Vec<Vec<u8>>,
+}
+
+impl Rows {
+    fn new(rows: usize, seed: u64) -> Self {
+        let random = std::cell::RefCell::new(Random(seed));
+        let pick = |choices: &[i64]| choices[random.borrow_mut().below(choices.len())];
+        let float = || random.borrow_mut().float();
+        let any = |end: usize| random.borrow_mut().below(end) as i64;
+        let many = |value: &dyn Fn() -> i64| (0..rows).map(|_| value()).collect::<Vec<i64>>();
+        let narrow = |values: Vec<i64>| values.into_iter().map(|v| v as i32).collect::<Vec<i32>>();
+        Self {
+            flag: narrow(many(&|| any(2))),
+            id: many(&|| pick(&[-5, 0, 3, 900_000_000_000, 4, -6, i64::MIN, i64::MAX])),
+            amount: narrow(many(&|| pick(&[-1, 0, 9, 10, 11, 1_000_000]))),
+            price: (0..rows).map(|_| if any(9) == 0 { f32::NAN } else { float() * 100.0 }).collect(),
+            size: (0..rows).map(|_| if any(9) == 0 { f64::NAN } else { f64::from(float()) * 10.0 }).collect(),
+            word: many(&|| pick(&[-77, 5, 1 << 60, 6, -1])),
+            published: (
+                narrow(many(&|| pick(&[1, 2, 9, 3]))),
+                (0..rows).map(|_| if any(20) == 0 { f32::INFINITY } else { float() * 5.0 }).collect(),
+            ),
+            day: narrow(many(&|| any(20_000) - 10_000)),
+            moment: many(&|| any(2_000_000_000_000_000) - 1_000_000_000_000_000),
+            clock: many(&|| any(86_400_000_000)),
+            span: (0..rows).map(|_| f64::from(float()) * 1000.0).collect(),
+            nulls: (0..11).map(|_| (0..rows).map(|_| u8::from(any(6) == 0)).collect()).collect(),
+        }
+    }
+
+    /// In the order in which the fields first use them.
+    fn column(&self, place: usize) -> ColumnData<'_> {
+        let data = match place {
+            0 => Data::Boolean(&self.flag),
+            1 => Data::Int64(&self.id),
+            2 => Data::Int32(&self.amount),
+            3 => Data::Float32(&self.price),
+            4 => Data::Float64(&self.size),
+            5 => Data::Text(&self.word),
+            6 => Data::IdValue { ids: &self.published.0, values: Some(&self.published.1) },
+            7 => Data::Date(&self.day),
+            8 => Data::Timestamp(&self.moment),
+            9 => Data::Time(&self.clock),
+            _ => Data::Interval(&self.span),
+        };
+        ColumnData { data, nulls: Some(&self.nulls[place]) }
+    }
+}
+
+/// One cell, without types: its key and its number, None where it counts as NULL.
+fn cell(data: &Data<'_>, row: usize) -> Option<(i64, f64, f32)> {
+    let (key, number, factor) = match data {
+        Data::Boolean(v) | Data::Int32(v) | Data::Date(v) => (i64::from(v[row]), f64::from(v[row]), 1.0),
+        Data::Int64(v) | Data::Text(v) | Data::Timestamp(v) | Data::Time(v) => (v[row], v[row] as f64, 1.0),
+        Data::Float32(v) => (0, f64::from(v[row]), 1.0),
+        Data::Float64(v) | Data::Interval(v) => (0, v[row], 1.0),
+        Data::IdValue { ids, values } => (i64::from(ids[row]), 0.0, values.map_or(1.0, |values| values[row])),
+    };
+    (!number.is_nan() && factor.is_finite()).then_some((key, number, factor))
+}
+
+/// The rules of the format, as they are written down, in double precision and without a thought for speed.
+fn textbook(parts: &Parts, columns: &[ColumnData<'_>], row: usize) -> Vec<f64> {
+    let header = &parts.header;
+    let numbers = |name: &str| -> Vec<f64> {
+        let (_, _, bytes) = &parts.tensors[name];
+        bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+    };
+    let words = |name: &str| -> Vec<[u8; 8]> {
+        parts.tensors.get(name).map_or(vec![], |t| t.2.chunks_exact(8).map(|b| b.try_into().unwrap()).collect())
+    };
+    let size = header["embedding"].as_u64().unwrap() as usize;
+    let embedding = numbers("embedding");
+    let mut x = Vec::new();
+    for (number, field) in header["fields"].as_array().unwrap().iter().enumerate() {
+        let place = header["columns"].as_array().unwrap().iter().position(|c| c["name"] == field["column"]).unwrap();
+        let column = &columns[place];
+        let is_null = column.nulls.is_some_and(|nulls| nulls[row] != 0);
+        let keys: Vec<i64> =
+            words(&format!("fields.{number}.categories")).into_iter().map(i64::from_le_bytes).collect();
+        let edges: Vec<f64> = words(&format!("fields.{number}.edges")).into_iter().map(f64::from_le_bytes).collect();
+        let float = |name: &str| field[name].as_f64().unwrap();
+        let (slot, factor) = match cell(&column.data, row).filter(|_| !is_null) {
+            None => (1, 1.0),
+            Some((key, value, factor)) => match field["encoding"].as_str().unwrap() {
+                "bins" => (2 + edges.iter().filter(|edge| **edge <= value).count() as u64, 1.0),
+                "scaled" => (2, ((value - float("mean")) / float("std")).clamp(-10.0, 10.0)),
+                _ => {
+                    let day_length = 86_400_000_000;
+                    let days = if field["kind"] == "date" { key } else { key.div_euclid(day_length) };
+                    let key = match field["part"].as_str().unwrap() {
+                        "month" => crate::calendar::month_of(days),
+                        "weekday" => (days + 5).rem_euclid(7) + 1,
+                        "hour" => key.rem_euclid(day_length) / 3_600_000_000,
+                        _ => key,
+                    };
+                    let buckets = field["buckets"].as_u64().unwrap();
+                    let slot = match keys.iter().position(|known| *known == key) {
+                        Some(place) => 2 + place as u64,
+                        None if buckets == 0 => 0,
+                        None => {
+                            let mixed = (key as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+                            2 + keys.len() as u64 + mixed % buckets
+                        }
+                    };
+                    (slot, f64::from(factor) / float("scale"))
+                }
+            },
+        };
+        let id = (field["first"].as_u64().unwrap() + slot) as usize;
+        x.extend(embedding[id * size..(id + 1) * size].iter().map(|e| e * factor));
+    }
+    let mut layer = 0;
+    loop {
+        let hidden = parts.tensors.contains_key(&format!("layers.{layer}.weight"));
+        let name = if hidden { format!("layers.{layer}") } else { "output".into() };
+        let (weight, mut sums) = (numbers(&format!("{name}.weight")), numbers(&format!("{name}.bias")));
+        let width = sums.len();
+        for (place, sum) in sums.iter_mut().enumerate() {
+            *sum += x.iter().enumerate().map(|(input, x)| x * weight[input * width + place]).sum::<f64>();
+        }
+        if !hidden {
+            return sums;
+        }
+        x = sums.into_iter().map(|sum| sum.max(0.0)).collect();
+        layer += 1;
+    }
+}
+
+fn predict(model: &Model, rows: usize, data: &Rows) -> Vec<f32> {
+    let (mut encoded, mut workspace, mut outputs) = (Encoded::default(), Workspace::default(), Vec::new());
+    model.encode(rows, |place| data.column(place), &mut encoded).unwrap();
+    model.forward(&encoded, &mut workspace, &mut outputs);
+    outputs
+}
+
+fn check(parts: &Parts, model: &Model, rows: usize, seed: u64) {
+    let data = Rows::new(rows, seed);
+    let columns: Vec<ColumnData<'_>> = (0..11).map(|place| data.column(place)).collect();
+    let outputs = predict(model, rows, &data);
+    assert_eq!(outputs.len(), rows * model.outputs());
+    for row in 0..rows {
+        let wanted = textbook(parts, &columns, row);
+        for (place, wanted) in wanted.iter().enumerate() {
+            let found = f64::from(outputs[row * model.outputs() + place]);
+            assert!((found - wanted).abs() < 1e-5, "row {row}, output {place}: {found}, not {wanted}");
+        }
+    }
+}
+
+#[test]
+fn every_field_and_every_loop_predicts_what_the_rules_say() {
+    for kernels in every_kernel() {
+        for (task, outputs) in [("binary", 1), ("regression", 1), ("multiclass", 3), ("multiclass", 21)] {
+            for widths in [&[][..], &[1], &[8], &[130, 20], &[32, 3, 17, 64]] {
+                let parts = Parts::new(every_field(), 5, widths, task, outputs, 7);
+                let model = Model::parse_for(&parts.blob(), kernels).unwrap();
+                for rows in [1, 5, 64, 431] {
+                    check(&parts, &model, rows, rows as u64);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fields_that_are_not_folded_predict_the_same() {
+    for kernels in every_kernel() {
+        for widths in [&[][..], &[24, 8]] {
+            let parts = Parts::new(every_field(), 3, widths, "binary", 1, 9);
+            let bytes = parts.blob();
+            let blob = Blob::open(&bytes).unwrap();
+            for memory in [0, 300, 2_000, 5_000] {
+                let header = Header::parse(&blob.header).unwrap();
+                let encoder = Encoder::read(&blob, &header).unwrap();
+                let network = Network::with_memory(&blob, &header, &encoder, kernels, memory).unwrap();
+                check(&parts, &Model { header, encoder, network }, 50, 3);
+            }
+        }
+    }
+}
+
+#[test]
+fn more_fields_than_one_pass_sums() {
+    let fields = (0..75).map(|n| categories(&format!("c{n}"), "integer", "value", &[0, 1, 2], 0, 1.0)).collect();
+    let parts = Parts::new(fields, 2, &[16], "binary", 1, 5);
+    let model = Model::parse(&parts.blob()).unwrap();
+    let cells: Vec<Vec<i32>> = (0..75).map(|n| (0..9).map(|row| (n + row) % 4).collect()).collect();
+    let columns: Vec<ColumnData<'_>> =
+        cells.iter().map(|cells| ColumnData { data: Data::Int32(cells), nulls: None }).collect();
+    let (mut encoded, mut outputs) = (Encoded::default(), Vec::new());
+    model.encode(9, |place| columns[place], &mut encoded).unwrap();
+    model.forward(&encoded, &mut Workspace::default(), &mut outputs);
+    for row in 0..9 {
+        assert!((f64::from(outputs[row]) - textbook(&parts, &columns, row)[0]).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn a_row_predicts_the_same_alone_and_among_others() {
+    let parts = Parts::new(every_field(), 10, &[128, 64], "multiclass", 4, 1);
+    let model = Model::parse(&parts.blob()).unwrap();
+    let (mut encoded, mut workspace, mut outputs) = (Encoded::default(), Workspace::default(), Vec::new());
+    // What is left in the buffers from a larger batch must not matter.
+    for rows in [700, 1] {
+        let data = Rows::new(rows, 4);
+        model.encode(rows, |place| data.column(place), &mut encoded).unwrap();
+        model.forward(&encoded, &mut workspace, &mut outputs);
+        let alone = predict(&model, rows, &data);
+        assert_eq!(outputs, alone);
+    }
+    model.encode(0, |_| ColumnData { data: Data::Boolean(&[]), nulls: None }, &mut encoded).unwrap_err();
+}
+
+#[test]
+fn no_rows_have_no_outputs() {
+    let parts = Parts::new(vec![categories("a", "integer", "value", &[1], 0, 1.0)], 2, &[4], "binary", 1, 1);
+    let model = Model::parse(&parts.blob()).unwrap();
+    let (mut encoded, mut outputs) = (Encoded::default(), vec![1.0]);
+    model.encode(0, |_| ColumnData { data: Data::Int32(&[]), nulls: None }, &mut encoded).unwrap();
+    model.forward(&encoded, &mut Workspace::default(), &mut outputs);
+    assert!(outputs.is_empty());
+}
+
+#[test]
+fn columns_of_another_kind_or_length_are_refused() {
+    let parts = Parts::new(vec![categories("a", "integer", "value", &[1], 0, 1.0)], 2, &[4], "binary", 1, 1);
+    let model = Model::parse(&parts.blob()).unwrap();
+    let mut encoded = Encoded::default();
+    let mut attempt = |data, nulls| model.encode(2, |_| ColumnData { data, nulls }, &mut encoded);
+    let error = attempt(Data::Float64(&[1.0, 2.0]), None).unwrap_err();
+    assert_eq!(error.0, "column \"a\" is of kind number, and the model was trained with integer");
+    assert!(attempt(Data::Int32(&[1]), None).is_err());
+    assert!(attempt(Data::Int32(&[1, 2]), Some(&[0])).is_err());
+    attempt(Data::Int64(&[1, 2]), Some(&[0, 1])).unwrap();
+}
+
+#[test]
+#[should_panic(expected = "another field's")]
+fn rows_of_another_model_do_not_read_beyond_this_one() {
+    let of = |keys: &[i64]| {
+        let parts = Parts::new(vec![categories("a", "integer", "value", keys, 0, 1.0)], 2, &[4], "binary", 1, 1);
+        Model::parse(&parts.blob()).unwrap()
+    };
+    let mut encoded = Encoded::default();
+    let large = of(&(0..100_000).collect::<Vec<i64>>());
+    large.encode(1, |_| ColumnData { data: Data::Int32(&[99_999]), nulls: None }, &mut encoded).unwrap();
+    of(&[1]).forward(&encoded, &mut Workspace::default(), &mut Vec::new());
+}
+
+#[test]
+fn outcomes_are_classes_and_probabilities() {
+    let fields = || vec![categories("a", "integer", "value", &[1], 0, 1.0)];
+    let model = |task, outputs| Model::parse(&Parts::new(fields(), 2, &[4], task, outputs, 1).blob()).unwrap();
+    let mut two = [0.0; 2];
+    let binary = model("binary", 1);
+    assert_eq!(binary.outcome(&[0.0], &mut two), Outcome { class: 0, score: 0.5 });
+    let sure = binary.outcome(&[800.0], &mut two);
+    assert_eq!((sure, two), (Outcome { class: 1, score: 1.0 }, [0.0, 1.0]));
+    let unlikely = binary.outcome(&[-40.0], &mut two);
+    assert!(unlikely.class == 0 && (unlikely.score / (-40.0f64).exp() - 1.0).abs() < 1e-12 && two[0] == 1.0 - 0.0);
+    let mut three = [0.0; 3];
+    let found = model("multiclass", 3).outcome(&[1000.0, 1001.0, 1001.0], &mut three);
+    assert_eq!(found.class, 1);
+    assert!((three.iter().sum::<f64>() - 1.0).abs() < 1e-12 && found.score == three[1] && three[1] == three[2]);
+    assert_eq!(model("regression", 1).outcome(&[2.0], &mut []), Outcome { class: 0, score: 17.0 });
+}
+
+#[test]
+fn a_model_describes_itself() {
+    let model = Model::parse(&Parts::new(every_field(), 5, &[8, 4], "regression", 1, 7).blob()).unwrap();
+    assert_eq!((model.task(), model.architecture(), model.classes().len()), (Task::Regression, "8-4", 0));
+    assert_eq!((model.target().name.as_str(), model.target().mean), ("y", 10.5));
+    let columns: Vec<&str> = model.columns().iter().map(|c| c.name.as_str()).collect();
+    let names = ["flag", "id", "amount", "price", "size", "word", "published", "day", "moment", "clock", "span"];
+    assert_eq!(columns, names);
+    assert_eq!(model.columns()[5].family, Family::Text);
+    let fields = model.describe();
+    assert_eq!(fields.len(), 16);
+    assert_eq!(fields[0].examples, ["false", "true"]);
+    assert_eq!(fields[5].examples, ["text -77", "text 1152921504606846976"]);
+    assert_eq!((fields[5].categories, fields[5].buckets, fields[5].slots), (3, 2, 7));
+    assert_eq!((fields[1].first, fields[2].edges.clone()), (4, vec![0.0, 10.0, 1e6]));
+    assert_eq!((fields[8].part, fields[8].examples.len(), fields[3].mean), ("month", 10, 3.0));
+    assert!(model.bytes() > 1000);
+}
+
+/// Every change must be refused with a sentence that names what is wrong.
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let whole = Parts::new(every_field(), 5, &[8, 4], "binary", 1, 7);
+    let refused = |change: &dyn Fn(&mut Parts), words: &str| {
+        let mut parts = whole.clone();
+        change(&mut parts);
+        let error = Model::parse(&parts.blob()).expect_err(words);
+        assert!(error.0.contains(words), "{error}: {words}");
+    };
+    let header = |path: &'static str, value: serde_json::Value| {
+        move |parts: &mut Parts| *parts.header.pointer_mut(path).unwrap() = value.clone()
+    };
+    let shape = |name: &'static str, shape: Vec<usize>| {
+        move |parts: &mut Parts| {
+            let tensor = parts.tensors.get_mut(name).unwrap();
+            tensor.2 = vec![0; shape.iter().product::<usize>() * tensor.0.bitsize() / 8];
+            tensor.1 = shape.clone();
+        }
+    };
+    use serde_json::json;
+    refused(&header("/version", json!(2)), "format trails.model 2");
+    refused(&header("/format", json!("other")), "format other 1");
+    refused(&header("/task", json!("clustering")), "header");
+    refused(&header("/task", json!("multiclass")), "1 outputs");
+    refused(&header("/task", json!("regression")), "regression has 2 classes");
+    refused(&header("/classes", json!(["one"])), "1 classes");
+    refused(&header("/embedding", json!(6)), "embedding");
+    refused(&header("/columns/0/name", json!("other")), "columns");
+    refused(&header("/columns/1/name", json!("flag")), "twice");
+    refused(&header("/fields/8/kind", json!("timestamp")), "differ in kind");
+    refused(&header("/fields/0/first", json!(1)), "begins");
+    refused(&header("/fields/0/slots", json!(5)), "needs 4");
+    refused(&header("/fields/1/buckets", json!(u64::MAX)), "buckets");
+    refused(&header("/fields/1/buckets", json!(i32::MAX)), "embedding rows");
+    refused(&header("/fields/0/slots", json!(u64::MAX)), "embedding rows");
+    refused(&header("/fields/0/part", json!("hour")), "which there is not");
+    refused(&header("/fields/0/encoding", json!("bins")), "which there is not");
+    refused(&header("/fields/4/encoding", json!("categories")), "which there is not");
+    refused(&header("/fields/3/std", json!(0.0)), "scaled by");
+    refused(&header("/fields/6/scale", json!(0.0)), "scale");
+    refused(&header("/fields/2/buckets", json!(1)), "no categories");
+    refused(&header("/target/mean", json!("x")), "header");
+    refused(&header("/fields", json!([])), "columns");
+    refused(&shape("embedding", vec![10, 5]), "embedding");
+    refused(&shape("embedding", vec![500]), "dimensions");
+    refused(&shape("layers.0.weight", vec![80, 7]), "layers.0");
+    refused(&shape("layers.1.weight", vec![7, 4]), "layers.1");
+    refused(&shape("layers.1.bias", vec![5]), "layers.1");
+    refused(&shape("output.weight", vec![4, 2]), "output");
+    refused(&shape("fields.5.ends", vec![2]), "texts");
+    refused(&shape("fields.5.bytes", vec![1]), "texts");
+    refused(&shape("fields.1.categories", vec![9]), "embedding rows");
+    for gone in ["embedding", "output.bias", "layers.0.bias", "fields.1.categories", "fields.2.edges", "fields.5.ends"]
+    {
+        refused(&|parts| drop(parts.tensors.remove(gone)), gone);
+    }
+    refused(&|parts| parts.tensors.get_mut("fields.2.edges").unwrap().0 = safetensors::Dtype::I64, "type");
+    refused(
+        &|parts| parts.tensors.get_mut("output.bias").unwrap().2.copy_from_slice(&f32::NAN.to_le_bytes()),
+        "not finite",
+    );
+    let nan = whole.header.to_string().replace("0.5", "NaN");
+    assert!(Model::parse(&whole.blob_with(&nan)).unwrap_err().0.contains("header"));
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(Model::parse(&whole.blob_with(&deep)).is_err());
+}
+
+/// Whatever the bytes are: a model or an error, and a model then predicts without harm.
+#[test]
+fn damaged_blobs_do_no_harm() {
+    let blob = Parts::new(every_field(), 2, &[8], "binary", 1, 7).blob();
+    for end in (0..blob.len()).step_by(7) {
+        assert!(Model::parse(&blob[..end]).is_err());
+    }
+    let longer = [&blob[..], &[0; 9]].concat();
+    assert!(Model::parse(&longer).is_err());
+    for length in [0, 1, 8, 1 << 20, 100_000_001, u64::MAX >> 1, u64::MAX - 8, u64::MAX] {
+        let mut damaged = blob.clone();
+        damaged[..8].copy_from_slice(&length.to_le_bytes());
+        assert!(Model::parse(&damaged).is_err());
+    }
+    let mut random = Random(5);
+    let mut parsed = 0;
+    for round in 0..6_000 {
+        let mut damaged = blob.clone();
+        for _ in 0..1 + round % 3 {
+            let place = random.below(damaged.len());
+            damaged[place] = match round % 4 {
+                // Digits make other numbers of numbers, which a random byte hardly ever does.
+                0 => b"0123456789"[random.below(10)],
+                1 => damaged[place] ^ (1 << random.below(8)),
+                _ => random.next() as u8,
+            };
+        }
+        if let Ok(model) = Model::parse(&damaged) {
+            parsed += 1;
+            let data = Rows::new(20, round);
+            let (mut encoded, mut outputs) = (Encoded::default(), Vec::new());
+            if model.columns().len() == 11 && model.encode(20, |place| data.column(place), &mut encoded).is_ok() {
+                model.forward(&encoded, &mut Workspace::default(), &mut outputs);
+                model.outcome(&outputs[..model.outputs()], &mut [0.0; 2]);
+            }
+        }
+    }
+    assert!(parsed > 100, "most damage to weights goes unnoticed here: that is what the digest is for");
+}

@@ -1,0 +1,160 @@
+//! Models made up for tests and for the example, and what they should predict, worked out the slow way.
+
+use std::collections::{BTreeMap, HashMap};
+
+use safetensors::tensor::TensorView;
+use safetensors::Dtype;
+use serde_json::{json, Value};
+
+/// Reproducible, and no more random than tests need.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ mixed >> 31
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    /// From -1 to 1.
+    pub fn float(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+/// What lies in a blob.
+#[derive(Clone)]
+pub struct Parts {
+    pub header: Value,
+    pub tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
+}
+
+impl Parts {
+    /// A model of `widths` on `fields`, each without its `first`, with random weights.
+    pub fn new(fields: Vec<Made>, size: usize, widths: &[usize], task: &str, outputs: usize, seed: u64) -> Self {
+        let mut random = Random(seed);
+        let mut parts = Self { header: Value::Null, tensors: BTreeMap::new() };
+        let (mut first, mut described, mut columns) = (0, Vec::new(), Vec::<Value>::new());
+        for (number, mut field) in fields.into_iter().enumerate() {
+            field.header["first"] = json!(first);
+            first += field.header["slots"].as_u64().unwrap();
+            let column = json!({"name": field.header["column"], "kind": field.header["kind"]});
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+            for (name, dtype, bytes) in field.tensors {
+                let count = bytes.len() * 8 / dtype.bitsize();
+                parts.tensors.insert(format!("fields.{number}.{name}"), (dtype, vec![count], bytes));
+            }
+            described.push(field.header);
+        }
+        let fields = described.len();
+        let mut floats = |count: usize, size: f32| -> Vec<u8> {
+            (0..count).flat_map(|_| (random.float() * size).to_le_bytes()).collect()
+        };
+        let rows = first as usize;
+        parts.tensors.insert("embedding".into(), (Dtype::F32, vec![rows, size], floats(rows * size, 1.0)));
+        let mut inputs = fields * size;
+        for (number, &width) in widths.iter().chain([&outputs]).enumerate() {
+            let name = if number < widths.len() { format!("layers.{number}") } else { "output".into() };
+            let scale = (3.0 / inputs as f32).sqrt();
+            let weight = (Dtype::F32, vec![inputs, width], floats(inputs * width, scale));
+            parts.tensors.insert(format!("{name}.weight"), weight);
+            parts.tensors.insert(format!("{name}.bias"), (Dtype::F32, vec![width], floats(width, 0.2)));
+            inputs = width;
+        }
+        let classes = match task {
+            "binary" => json!(["no", "yes"]),
+            "multiclass" => (0..outputs).map(|class| format!("class {class}")).collect(),
+            _ => Value::Null,
+        };
+        let (mean, std) = if task == "regression" { (10.5, 3.25) } else { (0.0, 1.0) };
+        parts.header = json!({
+            "format": "trails.model", "version": 1, "task": task,
+            "architecture": widths.iter().map(usize::to_string).collect::<Vec<_>>().join("-"), "embedding": size,
+            "target": {"name": "y", "kind": "text", "mean": mean, "std": std}, "classes": classes, "columns": columns,
+            "fields": described, "metrics": {"auc": 0.5}, "training": {"epochs": 3},
+        });
+        parts
+    }
+
+    pub fn blob(&self) -> Vec<u8> {
+        self.blob_with(&self.header.to_string())
+    }
+
+    pub fn blob_with(&self, header: &str) -> Vec<u8> {
+        let metadata = HashMap::from([("trails".to_owned(), header.to_owned())]);
+        let views = self.tensors.iter().map(|(name, (dtype, shape, bytes))| {
+            (name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        });
+        safetensors::serialize(views, Some(metadata)).unwrap()
+    }
+}
+
+/// A field to be put into a model.
+pub struct Made {
+    pub header: Value,
+    pub tensors: Vec<(&'static str, Dtype, Vec<u8>)>,
+}
+
+pub fn categories(column: &str, kind: &str, part: &str, keys: &[i64], buckets: usize, scale: f64) -> Made {
+    let mut tensors = vec![("categories", Dtype::I64, keys.iter().flat_map(|key| key.to_le_bytes()).collect())];
+    if kind == "text" {
+        // The second is of unknown spelling.
+        let spelt = |place: usize, key: &i64| if place == 1 { String::new() } else { format!("text {key}") };
+        let texts: Vec<String> = keys.iter().enumerate().map(|(place, key)| spelt(place, key)).collect();
+        let mut end = 0u32;
+        let ends = texts.iter().flat_map(|text| {
+            end += text.len() as u32;
+            end.to_le_bytes()
+        });
+        tensors.push(("ends", Dtype::U32, ends.collect()));
+        tensors.push(("bytes", Dtype::U8, texts.concat().into_bytes()));
+    }
+    Made {
+        header: header(column, kind, part, "categories", 2 + keys.len() + buckets, buckets, scale, 0.0, 1.0),
+        tensors,
+    }
+}
+
+pub fn bins(column: &str, kind: &str, edges: &[f64]) -> Made {
+    let tensors = vec![("edges", Dtype::F64, edges.iter().flat_map(|edge| edge.to_le_bytes()).collect())];
+    Made { header: header(column, kind, "value", "bins", 3 + edges.len(), 0, 1.0, 0.0, 1.0), tensors }
+}
+
+pub fn scaled(column: &str, kind: &str, mean: f64, std: f64) -> Made {
+    Made { header: header(column, kind, "value", "scaled", 3, 0, 1.0, mean, std), tensors: Vec::new() }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn header(
+    column: &str,
+    kind: &str,
+    part: &str,
+    encoding: &str,
+    slots: usize,
+    buckets: usize,
+    scale: f64,
+    mean: f64,
+    std: f64,
+) -> Value {
+    json!({
+        "column": column, "kind": kind, "part": part, "encoding": encoding, "first": 0, "slots": slots,
+        "buckets": buckets, "scale": scale, "mean": mean, "std": std,
+    })
+}
+
+/// All sets of loops that this machine runs.
+#[cfg(test)]
+pub fn every_kernel() -> Vec<crate::Kernels> {
+    let mut all = vec![crate::Kernels::Portable];
+    if crate::Kernels::best() != crate::Kernels::Portable {
+        all.push(crate::Kernels::best());
+    }
+    all
+}

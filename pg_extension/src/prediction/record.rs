@@ -1,0 +1,233 @@
+//! The prediction for one row, handed in as a record.
+//!
+//! What can be found out once is found out once: the model and the places of its columns are kept with the call's
+//! FmgrInfo. A statement's calls share that; a loop in PL/pgSQL may keep it for the whole transaction, and so the snapshot
+//! in which the model was looked up is kept with it.
+
+use std::rc::Rc;
+
+use pgrx::{pg_sys, PgMemoryContexts, PgTupleDesc};
+use trails_model::{Encoded, Model, Outcome, Task, Workspace};
+
+use super::columns::{columns_for, data_of};
+use super::registry::Wanted;
+use super::rows::number_string;
+use crate::error::{Result, TrailsError};
+use crate::reader::source::{RelationColumn, Source};
+use crate::reader::{cell_of, RowReader};
+
+/// Names that one call site has used, of which there is nearly always one.
+const MOST_MODELS: usize = 16;
+
+/// What was seen when the models were looked up: equal only if the registry has not changed for this role since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    role: pg_sys::Oid,
+    xmin: u32,
+    xmax: u32,
+    command: u32,
+    completed: u64,
+}
+
+impl Seen {
+    fn now() -> Self {
+        unsafe {
+            let role = pg_sys::GetUserId();
+            if !pg_sys::ActiveSnapshotSet() {
+                return Self { role, xmin: 0, xmax: 0, command: 0, completed: 0 };
+            }
+            let snapshot = &*pg_sys::GetActiveSnapshot();
+            Self {
+                role,
+                xmin: snapshot.xmin.into_inner(),
+                xmax: snapshot.xmax.into_inner(),
+                command: snapshot.curcid,
+                completed: snapshot.snapXactCompletionCount,
+            }
+        }
+    }
+}
+
+/// A type of rows, and where the model's columns are in it.
+struct Shape {
+    type_oid: pg_sys::Oid,
+    typmod: i32,
+    reader: RowReader,
+    places: Vec<usize>,
+    /// Of the whole row, and of the model's columns.
+    cells: (Vec<pg_sys::Datum>, Vec<bool>),
+    wanted: (Vec<pg_sys::Datum>, Vec<bool>),
+}
+
+/// A model at one call site, with memory that every call uses again.
+struct Prepared {
+    name: String,
+    model: Rc<Model>,
+    shape: Option<Shape>,
+    encoded: Encoded,
+    workspace: Workspace,
+    outputs: Vec<f32>,
+    probabilities: Vec<f64>,
+}
+
+struct CallSite {
+    seen: Seen,
+    prepared: Vec<Prepared>,
+}
+
+/// A prediction for one row, and the model that it is from.
+pub struct Predicted<'a> {
+    model: &'a Model,
+    outcome: Outcome,
+    pub probabilities: &'a [f64],
+}
+
+impl Predicted<'_> {
+    /// The label of the predicted class, or the number.
+    pub fn text(&self) -> String {
+        match self.model.task() {
+            Task::Regression => number_string(self.outcome.score),
+            _ => self.model.classes()[self.outcome.class].clone(),
+        }
+    }
+
+    pub fn score(&self) -> f64 {
+        self.outcome.score
+    }
+}
+
+/// Predicts for the record that is the call's second argument, and hands the prediction on; None for a NULL.
+///
+/// # Safety
+/// `fcinfo` is of the call under way, whose second argument is of type record.
+pub unsafe fn predict<T>(
+    model: &str,
+    fcinfo: pg_sys::FunctionCallInfo,
+    use_it: impl FnOnce(&Predicted<'_>) -> T,
+) -> Result<Option<T>> {
+    let Some(record) = pgrx::fcinfo::pg_getarg_datum(fcinfo, 1) else { return Ok(None) };
+    let site = call_site(fcinfo);
+    let prepared = site.prepared(model)?;
+    prepared.predict(record)?;
+    let outcome = prepared.model.outcome(&prepared.outputs, &mut prepared.probabilities);
+    Ok(Some(use_it(&Predicted { model: &prepared.model, outcome, probabilities: &prepared.probabilities })))
+}
+
+unsafe fn call_site<'a>(fcinfo: pg_sys::FunctionCallInfo) -> &'a mut CallSite {
+    let function = &mut *(*fcinfo).flinfo;
+    if function.fn_extra.is_null() {
+        let site = CallSite { seen: Seen::now(), prepared: Vec::new() };
+        function.fn_extra = PgMemoryContexts::For(function.fn_mcxt).leak_and_drop_on_delete(site).cast();
+    }
+    &mut *function.fn_extra.cast()
+}
+
+impl CallSite {
+    fn prepared(&mut self, name: &str) -> Result<&mut Prepared> {
+        let seen = Seen::now();
+        if seen != self.seen {
+            self.prepared.clear();
+            self.seen = seen;
+        }
+        let place = match self.prepared.iter().position(|prepared| prepared.name == name) {
+            Some(place) => place,
+            None => {
+                let model = super::model_of(&Wanted::named(name))?;
+                if self.prepared.len() == MOST_MODELS {
+                    self.prepared.remove(0);
+                }
+                self.prepared.push(Prepared {
+                    name: name.to_owned(),
+                    shape: None,
+                    encoded: Encoded::default(),
+                    workspace: Workspace::default(),
+                    outputs: Vec::new(),
+                    probabilities: vec![0.0; model.classes().len()],
+                    model,
+                });
+                self.prepared.len() - 1
+            }
+        };
+        Ok(&mut self.prepared[place])
+    }
+}
+
+impl Prepared {
+    unsafe fn predict(&mut self, record: pg_sys::Datum) -> Result<()> {
+        let header = pg_sys::pg_detoast_datum(record.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
+        let (type_oid, typmod) = ((*header).t_choice.t_datum.datum_typeid, (*header).t_choice.t_datum.datum_typmod);
+        let shape_of_row = pg_sys::lookup_rowtype_tupdesc(type_oid, typmod);
+        let read = self.read(header, type_oid, typmod, shape_of_row);
+        if (*shape_of_row).tdrefcount >= 0 {
+            pg_sys::DecrTupleDescRefCount(shape_of_row);
+        }
+        read?;
+        self.model.forward(&self.encoded, &mut self.workspace, &mut self.outputs);
+        if header.cast() != record.cast_mut_ptr::<pg_sys::HeapTupleHeaderData>() {
+            pg_sys::pfree(header.cast());
+        }
+        Ok(())
+    }
+
+    unsafe fn read(
+        &mut self,
+        header: *mut pg_sys::HeapTupleHeaderData,
+        type_oid: pg_sys::Oid,
+        typmod: i32,
+        tuple_shape: pg_sys::TupleDesc,
+    ) -> Result<()> {
+        if !self.shape.as_ref().is_some_and(|shape| (shape.type_oid, shape.typmod) == (type_oid, typmod)) {
+            self.shape = Some(Shape::find(&self.model, type_oid, typmod, tuple_shape)?);
+        }
+        let Some(shape) = &mut self.shape else { unreachable!("it has just been set") };
+        let mut tuple = pg_sys::HeapTupleData {
+            t_len: pgrx::varsize_4b(header.cast()) as u32,
+            t_data: header,
+            ..Default::default()
+        };
+        pg_sys::heap_deform_tuple(&mut tuple, tuple_shape, shape.cells.0.as_mut_ptr(), shape.cells.1.as_mut_ptr());
+        for (place, cell) in shape.places.iter().enumerate() {
+            shape.wanted.0[place] = shape.cells.0[*cell];
+            shape.wanted.1[place] = shape.cells.1[*cell];
+        }
+        let table = shape.reader.read(&shape.wanted.0, &shape.wanted.1)?;
+        let encoded = self.model.encode(1, |place| data_of(&table.columns[place]), &mut self.encoded);
+        encoded.map_err(|error| TrailsError::data(error.0))
+    }
+}
+
+impl Shape {
+    unsafe fn find(model: &Model, type_oid: pg_sys::Oid, typmod: i32, tuple_shape: pg_sys::TupleDesc) -> Result<Self> {
+        let attributes = PgTupleDesc::from_pg_copy(tuple_shape);
+        let count = attributes.len();
+        let mut columns = Vec::with_capacity(count);
+        let mut places = std::collections::HashMap::new();
+        for (place, attribute) in attributes.iter().enumerate() {
+            if attribute.attisdropped {
+                continue;
+            }
+            let name = pgrx::name_data_to_str(&attribute.attname).to_owned();
+            let type_text = pg_sys::format_type_with_typemod(attribute.atttypid, attribute.atttypmod);
+            let base_type = pg_sys::getBaseType(attribute.atttypid);
+            columns.push(RelationColumn {
+                name: name.clone(),
+                type_name: std::ffi::CStr::from_ptr(type_text).to_string_lossy().into_owned(),
+                base_type,
+                cell: cell_of(base_type),
+                in_primary_key: false,
+            });
+            // Of two columns of one name, which a row may have, the first counts.
+            places.entry(name).or_insert(place);
+        }
+        let source = Source { name: "the row".to_owned(), columns };
+        let found = columns_for(model, &source)?;
+        Ok(Self {
+            type_oid,
+            typmod,
+            reader: RowReader::new(&found, &source.name)?,
+            places: found.iter().map(|column| places[&column.name]).collect(),
+            cells: (vec![pg_sys::Datum::null(); count], vec![true; count]),
+            wanted: (vec![pg_sys::Datum::null(); found.len()], vec![true; found.len()]),
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! Predictions for all rows of a relation, batch by batch, on one core.
+
+use std::time::Instant;
+
+use pgrx::pg_sys;
+use trails_model::{Encoded, Model, Workspace};
+
+use super::columns::{columns_for, data_of};
+use super::registry::Wanted;
+use super::rows::Rows;
+use crate::error::{Result, TrailsError};
+use crate::interrupts::ClientWatch;
+use crate::reader::source::{Source, SourceColumn};
+use crate::reader::Batches;
+
+/// Rows of a batch: enough that what a batch costs by itself does not matter.
+const LARGEST_BATCH: usize = 8192;
+/// Multiply-adds of a batch, at most: some 25 ms, after which it is time to look for interrupts.
+const LARGEST_WORK: usize = 1 << 30;
+/// Cells of a batch, at most.
+const MOST_CELLS: usize = 1 << 20;
+
+/// What a caller asked for.
+pub struct Asked<'a> {
+    pub model: Option<&'a str>,
+    pub source: pg_sys::Oid,
+    pub target: Option<&'a str>,
+}
+
+/// Seconds by what they were spent on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spent {
+    pub rows: usize,
+    pub read: f64,
+    pub encode: f64,
+    pub forward: f64,
+    pub write: f64,
+}
+
+/// A relation with all columns that a model needs.
+pub struct Input {
+    query: String,
+    columns: Vec<SourceColumn>,
+    name: String,
+    has_key: bool,
+}
+
+impl Input {
+    /// Refuses a relation that lacks a column, or has it with another type.
+    pub fn find(source: pg_sys::Oid, model: &Model) -> Result<Self> {
+        let source = Source::describe(source)?;
+        let mut columns = columns_for(model, &source)?;
+        let key = source.key_text();
+        let has_key = key.is_some();
+        columns.extend(key);
+        Ok(Self { query: source.select(&columns), columns, name: source.name, has_key })
+    }
+}
+
+/// Predicts into the result of the function call under way.
+///
+/// # Safety
+/// `fcinfo` is of the call under way, of a function that returns a set of predictions.
+pub unsafe fn predict(asked: &Asked<'_>, fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
+    let wanted = Wanted { model: asked.model, source: Some(asked.source), target: asked.target };
+    let model = super::model_of(&wanted)?;
+    let input = Input::find(asked.source, &model)?;
+    let mut rows = Rows::result_of(fcinfo, &model)?;
+    let watch = ClientWatch::start();
+    run(&model, &input, &mut rows)?;
+    watch.stop();
+    Ok(())
+}
+
+/// Reads, encodes, computes and writes until there are no more rows.
+pub fn run(model: &Model, input: &Input, rows: &mut Rows<'_>) -> Result<Spent> {
+    let mut spent = Spent::default();
+    let (mut encoded, mut workspace, mut outputs) = (Encoded::default(), Workspace::default(), Vec::new());
+    let batch = (LARGEST_WORK / model.multiply_adds().max(1)).min(MOST_CELLS / input.columns.len());
+    let batch = batch.clamp(64, LARGEST_BATCH);
+    let mut began = Instant::now();
+    let mut lap = |phase: &mut f64| {
+        let now = Instant::now();
+        *phase += (now - began).as_secs_f64();
+        began = now;
+    };
+    let mut batches = Batches::open(&input.query, &input.columns, &input.name)?;
+    while let Some(table) = batches.next(batch)? {
+        lap(&mut spent.read);
+        model
+            .encode(table.rows, |place| data_of(&table.columns[place]), &mut encoded)
+            .map_err(|error| TrailsError::data(error.0))?;
+        lap(&mut spent.encode);
+        model.forward(&encoded, &mut workspace, &mut outputs);
+        lap(&mut spent.forward);
+        rows.write(&outputs, input.has_key.then(|| table.columns.last()).flatten())?;
+        lap(&mut spent.write);
+        spent.rows += table.rows;
+    }
+    lap(&mut spent.read);
+    Ok(spent)
+}
