@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trails import __version__
 from trails.errors import InvalidInput, TrailsError, UnusableData
+from trails.service import command as data_service
 
 FAILED = 1
 BAD_INPUT = 2
@@ -30,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
         sys.stdout.flush()
     except (InvalidInput, UnusableData) as error:
-        return _complain(error, BAD_INPUT)
+        return complain(error, BAD_INPUT)
     except (TrailsError, OSError) as error:
-        return _complain(error, FAILED)
+        return complain(error, FAILED)
     except KeyboardInterrupt:
         print("trails: interrupted, nothing was changed", file=sys.stderr)
         return INTERRUPTED
@@ -57,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _complain(error: Exception, code: int) -> int:
+def complain(error: Exception, code: int) -> int:
+    """Say on one line of standard error what is wrong; returns ``code``."""
     if isinstance(error, TrailsError):
         text = "; ".join(part.rstrip(".") for part in (error.message, error.detail, error.hint) if part)
     else:
@@ -138,4 +140,5 @@ Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argpar
 
 COMMANDS: dict[str, Command] = {
     "load": ("load a dataset into PostgreSQL tables", _declare_load, _run_load),
+    "data-service": (data_service.SUMMARY, data_service.declare, data_service.run),
 }

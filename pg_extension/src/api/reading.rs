@@ -12,7 +12,7 @@ CREATE FUNCTION describe_columns(
     source regclass,
     features name[] DEFAULT NULL
 ) RETURNS TABLE (
-    column_name name,
+    column_name text,
     type text,
     kind text,
     rows bigint,

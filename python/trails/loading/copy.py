@@ -102,7 +102,7 @@ def load(
         finally:
             connection.close()
     except psycopg2.Error as error:
-        raise _readable(error) from error
+        raise readable(error) from error
 
 
 def _load_all(
@@ -228,7 +228,7 @@ class _Rows:
         return b"".join([b"%d\t%b\n" % (number, line) for number, line in enumerate(lines, self.count + 1)])
 
 
-def _readable(error: Any) -> DatabaseError:
+def readable(error: Any) -> DatabaseError:
     """A psycopg2 error as ours, with the server's own words."""
     diag = error.diag
     message = diag.message_primary or " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,160 @@
+"""Arrow batches to the columns that Trails trains from: the same kinds and values as the extension's reader gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trails.errors import InvalidInput, TrailsError
+from trails.service.arrow import pa, pc
+from trails.service.types import KIND, SQL_TYPE
+from trails.table.columns import KINDS, Column, Columns
+from trails.table.texts import TextBuilder
+
+_DAYS = 10_957
+"""From 1970-01-01, where Arrow begins to count, to 2000-01-01, where PostgreSQL and Trails do."""
+
+_ORIGINS = {"date": _DAYS, "timestamp": _DAYS * 86_400_000_000}
+
+
+class Gatherer:
+    """Takes batches of one schema, one after the other, and makes `Columns` of them.
+
+    Args:
+        schema: Of the stream.
+        target: Name of the target: rows without it are left out and counted. None for no target.
+        like: Columns whose kinds these must have too, such as those of the training rows; None to find them out.
+
+    Raises:
+        InvalidInput: There is no such target; a column of another type than in ``like`` (SQLSTATE 42804).
+    """
+
+    def __init__(self, schema: Any, target: str | None = None, like: Columns | None = None) -> None:
+        self._relation = (schema.metadata or {}).get(b"trails.relation", b"the table").decode()
+        self._target = target
+        if target is not None and target not in schema.names:
+            raise InvalidInput(
+                f'there is no column "{target}" in {self._relation}',
+                hint=f"Columns: {', '.join(schema.names[:50])}.",
+                sqlstate="42703",
+            )
+        expected = {} if like is None else {column.name: column for column in like}
+        self._parts = [_Part(field, target, expected.get(field.name), self._relation) for field in schema]
+        self._seen = self._rows = 0
+
+    @property
+    def left_out(self) -> int:
+        """Rows without a target so far."""
+        return self._seen - self._rows
+
+    def add(self, batch: Any) -> None:
+        """Take a record batch.
+
+        Raises:
+            UnusableData: An infinite number (SQLSTATE 22003).
+            InvalidInput: A text that ``like`` does not allow.
+        """
+        rows = batch
+        if self._target is not None:
+            usable = pc.is_valid(batch.column(self._target))
+            if pa.types.is_floating(batch.column(self._target).type):
+                usable = pc.fill_null(pc.and_(usable, pc.invert(pc.is_nan(batch.column(self._target)))), False)
+            rows = batch.filter(usable) if pc.min(usable).as_py() is False else batch
+        for part, array in zip(self._parts, rows.columns, strict=True):
+            part.add(array)
+        self._seen += batch.num_rows
+        self._rows += rows.num_rows
+
+    def finish(self) -> Columns:
+        """All rows that were added."""
+        return Columns(self._rows, tuple(part.finish() for part in self._parts))
+
+
+class _Part:
+    """One column in the making."""
+
+    def __init__(self, field: Any, target: str | None, like: Column | None, relation: str) -> None:
+        about = field.metadata or {}
+        self._name, self._kind = field.name, about.get(KIND, b"").decode()
+        if self._kind not in KINDS:
+            raise InvalidInput(f'column "{self._name}" comes from another version of the data service')
+        self._relation = relation
+        self._data: list[NDArray[Any]] = []
+        self._nulls: list[NDArray[np.bool_] | int] = []
+        self._texts: TextBuilder | None = None
+        family = None if like is None else like.family
+        if self._kind == "text":
+            candidate = self._name != target and about.get(SQL_TYPE) in (b"text", b"varchar", b"bpchar")
+            idvalue = None if candidate and family is None else family == "idvalue"
+            self._texts = TextBuilder(self._name, idvalue)
+        elif like is not None and KINDS[self._kind][1] == family:
+            # Within a family the width is that of the table, not of the other one.
+            family = None
+        if family is not None and not (self._texts and family in ("text", "idvalue")):
+            raise self._differs(family)
+        self._must_be_idvalue = family == "idvalue"
+
+    def _differs(self, family: str) -> InvalidInput:
+        found = "text" if self._texts else KINDS[self._kind][1]
+        return InvalidInput(
+            f'column "{self._name}" has type {found} in {self._relation}, and the model was trained with {family}',
+            sqlstate="42804",
+        )
+
+    def add(self, array: Any) -> None:
+        nulls = pc.is_null(array).to_numpy(zero_copy_only=False) if array.null_count else None
+        if self._texts is not None:
+            encoded = array.dictionary_encode()
+            places = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)
+            self._texts.add(encoded.dictionary.to_pylist(), places, nulls)
+            if self._must_be_idvalue and self._texts.odd is not None:
+                raise self._differs("idvalue")
+        else:
+            data = self._numbers(array)
+            if data.dtype.kind == "f":
+                nulls = self._check(data, nulls)
+            self._data.append(data)
+        self._nulls.append(len(array) if nulls is None else nulls)
+
+    def _numbers(self, array: Any) -> NDArray[Any]:
+        if pa.types.is_boolean(array.type):
+            array = array.cast(pa.int32())
+        elif pa.types.is_temporal(array.type):
+            array = array.view(pa.int32() if pa.types.is_date(array.type) else pa.int64())
+        if array.null_count:
+            array = pc.fill_null(array, 0)
+        numbers: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+        if self._kind in _ORIGINS:
+            numbers = numbers - _ORIGINS[self._kind]
+        # A copy, since the array's memory is the stream's.
+        return numbers.astype(KINDS[self._kind][0])
+
+    def _check(self, data: NDArray[Any], nulls: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """NaN becomes NULL; an infinite number is refused."""
+        if np.isfinite(data.sum(dtype=np.float64)):
+            return nulls
+        infinite = np.isinf(data)
+        if infinite.any():
+            row = sum(len(part) for part in self._data) + int(infinite.argmax()) + 1
+            raise TrailsError(
+                f'column "{self._name}" of {self._relation} holds an infinite number in row {row}',
+                hint="Give a view that leaves such rows out, or makes them NULL.",
+                sqlstate="22003",
+            )
+        absent: NDArray[np.bool_] = np.isnan(data)
+        data[absent] = 0
+        return absent if nulls is None else nulls | absent
+
+    def finish(self) -> Column:
+        nulls: NDArray[np.uint8] | None = None
+        if not all(isinstance(part, int) for part in self._nulls):
+            parts = [np.zeros(part, np.uint8) if isinstance(part, int) else part for part in self._nulls]
+            nulls = np.concatenate(parts).astype(np.uint8)
+        if self._texts is not None:
+            return self._texts.finish(nulls)
+        dtype = KINDS[self._kind][0]
+        return Column(
+            self._name, self._kind, np.concatenate(self._data) if self._data else np.empty(0, dtype), None, nulls
+        )

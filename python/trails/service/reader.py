@@ -1,0 +1,152 @@
+"""One reading of a table: COPY's CSV in, Arrow record batches out."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from trails.errors import TrailsError
+from trails.service.arrow import csv, pa
+from trails.service.catalogue import Relation, changed, connected, find, psycopg2, sql
+
+FIRST_BYTES, MOST_BYTES = 1 << 16, 1 << 22
+"""Of the text that makes a batch: little at first, so that consumers start soon, then more for speed."""
+
+Deliver = Callable[[Any], None]
+
+
+class TableReader:
+    """Reads a relation once, in a thread of its own, and hands record batches over.
+
+    The rows are those of one statement, hence of one moment, as the role of ``dsn`` may see them. ``deliver`` may
+    block: then COPY blocks, and with it the server process, which holds its snapshot meanwhile.
+
+    Args:
+        dsn: A libpq connection string.
+        relation: What to read.
+        most_bytes: Of COPY's text per batch, at most (and one row).
+    """
+
+    def __init__(self, dsn: str, relation: Relation, most_bytes: int = MOST_BYTES) -> None:
+        self._dsn, self._relation, self._most = dsn, relation, most_bytes
+        self._connection: Any = None
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End the reading from another thread; `read` raises `Stopped`, soon."""
+        self._stopped.set()
+        connection = self._connection
+        if connection is not None:
+            with contextlib.suppress(psycopg2.Error):  # It has ended already.
+                connection.cancel()
+
+    def read(self, deliver: Deliver) -> None:
+        """Read everything.
+
+        Args:
+            deliver: Called with each record batch of the relation's schema; what it raises ends the reading.
+
+        Raises:
+            Stopped: `stop` was called.
+            TrailsError: The server refused or went away, the columns have changed, or a cell cannot be carried.
+        """
+        text = _Text(self._relation, deliver, self._stopped, self._most)
+        try:
+            with connected(self._dsn) as connection, connection.cursor() as cursor:
+                self._connection = connection
+                self._read(cursor, text)
+        except Exception:
+            # psycopg2 hides an error of write() behind its own, and what a cancel leads to is no error.
+            if self._stopped.is_set():
+                raise Stopped from None
+            if text.error is not None:
+                raise text.error from None
+            raise
+        finally:
+            self._connection = None
+
+    def _read(self, cursor: Any, text: _Text) -> None:
+        relation = self._relation
+        # Takes the lock that keeps the columns as they are; only then is it known what COPY will write.
+        cursor.execute(relation.query(limit=0))
+        name = sql.Identifier(relation.schema, relation.name).as_string(cursor)
+        now = find(cursor, name, tuple(column.name for column in relation.columns))
+        if now.structure != relation.structure:
+            raise changed(relation)
+        cursor.execute("SET extra_float_digits = 1")
+        cursor.copy_expert(sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(relation.query()), text, MOST_BYTES)
+        text.finish()
+
+
+class Stopped(Exception):
+    """Nobody wants the rest of a reading."""
+
+
+class _Text:
+    """A file that psycopg2 writes rows to; parses them a block at a time."""
+
+    def __init__(self, relation: Relation, deliver: Deliver, stopped: threading.Event, most: int) -> None:
+        self._relation, self._deliver, self._stopped, self._most = relation, deliver, stopped, most
+        self._rows: list[bytes] = []
+        self._bytes, self._enough = 0, min(FIRST_BYTES, most)
+        self._count = 0
+        self.error: BaseException | None = None
+        ways = zip(relation.columns, relation.carried, strict=True)
+        names = [column.name for column in relation.columns]
+        # One thread parses while others send: more would only take turns with them.
+        self._read = csv.ReadOptions(column_names=names, use_threads=False, block_size=(1 << 31) - 1)
+        # A NULL in a table of one column is an empty line.
+        self._parse = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
+        self._convert = csv.ConvertOptions(
+            column_types={column.name: way.copied for column, way in ways},
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            true_values=["t"],
+            false_values=["f"],
+        )
+
+    def write(self, row: bytes) -> None:
+        """Take one whole row, which is what psycopg2 passes on."""
+        self._rows.append(row)
+        self._bytes += len(row)
+        if self._bytes >= self._enough:
+            self._flush()
+
+    def finish(self) -> None:
+        """Hand over what is left."""
+        if self._rows:
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            if self._stopped.is_set():
+                raise Stopped
+            batch = self._parsed(b"".join(self._rows))
+            self._count += len(self._rows)
+            self._rows, self._bytes = [], 0
+            self._enough = min(2 * self._enough, self._most)
+            self._deliver(batch)
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _parsed(self, text: bytes) -> Any:
+        relation = self._relation
+        try:
+            table = csv.read_csv(
+                pa.py_buffer(text), read_options=self._read, parse_options=self._parse, convert_options=self._convert
+            )
+        except pa.ArrowInvalid as error:
+            raise TrailsError(
+                f"rows {self._count + 1} to {self._count + len(self._rows)} of {relation} cannot be carried",
+                str(error),
+                sqlstate="22000",
+            ) from error
+        arrays = [
+            column.combine_chunks() if column.num_chunks != 1 else column.chunk(0) for column in table.itercolumns()
+        ]
+        views = [array.view(field.type) for array, field in zip(arrays, relation.arrow, strict=True)]
+        return pa.RecordBatch.from_arrays(views, schema=relation.arrow)
