@@ -138,6 +138,9 @@ fn take(row: &SpiHeapTupleData<'_>, place: usize, source: &SourceColumn, column:
         }
         (Values::Float64(v), _) => put!(v, f64, |value| value),
         (Values::Date(v), _) => put!(v, Date, |value: Date| value.to_pg_epoch_days()),
+        (Values::Timestamp(v), _) if source.base_type == pg_sys::TIMESTAMPTZOID => {
+            put!(v, TimestampWithTimeZone, |value: TimestampWithTimeZone| value.into_inner());
+        }
         (Values::Timestamp(v), _) => put!(v, Timestamp, |value: Timestamp| value.into_inner()),
         (Values::Text { hashes, .. }, Cell::Text | Cell::BlankPadded) => {
             put!(hashes, &str, |text: &str| hash(text.as_bytes()));
