@@ -91,7 +91,7 @@ impl Field {
             }
             Encoding::Scaled => {
                 check(u64::from(FIRST_SLOT) + 1)?;
-                if !header.mean.is_finite() || !(header.std.is_finite() && header.std > 0.0) {
+                if !(header.mean.is_finite() && header.std.is_finite() && header.std > 0.0) {
                     fail!("field {number} is scaled by mean {} and standard deviation {}", header.mean, header.std);
                 }
                 Coding::Scaled { mean: header.mean, std: header.std }
@@ -172,6 +172,8 @@ impl Field {
                     }
                 }
             }
+            // A batch whose numbers are all 1 must predict what it would among others.
+            (_, Data::IdValue { values: None, .. }) => factors.fill(1.0 / self.header.scale as f32),
             _ => factors.fill(1.0),
         }
     }
