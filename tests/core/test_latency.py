@@ -47,7 +47,7 @@ def test_every_metric_is_timed(tfmem: str) -> None:
 
 def test_the_embedding_cache_keeps_the_table_and_its_absence_draws_it_anew() -> None:
     features, _ = batch()
-    ids = [column[1] for column in features]
+    ids = [column[2] for column in features]
     kept = LatencyScorer(parse_config(config("naswot")), 5, FIELDS)
     before = kept._table
     kept.score(0, features)
