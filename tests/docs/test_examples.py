@@ -1,8 +1,8 @@
 """Every SQL block of the documents runs, in order, in a database of the document's own.
 
 Comments right before a block change that: `<!-- sql: skip REASON -->`; `<!-- sql: error SQLSTATE -->` for a block of
-one statement that must fail so; `<!-- sql: role NAME -->` for the role that runs it. Long budgets are shortened, and what
-the documents take for granted (datasets, a role, a run that was cut) is made by the fixture `reader_of`.
+one statement that must fail so; `<!-- sql: role NAME -->` for the role that runs it. Long budgets are shortened, and
+what documents take for granted (datasets, a role, a run that was cut) is made by the fixture `reader_of`.
 """
 
 from __future__ import annotations
