@@ -9,6 +9,7 @@ mod batches;
 mod cell;
 pub mod columns;
 pub mod describe;
+mod direct;
 mod idvalue;
 mod labels;
 mod layout;

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 
 use super::cell::{self, Cell, Plain};
 use super::columns::{Column, IdValues, Kind, Table, Values};
+use super::direct::Direct;
 use super::labels::Labels;
 use super::numeric::{self, Odd};
 use super::texts::{hash, Dictionary};
@@ -212,6 +213,8 @@ pub struct Receiver {
     // The executor sees only this part, so it comes first.
     destination: pg_sys::DestReceiver,
     sinks: Vec<Sink>,
+    /// The short way, for relations that it is open to.
+    direct: Option<Direct>,
     target: Option<usize>,
     seen: u64,
     pub table: Table,
@@ -234,7 +237,7 @@ impl Receiver {
             // Any destination that SPI takes for "rows go somewhere".
             mydest: pg_sys::CommandDest::DestTuplestore,
         };
-        Box::new(Self { destination, sinks, target, seen: 0, table, bad: None })
+        Box::new(Self { destination, sinks, direct: None, target, seen: 0, table, bad: None })
     }
 
     pub fn as_destination(&mut self) -> *mut pg_sys::DestReceiver {
@@ -249,8 +252,17 @@ impl Receiver {
 
     /// To be called after the last row.
     pub fn complete(&mut self) {
+        self.leave_direct();
         for (sink, column) in self.sinks.iter_mut().zip(&mut self.table.columns) {
             sink.complete(column);
+        }
+    }
+
+    /// Columns are written to directly, or as `store` does it, but not both.
+    fn leave_direct(&mut self) {
+        if let Some(direct) = &mut self.direct {
+            // Safety: there is one table.
+            unsafe { direct.settle(&mut self.table.columns) };
         }
     }
 
@@ -284,6 +296,15 @@ impl Receiver {
 #[pg_guard]
 unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mut pg_sys::DestReceiver) -> bool {
     let receiver = &mut *this.cast::<Receiver>();
+    if let Some(direct) = &mut receiver.direct {
+        if direct.take(slot, &mut receiver.table.columns) {
+            // Without NULLs and odd numbers it has a target.
+            receiver.seen += 1;
+            receiver.table.rows += 1;
+            return true;
+        }
+        receiver.leave_direct();
+    }
     let wanted = receiver.sinks.len();
     if ((*slot).tts_nvalid as usize) < wanted {
         slot_getsomeattrs_int(slot, wanted as c_int);
@@ -293,10 +314,11 @@ unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mu
 
 #[pg_guard]
 unsafe extern "C-unwind" fn startup(this: *mut pg_sys::DestReceiver, _operation: c_int, shape: pg_sys::TupleDesc) {
-    let receiver = &*this.cast::<Receiver>();
+    let receiver = &mut *this.cast::<Receiver>();
     if ((*shape).natts as usize) < receiver.sinks.len() {
         error!("the query returns {} columns, {} were expected", (*shape).natts, receiver.sinks.len());
     }
+    receiver.direct = Direct::of(shape, receiver.sinks.iter().map(|sink| sink.cell));
 }
 
 #[pg_guard]
