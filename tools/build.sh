@@ -28,6 +28,8 @@ done
 build_environment
 made_from=$(extension_hash) # before the build, because an editor may save a file during it
 rm -f "$STAMPS/$(extension_stamp)"
+# Scripts of another version would make functions that this library does not have.
+rm -f "$("$PG_CONFIG" --sharedir)/extension"/trails--*.sql
 cd "$ROOT/pg_extension"
 logged build "building the extension for PostgreSQL $PG_MAJOR (the first time takes minutes)" \
     cargo pgrx install --release --pg-config "$PG_CONFIG" --no-default-features --features "pg$PG_MAJOR"

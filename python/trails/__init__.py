@@ -4,15 +4,32 @@ Importing this package costs nothing: NumPy is imported by the modules that filt
 train.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from trails.errors import BudgetTooSmall, Interrupted, InvalidInput, TrailsError, UnusableData
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BudgetTooSmall",
     "Interrupted",
     "InvalidInput",
+    "ModelSelector",
+    "ModelSelectorClassifier",
+    "ModelSelectorRegressor",
     "TrailsError",
     "UnusableData",
     "__version__",
 ]
+
+_SELECTORS = ("ModelSelector", "ModelSelectorClassifier", "ModelSelectorRegressor")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SELECTORS:
+        from trails import selector
+
+        return getattr(selector, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -85,7 +85,7 @@ BEGIN
         WHERE m.state = 'deployed' AND to_regclass(m.source) = find_model.source
           AND (find_model.target IS NULL OR m.target = find_model.target);
         IF found_ids IS NULL THEN
-            RAISE EXCEPTION 'no deployed model of % predicts%', source, coalesce(' ' || quote_ident(target), '')
+            RAISE EXCEPTION 'no model of % is deployed', source || coalesce(' that predicts ' || quote_ident(target), '')
                 USING ERRCODE = 'undefined_object',
                 HINT = 'trails.deploy(model) deploys one; trails.models shows those there are.';
         END IF;

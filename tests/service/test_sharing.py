@@ -14,7 +14,9 @@ import pytest
 from tests.service.conftest import TOKEN, Database, Serve, eventually
 from trails.errors import TrailsError
 from trails.service import DataClient, DataService
+from trails.service.catalogue import connected, find
 from trails.service.client import Batch, request_for
+from trails.service.spool import Shelf
 
 ROWS = 400_000
 LIMIT = 1 << 20
@@ -135,15 +137,25 @@ def test_a_slow_and_a_fast_consumer_get_everything_within_the_limit(numbers: Dat
     assert found == {"slow": ALL, "fast": ALL}
 
 
-def test_a_consumer_that_stalls_the_others_is_cut_off(numbers: Database, serve: Serve) -> None:
-    service = serve(cache_bytes=LIMIT, stall=0.5)
-    with DataClient(service.uri, TOKEN) as one, DataClient(service.uri, TOKEN) as two:
-        stalled = one.stream("numbers", batch=1_000)
-        take(stalled, 1_000)
-        assert total(two.stream("numbers")) == ALL
+def test_a_consumer_that_stalls_the_others_is_cut_off(numbers: Database, tmp_path: Path) -> None:
+    with connected(numbers.dsn) as connection, connection.cursor() as cursor:
+        relation = find(cursor, "numbers", None)
+    shelf = Shelf(numbers.dsn, tmp_path, LIMIT, stall=0.5)
+    try:
+        stalled, other = (shelf.attach(relation, lambda: True) for _ in range(2))
+        assert stalled.reading is other.reading
+        batches = iter(stalled)
+        first = next(batches)
+        assert sum(batch.num_rows for batch in other) == ROWS
         with pytest.raises(TrailsError, match=r"took nothing for 0\.5 s") as caught:
-            total(stalled)
+            next(batches)
         assert caught.value.sqlstate == "57014" and "cache-bytes" in (caught.value.hint or "")
+        assert first.column("n")[0].as_py() == 0, "what it has stays, although the file is gone"
+        for consumer in (stalled, other):
+            consumer.close()
+        assert not shelf.status()["readings"] and shelf.status()["bytes"] == 0
+    finally:
+        shelf.close()
 
 
 def test_a_consumer_alone_may_take_its_time(numbers: Database, serve: Serve) -> None:

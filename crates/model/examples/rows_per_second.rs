@@ -14,9 +14,10 @@ const CARDINALITIES: [usize; 10] = [957, 4082, 7, 7, 2, 3, 2, 9, 80, 233];
 const BATCH: usize = 8192;
 const REPEATS: usize = 41;
 
-fn median(mut seconds: Vec<f64>) -> f64 {
+/// The median, and the best, which others who use the machine disturb least.
+fn summary(mut seconds: Vec<f64>) -> (f64, f64) {
     seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
+    (seconds[seconds.len() / 2], seconds[0])
 }
 
 fn main() {
@@ -60,13 +61,16 @@ fn main() {
                 }
                 computing.push(began.elapsed().as_secs_f64() / rounds as f64);
             }
-            let (encoding, computing) = (median(encoding), median(computing));
-            println!(
-                "  {rows} rows: encode {:.2} us, forward {:.2} us, together {:.0} rows/s",
-                encoding * 1e6,
-                computing * 1e6,
-                rows as f64 / (encoding + computing)
-            );
+            let (encoding, computing) = (summary(encoding), summary(computing));
+            for (name, encoding, computing) in [("median", encoding.0, computing.0), ("best", encoding.1, computing.1)]
+            {
+                println!(
+                    "  {rows} rows, {name}: encode {:.2} us, forward {:.2} us, together {:.0} rows/s",
+                    encoding * 1e6,
+                    computing * 1e6,
+                    rows as f64 / (encoding + computing)
+                );
+            }
         }
     }
 }

@@ -172,6 +172,8 @@ impl Field {
                     }
                 }
             }
+            // A batch whose numbers are all 1 must predict what it would among others.
+            (_, Data::IdValue { values: None, .. }) => factors.fill(1.0 / self.header.scale as f32),
             _ => factors.fill(1.0),
         }
     }

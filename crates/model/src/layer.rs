@@ -72,6 +72,22 @@ impl Layer {
         let (x_stride, out_stride) = (padded(self.inputs), self.stride());
         assert!(x.len() >= rows * x_stride && out.len() >= rows * out_stride);
         match &self.weights {
+            Weights::Panels(panels) if rows == 1 => {
+                let out = out.as_mut_ptr();
+                let tile = Tile {
+                    x: x.as_ptr(),
+                    x_stride,
+                    inputs: self.inputs,
+                    panel: panels.as_ptr(),
+                    start: if start == Start::Bias { self.bias.as_ptr() } else { out.cast_const() },
+                    start_stride: 0,
+                    out,
+                    out_stride,
+                    relu,
+                };
+                // SAFETY: all of them hold `out_stride` floats, or that many panels of weights.
+                unsafe { kernels.row(&tile, out_stride / PANEL) };
+            }
             Weights::Panels(panels) => {
                 for (number, panel) in panels.chunks_exact(self.inputs * PANEL).enumerate() {
                     for row in (0..rows).step_by(TILE) {

@@ -61,7 +61,7 @@ impl Rows {
             word: many(&|| pick(&[-77, 5, 1 << 60, 6, -1])),
             published: (
                 narrow(many(&|| pick(&[1, 2, 9, 3]))),
-                (0..rows).map(|_| if any(20) == 0 { f32::INFINITY } else { float() * 5.0 }).collect(),
+                (0..rows).map(|_| [f32::INFINITY, 1.0, 1.0, float() * 5.0, float()][any(5) as usize]).collect(),
             ),
             day: narrow(many(&|| any(20_000) - 10_000)),
             moment: many(&|| any(2_000_000_000_000_000) - 1_000_000_000_000_000),
@@ -88,6 +88,28 @@ impl Rows {
         };
         ColumnData { data, nulls: Some(&self.nulls[place]) }
     }
+}
+
+/// One row of a column, with its numbers left out where they are 1.
+fn row_of<'a>(column: &ColumnData<'a>, row: usize) -> ColumnData<'a> {
+    let at = row..row + 1;
+    let data = match column.data {
+        Data::Boolean(v) => Data::Boolean(&v[at.clone()]),
+        Data::Int32(v) => Data::Int32(&v[at.clone()]),
+        Data::Int64(v) => Data::Int64(&v[at.clone()]),
+        Data::Float32(v) => Data::Float32(&v[at.clone()]),
+        Data::Float64(v) => Data::Float64(&v[at.clone()]),
+        Data::Text(v) => Data::Text(&v[at.clone()]),
+        Data::IdValue { ids, values } => Data::IdValue {
+            ids: &ids[at.clone()],
+            values: values.map(|values| &values[at.clone()]).filter(|values| values[0] != 1.0),
+        },
+        Data::Date(v) => Data::Date(&v[at.clone()]),
+        Data::Timestamp(v) => Data::Timestamp(&v[at.clone()]),
+        Data::Time(v) => Data::Time(&v[at.clone()]),
+        Data::Interval(v) => Data::Interval(&v[at.clone()]),
+    };
+    ColumnData { data, nulls: column.nulls.map(|nulls| &nulls[at]) }
 }
 
 /// One cell, without types: its key and its number, None where it counts as NULL.
@@ -251,6 +273,22 @@ fn a_row_predicts_the_same_alone_and_among_others() {
         model.forward(&encoded, &mut workspace, &mut outputs);
         let alone = predict(&model, rows, &data);
         assert_eq!(outputs, alone);
+    }
+    // To the last digit.
+    for kernels in every_kernel() {
+        for widths in [&[][..], &[128, 64], &[20, 33, 100]] {
+            let parts = Parts::new(every_field(), 3, widths, "multiclass", 9, 1);
+            let model = Model::parse_for(&parts.blob(), kernels).unwrap();
+            let data = Rows::new(200, 4);
+            model.encode(200, |place| data.column(place), &mut encoded).unwrap();
+            let mut together = Vec::new();
+            model.forward(&encoded, &mut workspace, &mut together);
+            for row in 0..200 {
+                model.encode(1, |place| row_of(&data.column(place), row), &mut encoded).unwrap();
+                model.forward(&encoded, &mut workspace, &mut outputs);
+                assert_eq!(outputs, together[row * 9..(row + 1) * 9], "row {row}");
+            }
+        }
     }
     model.encode(0, |_| ColumnData { data: Data::Boolean(&[]), nulls: None }, &mut encoded).unwrap_err();
 }

@@ -69,15 +69,15 @@ def _serve(setting: Setting, next_line: Callable[[], bytes], events: Events) -> 
     from trails.refinement.dataset import prepare
     from trails.refinement.devices import cores, select
     from trails.refinement.session import Timings
-    from trails.table.columns import Columns
+    from trails.refinement.sources import read_source
 
     devices = select(setting.device)
     torch.set_num_threads(cores(setting.threads))
     timings = Timings(setting.started)
     with timings.phase("encode"):
-        train = Columns.from_fd(int(setting.train["fd"]), setting.train)
+        train = read_source(setting.train, setting.target)
         held = setting.validation
-        validation = None if held is None else Columns.from_fd(int(held["fd"]), held)
+        validation = None if held is None else read_source(held, setting.target, like=train)
         data = prepare(
             train,
             validation,

@@ -59,7 +59,8 @@ def enforce(limit: int, *tables: Mapping[str, Any] | None) -> None:
     """
     if limit == 0:
         return
-    cells = sum(int(t["rows"]) * (len(t["columns"]) + 1) for t in tables if t is not None)
+    # What a service holds is not known before it is read.
+    cells = sum(int(t["rows"]) * (len(t["columns"]) + 1) for t in tables if t is not None and "rows" in t)
     needed = used() + cells * _PER_CELL + _LEAST_FOR_TRAINING
     if needed > limit:
         raise too_small(limit, needed)

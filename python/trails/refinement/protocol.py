@@ -42,8 +42,7 @@ class Setting:
         ray_address: Of the Ray cluster that trains; None for this machine.
         ray_gpus: GPUs that a trial reserves there.
         checkpoints: Descriptors of two memory files that checkpoints are written to in turn; or none.
-        train: Layout of the training columns (`Columns.from_buffer`), with ``fd``, the descriptor they lie
-            behind.
+        train: Where the training columns are; see `trails.refinement.sources.read_source`.
         validation: The same of the validation columns, or None to hold rows out.
         task: What is learnt of the target; None to infer it.
         split: Column that says which rows are held out; None for a seeded share.

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trails.errors import TrailsError
+from trails.loading.copy import readable
 from trails.service.arrow import csv, pa
 from trails.service.catalogue import Relation, changed, connected, find, psycopg2, sql
+from trails.service.gather import Gatherer
+from trails.table.columns import Columns
 
 FIRST_BYTES, MOST_BYTES = 1 << 16, 1 << 22
 """Of the text that makes a batch: little at first, so that consumers start soon, then more for speed."""
+
+_KEY = """
+SELECT a.attname FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+WHERE i.indrelid = pg_catalog.to_regclass(%s) AND i.indisprimary
+"""
 
 Deliver = Callable[[Any], None]
 
@@ -76,8 +85,62 @@ class TableReader:
         if now.structure != relation.structure:
             raise changed(relation)
         cursor.execute("SET extra_float_digits = 1")
-        cursor.copy_expert(sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(relation.query()), text, MOST_BYTES)
-        text.finish()
+        _copy(cursor, relation, text)
+
+
+def read_table(
+    connection: Any,
+    table: str,
+    columns: Sequence[str] | None = None,
+    *,
+    target: str | None = None,
+    like: Columns | None = None,
+) -> tuple[Columns, int]:
+    """A whole table by a connection of the caller's, in its transaction.
+
+    Args:
+        connection: Of psycopg2.
+        table: A table or view, as in SQL.
+        columns: Names, in the order wanted, the target included; None for all.
+        target: Name of the target: rows without it are left out.
+        like: Columns whose kinds these must have too.
+
+    Returns:
+        The columns, and how many rows were left out.
+
+    Raises:
+        TrailsError: No such table or column, a type that cannot be read, or what the server answers.
+    """
+    try:
+        with connection.cursor() as cursor:
+            relation = find(cursor, table, None if columns is None else tuple(columns))
+            gatherer = Gatherer(relation.arrow, target, like)
+            text = _Text(relation, gatherer.add, threading.Event(), MOST_BYTES)
+            try:
+                _copy(cursor, relation, text)
+            except Exception:
+                if text.error is not None:
+                    raise text.error from None
+                raise
+    except psycopg2.Error as error:
+        raise readable(error) from error
+    return gatherer.finish(), gatherer.left_out
+
+
+def key_of(connection: Any, table: str) -> set[str]:
+    """Names of the columns of a table's primary key."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_KEY, (table,))
+            return {name for (name,) in cursor.fetchall()}
+    except psycopg2.Error as error:
+        raise readable(error) from error
+
+
+def _copy(cursor: Any, relation: Relation, text: _Text) -> None:
+    copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')").format(relation.query())
+    cursor.copy_expert(copy, text, MOST_BYTES)
+    text.finish()
 
 
 class Stopped(Exception):

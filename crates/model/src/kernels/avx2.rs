@@ -12,7 +12,7 @@ pub unsafe fn tile(rows: usize, tile: &Tile) {
     // SAFETY: the caller's promise.
     unsafe {
         match rows {
-            1 => one_row(tile),
+            1 => few_rows::<1>(tile),
             2 => few_rows::<2>(tile),
             3 => few_rows::<3>(tile),
             4 => few_rows::<4>(tile),
@@ -49,35 +49,53 @@ unsafe fn few_rows<const ROWS: usize>(tile: &Tile) {
     }
 }
 
-/// A single row has too few sums to hide the latency of a multiply-add, so each is kept in four parts.
+/// A single row has too few sums in one panel to hide the latency of a multiply-add, so it takes four panels at once. Each
+/// sum is added up in the same order as among other rows, so that its digits are the same.
+///
+/// # Safety
+/// See `Kernels::row`.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn one_row(tile: &Tile) {
-    const PARTS: usize = 4;
-    // SAFETY: every address lies within what the caller promised for one row.
+pub unsafe fn row(tile: &Tile, panels: usize) {
+    const AT_ONCE: usize = 4;
+    let mut panel = 0;
+    // SAFETY: the caller has promised that many panels, and as much of `start` and `out`.
     unsafe {
-        let mut sums = [[_mm256_setzero_ps(); 2]; PARTS];
-        sums[0] = [_mm256_loadu_ps(tile.start), _mm256_loadu_ps(tile.start.add(WIDTH))];
-        let mut place = 0;
-        while place + PARTS <= tile.inputs {
-            for (part, sums) in sums.iter_mut().enumerate() {
-                let panel = tile.panel.add((place + part) * PANEL);
-                let input = _mm256_broadcast_ss(&*tile.x.add(place + part));
-                sums[0] = _mm256_fmadd_ps(input, _mm256_load_ps(panel), sums[0]);
-                sums[1] = _mm256_fmadd_ps(input, _mm256_load_ps(panel.add(WIDTH)), sums[1]);
-            }
-            place += PARTS;
+        while panel + AT_ONCE <= panels {
+            panels_at_once::<AT_ONCE>(tile, panel);
+            panel += AT_ONCE;
         }
-        while place < tile.inputs {
-            let panel = tile.panel.add(place * PANEL);
+        while panel < panels {
+            panels_at_once::<1>(tile, panel);
+            panel += 1;
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn panels_at_once<const PANELS: usize>(tile: &Tile, first: usize) {
+    // SAFETY: see `row`.
+    unsafe {
+        let start = tile.start.add(first * PANEL);
+        let weights = tile.panel.add(first * PANEL * tile.inputs);
+        let mut sums = [[_mm256_setzero_ps(); 2]; PANELS];
+        for (panel, sums) in sums.iter_mut().enumerate() {
+            let start = start.add(panel * PANEL);
+            *sums = [_mm256_loadu_ps(start), _mm256_loadu_ps(start.add(WIDTH))];
+        }
+        for place in 0..tile.inputs {
             let input = _mm256_broadcast_ss(&*tile.x.add(place));
-            sums[0][0] = _mm256_fmadd_ps(input, _mm256_load_ps(panel), sums[0][0]);
-            sums[0][1] = _mm256_fmadd_ps(input, _mm256_load_ps(panel.add(WIDTH)), sums[0][1]);
-            place += 1;
+            for (panel, sums) in sums.iter_mut().enumerate() {
+                let weights = weights.add((panel * tile.inputs + place) * PANEL);
+                sums[0] = _mm256_fmadd_ps(input, _mm256_load_ps(weights), sums[0]);
+                sums[1] = _mm256_fmadd_ps(input, _mm256_load_ps(weights.add(WIDTH)), sums[1]);
+            }
         }
-        let whole = |half: usize| {
-            _mm256_add_ps(_mm256_add_ps(sums[0][half], sums[1][half]), _mm256_add_ps(sums[2][half], sums[3][half]))
-        };
-        store([whole(0), whole(1)], tile, 0);
+        for (panel, sums) in sums.iter().enumerate() {
+            let out = tile.out.add((first + panel) * PANEL);
+            _mm256_storeu_ps(out, rectified(sums[0], tile.relu));
+            _mm256_storeu_ps(out.add(WIDTH), rectified(sums[1], tile.relu));
+        }
     }
 }
 

@@ -79,6 +79,22 @@ impl Kernels {
         }
     }
 
+    /// One row with `panels` panels, which lie one after the other, as do what the sums start from and where they go.
+    ///
+    /// # Safety
+    /// As for `tile`, for all panels.
+    #[inline]
+    pub unsafe fn row(self, tile: &Tile, panels: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Self::Portable => portable::row(tile, panels),
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx2 => avx2::row(tile, panels),
+            }
+        }
+    }
+
     /// Adds up rows.
     ///
     /// # Safety

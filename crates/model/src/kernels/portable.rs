@@ -26,6 +26,23 @@ pub unsafe fn tile(rows: usize, tile: &Tile) {
 }
 
 /// # Safety
+/// See `Kernels::row`.
+pub unsafe fn row(whole: &Tile, panels: usize) {
+    for panel in 0..panels {
+        // SAFETY: the caller has promised that many panels, and as much of `start` and `out`.
+        unsafe {
+            let part = Tile {
+                panel: whole.panel.add(panel * PANEL * whole.inputs),
+                start: whole.start.add(panel * PANEL),
+                out: whole.out.add(panel * PANEL),
+                ..*whole
+            };
+            tile(1, &part);
+        }
+    }
+}
+
+/// # Safety
 /// See `Kernels::sum`.
 pub unsafe fn sum(sum: &Sum<'_>) {
     for place in (0..sum.width).step_by(PANEL) {

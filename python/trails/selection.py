@@ -1,0 +1,270 @@
+"""A whole selection outside PostgreSQL: filtering here, refinement in a process of its own, within one budget."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData
+from trails.model.store import Model
+from trails.table.columns import Columns
+from trails.trainer import Event, InProcess, OwnProcess
+
+RESERVE_SECONDS = 0.15
+"""Kept back from refinement for reading the model and returning it."""
+
+SMALLEST_BUDGET = 2.0
+"""Starting an interpreter and importing torch alone takes longer on any machine."""
+
+_FILTERING_SHARE = 0.1
+"""Of the budget, for metrics that are paid for one architecture at a time."""
+
+_SHOWN_COLUMNS = 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a selection is told.
+
+    Args:
+        budget: Seconds of all of it; infinite for no limit, which needs k.
+        task: ``binary``, ``multiclass`` or ``regression``; None to infer it.
+        space: Name of the space of architectures.
+        tfmem: Training-free metrics that rank them, joined by ``+``.
+        refinement: Name of the scheduler.
+        n: Architectures to score, if fixed.
+        k: Candidates to train, if fixed.
+        u: Epochs of the first rung, if fixed.
+        batch_size: Rows that metrics with a need for data are computed on.
+        seed: Of everything random.
+        options: Of training; see `trails.refinement.options.Options`.
+        device: See `trails.refinement.devices.parse_devices`.
+        threads: CPU threads; 0 for all cores.
+        isolated: Whether refinement runs in a process of its own.
+    """
+
+    budget: float = 60.0
+    task: str | None = None
+    space: str = "mlp4x20"
+    tfmem: str = "expressflow"
+    refinement: str = "sh"
+    n: int | None = None
+    k: int | None = None
+    u: int | None = None
+    batch_size: int = 32
+    seed: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    threads: int = 0
+    isolated: bool = True
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What came of it.
+
+    Args:
+        model: The winner.
+        leaderboard: Every trained candidate, best validation metric first; see `protocol.LeaderboardRow`.
+        metric: What they are ranked by.
+        scored: Architectures that were scored.
+        left_out: Features that cannot help, with the reason.
+        curves: Every finished epoch, in the order of time.
+        timings: ``phase``, ``begin`` and ``seconds`` since the start, of this process and of refinement.
+        seconds: Of all of it.
+        complete: False if time cut what was planned.
+        fault: What ended training before its time; the model is then the best so far.
+    """
+
+    model: Model
+    leaderboard: list[dict[str, Any]]
+    metric: str
+    scored: int
+    left_out: dict[str, str]
+    curves: list[dict[str, Any]]
+    timings: list[dict[str, Any]]
+    seconds: float
+    complete: bool
+    fault: str | None = None
+
+
+def select(
+    train: Columns,
+    target: str,
+    validation: Columns | None = None,
+    settings: Settings | None = None,
+    *,
+    hear: Callable[[Event], None] = lambda event: None,
+    started: float | None = None,
+) -> Selection:
+    """Select and train a model.
+
+    Args:
+        train: Features and target; no NULL in the target.
+        target: Name of the target column.
+        validation: The same columns of other rows; None to hold rows out.
+        settings: How.
+        hear: Told what happens: ``filtered``, then the events of refinement (`protocol.Events`).
+        started: When the budget began, on the monotonic clock; None for now.
+
+    Raises:
+        InvalidInput: A setting is wrong, or the target cannot be learnt.
+        UnusableData: The rows cannot be learnt from.
+        BudgetTooSmall: The budget does not hold one trained model.
+    """
+    from trails import bridge
+
+    settings, started = settings or Settings(), time.monotonic() if started is None else started
+    options = json.dumps(dict(settings.options))
+    _check(settings, options)
+    timings: list[dict[str, Any]] = []
+
+    def finish(phase: str, began: float) -> None:
+        timings.append({"phase": phase, "begin": began - started, "seconds": time.monotonic() - began})
+
+    bounded = math.isfinite(settings.budget)
+    with (OwnProcess if settings.isolated else InProcess)(started, settings.budget, settings.threads) as trainer:
+        began = time.monotonic()
+        features = [(c.name, c.kind, c.data, c.nulls, c.values) for c in train.without(target)]
+        own = train[target]
+        rows = bridge.training_rows(features, (own.name, own.kind, own.data, None, None), settings.task, options)
+        left_out = dict(rows.left_out())
+        train, validation = _useful(train, left_out), None if validation is None else _useful(validation, left_out)
+        if len(train) < 2:
+            raise _no_feature(left_out)
+        trainer.rows(
+            train,
+            validation,
+            {
+                "target": target,
+                "seed": settings.seed,
+                "started": started,
+                "budget": settings.budget if bounded else None,
+                "deadline": started + settings.budget - RESERVE_SECONDS if bounded else None,
+                "device": settings.device,
+                "threads": settings.threads,
+                "task": settings.task,
+                "options": dict(settings.options),
+            },
+        )
+        finish("rows", began)
+        began = time.monotonic()
+        seconds = _FILTERING_SHARE * settings.budget if bounded else None
+        names, scores, scored, failed, spent, notices = rows.shortlist(
+            settings.space,
+            settings.tfmem,
+            settings.n,
+            settings.k,
+            settings.batch_size,
+            settings.seed,
+            seconds,
+            settings.threads,
+            lambda: None,
+        )
+        finish("filter", began)
+        hear({"event": "filtered", "scored": scored, "failed": failed, "seconds": spent, "notices": notices})
+        heard = _Heard(hear)
+        began, fault = time.monotonic(), None
+        candidates = [(name, float(s) if math.isfinite(s) else None) for name, s in zip(names, scores, strict=True)]
+        try:
+            trainer.refine(
+                {
+                    "space": settings.space,
+                    "refinement": settings.refinement,
+                    "k": settings.k,
+                    "u": settings.u,
+                    "options": dict(settings.options),
+                    "score_seconds": spent / max(1, scored),
+                    "scored": scored,
+                    "candidates": candidates,
+                },
+                heard,
+            )
+        except TrailsError as error:
+            # The best model so far is a result, as it is in a statement.
+            if trainer.model() is None:
+                raise
+            fault = error.message
+        finish("refine", began)
+        blob = trainer.model()
+    assert blob is not None, "a run with a result has written its model"
+    model = Model.from_bytes(blob)
+    return Selection(
+        model,
+        heard.leaderboard or _best_of(heard.curves, dict(candidates)),
+        heard.metric,
+        scored,
+        left_out,
+        heard.curves,
+        timings + heard.timings,
+        time.monotonic() - started,
+        heard.complete and fault is None,
+        fault,
+    )
+
+
+class _Heard:
+    """Keeps what refinement tells, and passes it on."""
+
+    def __init__(self, hear: Callable[[Event], None]) -> None:
+        self._hear = hear
+        self.leaderboard: list[dict[str, Any]] = []
+        self.curves: list[dict[str, Any]] = []
+        self.timings: list[dict[str, Any]] = []
+        self.metric, self.complete = "", False
+
+    def __call__(self, event: Event) -> None:
+        rest = {name: value for name, value in event.items() if name != "event"}
+        if event["event"] == "rows":
+            self.metric = event["metric"]
+        elif event["event"] == "epoch":
+            self.curves.append(rest)
+        elif event["event"] == "result":
+            self.leaderboard, self.complete, self.timings = event["leaderboard"], event["complete"], event["timings"]
+        self._hear(event)
+
+
+def _check(settings: Settings, options: str) -> None:
+    """Refuse names and numbers that no run could use, before a process is started."""
+    from trails import bridge
+
+    if not settings.budget >= SMALLEST_BUDGET:
+        raise BudgetTooSmall(
+            f"a budget of {settings.budget:g} s is too small to train a model",
+            hint="Loading torch alone takes seconds: begin with 10 s.",
+            minimum=SMALLEST_BUDGET,
+        )
+    if math.isinf(settings.budget) and settings.k is None:
+        raise InvalidInput("without a budget k must be given", hint="Give k, or a budget.")
+    bridge.check_filtering(
+        settings.space, settings.tfmem, settings.n, settings.k, settings.batch_size, None, target=True
+    )
+    bridge.check_refinement(settings.refinement, settings.k, settings.u, options, settings.device, settings.task)
+
+
+def _useful(columns: Columns, left_out: Mapping[str, str]) -> Columns:
+    return Columns(columns.rows, tuple(column for column in columns if column.name not in left_out))
+
+
+def _no_feature(left_out: Mapping[str, str]) -> TrailsError:
+    if not left_out:
+        return InvalidInput("there is no feature to learn from", detail="The only column is the target.")
+    reasons = [f"{name}: {reason}" for name, reason in list(left_out.items())[:_SHOWN_COLUMNS]]
+    return UnusableData("no feature can help", detail=f"{'; '.join(reasons)}.")
+
+
+def _best_of(curves: list[dict[str, Any]], scores: Mapping[str, float | None]) -> list[dict[str, Any]]:
+    """A leaderboard of the epochs that were finished, where training did not come to tell one."""
+    rows: dict[str, dict[str, Any]] = {}
+    for epoch in curves:
+        name, metric = epoch["architecture"], epoch["validation_metric"]
+        row = rows.setdefault(name, {"architecture": name, "score": scores.get(name), "epochs": 0, "seconds": 0.0})
+        row["epochs"] = max(row["epochs"], epoch["epoch"])
+        row["seconds"] += epoch["seconds"]
+        if metric > row.get("validation_metric", -math.inf):
+            row.update(validation_metric=metric, validation_loss=epoch["validation_loss"], best_epoch=epoch["epoch"])
+    return sorted(rows.values(), key=lambda row: -row["validation_metric"])

@@ -1,0 +1,117 @@
+"""From every released version to this one: what was recorded stays, and what there is equals a fresh installation."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.sql.tables import make_pair, query
+from tools.server import Server
+
+RELEASED = Path(__file__).parent / "released"
+VERSIONS = sorted(re.sub(r"trails--(.*)\.sql", r"\1", path.name) for path in RELEASED.glob("trails--*.sql"))
+
+_OBJECTS = """
+SELECT 'function', p.oid::regprocedure::text, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
+       p.prosrc, concat_ws(' ', p.provolatile, p.proparallel, p.proisstrict, p.prosecdef, p.proconfig,
+           p.prosqlbody IS NULL),
+       obj_description(p.oid, 'pg_proc'), (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(p.proacl) a)
+FROM pg_proc p WHERE p.pronamespace = 'trails'::regnamespace
+UNION ALL
+SELECT 'column', a.attrelid::regclass::text || '.' || a.attname, format_type(a.atttypid, a.atttypmod),
+       a.attnotnull::text, pg_get_expr(d.adbin, d.adrelid), a.attidentity::text || a.attstorage::text,
+           col_description(a.attrelid, a.attnum), NULL
+FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+JOIN pg_class c ON c.oid = a.attrelid
+WHERE c.relnamespace = 'trails'::regnamespace AND c.relkind IN ('r', 'v') AND a.attnum > 0 AND NOT a.attisdropped
+UNION ALL
+SELECT 'relation', c.oid::regclass::text, c.relkind::text, c.relrowsecurity::text, obj_description(c.oid, 'pg_class'),
+       (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(c.relacl) a), NULL, NULL
+FROM pg_class c WHERE c.relnamespace = 'trails'::regnamespace
+UNION ALL
+SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid), NULL, NULL, NULL, NULL
+FROM pg_constraint WHERE connamespace = 'trails'::regnamespace
+UNION ALL
+SELECT 'policy', polrelid::regclass::text, polname, polcmd::text, pg_get_expr(polqual, polrelid),
+       pg_get_expr(polwithcheck, polrelid), NULL, NULL FROM pg_policy
+UNION ALL
+SELECT 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid), NULL, NULL, NULL, NULL, NULL
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relnamespace = 'trails'::regnamespace
+UNION ALL
+SELECT 'dumped', unnest(extconfig)::regclass::text, NULL, NULL, NULL, NULL, NULL, NULL
+FROM pg_extension WHERE extname = 'trails'
+"""
+
+
+@pytest.fixture(params=VERSIONS)
+def old_database(pg: Server, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A superuser's session in a database with an earlier release's objects and a run recorded by it."""
+    version = str(request.param)
+    script = pg.share_directory() / "extension" / f"trails--{version}.sql"
+    assert not script.exists(), "an old release's script must not be installed: its functions do not fit this library"
+    name = "upgraded"
+    pg.sql("postgres", f"CREATE DATABASE {name}")
+    shutil.copy(RELEASED / script.name, script)
+    try:
+        connection = psycopg2.connect(**pg.socket_parameters(name, "postgres"))
+        connection.autocommit = True
+        query(connection, f"CREATE EXTENSION trails VERSION '{version}'")
+        make_pair(connection)
+        yield connection
+        connection.close()
+    finally:
+        script.unlink()
+        pg.drop_database(name)
+
+
+def test_an_upgrade_equals_a_fresh_installation_and_keeps_runs(old_database: Any, session: Any) -> None:
+    query(
+        old_database,
+        """
+        INSERT INTO trails.runs (function, source, target, features, space, refinement, seed, train_rows,
+            unusable_rows, state, started, finished, reading_seconds, refinement_seconds, total_seconds)
+        VALUES ('model_selection', 'public.train', 'label', '{colour}', 'mlp4x20', 'sh', 1, 3000, 0, 'best so far',
+            now(),
+            now(), 0.1, 1, 2);
+        INSERT INTO trails.candidates (run_id, architecture, rank, validation_auc) VALUES (1, '8-8-8-8', 1, 0.75);
+        INSERT INTO trails.trials (run_id, architecture, rung, epoch, validation_auc, seconds)
+        VALUES (1, '8-8-8-8', 0, 1, 0.75, 1);
+        INSERT INTO trails.checkpoints VALUES (1, 0, 'x');
+        """,
+    )
+    query(old_database, "ALTER EXTENSION trails UPDATE")
+    fresh, upgraded = (set(query(connection, _OBJECTS)) for connection in (session, old_database))
+    assert upgraded - fresh == set() and fresh - upgraded == set()
+    assert query(old_database, "SELECT task, metric, state FROM trails.runs") == [("binary", "auc", "best so far")]
+    assert query(old_database, "SELECT rank, metric, validation_metric FROM trails.leaderboard(1)") == [
+        (1, "auc", 0.75)
+    ]
+    with pytest.raises(psycopg2.Error) as caught:
+        query(old_database, "SELECT * FROM trails.resume(1)")
+    assert caught.value.pgcode == "55000" and "no checkpoint" in str(caught.value)
+    rows = query(
+        old_database,
+        "SELECT model FROM trails.model_selection('train', 'label', '40 s', k => 1, u => 1, name => 'new')",
+    )
+    assert rows == [("new@1",)]
+    assert query(old_database, "SELECT count(*) FROM trails.predict('new', 'train')") == [(3000,)]
+
+
+def test_functions_of_an_earlier_release_are_an_error_before_the_upgrade(old_database: Any) -> None:
+    """The new library is there as soon as it is installed, the new functions only after ALTER EXTENSION."""
+    pid = old_database.info.backend_pid
+    for call in (
+        "model_selection('train', 'label')",
+        "profile_refinement('train', 'label')",
+        "benchmark_reading('train')",
+    ):
+        with pytest.raises(psycopg2.Error) as caught:
+            query(old_database, f"SELECT * FROM trails.{call}")
+        assert "argument" in str(caught.value)
+    assert query(old_database, "SELECT pg_backend_pid()") == [(pid,)]
