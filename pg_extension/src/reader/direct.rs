@@ -28,6 +28,44 @@ enum Copy {
     Timestamp,
 }
 
+impl Copy {
+    /// None for what has no fixed width, or has to be computed.
+    fn of(cell: Cell) -> Option<Self> {
+        Some(match cell {
+            Cell::Bool => Copy::Byte,
+            Cell::Int2 => Copy::Two,
+            Cell::Int4 => Copy::Four,
+            Cell::Int8 | Cell::Time => Copy::Eight,
+            Cell::Float4 => Copy::Float4,
+            Cell::Float8 => Copy::Float8,
+            Cell::Date => Copy::Date,
+            Cell::Timestamp => Copy::Timestamp,
+            _ => return None,
+        })
+    }
+}
+
+/// Where a column's cells begin in tuples without NULLs; None if one before it has no fixed width.
+unsafe fn offset_of(shape: pg_sys::TupleDesc, place: usize) -> Option<usize> {
+    let mut end = 0usize;
+    for number in 0..=place {
+        let attribute = &*pg_sys::TupleDescAttr(shape, number as i32);
+        let width = usize::try_from(attribute.attlen).ok()?;
+        let alignment = match attribute.attalign as u8 {
+            b'c' => 1,
+            b's' => 2,
+            b'i' => 4,
+            _ => 8,
+        };
+        let offset = end.next_multiple_of(alignment);
+        if number == place {
+            return Some(offset);
+        }
+        end = offset + width;
+    }
+    None
+}
+
 struct Step {
     offset: usize,
     copy: Copy,
@@ -44,6 +82,9 @@ pub struct Direct {
     rows: usize,
     /// Whether the buffers' places are known, and rows may have been written to them.
     open: bool,
+    /// Rows that went the short way, and the long one.
+    taken: usize,
+    missed: usize,
 }
 
 impl Direct {
@@ -51,32 +92,20 @@ impl Direct {
     ///
     /// # Safety
     /// The shape is a valid descriptor.
-    pub unsafe fn of(shape: pg_sys::TupleDesc, cells: impl ExactSizeIterator<Item = Cell>) -> Option<Self> {
-        let attributes = cells.len();
-        let (mut steps, mut end) = (Vec::with_capacity(attributes), 0usize);
-        for (number, cell) in cells.enumerate() {
-            let attribute = &*pg_sys::TupleDescAttr(shape, number as i32);
-            let (width, copy) = match cell {
-                Cell::Bool => (1, Copy::Byte),
-                Cell::Int2 => (2, Copy::Two),
-                Cell::Int4 => (4, Copy::Four),
-                Cell::Int8 | Cell::Time => (8, Copy::Eight),
-                Cell::Float4 => (4, Copy::Float4),
-                Cell::Float8 => (8, Copy::Float8),
-                Cell::Date => (4, Copy::Date),
-                Cell::Timestamp => (8, Copy::Timestamp),
-                _ => return None,
-            };
-            if attribute.attlen != width {
-                return None;
-            }
-            // These types are aligned to their width.
-            let width = width as usize;
-            let offset = end.next_multiple_of(width);
-            end = offset + width;
-            steps.push(Step { offset, copy, data: std::ptr::null_mut() });
+    pub unsafe fn of(shape: pg_sys::TupleDesc, cells: impl Iterator<Item = (usize, Cell)>) -> Option<Self> {
+        let mut steps = Vec::new();
+        let mut attributes = 0;
+        for (place, cell) in cells {
+            let copy = Copy::of(cell)?;
+            steps.push(Step { offset: offset_of(shape, place)?, copy, data: std::ptr::null_mut() });
+            attributes = attributes.max(place + 1);
         }
-        Some(Self { steps, attributes, room: 0, rows: 0, open: false })
+        Some(Self { steps, attributes, room: 0, rows: 0, open: false, taken: 0, missed: 0 })
+    }
+
+    /// Whether so many rows need the long way that going to and fro costs more than the short way spares.
+    pub fn in_vain(&self) -> bool {
+        self.missed > 1_000 && self.missed > self.taken / 4
     }
 
     /// Takes the row over; false if that is to be done the long way.
@@ -85,6 +114,14 @@ impl Direct {
     /// The slot holds a row of the shape; the columns are those of every call, and were not touched since `settle`.
     #[inline]
     pub unsafe fn take(&mut self, slot: *mut pg_sys::TupleTableSlot, columns: &mut [Column]) -> bool {
+        let taken = self.copy(slot, columns);
+        self.taken += usize::from(taken);
+        self.missed += usize::from(!taken);
+        taken
+    }
+
+    #[inline]
+    unsafe fn copy(&mut self, slot: *mut pg_sys::TupleTableSlot, columns: &mut [Column]) -> bool {
         if (*slot).tts_ops != &raw const pg_sys::TTSOpsBufferHeapTuple {
             return false;
         }
