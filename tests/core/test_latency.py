@@ -26,10 +26,11 @@ embedding_cache_filtering = {cache}
 """
 
 
-def batch() -> tuple[list[tuple[str, np.ndarray, None, None]], tuple[str, np.ndarray, None, None]]:
+def batch() -> tuple[list[tuple[str, str, np.ndarray, None, None]], tuple[str, str, np.ndarray, None, None]]:
     generator = np.random.default_rng(0)
-    columns = [(f"c{place}", generator.integers(0, 40, ROWS).astype(np.int32), None, None) for place in range(FIELDS)]
-    return columns, ("label", np.arange(ROWS, dtype=np.int32) % 2, None, None)
+    ids = [generator.integers(0, 40, ROWS).astype(np.int32) for _ in range(FIELDS)]
+    columns = [(f"c{place}", "int32", column, None, None) for place, column in enumerate(ids)]
+    return columns, ("label", "int32", np.arange(ROWS, dtype=np.int32) % 2, None, None)
 
 
 @pytest.mark.parametrize("tfmem", [*REGISTRY, "snip+naswot", "jac_flow", "express_flow", "nas_wot"])
@@ -46,7 +47,7 @@ def test_every_metric_is_timed(tfmem: str) -> None:
 
 def test_the_embedding_cache_keeps_the_table_and_its_absence_draws_it_anew() -> None:
     features, _ = batch()
-    ids = [column[1] for column in features]
+    ids = [column[2] for column in features]
     kept = LatencyScorer(parse_config(config("naswot")), 5, FIELDS)
     before = kept._table
     kept.score(0, features)

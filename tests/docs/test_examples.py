@@ -1,11 +1,13 @@
 """Every SQL block of the documents runs, in order, in a database of the document's own.
 
-A comment right before a block changes that: `<!-- sql: skip REASON -->`, `<!-- sql: error SQLSTATE -->` for a block of one
-statement that must fail so, `<!-- sql: role NAME -->` for the role that runs it.
+Comments right before a block change that: `<!-- sql: skip REASON -->`; `<!-- sql: error SQLSTATE -->` for a block of
+one statement that must fail so; `<!-- sql: role NAME -->` for the role that runs it. Long budgets are shortened, and
+what documents take for granted (datasets, a role, a run that was cut) is made by the fixture `reader_of`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +26,12 @@ def test_examples_run(path: Path, reader_of: Callable[[Path], Reader]) -> None:
     reader = reader_of(path)
     for block in blocks:
         reader.try_out(block)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_python_examples_run(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text in re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE):
+        exec(compile(text, path.name, "exec"), {})
 
 
 def test_the_documents_with_examples_are_found() -> None:

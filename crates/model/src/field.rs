@@ -91,7 +91,7 @@ impl Field {
             }
             Encoding::Scaled => {
                 check(u64::from(FIRST_SLOT) + 1)?;
-                if !header.mean.is_finite() || !(header.std.is_finite() && header.std > 0.0) {
+                if !(header.mean.is_finite() && header.std.is_finite() && header.std > 0.0) {
                     fail!("field {number} is scaled by mean {} and standard deviation {}", header.mean, header.std);
                 }
                 Coding::Scaled { mean: header.mean, std: header.std }

@@ -129,7 +129,7 @@ mod tests {
             Some(place) => base + 2 + place as u32,
             None if buckets == 0 => base,
             None => {
-                let mixed = u128::from(key as u64) * 0x9E37_79B9_7F4A_7C15 % (1 << 64) >> 32;
+                let mixed = (u128::from(key as u64) * 0x9E37_79B9_7F4A_7C15 % (1 << 64)) >> 32;
                 base + 2 + categories.len() as u32 + (mixed % u128::from(buckets)) as u32
             }
         }

@@ -256,8 +256,8 @@ fn more_fields_than_one_pass_sums() {
     let (mut encoded, mut outputs) = (Encoded::default(), Vec::new());
     model.encode(9, |place| columns[place], &mut encoded).unwrap();
     model.forward(&encoded, &mut Workspace::default(), &mut outputs);
-    for row in 0..9 {
-        assert!((f64::from(outputs[row]) - textbook(&parts, &columns, row)[0]).abs() < 1e-5);
+    for (row, output) in outputs.iter().enumerate().take(9) {
+        assert!((f64::from(*output) - textbook(&parts, &columns, row)[0]).abs() < 1e-5);
     }
 }
 

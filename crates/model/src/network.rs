@@ -295,6 +295,8 @@ impl FirstLayer {
         let mut factors = [1.0f32; GROUP];
         let columns: [&[u32]; GROUP] =
             std::array::from_fn(|place| group.get(place).map_or(&[][..], |field| &encoded.ids(field.field)[begin..]));
+        // The row is the place in every field's column, and in the factors.
+        #[allow(clippy::needless_range_loop)]
         for row in 0..rows {
             for (place, field) in group.iter().enumerate() {
                 let product = field.place + columns[place][row] as usize - field.first;
