@@ -219,7 +219,7 @@ impl Shape {
             // Of two columns of one name, which a row may have, the first counts.
             places.entry(name).or_insert(place);
         }
-        let source = Source { name: "the row".to_owned(), columns };
+        let source = Source { name: "the row".to_owned(), columns, whole_rows: None };
         let found = columns_for(model, &source)?;
         Ok(Self {
             type_oid,
