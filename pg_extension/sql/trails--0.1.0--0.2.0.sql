@@ -151,7 +151,11 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     chosen trails.models;
 BEGIN
-    SELECT * INTO STRICT chosen FROM trails.find_model(coalesce(model, ''));
+    IF model IS NULL THEN
+        RAISE EXCEPTION 'model must not be NULL' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'SELECT name, version, state FROM trails.models shows those that you may use.';
+    END IF;
+    SELECT * INTO STRICT chosen FROM trails.find_model(model);
     IF chosen.owner <> current_user AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
         RAISE EXCEPTION 'the model "%" belongs to %', model, chosen.owner USING ERRCODE = 'insufficient_privilege';
     END IF;
@@ -232,7 +236,8 @@ BEGIN
         SELECT count(*) > 1 FROM trails.models m WHERE m.owner = chosen.owner AND m.name = chosen.name
     ) THEN
         RAISE EXCEPTION 'the model "%" has several versions', model USING ERRCODE = 'ambiguous_parameter',
-            HINT = format('Say which, such as %L, or all_versions => true.', chosen.name || '@' || chosen.version);
+            HINT = format('Say which, such as %L, or all_versions => true.',
+                regexp_replace(model, '@[0-9]+$', '') || '@' || chosen.version);
     END IF;
     DELETE FROM trails.models m
         WHERE m.owner = chosen.owner AND m.name = chosen.name AND (all_versions OR m.model_id = chosen.model_id);
@@ -248,6 +253,9 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     chosen trails.models := trails.own_model(grant_model.name);
 BEGIN
+    IF grantee IS NULL THEN
+        RAISE EXCEPTION 'grantee must not be NULL' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF grantee <> 'public' AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = grantee) THEN
         RAISE EXCEPTION 'role "%" does not exist', grantee USING ERRCODE = 'undefined_object';
     END IF;

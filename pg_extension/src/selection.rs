@@ -1,5 +1,8 @@
 //! One run: candidates are found, named or taken over from an earlier run, trained within the budget, and recorded.
 
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
 use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
@@ -91,6 +94,7 @@ impl Finished {
 pub fn run(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> Result<Finished> {
     task.check_budget()?;
     task.check_name()?;
+    check_writable()?;
     let watch = ClientWatch::start();
     let mut outcome = train(function, task, origin, clock)?;
     let run = catalog::write(task, &mut outcome)?;
@@ -101,6 +105,18 @@ pub fn run(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -
     watch.stop();
     report(run, model.as_deref(), &outcome);
     Ok(Finished { run, model, outcome })
+}
+
+/// What a run did is recorded, which is better refused before it is done.
+fn check_writable() -> Result<()> {
+    if unsafe { pg_sys::XactReadOnly } {
+        return Err(TrailsError::new(
+            PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            "a run cannot be recorded in a read-only transaction",
+        )
+        .hint("Begin one that may write; trails.filtering_phase and trails.predict need none."));
+    }
+    Ok(())
 }
 
 /// Refuses names and numbers that no run could use, before anything is read or started.

@@ -145,10 +145,22 @@ def test_a_name_means_the_deployed_version_or_else_the_latest(kept: Any) -> None
 
 def test_dropping_says_what_it_drops(kept: Any) -> None:
     told = refused(kept, "SELECT trails.drop_model('shapes')")
-    assert told.sqlstate == "42725" or "several versions" in told.message_primary
+    assert told.sqlstate == "42P08" and "several versions" in told.message_primary and "@3" in told.message_hint
     assert query(kept, "SELECT trails.drop_model('shapes@3')") == [(1,)]
     assert query(kept, "SELECT trails.drop_model('shapes', all_versions => true)") == [(2,)]
     assert query(kept, "SELECT count(*) FROM trails.models") == [(0,)]
+
+
+def test_a_missing_name_is_said_to_be_missing(session: Any) -> None:
+    for call in ("deploy(NULL)", "rollback(NULL)", "drop_model(NULL)", "grant_model(NULL, 'postgres')"):
+        assert refused(session, f"SELECT * FROM trails.{call}").sqlstate == "22023"
+
+
+def test_a_run_in_a_read_only_transaction_is_refused_before_it_begins(session: Any) -> None:
+    query(session, "SET default_transaction_read_only = on")
+    told = refused(session, SELECT.format(""))
+    assert told.sqlstate == "25006" and told.message_hint
+    assert query(session, "SELECT count(*) FROM trails.describe_columns('train')") == [(5,)]
 
 
 def test_two_sessions_deploy_at_once(kept: Any, connect: Callable[..., Any]) -> None:

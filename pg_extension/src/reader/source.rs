@@ -82,12 +82,19 @@ pub struct Query {
 impl Source {
     /// Looks the relation up in the system catalogue.
     pub fn describe(relation: pg_sys::Oid) -> Result<Self> {
-        let found = Spi::get_three_with_args::<String, String, String>(
-            "SELECT n.nspname::text, c.relname::text, c.relkind::text FROM pg_catalog.pg_class c \
-             JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
-             WHERE c.oid OPERATOR(pg_catalog.=) $1",
-            &[relation.into()],
-        );
+        // Spi's own shortcuts take a transaction id, which a standby has none of.
+        let found = Spi::connect(|client| {
+            client
+                .select(
+                    "SELECT n.nspname::text, c.relname::text, c.relkind::text FROM pg_catalog.pg_class c \
+                     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+                     WHERE c.oid OPERATOR(pg_catalog.=) $1",
+                    Some(1),
+                    &[relation.into()],
+                )?
+                .first()
+                .get_three::<String, String, String>()
+        });
         let Ok((Some(schema), Some(table), Some(kind))) = found else {
             return Err(TrailsError::new(
                 PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
