@@ -306,10 +306,11 @@ CREATE FUNCTION benchmark_reading(
 ) RETURNS TABLE (
     rows bigint,
     columns integer,
-    seconds double precision
+    seconds double precision,
+    checksum bigint
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'benchmark_reading_wrapper';
 COMMENT ON FUNCTION benchmark_reading IS
-    'reads every column that Trails can read into NumPy arrays, as often as asked, and tells the seconds of each time; reader: receiver, batches, or rows for pgrx''s own way';
+    'reads every column that Trails can read into NumPy arrays, as often as asked, and tells the seconds of each time and a checksum of all cells; reader: receiver, batches, or rows for pgrx''s own way';
 
 CREATE FUNCTION convert_model(weights bytea, format text) RETURNS bytea
     LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'convert_model_wrapper';

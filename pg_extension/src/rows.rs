@@ -58,7 +58,7 @@ impl Wanted {
 /// Reads `columns`, of which the last is the target if there is one; a relation without a usable row is an error.
 pub fn read(source: &Source, columns: &[SourceColumn], target: Option<&str>) -> Result<Table> {
     let place = target.map(|_| columns.len() - 1);
-    let table = reader::read(&source.select(columns), columns, place, &source.name)?;
+    let table = reader::read(source, columns, place)?;
     if table.rows > 0 {
         return Ok(table);
     }

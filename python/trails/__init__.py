@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from trails.errors import BudgetTooSmall, Interrupted, InvalidInput, TrailsError, UnusableData
 
+if TYPE_CHECKING:
+    from trails.selector import ModelSelector, ModelSelectorClassifier, ModelSelectorRegressor
+
 __version__ = "0.2.0"
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The command line: ``python -m trails COMMAND``.
+"""The command line: ``python -m trails COMMAND``; the command ``select`` may be left out.
 
 A command is a pair of functions, one that declares its arguments and one that runs it, listed in COMMANDS.
 """
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trails import __version__
+from trails import __version__, select_command
 from trails.errors import InvalidInput, TrailsError, UnusableData
 from trails.service import command as data_service
 
@@ -26,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 2 for bad input (arguments, a malformed line); 1 for any other error; 130 when interrupted. Errors
         are one line on standard error.
     """
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0].startswith("--") and given[0].partition("=")[0] not in ("--help", "--version"):
+        given.insert(0, "select")
+    options = _parser().parse_args(given)
     try:
         options.run(options)
         sys.stdout.flush()
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="trails", description="Model selection for a table, inside PostgreSQL, within a time budget."
+        prog="trails", description="Model selection for a table, in PostgreSQL and outside, within a time budget."
     )
     parser.add_argument("--version", action="version", version=f"trails {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -140,5 +143,6 @@ Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argpar
 
 COMMANDS: dict[str, Command] = {
     "load": ("load a dataset into PostgreSQL tables", _declare_load, _run_load),
+    "select": (select_command.SUMMARY, select_command.declare, select_command.run),
     "data-service": (data_service.SUMMARY, data_service.declare, data_service.run),
 }

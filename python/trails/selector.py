@@ -8,9 +8,10 @@ import math
 import numbers
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,21 @@ class BadInput(InvalidInput, ValueError):
 
 class BadData(UnusableData, ValueError):
     """`UnusableData` that is a ValueError too."""
+
+
+class _ForClasses:
+    """A method that a regression does not have: then hasattr says so, as scikit-learn asks."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, selector: ModelSelector | None, owner: type) -> Any:
+        if selector is None:
+            return self._function
+        if selector._is_regression():
+            raise AttributeError(f"a regression has no {self._function.__name__}")
+        return MethodType(self._function, selector)
 
 
 class ModelSelector:
@@ -64,8 +80,8 @@ class ModelSelector:
 
     Attributes:
         model_: The winner, a `trails.model.store.Model`.
-        leaderboard_: Every trained candidate as a dict: architecture, score, validation_metric, validation_loss, epochs,
-            best_epoch, parameters, seconds; best first.
+        leaderboard_: Every trained candidate as a dict: architecture, score, validation_metric, validation_loss,
+            epochs, best_epoch, parameters, seconds; best first.
         classes_: Labels of the classes, in the order of `predict_proba`'s columns; not there for a regression.
         task_: What was learnt: binary, multiclass or regression.
         metric_: What candidates were ranked by.
@@ -326,16 +342,14 @@ class ModelSelector:
         labels: NDArray[Any] = self.classes_[self._predictor.probabilities(columns).argmax(1)]
         return labels
 
-    def _predict_proba(self, X: Any, table: str | None = None) -> NDArray[np.float64]:
-        """Probability of every class, shape (rows, classes); arguments as `predict`."""
-        return self._predictor.probabilities(self._inputs(X, table))
-
-    @property
-    def predict_proba(self) -> Any:
+    @_ForClasses
+    def predict_proba(self, X: Any, table: str | None = None) -> NDArray[np.float64]:
         """Probability of every class, shape (rows, classes); arguments as `predict`. Not there for a regression."""
-        if self.task == "regression" or getattr(self, "task_", None) == "regression":
-            raise AttributeError("a regression has no predict_proba")
-        return self._predict_proba
+        columns = self._inputs(X, table)
+        return self._predictor.probabilities(columns)
+
+    def _is_regression(self) -> bool:
+        return self.task == "regression" or getattr(self, "task_", None) == "regression"
 
     def score(self, X: Any, y: Any) -> float:
         """Accuracy of the predicted labels; of a regression the coefficient of determination."""
@@ -466,10 +480,8 @@ class ModelSelectorRegressor(ModelSelector):
         super()._task_of(target)
         return "regression"
 
-    @property
-    def predict_proba(self) -> Any:
-        """Not there."""
-        raise AttributeError("a regression has no predict_proba")
+    def _is_regression(self) -> bool:
+        return True
 
     def _estimator_type_of(self) -> str | None:
         return "regressor"
@@ -504,10 +516,8 @@ def _as_value_errors() -> Iterator[None]:
 
 
 def _validation(train: Columns, target: str, settings: Settings) -> Columns | None:
-    """The training rows where there are too few of each class to hold some out; None to have that done."""
+    """The training rows where too few differ for some to be held out; None to have that done."""
     learnt = learn_target([train[target]], settings.task)
-    if learnt.task == "regression" and train.rows >= 2 * _FEWEST_ROWS:
-        return None
     labels = learnt.labels(train[target])
     classes = labels != 0 if learnt.task == "binary" else labels
     share = float(settings.options.get("validation_share", 0.2))
@@ -545,7 +555,8 @@ def _array(X: Any) -> NDArray[Any]:
     if array.ndim == 1 or array.ndim == 0:
         raise InvalidInput(
             f"Expected 2D array, got {'1D' if array.ndim else 'scalar'} array instead. Reshape your data either using "
-            "array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it contains a single sample."
+            "array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it contains a single "
+            "sample."
         )
     if array.ndim > 2:
         raise InvalidInput(f"Found array with dim {array.ndim}, while dim <= 2 is required")
@@ -575,8 +586,8 @@ def _vector(y: Any, rows: int | None) -> NDArray[Any]:
         raise InvalidInput("y is no vector", str(error)) from error
     if vector.ndim == 2 and vector.shape[1] == 1:
         warnings.warn(
-            "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), for "
-            "example using ravel().",
+            "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), "
+            "for example using ravel().",
             _conversion_warning(),
             stacklevel=5,
         )

@@ -207,7 +207,7 @@ class OwnProcess(Trainer):
         if status == -signal.SIGKILL:
             how, hint = (
                 "was killed (signal 9), by hand or because memory ran out",
-                "Does the machine have enough of it?",
+                "Is there enough of it?",
             )
         else:
             how, hint = f"ended with exit status {status}", None
@@ -286,7 +286,7 @@ def write_columns(columns: Columns, file: int) -> dict[str, Any]:
         if array is None:
             return None
         begin = offset + -offset % _ALIGNED
-        rest = memoryview(np.ascontiguousarray(array)).cast("B") if array.size else memoryview(b"")
+        rest = memoryview(np.ascontiguousarray(array).tobytes())
         offset = begin + len(rest)
         written = begin
         while rest:

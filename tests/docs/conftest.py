@@ -18,6 +18,7 @@ from tools.server import Server
 
 ROLE = "analyst"
 LONGEST_STATEMENT = "120 s"
+MAKE_EXTENSION = "CREATE EXTENSION trails"
 
 # The fields of the datasets that documents name; few rows of a label that follows from two of them.
 _FIELDS = {
@@ -43,9 +44,14 @@ class Reader:
     text: str
     config: Path
     sessions: dict[str, Any] = field(default_factory=dict)
+    extension_made: bool = True
 
     def prepare(self) -> None:
-        """Make what the document takes for granted."""
+        """Make what the document takes for granted: the extension too, unless it begins with making that."""
+        first = re.search(r"^```sql\n(.*?)^```", self.text, re.DOTALL | re.MULTILINE)
+        if first is not None and MAKE_EXTENSION in first[1]:
+            self.run("DROP EXTENSION trails")
+            self.extension_made = False
         for dataset, columns in _FIELDS.items():
             if f"{dataset}_" in self.text or f"'{dataset}'" in self.text:
                 for part, rows in _PARTS.items():
@@ -75,6 +81,8 @@ class Reader:
             return
         for statement in statements(with_short_budgets(self._filled_in(block.text))):
             self._before(statement)
+            if self.extension_made:
+                statement = statement.replace(MAKE_EXTENSION, "CREATE EXTENSION IF NOT EXISTS trails")
             try:
                 self.run(statement, block.role or "postgres")
             except psycopg2.Error as error:
@@ -91,8 +99,6 @@ class Reader:
         )
 
     def _before(self, statement: str) -> None:
-        if statement.startswith("CREATE EXTENSION trails"):
-            self.run("DROP EXTENSION IF EXISTS trails CASCADE")
         if (number := re.search(r"trails\.resume\(([0-9]+)", statement)) is not None:
             self._cut_run(int(number[1]))
 

@@ -1,8 +1,8 @@
 """Every SQL block of the documents runs, in order, in a database of the document's own.
 
 Comments right before a block change that: `<!-- sql: skip REASON -->`; `<!-- sql: error SQLSTATE -->` for a block of
-one statement that must fail so; `<!-- sql: role NAME -->` for the role that runs it. Long budgets are shortened, and what
-the documents take for granted (datasets, a role, a run that was cut) is made by the fixture `reader_of`.
+one statement that must fail so; `<!-- sql: role NAME -->` for the role that runs it. Long budgets are shortened, and
+what documents take for granted (datasets, a role, a run that was cut) is made by the fixture `reader_of`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import DOCUMENTS, Block, sql_blocks, statements, with_short_budgets
+from tests.docs.blocks import DOCUMENTS, ROOT, Block, sql_blocks, statements, with_short_budgets
 from tests.docs.conftest import Reader
 
 WITH_EXAMPLES = [path for path in DOCUMENTS if "\n```sql" in path.read_text()]
@@ -28,10 +28,13 @@ def test_examples_run(path: Path, reader_of: Callable[[Path], Reader]) -> None:
         reader.try_out(block)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
-def test_python_examples_run(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for text in re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE):
+def test_python_examples_of_the_research_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
+    path = ROOT / "docs" / "research.md"
+    examples = re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+    assert examples
+    for text in examples:
         exec(compile(text, path.name, "exec"), {})
+    assert "winner='32-16-32-16'" in capsys.readouterr().out
 
 
 def test_the_documents_with_examples_are_found() -> None:

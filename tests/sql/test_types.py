@@ -295,15 +295,57 @@ def test_a_table_without_rows_and_one_without_columns(session: Any) -> None:
     assert query(session, "SELECT * FROM trails.describe_columns('bare')") == []
 
 
-@pytest.mark.parametrize("reader", ["receiver", "batches"])
-def test_batches_and_the_whole_hold_the_same_rows(session: Any, reader: str) -> None:
+def checksums(session: Any, relation: str) -> set[int]:
+    """Of the relation's cells in their order, by every way of reading."""
+    ways = ("receiver", "batches", "rows")
+    found = [
+        query(session, "SELECT rows, checksum FROM trails.benchmark_reading(%s, 1, %s)", relation, w) for w in ways
+    ]
+    assert len({rows for ((rows, _),) in found}) == 1
+    return {checksum for ((_, checksum),) in found}
+
+
+# With a text among them every row is taken apart; without, rows that have no NULLs are copied as they are stored.
+@pytest.mark.parametrize("text", ["", ", md5(mod(n, 9)::text) AS t"])
+@pytest.mark.parametrize("nulls", ["false", "mod(n, 7) = 0", "mod(n, 1000) = 0", "n > 15000", "true"])
+def test_every_way_of_reading_finds_the_same_cells(session: Any, nulls: str, text: str) -> None:
     query(
         session,
-        """CREATE TABLE t AS SELECT n AS a, n::numeric / 7 AS b, md5(mod(n, 9)::text) AS c,
-             NULLIF(mod(n, 11), 0) AS d FROM generate_series(1, 20000) n""",
+        f"""CREATE TABLE t AS SELECT n AS i4, (n * 3000000000) AS i8, mod(n, 2) = 0 AS b, mod(n, 999)::smallint AS i2,
+              CASE WHEN mod(n, 5000) = 3 THEN 'NaN' ELSE n / 7.0 END::real AS f4, n / 3.0::float8 AS f8,
+              CASE WHEN NOT ({nulls}) THEN mod(n, 11) END AS holes, DATE '2000-01-01' + n AS d,
+              TIMESTAMP '2000-01-01' + n * INTERVAL '1 minute' AS m, n::numeric / 7 AS x {text}
+            FROM generate_series(1, 20000) n""",
     )
-    ((rows, columns, seconds),) = query(session, "SELECT * FROM trails.benchmark_reading('t', 1, %s)", reader)
-    assert (rows, columns) == (20000, 4) and seconds > 0
+    assert len(checksums(session, "t")) == 1
+    # Numbers of any length end the prefix of columns with a fixed place.
+    query(session, "ALTER TABLE t DROP x" if text else "ALTER TABLE t DROP f4")
+    assert len(checksums(session, "t")) == 1
+    query(session, "CREATE TABLE whole AS SELECT * FROM t ORDER BY i4 DESC")
+    query(session, "ALTER TABLE whole ADD late int DEFAULT 5")
+    query(session, "INSERT INTO whole SELECT * FROM whole LIMIT 10")
+    query(session, "CREATE VIEW part_of AS SELECT holes, b, i8 FROM whole WHERE i4 > 100")
+    assert len(checksums(session, "whole")) == 1 and len(checksums(session, "part_of")) == 1
+
+
+def test_rows_of_fixed_width_alone_are_the_same_cells_by_every_way(session: Any) -> None:
+    query(
+        session,
+        """CREATE TABLE t AS SELECT mod(n, 2) = 0 AS b, mod(n, 999)::smallint AS i2, mod(n, 3) = 0 AS c, n AS i4,
+             n::real / 7 AS f4,
+             mod(n, 5) = 0 AS d, (n * 3000000000) AS i8, n / 3.0::float8 AS f8, DATE '2000-01-01' + n AS day,
+             TIMESTAMPTZ '2000-01-01+00' + n * INTERVAL '1 minute' AS m
+           FROM generate_series(1, 30000) n""",
+    )
+    before = checksums(session, "t")
+    # The same rows, now with some that have to be taken apart: their cells are the same but for the NULLs.
+    query(session, "ALTER TABLE t ADD holes int")
+    with_nulls = checksums(session, "t")
+    query(session, "UPDATE t SET holes = 1 WHERE mod(i4, 3) > 0")
+    query(session, "CREATE VIEW v AS SELECT b, i2, c, i4, f4, d, i8, f8, day, m FROM t ORDER BY i4")
+    assert checksums(session, "v") == before and len(before) == 1
+    some = checksums(session, "t")
+    assert len(with_nulls) == len(some) == 1 and some != with_nulls
 
 
 def test_in_batches_of_another_reader_errors_say_the_row_of_the_whole(session: Any) -> None:

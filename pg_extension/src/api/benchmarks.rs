@@ -60,21 +60,22 @@ CREATE FUNCTION benchmark_reading(
 ) RETURNS TABLE (
     rows bigint,
     columns integer,
-    seconds double precision
+    seconds double precision,
+    checksum bigint
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION benchmark_reading IS
-    'reads every column that Trails can read into NumPy arrays, as often as asked, and tells the seconds of each time; reader: receiver, batches, or rows for pgrx''s own way';
+    'reads every column that Trails can read into NumPy arrays, as often as asked, and tells the seconds of each time and a checksum of all cells; reader: receiver, batches, or rows for pgrx''s own way';
 "#)]
 #[allow(clippy::type_complexity)]
 fn benchmark_reading(
     source: Option<pg_sys::Oid>,
     repeats: Option<i32>,
     reader: Option<String>,
-) -> TableIterator<'static, (name!(rows, i64), name!(columns, i32), name!(seconds, f64))> {
+) -> TableIterator<'static, (name!(rows, i64), name!(columns, i32), name!(seconds, f64), name!(checksum, i64))> {
     let measure = || -> Result<Vec<Reading>> {
         let way = Way::parse(&required(reader, "reader")?)?;
         measure::run(required(source, "source")?, required(repeats, "repeats")?, way)
     };
     let readings = measure().unwrap_or_else(|error| error.raise());
-    TableIterator::new(readings.into_iter().map(|r| (r.rows, r.columns, r.seconds)))
+    TableIterator::new(readings.into_iter().map(|r| (r.rows, r.columns, r.seconds, r.checksum)))
 }

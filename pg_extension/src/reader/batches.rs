@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::columns::{Kind, Table};
 use super::receiver::Receiver;
 use super::source::SourceColumn;
-use super::{error_of, receiver_for, Spelling};
+use super::{error_of, receiver_in_order, Spelling};
 use crate::error::{Result, TrailsError};
 
 /// Rows of a query whose columns' kinds are known: a text is a text unless `id:value` is prescribed.
@@ -30,7 +30,7 @@ impl Batches {
     pub fn open(query: &str, columns: &[SourceColumn], origin: &str) -> Result<Self> {
         let columns = prescribed(columns);
         let query = CString::new(query).map_err(|_| TrailsError::argument("a name holds a NUL byte"))?;
-        let receiver = receiver_for(&columns, None, Spelling::Forgotten)?;
+        let receiver = receiver_in_order(&columns, Spelling::Forgotten)?;
         let portal = Spi::connect(|_| unsafe {
             let options = pg_sys::CURSOR_OPT_NO_SCROLL as i32;
             let portal = pg_sys::SPI_cursor_open_with_args(
@@ -100,7 +100,7 @@ impl RowReader {
     /// `origin` names in errors where the rows are from.
     pub fn new(columns: &[SourceColumn], origin: &str) -> Result<Self> {
         let columns = prescribed(columns);
-        let receiver = receiver_for(&columns, None, Spelling::Forgotten)?;
+        let receiver = receiver_in_order(&columns, Spelling::Forgotten)?;
         Ok(Self { receiver, columns, origin: origin.to_owned() })
     }
 

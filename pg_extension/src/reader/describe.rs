@@ -37,7 +37,7 @@ pub fn run(source: pg_sys::Oid, named: Option<&[String]>) -> Result<Vec<Describe
             .map(|column| source.readable(&column.name))
             .collect::<Result<_>>()?,
     };
-    let table = reader::read(&source.select(&wanted), &wanted, None, &source.name)?;
+    let table = reader::read(&source, &wanted, None)?;
     let mut read = wanted.iter().zip(&table.columns).map(|(of, column)| describe(of, column));
     if named.is_some() {
         return Ok(read.collect());

@@ -50,28 +50,22 @@ pub fn write_to(table: &Table, file: &File, descriptor: i32) -> io::Result<Table
     let mut columns = Vec::with_capacity(table.columns.len());
     for column in &table.columns {
         let (mut values, mut texts) = (None, None);
-        let offset = match &column.values {
-            Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => place(bytes_of(v))?,
-            Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => place(bytes_of(v))?,
-            Values::Float32(v) => place(bytes_of(v))?,
-            Values::Float64(v) | Values::Interval(v) => place(bytes_of(v))?,
-            Values::IdValue(v) => {
-                let offset = place(bytes_of(&v.ids))?;
-                values = v.values.as_ref().map(|v| place(bytes_of(v))).transpose()?;
-                offset
-            }
-            Values::Text { hashes, texts: spelt } => {
-                let offset = place(bytes_of(hashes))?;
+        if let Values::Key { .. } = column.values {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "keys are not learnt from"));
+        }
+        let offset = place(data_of(&column.values))?;
+        match &column.values {
+            Values::IdValue(v) => values = v.values.as_ref().map(|v| place(bytes_of(v))).transpose()?,
+            Values::Text { texts: spelt, .. } => {
                 texts = Some(TextsLayout {
                     hashes: place(bytes_of(&spelt.hashes))?,
                     ends: place(bytes_of(&spelt.ends))?,
                     bytes: place(&spelt.bytes)?,
                     count: spelt.hashes.len(),
                 });
-                offset
             }
-            Values::Key { .. } => return Err(io::Error::new(io::ErrorKind::InvalidInput, "keys are not learnt from")),
-        };
+            _ => {}
+        }
         let nulls = column.nulls.as_ref().map(|mask| place(mask)).transpose()?;
         columns.push(ColumnLayout {
             name: column.name.clone(),
@@ -85,6 +79,19 @@ pub fn write_to(table: &Table, file: &File, descriptor: i32) -> io::Result<Table
     // A mapping must not end before the last column does, also when that column is empty.
     file.set_len(end.next_multiple_of(ALIGNMENT).max(ALIGNMENT))?;
     Ok(TableLayout { fd: descriptor, rows: table.rows, columns })
+}
+
+/// The data of a column as one run of bytes.
+pub fn data_of(values: &Values) -> &[u8] {
+    match values {
+        Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => bytes_of(v),
+        Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => bytes_of(v),
+        Values::Float32(v) => bytes_of(v),
+        Values::Float64(v) | Values::Interval(v) => bytes_of(v),
+        Values::IdValue(v) => bytes_of(&v.ids),
+        Values::Text { hashes, .. } => bytes_of(hashes),
+        Values::Key { bytes, .. } => bytes,
+    }
 }
 
 fn bytes_of<T: Number>(values: &[T]) -> &[u8] {

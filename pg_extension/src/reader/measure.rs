@@ -6,8 +6,10 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::SpiHeapTupleData;
 use pyo3::types::PyListMethods;
+use xxhash_rust::xxh3::Xxh3Default;
 
 use super::columns::{Column, Kind, Table, Values};
+use super::layout::data_of;
 use super::source::{Source, SourceColumn};
 use super::texts::hash;
 use super::{Batches, Cell};
@@ -39,12 +41,13 @@ impl Way {
         }
     }
 
-    fn read(self, query: &str, columns: &[SourceColumn], origin: &str) -> Result<Vec<Table>> {
+    fn read(self, source: &Source, columns: &[SourceColumn]) -> Result<Vec<Table>> {
+        let query = source.select(columns);
         match self {
-            Way::Receiver => Ok(vec![reader::read(query, columns, None, origin)?]),
-            Way::Rows => Ok(vec![rows(query, columns)?]),
+            Way::Receiver => Ok(vec![reader::read(source, columns, None)?]),
+            Way::Rows => Ok(vec![rows(&query, columns)?]),
             Way::Batches => {
-                let (mut batches, mut tables) = (Batches::open(query, columns, origin)?, Vec::new());
+                let (mut batches, mut tables) = (Batches::open(&query, columns, &source.name)?, Vec::new());
                 while let Some(batch) = batches.next(BATCH)? {
                     tables.push(batch.clone());
                 }
@@ -60,6 +63,8 @@ pub struct Reading {
     pub rows: i64,
     pub columns: i32,
     pub seconds: f64,
+    /// Of all cells in their order: the same whichever way they came.
+    pub checksum: i64,
 }
 
 /// Reads every readable column of a relation, `repeats` times.
@@ -73,15 +78,17 @@ pub fn run(source: pg_sys::Oid, repeats: i32, way: Way) -> Result<Vec<Reading>> 
     if columns.is_empty() {
         return Err(TrailsError::argument(format!("{} has no column that can be read", source.name)));
     }
-    let query = source.select(&columns);
     // The interpreter's start is no part of reading.
     python::call(|_| Ok(()))?;
     (0..repeats)
         .map(|_| {
             let began = Instant::now();
-            let tables = way.read(&query, &columns, &source.name)?;
+            let tables = way.read(&source, &columns)?;
+            let reading = began.elapsed().as_secs_f64();
             let rows = tables.iter().map(|table| table.rows as i64).sum();
-            let seconds = python::call(|bridge| {
+            let checksum = checksum(&tables, columns.len());
+            let converting = python::call(|bridge| {
+                let began = Instant::now();
                 // What has become NumPy's is kept until the clock has stopped.
                 let mut arrays = Vec::with_capacity(tables.len());
                 for table in tables {
@@ -91,9 +98,27 @@ pub fn run(source: pg_sys::Oid, repeats: i32, way: Way) -> Result<Vec<Reading>> 
                 debug_assert!(arrays.iter().all(|list| list.len() == columns.len()));
                 Ok(seconds)
             })?;
-            Ok(Reading { rows, columns: columns.len() as i32, seconds })
+            Ok(Reading { rows, columns: columns.len() as i32, seconds: reading + converting, checksum })
         })
         .collect()
+}
+
+fn checksum(tables: &[Table], columns: usize) -> i64 {
+    let mut whole = Xxh3Default::new();
+    for place in 0..columns {
+        let (mut data, mut nulls) = (Xxh3Default::new(), Xxh3Default::new());
+        for table in tables {
+            let column = &table.columns[place];
+            data.update(data_of(&column.values));
+            match &column.nulls {
+                Some(mask) => nulls.update(mask),
+                None => nulls.update(&vec![0; table.rows]),
+            }
+        }
+        whole.update(&data.digest().to_ne_bytes());
+        whole.update(&nulls.digest().to_ne_bytes());
+    }
+    whole.digest() as i64
 }
 
 /// The usual way in pgrx: a table of all tuples, and every cell asked for on its own.
@@ -132,11 +157,17 @@ fn take(row: &SpiHeapTupleData<'_>, place: usize, source: &SourceColumn, column:
         (Values::Int32(v), Cell::Int2) => put!(v, i16, i32::from),
         (Values::Int32(v), _) => put!(v, i32, |value| value),
         (Values::Int64(v), _) => put!(v, i64, |value| value),
-        (Values::Float32(v), _) => put!(v, f32, |value| value),
+        (Values::Float32(v), _) => match row.get::<f32>(place)? {
+            Some(value) if !value.is_nan() => v.push(value),
+            _ => return Ok(false),
+        },
         (Values::Float64(v), Cell::Numeric) => {
             put!(v, AnyNumeric, |value: AnyNumeric| f64::try_from(value).unwrap_or(f64::NAN));
         }
-        (Values::Float64(v), _) => put!(v, f64, |value| value),
+        (Values::Float64(v), _) => match row.get::<f64>(place)? {
+            Some(value) if !value.is_nan() => v.push(value),
+            _ => return Ok(false),
+        },
         (Values::Date(v), _) => put!(v, Date, |value: Date| value.to_pg_epoch_days()),
         (Values::Timestamp(v), _) if source.base_type == pg_sys::TIMESTAMPTZOID => {
             put!(v, TimestampWithTimeZone, |value: TimestampWithTimeZone| value.into_inner());

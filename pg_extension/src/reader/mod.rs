@@ -9,6 +9,7 @@ mod batches;
 mod cell;
 pub mod columns;
 pub mod describe;
+mod direct;
 mod idvalue;
 mod labels;
 mod layout;
@@ -27,7 +28,7 @@ use crate::error::{Result, TrailsError};
 use columns::{Column, Table};
 use labels::Labels;
 use receiver::{BadCell, Fault, Receiver, Sink};
-use source::SourceColumn;
+use source::{Query, Source, SourceColumn};
 
 /// Whether it is wanted how texts are spelt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +37,26 @@ enum Spelling {
     Forgotten,
 }
 
-fn receiver_for(columns: &[SourceColumn], target: Option<usize>, spelling: Spelling) -> Result<Box<Receiver>> {
+/// A receiver for a query that returns each column at its place.
+fn receiver_for(
+    columns: &[SourceColumn],
+    places: &[usize],
+    target: Option<usize>,
+    spelling: Spelling,
+) -> Result<Box<Receiver>> {
     let mut sinks = Vec::with_capacity(columns.len());
-    for column in columns {
+    for (column, place) in columns.iter().zip(places) {
         let labels = if column.cell == Cell::Enum { Labels::of_type(column.base_type)? } else { Labels::default() };
-        sinks.push(Sink::new(column.cell, labels, spelling == Spelling::Kept, column.kind));
+        sinks.push(Sink::new(column.cell, *place, labels, spelling == Spelling::Kept, column.kind));
     }
     let columns = columns.iter().map(|c| Column::new(&c.name, c.kind.unwrap_or(Kind::Text))).collect();
     Ok(Receiver::new(Table { rows: 0, unusable: 0, columns }, sinks, target))
+}
+
+/// The same for a query that returns the columns in their order.
+fn receiver_in_order(columns: &[SourceColumn], spelling: Spelling) -> Result<Box<Receiver>> {
+    let places: Vec<usize> = (0..columns.len()).collect();
+    receiver_for(columns, &places, None, spelling)
 }
 
 fn finish(mut receiver: Receiver, columns: &[SourceColumn], origin: &str) -> Result<Table> {
@@ -91,12 +104,13 @@ fn check_status(status: c_int) -> Result<()> {
     Spi::check_status(status).map(|_| ()).map_err(TrailsError::from)
 }
 
-/// Runs a query that returns `columns` in their order, in the snapshot of the calling statement.
-/// `target` is the place of the column whose NULLs make a row unusable. A text column without a prescribed kind becomes
-/// `id:value` if every text of it has that form.
-pub fn read(query: &str, columns: &[SourceColumn], target: Option<usize>, origin: &str) -> Result<Table> {
-    let query = CString::new(query).map_err(|_| TrailsError::argument("a name holds a NUL byte"))?;
-    let mut receiver = receiver_for(columns, target, Spelling::Kept)?;
+/// Reads columns of a relation, in the snapshot of the calling statement.
+/// `target` is the place among them of the one whose NULLs make a row unusable. A text column without a prescribed kind
+/// becomes `id:value` if every text of it has that form.
+pub fn read(source: &Source, columns: &[SourceColumn], target: Option<usize>) -> Result<Table> {
+    let Query { sql, places } = source.query(columns);
+    let query = CString::new(sql).map_err(|_| TrailsError::argument("a name holds a NUL byte"))?;
+    let mut receiver = receiver_for(columns, &places, target, Spelling::Kept)?;
     Spi::connect(|_| {
         let options = pg_sys::SPIExecuteOptions {
             read_only: true,
@@ -106,7 +120,7 @@ pub fn read(query: &str, columns: &[SourceColumn], target: Option<usize>, origin
         };
         check_status(unsafe { pg_sys::SPI_execute_extended(query.as_ptr(), &options) })
     })?;
-    finish(*receiver, columns, origin)
+    finish(*receiver, columns, &source.name)
 }
 
 /// A query prepared once and read again and again with other parameters; lives inside one SPI connection.
@@ -129,7 +143,7 @@ impl<'a> Prepared<'a> {
     }
 
     pub fn read(&self, parameters: &[i64]) -> Result<Table> {
-        let mut receiver = receiver_for(self.columns, None, Spelling::Forgotten)?;
+        let mut receiver = receiver_in_order(self.columns, Spelling::Forgotten)?;
         let status = unsafe {
             let list = pg_sys::makeParamList(parameters.len() as c_int);
             let slots = (*list).params.as_mut_slice(parameters.len());

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 
 use super::cell::{self, Cell, Plain};
 use super::columns::{Column, IdValues, Kind, Table, Values};
+use super::direct::Direct;
 use super::labels::Labels;
 use super::numeric::{self, Odd};
 use super::texts::{hash, Dictionary};
@@ -36,6 +37,8 @@ pub enum Fault {
 /// How the cells of one column are read, and what is known of the column beside its values.
 pub struct Sink {
     cell: Cell,
+    /// Where in a row of the query the cell is.
+    place: usize,
     labels: Labels,
     /// None where spellings are not wanted.
     dictionary: Option<Dictionary>,
@@ -44,10 +47,11 @@ pub struct Sink {
 }
 
 impl Sink {
-    pub fn new(cell: Cell, labels: Labels, spelt: bool, kind: Option<Kind>) -> Self {
+    pub fn new(cell: Cell, place: usize, labels: Labels, spelt: bool, kind: Option<Kind>) -> Self {
         let text = matches!(kind, None | Some(Kind::Text));
         Self {
             cell,
+            place,
             labels,
             dictionary: (text && spelt).then(Dictionary::default),
             ids: kind.is_none().then(IdValues::default),
@@ -212,6 +216,10 @@ pub struct Receiver {
     // The executor sees only this part, so it comes first.
     destination: pg_sys::DestReceiver,
     sinks: Vec<Sink>,
+    /// The short way, for relations that it is open to.
+    direct: Option<Direct>,
+    /// Cells of a row that are looked at: up to the last that is wanted.
+    width: usize,
     target: Option<usize>,
     seen: u64,
     pub table: Table,
@@ -234,7 +242,8 @@ impl Receiver {
             // Any destination that SPI takes for "rows go somewhere".
             mydest: pg_sys::CommandDest::DestTuplestore,
         };
-        Box::new(Self { destination, sinks, target, seen: 0, table, bad: None })
+        let width = sinks.iter().map(|sink| sink.place + 1).max().unwrap_or(0);
+        Box::new(Self { destination, sinks, direct: None, width, target, seen: 0, table, bad: None })
     }
 
     pub fn as_destination(&mut self) -> *mut pg_sys::DestReceiver {
@@ -249,29 +258,38 @@ impl Receiver {
 
     /// To be called after the last row.
     pub fn complete(&mut self) {
+        self.leave_direct();
         for (sink, column) in self.sinks.iter_mut().zip(&mut self.table.columns) {
             sink.complete(column);
+        }
+    }
+
+    /// Columns are written to directly, or as `store` does it, but not both.
+    fn leave_direct(&mut self) {
+        if let Some(direct) = &mut self.direct {
+            // Safety: there is one table.
+            unsafe { direct.settle(&mut self.table.columns) };
         }
     }
 
     /// Takes one row; false ends the query, and `bad` tells why.
     ///
     /// # Safety
-    /// Both point to as many values as there are sinks, each of its sink's type.
+    /// Both point to so many values that every sink's place is among them, each of its sink's type.
     #[inline]
     pub unsafe fn store(&mut self, values: *const pg_sys::Datum, nulls: *const bool) -> bool {
         self.seen += 1;
         if let Some(target) = self.target {
-            let cell = self.sinks.get_unchecked(target).cell;
-            if *nulls.add(target) || cell.counts_as_null(*values.add(target)) {
+            let Sink { cell, place, .. } = self.sinks[target];
+            if *nulls.add(place) || cell.counts_as_null(*values.add(place)) {
                 self.table.unusable += 1;
                 return true;
             }
         }
         for (index, (sink, column)) in self.sinks.iter_mut().zip(&mut self.table.columns).enumerate() {
-            if *nulls.add(index) {
+            if *nulls.add(sink.place) {
                 sink.store_null(column);
-            } else if let Err(fault) = sink.store(column, *values.add(index)) {
+            } else if let Err(fault) = sink.store(column, *values.add(sink.place)) {
                 self.bad = Some(BadCell { column: index, row: self.seen, fault });
                 return false;
             }
@@ -284,19 +302,32 @@ impl Receiver {
 #[pg_guard]
 unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mut pg_sys::DestReceiver) -> bool {
     let receiver = &mut *this.cast::<Receiver>();
-    let wanted = receiver.sinks.len();
-    if ((*slot).tts_nvalid as usize) < wanted {
-        slot_getsomeattrs_int(slot, wanted as c_int);
+    if let Some(direct) = &mut receiver.direct {
+        if direct.take(slot, &mut receiver.table.columns) {
+            // Without NULLs and odd numbers it has a target.
+            receiver.seen += 1;
+            receiver.table.rows += 1;
+            return true;
+        }
+        let in_vain = direct.in_vain();
+        receiver.leave_direct();
+        if in_vain {
+            receiver.direct = None;
+        }
+    }
+    if ((*slot).tts_nvalid as usize) < receiver.width {
+        slot_getsomeattrs_int(slot, receiver.width as c_int);
     }
     receiver.store((*slot).tts_values, (*slot).tts_isnull)
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn startup(this: *mut pg_sys::DestReceiver, _operation: c_int, shape: pg_sys::TupleDesc) {
-    let receiver = &*this.cast::<Receiver>();
-    if ((*shape).natts as usize) < receiver.sinks.len() {
-        error!("the query returns {} columns, {} were expected", (*shape).natts, receiver.sinks.len());
+    let receiver = &mut *this.cast::<Receiver>();
+    if ((*shape).natts as usize) < receiver.width {
+        error!("the query returns {} columns, {} were expected", (*shape).natts, receiver.width);
     }
+    receiver.direct = Direct::of(shape, receiver.sinks.iter().map(|sink| (sink.place, sink.cell)));
 }
 
 #[pg_guard]

@@ -68,6 +68,15 @@ pub struct Source {
     /// Schema-qualified and quoted.
     pub name: String,
     pub columns: Vec<RelationColumn>,
+    /// The relation, if its rows are stored as they are returned.
+    pub whole_rows: Option<pg_sys::Oid>,
+}
+
+/// A query, and where in its rows each wanted column is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    pub sql: String,
+    pub places: Vec<usize>,
 }
 
 impl Source {
@@ -92,10 +101,11 @@ impl Source {
                 format!("{name} is not a table or view"),
             ));
         }
+        let mut computed = false;
         let columns = Spi::connect(|client| -> Result<Vec<RelationColumn>> {
             let rows = client.select(
                 "SELECT a.attname::text, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), \
-                        COALESCE(i.indisprimary, false) \
+                        COALESCE(i.indisprimary, false), a.attgenerated OPERATOR(pg_catalog.=) 'v' \
                  FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_index i \
                    ON i.indrelid OPERATOR(pg_catalog.=) a.attrelid AND i.indisprimary \
                   AND a.attnum OPERATOR(pg_catalog.=) ANY (i.indkey::pg_catalog.int2[]) \
@@ -106,6 +116,7 @@ impl Source {
             )?;
             rows.map(|row| {
                 let type_oid = row.get::<pg_sys::Oid>(2)?.unwrap_or(pg_sys::InvalidOid);
+                computed |= row.get::<bool>(5)?.unwrap_or(false);
                 Ok(RelationColumn {
                     name: row.get::<String>(1)?.unwrap_or_default(),
                     type_name: row.get::<String>(3)?.unwrap_or_default(),
@@ -116,7 +127,8 @@ impl Source {
             })
             .collect()
         })?;
-        Ok(Self { name, columns })
+        let stored = !computed && ["r", "m"].contains(&kind.as_str());
+        Ok(Self { name, columns, whole_rows: stored.then_some(relation) })
     }
 
     fn find(&self, name: &str) -> Result<&RelationColumn> {
@@ -245,6 +257,23 @@ impl Source {
             kind: Some(Kind::Key),
             expression: format!("CAST({value} AS pg_catalog.text)"),
         })
+    }
+
+    /// A query for `columns`. Where the caller may read the whole table, it asks for whole rows, which come as they are
+    /// stored; columns picked from them would be copied into rows of their own first, and take twice the time.
+    pub fn query(&self, columns: &[SourceColumn]) -> Query {
+        let permitted = |relation| unsafe {
+            let rights = pg_sys::ACL_SELECT.into();
+            pg_sys::pg_class_aclcheck(relation, pg_sys::GetUserId(), rights) == pg_sys::AclResult::ACLCHECK_OK
+        };
+        let all: Vec<String> = self.columns.iter().map(|c| quote_identifier(&c.name)).collect();
+        let place = |column: &SourceColumn| all.iter().position(|listed| *listed == column.expression);
+        match columns.iter().map(place).collect::<Option<Vec<usize>>>() {
+            Some(places) if self.whole_rows.is_some_and(permitted) => {
+                Query { sql: format!("SELECT {} FROM {}", all.join(", "), self.name), places }
+            }
+            _ => Query { sql: self.select(columns), places: (0..columns.len()).collect() },
+        }
     }
 
     /// `SELECT columns FROM relation`, every name quoted by PostgreSQL.

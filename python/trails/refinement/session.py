@@ -42,6 +42,9 @@ _PROGRESS_SECONDS = 0.25
 _WRITTEN_A_SECOND = 35e6
 """Bytes of a model that the caller writes to its table in a second; measured 35 to 70 million."""
 
+_MOST_RESERVED = 0.1
+"""Of the budget, what is kept back for writing a model at most."""
+
 _KEEP_SECONDS = 5.0
 """The best model so far is written at most so often: it is for runs that something ends before their time."""
 
@@ -117,8 +120,9 @@ class Refinement:
         resumed = self._read_checkpoint()
         trials = list(resumed.survivors) if resumed else [self._trial(c) for c in self._request.candidates]
         if self._setting.models:
-            # The caller writes it to a table within the budget.
-            self._reserve += max(blob_size(trial, self._data) for trial in trials) / _WRITTEN_A_SECOND
+            # The caller writes it to a table within the budget; some candidates may be too large to be trained at all.
+            largest = max(blob_size(trial, self._data) for trial in trials)
+            self._reserve += min(largest / _WRITTEN_A_SECOND, _MOST_RESERVED * self._setting.budget)
         with self._timings.phase("measure"):
             speed = self._measure(trials, self._setting.deadline - time.monotonic())
         self._costs: Costs = speed.costs

@@ -87,11 +87,16 @@ class Trial:
         """Whether so many epochs have passed without a better one."""
         return self.epochs - self.best_epoch >= patience
 
+    def is_better(self, metric: float, loss: float) -> bool:
+        """Whether an epoch would be the best so far. Where the metric cannot tell, as between AUCs of 1, the loss does:
+        probabilities go on getting better after the order of rows is right."""
+        return metric > self.best_metric or (metric == self.best_metric and loss < self.best_loss)
+
     def add(self, result: EpochResult, weights: Weights | None) -> None:
         """Take an epoch in; ``weights``, the averaged ones, are kept if it is the best so far."""
         self.epochs = result.epoch
         self.seconds += result.seconds
-        if result.metric > self.best_metric:
+        if self.is_better(result.metric, result.loss):
             self.best_metric, self.best_loss, self.best_epoch = result.metric, result.loss, result.epoch
             self.best = weights
 

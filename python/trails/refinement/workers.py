@@ -234,7 +234,7 @@ class LocalWorker:
             measured, validation_loss = measure(target, truth, predictions[place])
             seconds = (time.monotonic() - began) / len(trials)
             result = EpochResult(trial.architecture, number, loss, measured, validation_loss, seconds, finished)
-            better = measured > trial.best_metric
+            better = trial.is_better(measured, validation_loss)
             trial.add(result, stack.averaged(place) if better else None)
             results.append(result)
         ended = time.monotonic()

@@ -1,4 +1,4 @@
-"""Columns of what lies in memory: NumPy arrays, and data frames of the kind that pandas makes. pandas is not imported."""
+"""Columns of what lies in memory: NumPy arrays, and data frames such as those of pandas, which is not imported."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from trails.table.texts import text_column
 
 _EPOCH = np.datetime64("2000-01-01", "us")
 _WIDEST = 2**31
+_MAY_BE_MISSING = (float, np.floating, decimal.Decimal, np.datetime64, np.timedelta64, dt.date, dt.timedelta)
 
 
 def is_frame(table: Any) -> bool:
@@ -183,9 +184,7 @@ def _masked(column: Column, items: list[Any]) -> Column:
 def _is_missing(item: Any) -> bool:
     if item is None:
         return True
-    if isinstance(
-        item, float | np.floating | decimal.Decimal | np.datetime64 | np.timedelta64 | dt.date | dt.timedelta
-    ):
+    if isinstance(item, _MAY_BE_MISSING):
         return bool(item != item)  # NaN and NaT differ from themselves.
     return type(item).__name__ in ("NAType", "NaTType")
 
