@@ -176,7 +176,7 @@ impl Prepared {
         identifier: u64,
         tuple_shape: pg_sys::TupleDesc,
     ) -> Result<()> {
-        if !self.shape.as_ref().is_some_and(|shape| shape.identifier == identifier) {
+        if self.shape.as_ref().is_none_or(|shape| shape.identifier != identifier) {
             self.shape = Some(Shape::find(&self.model, identifier, tuple_shape)?);
         }
         let Some(shape) = &mut self.shape else { unreachable!("it has just been set") };
