@@ -262,8 +262,8 @@ def test_long_texts_are_read_wherever_they_are_stored(sql: Any) -> None:
         query(sql, "INSERT INTO long VALUES (%s, %s)", number, word)
     import xxhash
 
-    hashes = np.array([xxhash.xxh3_64_intdigest(w.encode()) for w in words * 10], np.uint64).view(np.int64)
-    model = make_model(Columns(30, (Column("w", "text", hashes),)))
+    hashes = np.array([xxhash.xxh3_64_intdigest(w.encode()) for w in words * 50], np.uint64).view(np.int64)
+    model = make_model(Columns(len(hashes), (Column("w", "text", hashes),)))
     store(sql, "m", model)
     wanted = [row[1] for row in expected(model, Columns(3, (Column("w", "text", hashes[:3]),)))]
     assert len(set(wanted)) == 3
