@@ -176,6 +176,29 @@ def test_rows_of_several_types_and_models_at_one_call(sql: Any) -> None:
         assert score == pytest.approx(expected(models[name], row)[0][1], abs=1e-5)
 
 
+def test_a_type_that_another_session_alters_is_looked_at_again(sql: Any, connect: Callable[..., Any]) -> None:
+    """In a transaction whose snapshot stays the same, at a call site that PL/pgSQL keeps."""
+    columns = Columns(3, (Column("a", "int32", np.array([1, 2, 3], np.int32)),))
+    model = make_model(columns)
+    store(sql, "m", model)
+    query(sql, "CREATE TYPE pair AS (b text, a int)")
+    query(
+        sql,
+        "CREATE FUNCTION score(cells text) RETURNS float8 LANGUAGE plpgsql AS $$ DECLARE p pair; "
+        "BEGIN p := cells::pair; RETURN trails.predict_score('m', p); END $$",
+    )
+    wanted = [row[1] for row in expected(model, columns)]
+    query(sql, "BEGIN ISOLATION LEVEL REPEATABLE READ")
+    assert query(sql, "SELECT score('(x,2)')")[0][0] == pytest.approx(wanted[1], abs=1e-5)
+    query(connect(), "ALTER TYPE pair DROP ATTRIBUTE b; ALTER TYPE pair ADD ATTRIBUTE c text")
+    query(sql, "LOCK TABLE things IN ACCESS SHARE MODE")  # what others have changed is noticed with the next lock
+    assert query(sql, "SELECT score('(3,y)')")[0][0] == pytest.approx(wanted[2], abs=1e-5)
+    query(connect(), "ALTER TYPE pair ALTER ATTRIBUTE a TYPE text")
+    query(sql, "LOCK TABLE things IN SHARE MODE")
+    assert refused(sql, "SELECT score('(3,y)')").sqlstate == "42804"
+    query(sql, "ROLLBACK")
+
+
 def test_unknown_categories_and_nulls_have_slots_of_their_own(sql: Any) -> None:
     columns = Columns(4, (Column("a", "int32", np.array([1, 2, 3, 3], np.int32)),))
     model = make_model(columns)

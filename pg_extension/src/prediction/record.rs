@@ -50,8 +50,8 @@ impl Seen {
 
 /// A type of rows, and where the model's columns are in it.
 struct Shape {
-    type_oid: pg_sys::Oid,
-    typmod: i32,
+    /// The server's number for the type as it is now: altering the type makes another one of it.
+    identifier: u64,
     reader: RowReader,
     places: Vec<usize>,
     /// Of the whole row, and of the model's columns.
@@ -157,7 +157,8 @@ impl Prepared {
         let header = pg_sys::pg_detoast_datum(record.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
         let (type_oid, typmod) = ((*header).t_choice.t_datum.datum_typeid, (*header).t_choice.t_datum.datum_typmod);
         let shape_of_row = pg_sys::lookup_rowtype_tupdesc(type_oid, typmod);
-        let read = self.read(header, type_oid, typmod, shape_of_row);
+        let identifier = pg_sys::assign_record_type_identifier(type_oid, typmod);
+        let read = self.read(header, identifier, shape_of_row);
         if (*shape_of_row).tdrefcount >= 0 {
             pg_sys::DecrTupleDescRefCount(shape_of_row);
         }
@@ -172,12 +173,11 @@ impl Prepared {
     unsafe fn read(
         &mut self,
         header: *mut pg_sys::HeapTupleHeaderData,
-        type_oid: pg_sys::Oid,
-        typmod: i32,
+        identifier: u64,
         tuple_shape: pg_sys::TupleDesc,
     ) -> Result<()> {
-        if !self.shape.as_ref().is_some_and(|shape| (shape.type_oid, shape.typmod) == (type_oid, typmod)) {
-            self.shape = Some(Shape::find(&self.model, type_oid, typmod, tuple_shape)?);
+        if self.shape.as_ref().is_none_or(|shape| shape.identifier != identifier) {
+            self.shape = Some(Shape::find(&self.model, identifier, tuple_shape)?);
         }
         let Some(shape) = &mut self.shape else { unreachable!("it has just been set") };
         let mut tuple = pg_sys::HeapTupleData {
@@ -197,7 +197,7 @@ impl Prepared {
 }
 
 impl Shape {
-    unsafe fn find(model: &Model, type_oid: pg_sys::Oid, typmod: i32, tuple_shape: pg_sys::TupleDesc) -> Result<Self> {
+    unsafe fn find(model: &Model, identifier: u64, tuple_shape: pg_sys::TupleDesc) -> Result<Self> {
         let attributes = PgTupleDesc::from_pg_copy(tuple_shape);
         let count = attributes.len();
         let mut columns = Vec::with_capacity(count);
@@ -222,8 +222,7 @@ impl Shape {
         let source = Source { name: "the row".to_owned(), columns, whole_rows: None };
         let found = columns_for(model, &source)?;
         Ok(Self {
-            type_oid,
-            typmod,
+            identifier,
             reader: RowReader::new(&found, &source.name)?,
             places: found.iter().map(|column| places[&column.name]).collect(),
             cells: (vec![pg_sys::Datum::null(); count], vec![true; count]),
