@@ -124,6 +124,20 @@ def test_a_standardised_number_is_a_factor_and_never_a_huge_one() -> None:
     assert encoded.values[:, 0].tolist() == pytest.approx([-2 / deviation, 0, 2 / deviation, 1.0, 10.0], rel=1e-6)
 
 
+def test_a_value_of_one_is_scaled_like_others_whatever_else_is_in_the_batch() -> None:
+    ids, values = np.array([1, 2], np.int32), np.array([1.0, 4.0], np.float32)
+    encoder = Encoder.fit(table(Column("v", "idvalue", ids, values)))
+    both, alone = (
+        encoder.transform(table(Column("v", "idvalue", ids[:n], v))).values for n, v in ((2, values), (1, None))
+    )
+    assert both is not None and alone is not None and alone[0, 0] == both[0, 0] == 0.25
+
+
+def test_numbers_near_the_largest_have_a_scale() -> None:
+    field = fit_field(number([1e300, -1e300, 5.0]), "value", Fitting(bins=0))
+    assert np.isfinite([field.mean, field.std]).all() and field.std > 0
+
+
 def test_an_encoder_of_every_kind_is_the_same_after_storing() -> None:
     generator = np.random.default_rng(1)
     rows = 500

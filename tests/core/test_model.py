@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -80,6 +81,11 @@ def test_a_blob_says_what_it_is_and_is_the_same_every_time() -> None:
     assert json.loads(metrics) == {"auc": 0.5}
     with pytest.raises(InvalidInput, match='no format "pickle"'):
         bridge.export_model(blob, "pickle")
+
+
+def test_a_metric_that_is_no_number_is_left_out() -> None:
+    model = replace(made("binary"), metrics={"auc": float("nan"), "log_loss": 0.5})
+    assert Model.from_bytes(model.to_bytes()).metrics == {"log_loss": 0.5}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -68,11 +69,12 @@ class Model:
             "classes": list(target.classes) or None,
             "columns": [{"name": name, "kind": kind} for name, kind in self.encoder.columns],
             "fields": self.encoder.describe(),
-            "metrics": dict(self.metrics),
+            # JSON has no NaN, which a metric of one class would be.
+            "metrics": {name: value for name, value in self.metrics.items() if math.isfinite(value)},
             "training": dict(self.training),
         }
         whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-        return bytes(save(whole, {"trails": json.dumps(header)}))
+        return bytes(save(whole, {"trails": json.dumps(header, allow_nan=False)}))
 
     @classmethod
     def from_bytes(cls, blob: bytes) -> Model:

@@ -114,8 +114,10 @@ class Field:
             with np.errstate(over="ignore", invalid="ignore"):
                 factors = (number_of(column) - self.mean) / self.std
             return np.clip(factors, -_LONGEST_FACTOR, _LONGEST_FACTOR).astype(np.float32)
-        if column.values is not None and self.kind == "idvalue":
-            scaled: NDArray[np.float32] = column.values / np.float32(self.scale)
+        if self.kind == "idvalue" and (column.values is not None or self.scale != 1.0):
+            # Values that are not there are 1, and are scaled as others are: a row must not depend on its batch.
+            values = np.ones(len(column.data), np.float32) if column.values is None else column.values
+            scaled: NDArray[np.float32] = values / np.float32(self.scale)
             return scaled
         return None
 

@@ -21,6 +21,8 @@ published datasets' ids, keys of another table) and so categories; others are am
 _QUANTILE_ROWS = 1 << 18
 """Rows that quantiles are taken from: more would move no edge by as much as another sample does."""
 
+_LARGEST = 1e150
+
 _TABLE_SLACK, _TABLE_ALWAYS = 4, 1 << 16
 """Categories are counted in a table where that is at most so many times longer than the rows, or as short as this."""
 
@@ -110,7 +112,8 @@ def _categories(column: Column, part: Part, fitting: Fitting) -> Field:
 
 def _number(column: Column, fitting: Fitting) -> Field:
     if fitting.bins == 0:
-        numbers = number_of(column)
+        # Squares of larger numbers would be infinite.
+        numbers = np.clip(number_of(column), -_LARGEST, _LARGEST)
         mean, std = (float(numbers.mean()), float(numbers.std())) if len(numbers) else (0.0, 1.0)
         return Field(column.name, column.family, "value", "scaled", mean=mean, std=std or 1.0)
     step = -(-len(column.data) // _QUANTILE_ROWS) or 1
