@@ -62,9 +62,9 @@ def test_every_metric_ranks(session: Any, metric: str) -> None:
 
 def test_failed_scores_rank_last_are_null_and_are_warned_of(session: Any) -> None:
     session.notices.clear()
-    arguments = "'train', 'label', n => 20, k => 20, batch_size => 200, sampler => 'enumeration', tfmem => "
+    arguments = "'train', 'label', n => 20, k => 20, batch_size => 1000, sampler => 'enumeration', tfmem => "
     rows = ranked(session, arguments + "'ntk_cond'")
-    assert all(row[2:4] == (None, {"ntk_cond": None}) for row in rows), "200 rows exceed the kernel's rank"
+    assert all(row[2:4] == (None, {"ntk_cond": None}) for row in rows), "1,000 rows exceed the kernel's rank"
     told = "".join(session.notices)
     assert "WARNING:  20 of 20 scores failed (not finite); these architectures rank last" in told
     assert "the best is none" in told
@@ -247,13 +247,13 @@ def test_features_that_cannot_help_are_left_out_and_named(session: Any) -> None:
         ("'train', seed => NULL", "22023", ["seed must not be NULL"]),
         ("'train', sampler => 'luck', n => 20", "22023", ["luck", "random", "evolution"]),
         ("'train', 'label', features => '{colour,label}'", "22023", ["target", "among the features"]),
-        ("'train', 'noise', tfmem => 'snip', n => 20", "0A000", ["noise", "two"]),
+        ("'dates', 'day', tfmem => 'snip', n => 20", "0A000", ["day", "date", "EXTRACT"]),
         ("'one_class', 'label', tfmem => 'snip', n => 20", "22000", ["one class"]),
         ("'identical', 'label', tfmem => 'naswot', n => 20", "22000", ["identical", "can help"]),
         ("'identical', 'label'", "22000", ["identical", "can help"]),
         ("'empty', tfmem => 'naswot', n => 20", "22000", ["empty"]),
         ("'nulls', 'label'", "22000", ["no row with a target"]),
-        ("'dates'", "0A000", ["day", "date"]),
+        ("'arrays'", "0A000", ["list", "smallint[]", "features =>"]),
     ],
 )
 def test_bad_input_gets_a_clear_error(session: Any, arguments: str, sqlstate: str, words: list[str]) -> None:
@@ -264,7 +264,8 @@ def test_bad_input_gets_a_clear_error(session: Any, arguments: str, sqlstate: st
         CREATE VIEW one_class AS SELECT 1 AS label, colour, shape FROM train;
         CREATE VIEW identical AS SELECT label, 3 AS colour, '7:0.5'::text AS shape FROM train;
         CREATE VIEW nulls AS SELECT NULL::int AS label, colour FROM train;
-        CREATE VIEW dates AS SELECT label, colour, current_date AS day FROM train;
+        CREATE VIEW dates AS SELECT label, colour, current_date + colour AS day FROM train;
+        CREATE VIEW arrays AS SELECT label, colour, ARRAY[noise] AS list FROM train;
         """,
     )
     code, told = refused(session, f"{RANKED}({arguments})")
@@ -372,9 +373,9 @@ def test_model_selection_scores_what_a_tenth_of_the_budget_can(session: Any) -> 
 
 
 def test_model_selection_does_not_train_what_could_not_be_scored(session: Any) -> None:
-    query(session, SELECTED.format("'ntk_cond', n => 50, batch_size => 200"))
+    query(session, SELECTED.format("'ntk_cond', n => 50, batch_size => 1000, space => 'mlp2x10'"))
     ((scored, failed),) = query(session, "SELECT scored, failed_scores FROM trails.runs")
-    assert scored == 50 and 0 < failed < 50, "200 rows exceed the rank of some kernels"
+    assert scored == 50 and 0 < failed < 50, "1,000 rows exceed the rank of some kernels"
     assert query(session, "SELECT count(*) FROM trails.candidates WHERE score IS NULL") == [(0,)]
     # This seed draws architectures of fewer weights than rows, so that no kernel is regular.
     arguments = "tfmem => 'ntk_cond', n => 2, seed => 142, space => 'mlp2x10', batch_size => 1000"

@@ -87,9 +87,7 @@ def test_options_are_listed_with_their_defaults(session: Any) -> None:
     options = {row[0]: row[1:] for row in query(session, "SELECT * FROM trails.refinement_options()")}
     assert options["eta"][0] == 3 and options["max_epochs"][0] >= 1
     assert all(default is not None and description for default, description in options.values())
-    for name, (default, _) in options.items():
-        assert query(session, "SELECT default_value IS NOT NULL FROM trails.refinement_options() WHERE name = %s", name)
-        assert not isinstance(default, list)
+    assert {name for name, (default, _) in options.items() if isinstance(default, list)} == {"categories", "numbers"}
 
 
 def test_settings_reach_the_process(scripted: Any, stub: Stub) -> None:
