@@ -1,7 +1,8 @@
 """Filtering one architecture at a time on fresh batches: inside the database against psycopg2 outside.
 
 Both sides score the same seeded architectures with the same scorer on the same batches: rows along the primary key,
-64 at a time. They differ in how a batch gets to the scorer: through SPI into typed buffers, or through psycopg2.
+64 at a time. They differ in how a batch gets to the scorer: from a cursor of the backend into typed buffers, or by a
+query of psycopg2's.
 """
 
 from __future__ import annotations
@@ -85,11 +86,10 @@ def _outside(connection: Any, dataset: str, models: int, config: str) -> Row:
             rows = sql(connection, query, -1)
         last = rows[-1][0]
         retrieved = time.perf_counter()
-        matrix = np.array(rows, dtype=np.int32).T
-        columns_read = zip(["label", *names], matrix[1:], strict=True)
-        label, *features = [(name, "int32", ids, None, None) for name, ids in columns_read]
+        matrix = np.array(rows, dtype=np.int64)
+        ids, labels = matrix[:, 2:], matrix[:, 1]
         converted = time.perf_counter()
-        initialisation, preprocessing, scoring = scorer.score(place, features, label)
+        initialisation, preprocessing, scoring = scorer.score(place, ids, labels)
         spent["retrieval"] += retrieved - retrieval
         spent["preprocessing"] += converted - retrieved + preprocessing
         spent["initialisation"] += initialisation

@@ -1,18 +1,21 @@
 //! Filtering one architecture at a time with a fresh batch for each, as the published latency study does it.
 
+use std::ops::Range;
 use std::time::Instant;
 
+use numpy::{PyArray1, PyArrayMethods};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::quote_identifier;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
 use crate::python;
-use crate::reader::columns::{Table, Values};
-use crate::reader::source::{Source, SourceColumn};
-use crate::reader::{Kind, Prepared};
+use crate::reader::columns::{Column, Table, Values};
+use crate::reader::source::{Query, Source, SourceColumn};
+use crate::reader::{Batches, Kind};
 
 /// The target in every published table.
 const TARGET: &str = "label";
@@ -48,26 +51,22 @@ pub fn run(n: i32, dataset: &str, batch_size: i32, config: Option<&str>) -> Resu
     let scorer = Scorer::new(config.as_deref(), n, features.len())?;
     let initialised = initialisation.elapsed().as_secs_f64();
     let target = if scorer.needs_target { Some(published_target(&source)?) } else { None };
-    let columns: Vec<SourceColumn> = std::iter::once(&key).chain(&features).chain(&target).cloned().collect();
-    let query = batch_query(&source, &columns, scorer.needs_target);
-    let breakdown = Spi::connect(|_| -> Result<Breakdown> {
-        let prepared = Prepared::new(&query, 2, &columns, &source.name)?;
-        let mut spent = Breakdown { initialisation: initialised, ..Breakdown::default() };
-        let mut last = i64::MIN;
-        for place in 0..n {
-            let retrieval = Instant::now();
-            let batch = next_batch(&prepared, &mut last, i64::from(batch_size), &source.name)?;
-            spent.retrieval += retrieval.elapsed().as_secs_f64();
-            let (initialisation, preprocessing, scoring) = scorer.score(place, batch)?;
-            spent.initialisation += initialisation;
-            spent.preprocessing += preprocessing;
-            spent.scoring += scoring;
-            pgrx::check_for_interrupts!();
-        }
-        Ok(spent)
-    })?;
+    let columns: Vec<SourceColumn> = features.iter().chain(&target).cloned().collect();
+    let mut rows = Cycle::new(batch_query(&source, &key, &columns, scorer.needs_target), columns, &source.name);
+    let mut spent = Breakdown { initialisation: initialised, ..Breakdown::default() };
+    for place in 0..n {
+        let retrieval = Instant::now();
+        let (table, batch) = rows.next(batch_size as usize)?;
+        spent.retrieval += retrieval.elapsed().as_secs_f64();
+        let preprocessing = Instant::now();
+        let (initialised, scored) = scorer.score(place, table, batch)?;
+        // All that is neither of these gets the batch into the shape that is scored.
+        spent.preprocessing += preprocessing.elapsed().as_secs_f64() - initialised - scored;
+        spent.initialisation += initialised;
+        spent.scoring += scored;
+    }
     watch.stop();
-    Ok(Breakdown { total: began.elapsed().as_secs_f64(), ..breakdown })
+    Ok(Breakdown { total: began.elapsed().as_secs_f64(), ..spent })
 }
 
 /// The study's features are ids: integers, or texts of the form `id:value`.
@@ -136,27 +135,64 @@ fn read_config(path: &str) -> Result<String> {
     })
 }
 
-/// Rows along the key, which is the first column; $1 is the last one seen, $2 how many. Rows without a target are passed
-/// over where it is needed.
-fn batch_query(source: &Source, columns: &[SourceColumn], needs_target: bool) -> String {
-    let key = quote_identifier(&columns[0].name);
-    let labelled = if needs_target { format!(" AND {} IS NOT NULL", quote_identifier(TARGET)) } else { String::new() };
-    format!("{} WHERE {key} OPERATOR(pg_catalog.>) $1{labelled} ORDER BY {key} LIMIT $2", source.select(columns))
+/// Rows along the key. Rows without a target are passed over where it is needed.
+fn batch_query(source: &Source, key: &SourceColumn, columns: &[SourceColumn], needs_target: bool) -> Query {
+    let Query { sql, places } = source.query(columns);
+    let labelled =
+        if needs_target { format!(" WHERE {} IS NOT NULL", quote_identifier(TARGET)) } else { String::new() };
+    Query { sql: format!("{sql}{labelled} ORDER BY {}", quote_identifier(&key.name)), places }
 }
 
-/// The next rows along the key, from the beginning again after the last.
-fn next_batch(prepared: &Prepared<'_>, last: &mut i64, size: i64, name: &str) -> Result<Table> {
-    let mut batch = prepared.read(&[*last, size])?;
-    if (batch.rows as i64) < size && *last != i64::MIN {
-        batch = prepared.read(&[i64::MIN, size])?;
+/// Rows that are read at a time, if that is at least one batch: many small fetches cost more than one.
+const READ_AHEAD: usize = 2_048;
+
+/// Batches of one query, from the beginning again after the last whole one.
+struct Cycle {
+    query: Query,
+    columns: Vec<SourceColumn>,
+    name: String,
+    open: Option<Batches>,
+    /// Rows of the open query's table that were given out.
+    given: usize,
+}
+
+impl Cycle {
+    fn new(query: Query, columns: Vec<SourceColumn>, name: &str) -> Self {
+        Self { query, columns, name: name.to_owned(), open: None, given: 0 }
     }
-    *last = match batch.columns[0].values {
-        Values::Int32(ref keys) => keys.last().map(|k| i64::from(*k)),
-        Values::Int64(ref keys) => keys.last().copied(),
-        _ => None,
+
+    /// The next `size` rows, and where they are in a table; all there are where there are fewer.
+    fn next(&mut self, size: usize) -> Result<(&Table, Range<usize>)> {
+        let whole = self.open.as_ref().is_some_and(|open| self.given + size <= open.table().rows);
+        if !whole {
+            self.read(size)?;
+        }
+        let table = self.open.as_ref().expect("rows have just been read").table();
+        let batch = self.given..table.rows.min(self.given + size);
+        self.given = batch.end;
+        Ok((table, batch))
     }
-    .ok_or_else(|| TrailsError::data(format!("{name} is empty")))?;
-    Ok(batch)
+
+    /// Reads at least one batch.
+    fn read(&mut self, size: usize) -> Result<()> {
+        let rows = size * (READ_AHEAD / size).max(1);
+        self.given = 0;
+        // What is left at the end of the relation may be less than a batch.
+        let whole = match &mut self.open {
+            Some(batches) => batches.next(rows)?.is_some_and(|table| table.rows >= size),
+            None => false,
+        };
+        if !whole {
+            // The old one is closed before the new one is opened.
+            self.open = None;
+            let mut batches = Batches::open_for_first_rows(&self.query, &self.columns, &self.name)?;
+            if batches.next(rows)?.is_none() {
+                return Err(TrailsError::data(format!("{} is empty", self.name)));
+            }
+            self.open = Some(batches);
+        }
+        Ok(())
+    }
 }
 
 /// The configured metric, which takes one architecture and one batch at a time.
@@ -174,15 +210,55 @@ impl Scorer {
         })
     }
 
-    /// Seconds of initialisation, preprocessing and scoring. The batch's columns are the key, the features and, where
-    /// it is needed, the target.
-    fn score(&self, place: i32, mut batch: Table) -> Result<(f64, f64, f64)> {
+    /// Seconds of initialisation and scoring. The batch's columns are the features and, where it is needed, the target.
+    fn score(&self, place: i32, table: &Table, batch: Range<usize>) -> Result<(f64, f64)> {
+        let (features, target) = match self.needs_target {
+            true => table.columns.split_at(table.columns.len() - 1),
+            false => (table.columns.as_slice(), [].as_slice()),
+        };
         python::call(|bridge| {
             let py = bridge.py();
-            let target = if self.needs_target { batch.columns.pop() } else { None };
-            let target = target.map(|column| python::array(py, column)).transpose()?;
-            let features = python::arrays(py, batch.columns.split_off(1))?;
-            self.scorer.bind(py).call_method1("score", (place, features, target))?.extract()
+            let ids = PyArray1::from_vec(py, ids_of(features, &batch)).reshape([batch.len(), features.len()])?;
+            let labels = (!target.is_empty()).then(|| PyArray1::from_vec(py, ids_of(target, &batch)));
+            let seconds = self.scorer.bind(py).call_method1(intern!(py, "score"), (place, ids, labels))?;
+            let (initialisation, _, scoring): (f64, f64, f64) = seconds.extract()?;
+            Ok((initialisation, scoring))
         })
+    }
+}
+
+/// Row by row.
+fn ids_of(columns: &[Column], rows: &Range<usize>) -> Vec<i64> {
+    fn put<T: Copy + Into<i64>>(ids: &mut [i64], values: &[T], place: usize, width: usize) {
+        for (id, value) in ids.iter_mut().skip(place).step_by(width).zip(values) {
+            *id = (*value).into();
+        }
+    }
+    let width = columns.len();
+    let mut ids = vec![0; rows.len() * width];
+    for (place, column) in columns.iter().enumerate() {
+        match &column.values {
+            Values::Boolean(v) | Values::Int32(v) => put(&mut ids, &v[rows.clone()], place, width),
+            Values::Int64(v) => put(&mut ids, &v[rows.clone()], place, width),
+            Values::IdValue(v) => put(&mut ids, &v.ids[rows.clone()], place, width),
+            _ => unreachable!("only columns that hold ids are read"),
+        }
+    }
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_lie_row_by_row_whatever_their_type() {
+        let column = |values| Column { name: "c".into(), values, nulls: None };
+        let ids = crate::reader::columns::IdValues { ids: vec![7, 8], values: None };
+        let columns =
+            [column(Values::Int32(vec![1, 2])), column(Values::Int64(vec![-3, 4])), column(Values::IdValue(ids))];
+        assert_eq!(ids_of(&columns, &(0..2)), vec![1, -3, 7, 2, 4, 8]);
+        assert_eq!(ids_of(&columns, &(1..2)), vec![2, 4, 8]);
+        assert_eq!(ids_of(&columns[..0], &(0..2)), Vec::<i64>::new());
     }
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
 from trails.filtering.latency import LatencyScorer, parse_config
@@ -26,38 +27,45 @@ embedding_cache_filtering = {cache}
 """
 
 
-def batch() -> tuple[list[tuple[str, str, np.ndarray, None, None]], tuple[str, str, np.ndarray, None, None]]:
-    generator = np.random.default_rng(0)
-    ids = [generator.integers(0, 40, ROWS).astype(np.int32) for _ in range(FIELDS)]
-    columns = [(f"c{place}", "int32", column, None, None) for place, column in enumerate(ids)]
-    return columns, ("label", "int32", np.arange(ROWS, dtype=np.int32) % 2, None, None)
+def batch() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    ids = np.random.default_rng(0).integers(0, 40, (ROWS, FIELDS))
+    return ids, np.arange(ROWS) % 2
 
 
 @pytest.mark.parametrize("tfmem", [*REGISTRY, "snip+naswot", "jac_flow", "express_flow", "nas_wot"])
 def test_every_metric_is_timed(tfmem: str) -> None:
     scorer = LatencyScorer(parse_config(config(tfmem)), 10, FIELDS)
-    features, target = batch()
+    ids, labels = batch()
     needs = {"snip+naswot": True, "jac_flow": False, "express_flow": False, "nas_wot": False}
     assert scorer.needs_target == (needs[tfmem] if tfmem in needs else "y" in REGISTRY[tfmem].needs)
     for place in range(10):
-        seconds = scorer.score(place, features, target if scorer.needs_target else None)
+        seconds = scorer.score(place, ids, labels if scorer.needs_target else None)
         assert len(seconds) == 3 and all(part >= 0 for part in seconds)
         assert sum(seconds) > 0
 
 
 def test_the_embedding_cache_keeps_the_table_and_its_absence_draws_it_anew() -> None:
-    features, _ = batch()
-    ids = [column[2] for column in features]
+    ids, _ = batch()
     kept = LatencyScorer(parse_config(config("naswot")), 5, FIELDS)
     before = kept._table
-    kept.score(0, features)
+    kept.score(0, ids)
     assert kept._table is before
     drawn = LatencyScorer(parse_config(config("naswot", cache=False)), 5, FIELDS)
     before = drawn._table
-    drawn.score(0, features)
+    drawn.score(0, ids)
     assert drawn._table is not before
     # Either way the batch is embedded alike: the seed decides.
     np.testing.assert_array_equal(kept.embed(ids), drawn.embed(ids))
+
+
+def test_the_table_grows_when_a_larger_id_comes() -> None:
+    scorer = LatencyScorer(parse_config(config("naswot")), 5, FIELDS)
+    ids, _ = batch()
+    ids[3, 2] = 1_000
+    x = scorer.embed(ids).reshape(ROWS, FIELDS, 10).copy()
+    assert len(scorer._table) == 1_001
+    np.testing.assert_array_equal(x, scorer._table[ids])
+    np.testing.assert_array_equal(scorer.embed(ids[:5]), x[:5].reshape(5, -1))
 
 
 def test_an_unknown_metric_in_the_file_is_refused() -> None:

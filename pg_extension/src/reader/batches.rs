@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 
 use super::columns::{Kind, Table};
 use super::receiver::Receiver;
-use super::source::SourceColumn;
-use super::{error_of, receiver_in_order, Spelling};
+use super::source::{Query, SourceColumn};
+use super::{error_of, receiver_for, receiver_in_order, Spelling};
 use crate::error::{Result, TrailsError};
 
 /// Rows of a query whose columns' kinds are known: a text is a text unless `id:value` is prescribed.
@@ -28,26 +28,40 @@ pub struct Batches {
 impl Batches {
     /// Opens a query that returns `columns` in their order; `origin` names the relation in errors.
     pub fn open(query: &str, columns: &[SourceColumn], origin: &str) -> Result<Self> {
+        let query = Query { sql: query.to_owned(), places: (0..columns.len()).collect() };
+        Self::open_with(&query, columns, origin, 0)
+    }
+
+    /// The same for a query whose first rows are wanted soon, and maybe never the last ones.
+    pub fn open_for_first_rows(query: &Query, columns: &[SourceColumn], origin: &str) -> Result<Self> {
+        Self::open_with(query, columns, origin, pg_sys::CURSOR_OPT_FAST_PLAN)
+    }
+
+    fn open_with(query: &Query, columns: &[SourceColumn], origin: &str, options: u32) -> Result<Self> {
         let columns = prescribed(columns);
-        let query = CString::new(query).map_err(|_| TrailsError::argument("a name holds a NUL byte"))?;
-        let receiver = receiver_in_order(&columns, Spelling::Forgotten)?;
+        let receiver = receiver_for(&columns, &query.places, None, Spelling::Forgotten)?;
+        let sql = CString::new(query.sql.as_str()).map_err(|_| TrailsError::argument("a name holds a NUL byte"))?;
         let portal = Spi::connect(|_| unsafe {
-            let options = pg_sys::CURSOR_OPT_NO_SCROLL as i32;
             let portal = pg_sys::SPI_cursor_open_with_args(
                 std::ptr::null(),
-                query.as_ptr(),
+                sql.as_ptr(),
                 0,
                 std::ptr::null_mut(),
                 std::ptr::null_mut(),
                 std::ptr::null(),
                 true,
-                options,
+                (pg_sys::CURSOR_OPT_NO_SCROLL | options) as i32,
             );
             // So that nothing that the query calls can close it.
             pg_sys::PinPortal(portal);
             portal
         });
         Ok(Self { portal, receiver, columns, origin: origin.to_owned(), ended: false })
+    }
+
+    /// The rows of the last call of `next`.
+    pub fn table(&self) -> &Table {
+        &self.receiver.table
     }
 
     /// At most `rows` further rows, in memory that the next call uses again; None after the last.
@@ -87,7 +101,6 @@ impl Drop for Batches {
     }
 }
 
-#[allow(dead_code)] // for prediction
 /// Single rows that are not of a query, such as a record's.
 pub struct RowReader {
     receiver: Box<Receiver>,
@@ -95,7 +108,6 @@ pub struct RowReader {
     origin: String,
 }
 
-#[allow(dead_code)] // for prediction
 impl RowReader {
     /// `origin` names in errors where the rows are from.
     pub fn new(columns: &[SourceColumn], origin: &str) -> Result<Self> {

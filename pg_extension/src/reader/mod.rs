@@ -19,7 +19,6 @@ mod receiver;
 pub mod source;
 mod texts;
 
-#[allow(unused_imports)] // for prediction
 pub use batches::{Batches, RowReader};
 pub use cell::{cell_of, Cell};
 pub use columns::Kind;
@@ -121,50 +120,4 @@ pub fn read(source: &Source, columns: &[SourceColumn], target: Option<usize>) ->
         check_status(unsafe { pg_sys::SPI_execute_extended(query.as_ptr(), &options) })
     })?;
     finish(*receiver, columns, &source.name)
-}
-
-/// A query prepared once and read again and again with other parameters; lives inside one SPI connection.
-pub struct Prepared<'a> {
-    plan: pg_sys::SPIPlanPtr,
-    columns: &'a [SourceColumn],
-    origin: &'a str,
-}
-
-impl<'a> Prepared<'a> {
-    /// All parameters are bigint.
-    pub fn new(query: &str, parameters: usize, columns: &'a [SourceColumn], origin: &'a str) -> Result<Self> {
-        let query = CString::new(query).map_err(|_| TrailsError::argument("a name holds a NUL byte"))?;
-        let mut types = vec![pg_sys::INT8OID; parameters];
-        let plan = unsafe { pg_sys::SPI_prepare(query.as_ptr(), parameters as c_int, types.as_mut_ptr()) };
-        if plan.is_null() {
-            return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "the query cannot be prepared"));
-        }
-        Ok(Self { plan, columns, origin })
-    }
-
-    pub fn read(&self, parameters: &[i64]) -> Result<Table> {
-        let mut receiver = receiver_in_order(self.columns, Spelling::Forgotten)?;
-        let status = unsafe {
-            let list = pg_sys::makeParamList(parameters.len() as c_int);
-            let slots = (*list).params.as_mut_slice(parameters.len());
-            for (slot, value) in slots.iter_mut().zip(parameters) {
-                slot.value = pg_sys::Datum::from(*value);
-                slot.isnull = false;
-                slot.pflags = pg_sys::PARAM_FLAG_CONST as u16;
-                slot.ptype = pg_sys::INT8OID;
-            }
-            let options = pg_sys::SPIExecuteOptions {
-                params: list,
-                read_only: true,
-                must_return_tuples: true,
-                dest: receiver.as_destination(),
-                ..Default::default()
-            };
-            let status = pg_sys::SPI_execute_plan_extended(self.plan, &options);
-            pg_sys::pfree(list.cast());
-            status
-        };
-        check_status(status)?;
-        finish(*receiver, self.columns, self.origin)
-    }
 }

@@ -31,15 +31,6 @@ impl SourceColumn {
         Self { kind: Some(kind), ..self.clone() }
     }
 
-    #[allow(dead_code)] // for prediction
-    /// For a row of values that is not a relation's, such as a record.
-    pub fn of_type(name: &str, type_oid: pg_sys::Oid, type_name: &str) -> Option<Self> {
-        let base_type = unsafe { pg_sys::getBaseType(type_oid) };
-        let cell = cell_of(base_type)?;
-        let (name, type_name, expression) = (name.to_owned(), type_name.to_owned(), quote_identifier(name));
-        Some(Self { name, type_name, base_type, cell, kind: cell.kind(), expression })
-    }
-
     /// Whether it can be read as columns of a family are, and what kind it then is.
     pub fn in_family(&self, family: &str) -> Option<Self> {
         let kind = match self.kind {
@@ -175,12 +166,6 @@ impl Source {
         })
     }
 
-    #[allow(dead_code)] // for prediction
-    /// What the named column is read as: None for a text, which may turn out to be `id:value`.
-    pub fn kind_of(&self, name: &str) -> Result<Option<Kind>> {
-        Ok(self.readable(name)?.kind)
-    }
-
     /// The target column. A text is a label, whatever it looks like.
     pub fn target(&self, name: &str) -> Result<SourceColumn> {
         let column = self.readable(name)?;
@@ -188,7 +173,6 @@ impl Source {
         Ok(column.read_as(kind))
     }
 
-    #[allow(dead_code)] // for prediction
     /// The named column as one that a model was trained with, which was of the family `family`.
     pub fn for_model(&self, name: &str, family: &str) -> Result<SourceColumn> {
         let column = self.readable(name)?;
@@ -246,7 +230,6 @@ impl Source {
         }
     }
 
-    #[allow(dead_code)] // for prediction
     /// The primary key as one text: its value, or the text of all its columns' row; None without a primary key.
     pub fn key_text(&self) -> Option<SourceColumn> {
         let names: Vec<String> =

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import configparser
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +20,6 @@ from trails.tfmem import Batch, parse_tfmems
 from trails.tfmem.bank import draw_matrices
 from trails.tfmem.expressflow import initialise
 from trails.tfmem.signals import Signals
-
-ArrayColumn = tuple[str, str, NDArray[Any], object, object]
-"""A column as :mod:`trails.bridge` gets it."""
 
 _PUBLISHED_NAMES = {"express_flow": "expressflow", "jac_flow": "jacflow", "nas_wot": "naswot"}
 
@@ -106,6 +102,7 @@ class LatencyScorer:
         self._metrics = parse_tfmems(config.tfmem)
         self._order = space.sample(n, config.seed)
         self._table = self._draw_table(config.ids)
+        self._embedded: NDArray[np.float64] = np.empty((0, fields, config.embedding))
 
     def _draw_table(self, ids: int) -> NDArray[np.float64]:
         generator = np.random.default_rng(self._config.seed)
@@ -117,7 +114,7 @@ class LatencyScorer:
         return any("y" in metric.needs for metric in self._metrics)
 
     def score(
-        self, place: int, columns: Sequence[ArrayColumn], target: ArrayColumn | None = None
+        self, place: int, ids: NDArray[np.int64], labels: NDArray[np.int64] | None = None
     ) -> tuple[float, float, float]:
         """Score the architecture at ``place`` of the drawn order on one batch.
 
@@ -126,8 +123,8 @@ class LatencyScorer:
 
         Args:
             place: 0 to n - 1.
-            columns: Per field its name and kind, an int32 or int64 (batch,) array of ids, and what is not used here.
-            target: The same for the target: classes, where a metric reads them.
+            ids: int64 (batch, fields), not negative.
+            labels: int64 (batch,) classes, where a metric reads them.
 
         Returns:
             Seconds of initialisation, preprocessing and scoring.
@@ -142,9 +139,9 @@ class LatencyScorer:
         network = initialise(architecture, self._inputs, config.seed) if positive else None
         matrices = draw_matrices(architecture, self._inputs, 1, config.seed) if signed else []
         initialised = time.perf_counter()
-        x = self.embed([column[2] for column in columns])
+        x = self.embed(ids)
         preprocessed = time.perf_counter()
-        y = None if target is None else (target[2] > target[2].min()).astype(np.float64)
+        y = None if labels is None else (labels > labels.min()).astype(np.float64)
         for metric in self._metrics:
             if metric.of_network is not None and network is not None:
                 metric.of_network(network)
@@ -155,11 +152,19 @@ class LatencyScorer:
                 batches = [Batch(x[part], None if y is None else y[part]) for part in parts]
                 with np.errstate(all="ignore"):
                     metric.of_signals([Signals(matrices, batch) for batch in batches])
+        # Letting go of large matrices takes time, too.
+        del network, matrices
         return initialised - began, preprocessed - initialised, time.perf_counter() - preprocessed
 
-    def embed(self, columns: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-        """Look a batch up in the embedding table: float64 (batch, fields * embedding)."""
-        ids = np.stack(columns, axis=1).astype(np.int64, copy=False)
-        if ids.size and int(ids.max()) >= len(self._table):
-            self._table = self._draw_table(int(ids.max()) + 1)
-        return self._table[ids].reshape(len(ids), -1)
+    def embed(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Look a batch up in the embedding table: float64 (batch, fields * embedding), valid until the next call."""
+        largest = int(ids.max(initial=0))
+        if largest >= len(self._table):
+            self._table = self._draw_table(largest + 1)
+        shape = (*ids.shape, self._config.embedding)
+        if self._embedded.shape != shape:
+            self._embedded = np.empty(shape)
+        # Every id is in the table; not looking again makes this three times as fast. Memory that is used again has
+        # been touched before.
+        self._table.take(ids, axis=0, out=self._embedded, mode="clip")
+        return self._embedded.reshape(len(ids), -1)
