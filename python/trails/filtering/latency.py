@@ -9,7 +9,6 @@ from __future__ import annotations
 import configparser
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
