@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import subprocess
@@ -13,7 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tools.server import Server, ServerError, temporary_server
+from tools.server import Server, temporary_server
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "trails"
@@ -53,8 +52,8 @@ def database(pg: Server) -> Iterator[str]:
 def connect(pg: Server, database: str) -> Iterator[Connect]:
     """Opens psycopg2 connections to the fresh database, in autocommit mode; closes them after the test.
 
-    `connect(role="alice", **libpq_parameters)`: a role that is not there is made, with no right but to log in
-    (and is dropped with everything it owns after the test).
+    `connect(role="alice", **libpq_parameters)`: a role that is not there is made, with no right but to log in.
+    It is dropped after the test, and the database before it: what is dropped object by object can meet autovacuum.
     """
     connections: list[Any] = []
     made: list[str] = []
@@ -73,7 +72,7 @@ def connect(pg: Server, database: str) -> Iterator[Connect]:
     yield open_one
     for connection in connections:
         connection.close()
+    if made:
+        pg.drop_database(database)
     for quoted in made:
-        with contextlib.suppress(ServerError):
-            pg.sql(database, f"DROP OWNED BY {quoted} CASCADE")
         pg.sql("postgres", f"DROP ROLE {quoted}")
