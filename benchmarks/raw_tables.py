@@ -28,7 +28,7 @@ _FOLDS = 5
 
 VARIANTS: Mapping[str, tuple[str, str]] = {
     "defaults": ("mlp4x20", "{}"),
-    "two layers, dropout": ("mlp2x20", '{"dropout": 0.5, "embedding_l2": 0.01}'),
+    "two layers": ("mlp2x20", "{}"),
 }
 """Space and options of each way to select."""
 

@@ -8,23 +8,27 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import plots
 from benchmarks.harness import Context, Document, Row, run_pinned
+from trails.table.columns import Columns
 
 DATASETS = ("frappe", "uci_diabetes", "criteo")
 ARCHITECTURES = ("256-128-256-128", "96-64-96-64")
 VARIANTS: Mapping[str, dict[str, Any]] = {
     "defaults": {},
     "no L2 on embeddings": {"embedding_l2": 0.0},
-    "L2 10 times": {"embedding_l2": 1e-2},
-    "L2 a tenth": {"embedding_l2": 1e-4},
+    "L2 0.01": {"embedding_l2": 1e-2},
+    "L2 0.001": {"embedding_l2": 1e-3},
+    "L2 0.0001": {"embedding_l2": 1e-4},
     "embedding rate doubled": {"embedding_rate": 8e-3},
     "embedding rate halved": {"embedding_rate": 2e-3},
     "learning rate halved": {"learning_rate": 1e-3},
     "learning rate doubled": {"learning_rate": 4e-3},
     "rates decay by 0.1 an epoch": {"decay": 0.1},
+    "no dropout": {"dropout": 0.0},
     "dropout 0.2": {"dropout": 0.2},
     "weight decay 1": {"weight_decay": 1.0},
     "no averaging": {"average": 0.0},
@@ -58,8 +62,17 @@ def run(context: Context) -> None:
             context.record(*({"variant": variant, "model_seed": seed, **row} for row in rows))
 
 
-def train(dataset: str, options: dict[str, Any], epochs: int, seed: int) -> list[Row]:
-    """Learning curves of the architectures, and the test AUC of each one's best epoch."""
+def train(dataset: str, options: dict[str, Any], epochs: int, seed: int, rows: int | None = None) -> list[Row]:
+    """Learning curves of the architectures, and the test AUC of each one's best epoch.
+
+    Args:
+        dataset: A published one.
+        options: Of training.
+        epochs: Of each architecture.
+        seed: Of training, and of which rows are taken.
+        rows: How many training rows are taken, a share of them held out for validation; None for all, and the
+            dataset's own validation rows.
+    """
     from trails.refinement import process
 
     process.prepare()
@@ -72,12 +85,15 @@ def train(dataset: str, options: dict[str, Any], epochs: int, seed: int) -> list
     from trails.refinement.run import refine
     from trails.refinement.session import Timings
 
-    parts = [columns(dataset, part) for part in ("train", "valid", "test")]
+    training, test = columns(dataset, "train"), columns(dataset, "test")
+    validation: Columns | None = columns(dataset, "valid")
+    if rows is not None:
+        training, validation = _some(training, rows, seed), None
     cpu = torch.device("cpu")
-    data = prepare(parts[0], parts[1], TARGET, seed, cpu)
+    data = prepare(training, validation, TARGET, seed, cpu)
     chosen = parse_options({"patience": epochs, "max_epochs": epochs, **options})
     setting = Setting(TARGET, seed, 0.0, math.inf, math.inf, {"columns": [], "rows": 0}, None)
-    rows: list[Row] = []
+    found: list[Row] = []
     for architecture in ARCHITECTURES:
         # Each in a run of its own: only the best one of a run keeps its weights.
         candidate = Candidate(architecture, tuple(map(int, architecture.split("-"))), None)
@@ -85,17 +101,23 @@ def train(dataset: str, options: dict[str, Any], epochs: int, seed: int) -> list
         request = Refine((candidate,), "ua", 1, epochs, chosen)
         (trial,) = refine(setting, request, data, [cpu], Events(lines.append), Timings(0.0))
         curve = [e["validation_metric"] for e in map(json.loads, lines) if e["event"] == "epoch"]
-        rows.append(
+        found.append(
             {
                 "architecture": architecture,
                 "curve": curve,
                 "best_epoch": trial.best_epoch,
                 "validation_metric": trial.best_metric,
-                "test_auc": test_auc(trial, data, parts[2]),
+                "test_auc": test_auc(trial, data, test),
                 "seconds_per_epoch": trial.seconds / trial.epochs,
             }
         )
-    return rows
+    return found
+
+
+def _some(columns: Columns, count: int, seed: int) -> Columns:
+    """So many rows, drawn at random."""
+    drawn = np.random.default_rng(seed).choice(columns.rows, count, replace=False)
+    return columns.take(np.sort(drawn))
 
 
 def _means(document: Document, variant: str) -> tuple[float, float]:

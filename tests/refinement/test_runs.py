@@ -228,7 +228,8 @@ def test_options_are_checked_by_name_kind_and_range() -> None:
     )
     for given, said in (
         ('{"droput": 0.5}', "no option"),
-        ('{"dropout": "a lot"}', "a number"),
+        ('{"dropout": "a lot"}', "a number or auto"),
+        ('{"dropout": true}', "a number"),
         ('{"dropout": 1.5}', "0 to 0.95"),
         ('{"batch": 2.5}', "whole number"),
         ('{"batch": true}', "whole number"),
@@ -241,6 +242,16 @@ def test_options_are_checked_by_name_kind_and_range() -> None:
     ):
         with pytest.raises(Exception, match=said):
             parse_options(given)
+
+
+def test_few_rows_are_regularised_and_many_are_not() -> None:
+    assert Options().regularisation(200_000) == Options().regularisation(10**8) == (0.0, 1e-3)
+    assert Options().regularisation(5_000) == Options().regularisation(1) == pytest.approx((0.5, 0.04))
+    between = [Options().regularisation(rows) for rows in range(5_000, 205_000, 5_000)]
+    assert between == sorted(between, reverse=True) and len(set(between)) == len(between)
+    assert parse_options('{"dropout": 0}').regularisation(5_000) == pytest.approx((0.0, 0.04))
+    assert parse_options('{"dropout": 0.1, "embedding_l2": 0}').regularisation(10**6) == (0.1, 0.0)
+    assert parse_options('{"dropout": "auto", "embedding_l2": "auto"}') == Options()
 
 
 def test_every_option_is_described_with_its_default() -> None:

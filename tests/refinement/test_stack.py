@@ -37,7 +37,7 @@ def layout(*widths: int, outputs: int = 1) -> Layout:
 def stack_of(layouts: list[Layout], rows: Rows, task: Task = "binary", **options: object) -> Stack:
     names = ["-".join(map(str, one.widths)) for one in layouts]
     trainings = [Training.begin(one, derived_seed(1, name)) for one, name in zip(layouts, names, strict=True)]
-    return Stack(layouts, trainings, rows, Options(**options), 1, names, task)
+    return Stack(layouts, trainings, rows, Options(**{"dropout": 0.0, **options}), 1, names, task)
 
 
 def network_of(one: Layout, weights: Weights) -> TabularMlp:
@@ -158,7 +158,7 @@ def test_padding_stays_zero_and_a_candidate_moves_between_stacks_unchanged() -> 
     wide = stack._layout.mlp(stack._weights.mlp).layers
     assert not wide[0].weight[1, :, 3:].any() and not wide[1].weight[1, 3:].any() and not wide[1].weight[0, :, 4:].any()
     moved = stack.training(1)
-    alone = Stack([layouts[1]], [moved], rows, Options(batch=64), 1, ["3-6"])
+    alone = Stack([layouts[1]], [moved], rows, Options(batch=64, dropout=0.0), 1, ["3-6"])
     assert moved.steps == stack.training(0).steps == batches_of(200, Options(batch=64))
     held = made_rows(50, 2)
     torch.testing.assert_close(alone.predict(held)[0], stack.predict(held)[1], rtol=1e-4, atol=1e-5)  # type: ignore[index]

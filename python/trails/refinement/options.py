@@ -13,6 +13,9 @@ from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS
 from trails.space.mlp import EMBEDDING
 from trails.table.fitting import Fitting
 
+_FEW_ROWS, _MANY_ROWS = 5_000, 200_000
+_MOST_DROPOUT, _LEAST_L2 = 0.5, 1e-3
+
 
 def _option(
     default: Any,
@@ -21,10 +24,11 @@ def _option(
     most: float = math.inf,
     among: tuple[str, ...] = (),
     weights: bool = False,
+    number: bool = False,
 ) -> Any:
     """A field of `Options` with its limits, both inclusive, or the words it is chosen among; ``weights`` if it may be
-    an object of names and positive numbers instead."""
-    limits = {"sentence": sentence, "least": least, "most": most, "among": among, "weights": weights}
+    an object of names and positive numbers instead, ``number`` if it may be a number instead."""
+    limits = {"sentence": sentence, "least": least, "most": most, "among": among, "weights": weights, "number": number}
     return field(default=default, metadata=limits)
 
 
@@ -42,11 +46,20 @@ class Options:
     learning_rate: float = _option(2e-3, "Adam's learning rate for the MLP", 1e-8, 10.0)
     embedding_rate: float = _option(4e-3, "Adam's learning rate for the embedding table", 1e-8, 10.0)
     decay: float = _option(0.0, "after e epochs learning rates are divided by 1 + decay * e", 0.0, 100.0)
-    embedding_l2: float = _option(1e-3, "L2 weight on the embedding table", 0.0, 10.0)
+    embedding_l2: float | str = _option(
+        "auto", "L2 weight on the embedding table; auto: the fewer rows, the more", 0.0, 10.0, ("auto",), number=True
+    )
     weight_decay: float = _option(
         0.0, "decoupled weight decay of the MLP's matrices, as a share per step and rate", 0.0, 10.0
     )
-    dropout: float = _option(0.0, "share of every hidden layer's outputs that is dropped in training", 0.0, 0.95)
+    dropout: float | str = _option(
+        "auto",
+        "share of every hidden layer's outputs that is dropped in training; auto: the fewer rows, the more",
+        0.0,
+        0.95,
+        ("auto",),
+        number=True,
+    )
     average: float = _option(
         2.0, "memory of the averaged weights that validation sees, in epochs; 0 for none", 0.0, 100.0
     )
@@ -77,6 +90,21 @@ class Options:
     min_count: int = _option(10, "rows in which a text must occur; rarer ones share the slot of unknown texts", 1)
     max_categories: int = _option(1 << 16, "most frequent categories of a column; the rest shares slots by hash", 1)
     buckets: int = _option(1 << 10, "slots that the rest shares; 0: one, that of unknown categories", 0, 1 << 20)
+
+    def regularisation(self, rows: int) -> tuple[float, float]:
+        """Dropout and the L2 weight on the embedding table, for so many training rows.
+
+        Few rows need much of both, and many none. ``auto`` is 0.5 and 0.04 for 5,000 rows and below, 0 and 0.001 for
+        200,000 and above; between them dropout falls with the logarithm of the rows, L2 with the rows. The benchmark
+        ``regularisation`` measures what that is worth.
+        """
+        scarcity = min(max(_MANY_ROWS / max(rows, 1), 1.0), _MANY_ROWS / _FEW_ROWS)
+        dropout, l2 = self.dropout, self.embedding_l2
+        if isinstance(dropout, str):
+            dropout = _MOST_DROPOUT * math.log(scarcity) / math.log(_MANY_ROWS / _FEW_ROWS)
+        if isinstance(l2, str):
+            l2 = _LEAST_L2 * scarcity
+        return dropout, l2
 
     def fitting(self) -> Fitting:
         """How columns become fields."""
@@ -126,9 +154,11 @@ def _checked(name: str, value: Any) -> Any:
         if isinstance(value, list) and all(isinstance(name, str) for name in value):
             return tuple(value)
         raise InvalidInput(f"option {name} is an array of column names, not {json.dumps(value)}")
-    if kind is str:
+    if kind is str and not (limits["number"] and isinstance(value, int | float)):
         if isinstance(value, str) and value in limits["among"]:
             return value
+        if limits["number"]:
+            raise InvalidInput(f"option {name} is a number or {limits['among'][0]}, not {json.dumps(value)}")
         if limits["weights"] and isinstance(value, Mapping):
             return {str(key): _weight(name, key, weight) for key, weight in value.items()}
         raise InvalidInput(f"option {name} is one of {', '.join(limits['among'])}, not {json.dumps(value)}")
@@ -139,7 +169,7 @@ def _checked(name: str, value: Any) -> Any:
         most = limits["most"]
         bounds = f"at least {limits['least']:g}" if math.isinf(most) else f"{limits['least']:g} to {most:g}"
         raise InvalidInput(f"option {name} is {bounds}, not {value:g}")
-    return kind(value)
+    return float(value) if limits["number"] else kind(value)
 
 
 def _weight(option: str, key: Any, weight: Any) -> float:

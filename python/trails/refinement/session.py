@@ -446,7 +446,9 @@ class Refinement:
             outputs = predict_alone(best.layout, best.best, data.validation).numpy()
             metrics = report(data.target, data.validation.truth, outputs)
         with self._timings.phase("model") if last else nullcontext():
-            blob = model_of(best, data, metrics, {"refinement": self._request.refinement}).to_bytes()
+            dropout, l2 = self._options.regularisation(len(data.train))
+            training = {"refinement": self._request.refinement, "dropout": dropout, "embedding_l2": l2}
+            blob = model_of(best, data, metrics, training).to_bytes()
             which = self._models % len(files)
             checkpoints.write(files[which], blob)
         self._models += 1

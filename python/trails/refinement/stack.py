@@ -104,6 +104,7 @@ class Stack:
         self._weights, self._mean, self._square, self._average = (
             stack(parts, layouts, self._layout, device) for parts in zip(*(t.parts() for t in trainings), strict=True)
         )
+        self._dropout, self._embedding_l2 = options.regularisation(len(data))
         self._steps = trainings[0].steps
         self._gradient = torch.zeros_like(self._weights.mlp)
         # Views are made once: dozens of them in every step would cost a small network several percent.
@@ -185,7 +186,7 @@ class Stack:
             square.table,
             self._steps,
             rate * options.embedding_rate,
-            options.embedding_l2,
+            self._embedding_l2,
         )
         adam_step(weights.mlp, self._gradient, mean.mlp, square.mlp, self._steps, rate * options.learning_rate, 0.0)
         if options.weight_decay:
@@ -202,7 +203,7 @@ class Stack:
         ids = rows.ids if len(self) == 1 else rows.ids + self._firsts
         hidden = self._embed(ids, rows)
         inputs, kept = [hidden], []
-        keep = 1.0 - self._options.dropout
+        keep = 1.0 - self._dropout
         for layer, stats in zip(mlp.layers, self._stats, strict=True):
             before = hidden @ layer.weight
             hidden, saved = _norm(before, layer, stats)
@@ -242,12 +243,12 @@ class Stack:
 
         Drawn as bytes, for each candidate in its own width: what it drops does not depend on its neighbours.
         """
-        least = round(256 * self._options.dropout)
+        least = round(256 * self._dropout)
         for place, (own, generator) in enumerate(zip(self._layouts, self._masks, strict=True)):
             part = hidden if len(self) == 1 else hidden[place, :, : own.widths[layer]]
             drawn = torch.from_numpy(generator.integers(0, 256, tuple(part.shape), np.uint8))
             part.mul_((drawn >= least).to(part))
-        hidden.div_(1.0 - self._options.dropout)
+        hidden.div_(1.0 - self._dropout)
 
     def _table_gradient(self, upper: Tensor, ids: Tensor) -> Tensor:
         """Flat gradient of the tables from that of the embedded rows."""
