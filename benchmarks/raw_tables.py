@@ -28,6 +28,7 @@ _FOLDS = 5
 
 VARIANTS: Mapping[str, tuple[str, str]] = {
     "defaults": ("mlp4x20", "{}"),
+    "not trained again": ("mlp4x20", '{"refit": false}'),
     "two layers": ("mlp2x20", "{}"),
 }
 """Space and options of each way to select."""

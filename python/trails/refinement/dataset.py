@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,16 +61,25 @@ class Rows:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What every candidate of a run trains and validates on."""
+    """What every candidate of a run trains and validates on.
+
+    Args:
+        train: Training rows.
+        validation: Validation rows.
+        encoder: Fitted on the training rows.
+        target: What is learnt.
+        drawn: Whether the validation rows were drawn from the training table, not named by the caller.
+    """
 
     train: Rows
     validation: Rows
     encoder: Encoder
     target: Target
+    drawn: bool = False
 
     def to(self, device: torch.device) -> Dataset:
         """The same rows on ``device``."""
-        return Dataset(self.train.to(device), self.validation.to(device), self.encoder, self.target)
+        return replace(self, train=self.train.to(device), validation=self.validation.to(device))
 
 
 def prepare(
@@ -108,6 +117,7 @@ def prepare(
         raise InvalidInput("there is no feature to learn from", detail=f'The only column is "{target}".')
     if train.rows < MIN_TRAINING_ROWS:
         raise UnusableData(f"too few rows to train on: {train.rows}", hint=f"At least {MIN_TRAINING_ROWS} are needed.")
+    drawn = validation is None and split is None
     learnt = learn_target([table[target] for table in (train, validation) if table is not None], task)
     labels = learnt.labels(column)
     if validation is None:
@@ -129,6 +139,7 @@ def prepare(
         _rows(encoder.transform(held_features), held_labels, learnt, device),
         encoder,
         learnt,
+        drawn,
     )
 
 

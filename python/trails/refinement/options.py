@@ -41,6 +41,11 @@ class Options:
     eta: int = _option(DEFAULT_ETA, "one in how many candidates survives a rung of sh and hyperband", 2)
     max_epochs: int = _option(DEFAULT_MAX_EPOCHS, "epochs after which no candidate is trained further", 1, 10_000)
     winner: bool = _option(True, "whether the best candidate is trained further with the time that is left")
+    refit: bool = _option(
+        True,
+        "whether the best candidate is trained again on held-out rows too, if rows were drawn for validation, they are "
+        "200,000 in all at most, and there is time",
+    )
     patience: int = _option(3, "epochs without a better validation metric after which a candidate is done", 1)
     batch: int = _option(1024, "rows of a batch; tables of few rows get smaller batches", 2, 1 << 20)
     learning_rate: float = _option(2e-3, "Adam's learning rate for the MLP", 1e-8, 10.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
 from trails.coordinator import total_epochs
@@ -20,6 +20,8 @@ from trails.refinement.export import blob_size, model_of
 from trails.refinement.metrics import report
 from trails.refinement.planning import LEAST_SHARE, choose, too_small
 from trails.refinement.protocol import Candidate, Events, LeaderboardRow, Refine, Setting, TimingRow
+from trails.refinement.refit import MOST_ROWS, rows_in_all
+from trails.refinement.refit import refit as refit_on_all
 from trails.refinement.schedulers import Hyperband, Job, RungEnd, RungScheduler
 from trails.refinement.speed import Speed
 from trails.refinement.stack import predict_alone
@@ -144,7 +146,7 @@ class Refinement:
             ranked = self._ranking()
         if not ranked:
             raise self._nothing_trained()
-        self._keep_model(ranked[0], last=True)
+        self._finish(ranked[0], refit=extend and self._options.refit)
         rows = sorted([*(t.row() for t in ranked), *self._dropped], key=lambda row: -row["validation_metric"])
         self._events.result(rows, self._complete, self._timings.rows)
         return ranked
@@ -435,20 +437,42 @@ class Refinement:
 
     # Models
 
-    def _keep_model(self, best: Trial, last: bool = False) -> None:
-        """Write the best model so far to one of the model files in turn, if it is better than the one before."""
+    def _finish(self, winner: Trial, refit: bool) -> None:
+        """Keep the winner's model, trained on held-out rows too if that is possible; its metrics are from before."""
+        data, best, metrics = self._data, winner.best, None
+        if best is None:
+            return
+        if self._setting.models and self._share_left([winner]) > 0.0:
+            outputs = predict_alone(winner.layout, best, data.validation).numpy()
+            metrics = report(data.target, data.validation.truth, outputs)
+        rows = rows_in_all(data)
+        seconds = winner.best_epoch * self._costs.of(winner.widths).training * rows / len(data.train)
+        again = None
+        if refit and data.drawn and rows <= MOST_ROWS and _SLACK * seconds < self._left():
+            with self._timings.phase("refit"):
+                again = refit_on_all(winner, data, self._options, lambda: time.monotonic() < self.evaluation_ends())
+            winner.best = again or best
+        self._keep_model(winner, metrics, rows if again else len(data.train), last=True)
+
+    def _keep_model(
+        self, best: Trial, metrics: Mapping[str, float] | None = None, rows: int | None = None, last: bool = False
+    ) -> None:
+        """Write the best model so far to one of the model files in turn, if it is better than the one before.
+
+        Args:
+            best: Of the run.
+            metrics: Of the validation rows; what the trial knows of them by default.
+            rows: That it was trained on; the training rows by default.
+            last: Whether nothing comes after it.
+        """
         files, (when, metric) = self._setting.models, self._kept
         recent = time.monotonic() - when < _KEEP_SECONDS and not last
         if not files or best.best is None or recent or (best.best_metric <= metric and not last):
             return
-        data, metrics = self._data, None
-        if last and self._share_left([best]) > 0.0:
-            outputs = predict_alone(best.layout, best.best, data.validation).numpy()
-            metrics = report(data.target, data.validation.truth, outputs)
+        dropout, l2 = self._options.regularisation(rows or len(self._data.train))
+        training = {"refinement": self._request.refinement, "dropout": dropout, "embedding_l2": l2}
         with self._timings.phase("model") if last else nullcontext():
-            dropout, l2 = self._options.regularisation(len(data.train))
-            training = {"refinement": self._request.refinement, "dropout": dropout, "embedding_l2": l2}
-            blob = model_of(best, data, metrics, training).to_bytes()
+            blob = model_of(best, self._data, metrics, training | ({"rows": rows} if rows else {})).to_bytes()
             which = self._models % len(files)
             checkpoints.write(files[which], blob)
         self._models += 1

@@ -1,0 +1,79 @@
+"""Trains the winner once more, on the rows that were held out as well: on small tables they are missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trails.refinement.dataset import Dataset, Rows, class_weights
+from trails.refinement.metrics import measure
+from trails.refinement.options import Options
+from trails.refinement.stack import Stack, Training, predict_alone
+from trails.refinement.trial import Trial
+from trails.refinement.weights import Weights, derived_seed
+
+MOST_ROWS = 200_000
+"""Rows in all up to which a fifth more is worth the time."""
+
+
+def rows_in_all(data: Dataset) -> int:
+    """Training and validation rows."""
+    return len(data.train) + len(data.validation)
+
+
+def refit(trial: Trial, data: Dataset, options: Options, keep_going: Callable[[], bool]) -> Weights | None:
+    """Train a candidate from its beginning on all rows, for as many epochs as its best one needed.
+
+    Args:
+        trial: That has a best epoch.
+        data: What it was trained on.
+        options: How.
+        keep_going: Called after every batch; False gives up.
+
+    Returns:
+        The averaged weights; None if given up, or if they do worse on the rows that were held out than before they were
+        trained on, which only happens when training goes wrong.
+    """
+    rows = _together(data, options)
+    training = Training.begin(trial.layout, derived_seed(trial.seed, trial.architecture))
+    stack = Stack([trial.layout], [training], rows, options, trial.seed, [trial.architecture], data.target.task)
+    going = True
+
+    def going_on(_: float) -> bool:
+        nonlocal going
+        going = keep_going()
+        return going
+
+    for epoch in range(1, trial.best_epoch + 1):
+        stack.train_epoch(epoch, going_on)
+        if not going:
+            return None
+    weights = stack.averaged(0)
+    outputs = predict_alone(trial.layout, weights, data.validation).numpy()
+    if not np.isfinite(outputs).all():
+        return None
+    metric, _ = measure(data.target, data.validation.truth, outputs)
+    return weights if metric >= trial.best_metric else None
+
+
+def _together(data: Dataset, options: Options) -> Rows:
+    train, held = data.train, data.validation
+    truth = np.concatenate([train.truth, held.truth])
+    weights = class_weights(data.target, truth, options.class_weights)
+    values = None
+    if train.values is not None or held.values is not None:
+        values = torch.cat([_factors(part) for part in (train, held)])
+    return Rows(
+        torch.cat([train.ids, held.ids]),
+        values,
+        torch.cat([train.labels, held.labels]),
+        truth,
+        None if weights is None else torch.from_numpy(weights).to(train.labels.device),
+    )
+
+
+def _factors(rows: Rows) -> Tensor:
+    return torch.ones_like(rows.ids, dtype=torch.float32) if rows.values is None else rows.values
