@@ -20,7 +20,7 @@ VARIANTS: Mapping[str, dict[str, Any]] = {
 }
 """``least`` is what ``auto`` becomes for many rows, ``most`` for few."""
 
-_ROWS = (2_500, 5_000, 10_000, 20_000, 40_000, 80_000, 160_000)
+_ROWS = (2_500, 5_000, 10_000, 20_000, 40_000, 80_000)
 _SEEDS = 2
 _EPOCHS, _PATIENCE = 15, 3
 

@@ -139,14 +139,14 @@ class Refinement:
             rung = self._run_rungs(scheduler)
         ranked = self._ranking()
         # A plan that is fixed is fixed: the same seed gives the same result on a faster machine too.
-        extend = self._options.winner and not self._request.fixed and math.isfinite(self._setting.deadline)
-        if ranked and ranked[0].alive and extend:
+        free = not self._request.fixed and math.isfinite(self._setting.deadline)
+        if ranked and ranked[0].alive and free and self._options.winner:
             with self._timings.phase("winner"):
                 self._train_winner(ranked[0], rung)
             ranked = self._ranking()
         if not ranked:
             raise self._nothing_trained()
-        self._finish(ranked[0], refit=extend and self._options.refit)
+        self._finish(ranked[0], refit=free and self._options.refit)
         rows = sorted([*(t.row() for t in ranked), *self._dropped], key=lambda row: -row["validation_metric"])
         self._events.result(rows, self._complete, self._timings.rows)
         return ranked
