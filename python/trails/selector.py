@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import math
 import numbers
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from types import MethodType
@@ -20,6 +18,15 @@ from numpy.typing import NDArray
 from trails.errors import InvalidInput, UnusableData
 from trails.model.store import Model
 from trails.selection import Settings, select
+from trails.selector_inputs import (
+    BadInput,
+    as_value_errors,
+    check_size,
+    is_connection,
+    matrix_of,
+    seconds_of,
+    vector_of,
+)
 from trails.table.columns import KINDS, Column, Columns
 from trails.table.frames import array_columns, column_of, conform, frame_columns, is_frame, names_of
 from trails.table.split import holdout
@@ -29,14 +36,6 @@ _TARGET = "y"
 _FEWEST_ROWS = 10
 _LONGEST_LABEL = 200
 """Bytes of a class's spelling that a model keeps."""
-
-
-class BadInput(InvalidInput, ValueError):
-    """`InvalidInput` that is a ValueError too, as users of scikit-learn expect."""
-
-
-class BadData(UnusableData, ValueError):
-    """`UnusableData` that is a ValueError too."""
 
 
 class _ForClasses:
@@ -152,18 +151,18 @@ class ModelSelector:
             BudgetTooSmall: The budget does not hold one trained model.
         """
         started = time.monotonic()
-        with _as_value_errors():
+        with as_value_errors():
             for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
                 delattr(self, name)  # Of an earlier fit, which may have been of another task.
             seed = self._seed()
-            if _is_connection(X):
+            if is_connection(X):
                 train, held, name = self._read(X, y, target, validation)
             else:
                 if target is not None:
                     raise InvalidInput("target names a column of a table, and X is none", hint="Give the labels as y.")
                 train, held, name = self._take(X, y, validation)
             settings = Settings(
-                budget=_seconds(self.budget),
+                budget=seconds_of(self.budget),
                 task=self._task_of(train[name]),
                 space=self.space,
                 tfmem=self.tfmem,
@@ -198,7 +197,7 @@ class ModelSelector:
     def _take(self, X: Any, y: Any, validation: Any) -> tuple[Columns, Columns | None, str]:
         """Columns of arrays or data frames, the target among them under a name of its own."""
         features = self._features(X, fitting=True)
-        labels = _vector(y, features.rows)
+        labels = vector_of(y, features.rows)
         name = _TARGET
         while any(column.name == name for column in features):
             name += "_"
@@ -210,7 +209,7 @@ class ModelSelector:
             except (TypeError, ValueError):
                 raise InvalidInput("validation is a pair of X and y") from None
             held_features = self._features(other)
-            held_target = self._target(name, _vector(other_labels, held_features.rows), learn=False)
+            held_target = self._target(name, vector_of(other_labels, held_features.rows), learn=False)
             like = {column.name: column for column in features}
             same = [conform(column, like[column.name].family) for column in held_features]
             held = Columns(held_features.rows, (*same, conform(held_target, target.family)))
@@ -246,15 +245,15 @@ class ModelSelector:
             names = names_of(X)
             rows, count = X.shape
         else:
-            X = _array(X)
+            X = matrix_of(X)
             rows, count = X.shape
         if fitting:
-            _check_size(rows, count, _FEWEST_ROWS)
+            check_size(rows, count, _FEWEST_ROWS)
             self.n_features_in_ = count
             if names is not None and all(isinstance(name, str) for name in X.columns):
                 self.feature_names_in_ = np.array(names, object)
         else:
-            _check_size(rows, count, 1)
+            check_size(rows, count, 1)
             self._check_features(names, count)
         return frame_columns(X) if names is not None else array_columns(X, self._names())
 
@@ -353,7 +352,7 @@ class ModelSelector:
 
     def score(self, X: Any, y: Any) -> float:
         """Accuracy of the predicted labels; of a regression the coefficient of determination."""
-        truth, predicted = _vector(y, None), self.predict(X)
+        truth, predicted = vector_of(y, None), self.predict(X)
         if self.task_ != "regression":
             return float(np.mean(truth == predicted))
         numbers_ = truth.astype(np.float64)
@@ -371,8 +370,8 @@ class ModelSelector:
         """The columns that the model reads."""
         self._check_fitted()
         wanted = dict(self.model_.encoder.columns)
-        with _as_value_errors():
-            if _is_connection(X):
+        with as_value_errors():
+            if is_connection(X):
                 from trails.service.reader import read_table
 
                 if table is None:
@@ -504,17 +503,6 @@ def told(event: Mapping[str, Any]) -> str | None:
     return None
 
 
-@contextlib.contextmanager
-def _as_value_errors() -> Iterator[None]:
-    try:
-        yield
-    except (BadInput, BadData):
-        raise
-    except (InvalidInput, UnusableData) as error:
-        kind = BadInput if isinstance(error, InvalidInput) else BadData
-        raise kind(error.message, error.detail, error.hint, error.sqlstate) from error
-
-
 def _validation(train: Columns, target: str, settings: Settings) -> Columns | None:
     """The training rows where too few differ for some to be held out; None to have that done."""
     learnt = learn_target([train[target]], settings.task)
@@ -531,86 +519,6 @@ def _validation(train: Columns, target: str, settings: Settings) -> Columns | No
         "there are too few rows to hold some out: candidates are compared on the rows they are trained on", stacklevel=4
     )
     return train
-
-
-def _is_connection(X: Any) -> bool:
-    return hasattr(X, "cursor") and hasattr(X, "commit")
-
-
-def _seconds(budget: float | timedelta | None) -> float:
-    if budget is None:
-        return math.inf
-    if isinstance(budget, timedelta):
-        return budget.total_seconds()
-    if isinstance(budget, numbers.Real) and not isinstance(budget, bool):
-        return float(budget)
-    raise InvalidInput(f"budget is a number of seconds, a timedelta or None, not {budget!r}")
-
-
-def _array(X: Any) -> NDArray[Any]:
-    try:
-        array = np.asarray(X)
-    except ValueError as error:
-        raise InvalidInput("X is no array of rows and features", str(error)) from error
-    if array.ndim == 1 or array.ndim == 0:
-        raise InvalidInput(
-            f"Expected 2D array, got {'1D' if array.ndim else 'scalar'} array instead. Reshape your data either using "
-            "array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it contains a single "
-            "sample."
-        )
-    if array.ndim > 2:
-        raise InvalidInput(f"Found array with dim {array.ndim}, while dim <= 2 is required")
-    if array.dtype.kind == "c":
-        raise InvalidInput("Complex data not supported")
-    return array
-
-
-def _check_size(rows: int, features: int, fewest: int) -> None:
-    if features == 0:
-        raise InvalidInput(f"Found array with 0 feature(s) (shape=({rows}, 0)) while a minimum of 1 is required.")
-    if rows < fewest:
-        raise UnusableData(
-            f"Found array with {rows} sample(s), n_samples = {rows}, while a minimum of {fewest} is required."
-        )
-
-
-def _vector(y: Any, rows: int | None) -> NDArray[Any]:
-    """y as a vector."""
-    if y is None:
-        raise InvalidInput("requires y to be passed, but the target y is None")
-    if hasattr(y, "dtype") and not isinstance(y.dtype, np.dtype) and hasattr(y, "to_numpy"):
-        y = y.to_numpy(dtype=object) if getattr(y, "isna", lambda: np.array(False))().any() else y.to_numpy()
-    try:
-        vector = np.asarray(y)
-    except ValueError as error:
-        raise InvalidInput("y is no vector", str(error)) from error
-    if vector.ndim == 2 and vector.shape[1] == 1:
-        warnings.warn(
-            "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), "
-            "for example using ravel().",
-            _conversion_warning(),
-            stacklevel=5,
-        )
-        vector = vector.ravel()
-    if vector.ndim != 1:
-        raise InvalidInput(f"y should be a 1d array, got an array of shape {vector.shape} instead.")
-    if rows is not None and len(vector) != rows:
-        raise InvalidInput(f"Found input variables with inconsistent numbers of samples: [{rows}, {len(vector)}]")
-    if vector.dtype.kind == "f":
-        if np.isnan(vector).any():
-            raise InvalidInput("Input y contains NaN.", hint="Leave rows without a label out.")
-        if not np.isfinite(vector).all():
-            raise InvalidInput(f"Input y contains infinity or a value too large for {vector.dtype}.")
-    return vector
-
-
-def _conversion_warning() -> type[Warning]:
-    try:
-        from sklearn.exceptions import DataConversionWarning
-    except ImportError:
-        return UserWarning
-    warning: type[Warning] = DataConversionWarning
-    return warning
 
 
 def _labels_of(model: Model) -> NDArray[Any]:

@@ -48,7 +48,7 @@ def test_it_is_what_training_on_all_rows_gives(train: Table, weights: str) -> No
     options = parse_options({"class_weights": weights})
     data = prepare(columns(train), None, "label", 5, torch.device("cpu"), options=options)
     trial = trained(data, options)
-    again = refit(trial, data, options, lambda: True)
+    again = refit(trial, data, options, lambda _: True)
     assert again is not None and data.drawn
 
     # All rows in the same order, encoded by the same encoder, as if there had never been a split.
@@ -75,7 +75,7 @@ def test_it_helps_on_rows_that_nobody_has_seen() -> None:
         data = prepare(columns(make_table(400, seed)), None, "label", 5, torch.device("cpu"))
         options = Options()
         trial = trained(data, options)
-        again = refit(trial, data, options, lambda: True)
+        again = refit(trial, data, options, lambda _: True)
         fresh = columns(make_table(5_000, 99))
         encoded = data.encoder.transform(fresh.without("label"))
         truth = fresh["label"].data == 1
@@ -90,9 +90,9 @@ def test_it_gives_up_when_time_is_up_and_keeps_nothing_that_went_wrong(train: Ta
     data, options = prepare(columns(train), None, "label", 5, torch.device("cpu")), Options()
     trial = trained(data, options)
     left = iter([True] * 10)
-    assert refit(trial, data, options, lambda: next(left, False)) is None
+    assert refit(trial, data, options, lambda _: next(left, False)) is None
     trial.best_metric = 1.0  # no model of noisy labels reaches that
-    assert refit(trial, data, options, lambda: True) is None
+    assert refit(trial, data, options, lambda _: True) is None
 
 
 def timed(outcome: Outcome) -> set[str]:

@@ -24,14 +24,14 @@ def rows_in_all(data: Dataset) -> int:
     return len(data.train) + len(data.validation)
 
 
-def refit(trial: Trial, data: Dataset, options: Options, keep_going: Callable[[], bool]) -> Weights | None:
+def refit(trial: Trial, data: Dataset, options: Options, keep_going: Callable[[float], bool]) -> Weights | None:
     """Train a candidate from its beginning on all rows, for as many epochs as its best one needed.
 
     Args:
         trial: That has a best epoch.
         data: What it was trained on.
         options: How.
-        keep_going: Called after every batch; False gives up.
+        keep_going: Called after every batch with the epochs done; False gives up.
 
     Returns:
         The averaged weights; None if given up, or if they do worse on the rows that were held out than before they were
@@ -40,17 +40,18 @@ def refit(trial: Trial, data: Dataset, options: Options, keep_going: Callable[[]
     rows = _together(data, options)
     training = Training.begin(trial.layout, derived_seed(trial.seed, trial.architecture))
     stack = Stack([trial.layout], [training], rows, options, trial.seed, [trial.architecture], data.target.task)
-    going = True
+    done, going = 0, True
 
-    def going_on(_: float) -> bool:
+    def going_on(share: float) -> bool:
         nonlocal going
-        going = keep_going()
+        going = keep_going(done + share)
         return going
 
-    for epoch in range(1, trial.best_epoch + 1):
-        stack.train_epoch(epoch, going_on)
+    while done < trial.best_epoch:
+        stack.train_epoch(done + 1, going_on)
         if not going:
             return None
+        done += 1
     weights = stack.averaged(0)
     outputs = predict_alone(trial.layout, weights, data.validation).numpy()
     if not np.isfinite(outputs).all():

@@ -446,11 +446,19 @@ class Refinement:
             outputs = predict_alone(winner.layout, best, data.validation).numpy()
             metrics = report(data.target, data.validation.truth, outputs)
         rows = rows_in_all(data)
-        seconds = winner.best_epoch * self._costs.of(winner.widths).training * rows / len(data.train)
+        cost = self._costs.of(winner.widths)
+        seconds = winner.best_epoch * cost.training * rows / len(data.train) + cost.evaluation
         again = None
         if refit and data.drawn and rows <= MOST_ROWS and _SLACK * seconds < self._left():
+            before, self._active = self._done, 1
+            self._total = before + winner.best_epoch
+
+            def keep_going(epochs: float) -> bool:
+                self.progress(before + epochs - self._done)
+                return time.monotonic() < self.training_ends([winner], 0.0)
+
             with self._timings.phase("refit"):
-                again = refit_on_all(winner, data, self._options, lambda: time.monotonic() < self.evaluation_ends())
+                again = refit_on_all(winner, data, self._options, keep_going)
             winner.best = again or best
         self._keep_model(winner, metrics, rows if again else len(data.train), last=True)
 
