@@ -11,14 +11,16 @@ import torch
 from tests.refinement import backend
 from tests.refinement.backend import Outcome, Table, run
 from tests.refinement.conftest import make_table
+from tests.refinement.test_child import labelled
 from trails.refinement.dataset import Dataset, prepare
-from trails.refinement.metrics import auc
+from trails.refinement.metrics import auc, measure
 from trails.refinement.options import Options, parse_options
 from trails.refinement.refit import refit
 from trails.refinement.stack import Stack, Training, predict_alone
 from trails.refinement.trial import EpochResult, Trial
 from trails.refinement.weights import Layout, Weights, derived_seed
 from trails.table.columns import Columns
+from trails.table.target import learn_target
 
 CANDIDATES = backend.CANDIDATES[:3]
 EPOCHS = 3
@@ -114,3 +116,16 @@ def test_a_run_does_it_where_rows_were_drawn(train: Table, validation: Table) ->
 
     assert "refit" not in timed(run(train, validation, CANDIDATES, budget=20.0, options=options))
     assert "refit" not in timed(run(train, None, CANDIDATES, k=2, u=1, options=options)), "a fixed plan is fixed"
+
+
+@pytest.mark.parametrize("values", [3, 50])
+def test_classes_and_numbers_are_trained_again_too(train: Table, values: int) -> None:
+    table = labelled(train, values)
+    outcome = run(table, None, CANDIDATES, budget=20.0, options={"max_epochs": 3})
+    assert "refit" in timed(outcome)
+    model = outcome.model
+    assert model is not None and model.training["rows"] == table.rows
+    found = model.outputs(columns(table))
+    target = learn_target([columns(table)["label"]])
+    metric, _ = measure(target, target.labels(columns(table)["label"]), found if values == 3 else found[:, 0])
+    assert metric > outcome.leaderboard[0]["validation_metric"] - 0.02, "it does as well on the rows it was trained on"
