@@ -314,6 +314,14 @@ def test_the_winner_is_written_as_a_model_that_predicts_what_it_was_ranked_by(
     assert np.array_equal(again.outputs(columns), outputs) and again.to_bytes() == model.to_bytes()
 
 
+def test_candidates_that_are_equally_good_do_not_cost_the_model(train: Table) -> None:
+    """Nothing tells perfect candidates apart, so one that was dropped may have the better score."""
+    easy = Table({**train.columns, "label": (train.columns["f0"] % 2).astype(np.int32)})
+    outcome = run(easy, easy, CANDIDATES, k=4, u=2)
+    assert [row["validation_metric"] for row in outcome.leaderboard[:2]] == [1.0, 1.0]
+    assert outcome.model is not None and outcome.model.architecture == outcome.leaderboard[0]["architecture"]
+
+
 def test_a_model_is_there_before_the_end(train: Table, validation: Table) -> None:
     """A run that something ends early has the model of its last rung."""
     with Backend(train, validation) as process:

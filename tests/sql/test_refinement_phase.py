@@ -38,7 +38,7 @@ def test_returns_learning_curves_and_is_a_run_in_the_catalogue(session: Any) -> 
         assert len({row[0] for row in epochs}) == 1
         assert all(row[4] > 0 and row[5] > 0 and 0 < row[6] <= 1 and row[7] > 0 for row in epochs)
     best = [max(row[6] for row in rows if row[0] == place) for place in (1, 2, 3)]
-    assert best == sorted(best, reverse=True) and best[0] > 0.8
+    assert best == sorted(best, reverse=True) and best[0] > 0.7
 
     ((run, *told),) = query(
         session, "SELECT run_id, function, tfmem, n, scored, k, u, refinement, state, continues FROM trails.runs"

@@ -417,8 +417,9 @@ class Refinement:
         return any(trial.ranked for trial in self._trials.values())
 
     def _ranking(self) -> list[Trial]:
-        """Trials that have a metric, best first; equal ones in the order of their scores."""
-        return sorted((t for t in self._trials.values() if t.ranked), key=lambda trial: -trial.best_metric)
+        """Trials that have a metric, best first; of equal ones those that still have weights, then by their scores."""
+        ranked = (trial for trial in self._trials.values() if trial.ranked)
+        return sorted(ranked, key=lambda trial: (-trial.best_metric, trial.best is None))
 
     def _release_all_but(self, end: RungEnd) -> None:
         """Free networks of candidates that are out: a hundred wide ones with Adam's state are gigabytes."""
