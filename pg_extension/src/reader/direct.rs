@@ -3,7 +3,7 @@
 //! A tuple without NULLs, of columns of fixed width, has every cell at the same offset: nothing has to be taken apart.
 //! That is half the time of reading such a table.
 
-use pgrx::pg_sys;
+use pgrx::{pg_sys, PgTupleDesc};
 
 use super::cell::Cell;
 use super::columns::{Column, Values};
@@ -46,10 +46,9 @@ impl Copy {
 }
 
 /// Where a column's cells begin in tuples without NULLs; None if one before it has no fixed width.
-unsafe fn offset_of(shape: pg_sys::TupleDesc, place: usize) -> Option<usize> {
+fn offset_of(shape: &PgTupleDesc, place: usize) -> Option<usize> {
     let mut end = 0usize;
-    for number in 0..=place {
-        let attribute = &*pg_sys::TupleDescAttr(shape, number as i32);
+    for (number, attribute) in shape.iter().enumerate() {
         let width = usize::try_from(attribute.attlen).ok()?;
         let alignment = match attribute.attalign as u8 {
             b'c' => 1,
@@ -93,11 +92,12 @@ impl Direct {
     /// # Safety
     /// The shape is a valid descriptor.
     pub unsafe fn of(shape: pg_sys::TupleDesc, cells: impl Iterator<Item = (usize, Cell)>) -> Option<Self> {
+        let shape = PgTupleDesc::from_pg_copy(shape);
         let mut steps = Vec::new();
         let mut attributes = 0;
         for (place, cell) in cells {
             let copy = Copy::of(cell)?;
-            steps.push(Step { offset: offset_of(shape, place)?, copy, data: std::ptr::null_mut() });
+            steps.push(Step { offset: offset_of(&shape, place)?, copy, data: std::ptr::null_mut() });
             attributes = attributes.max(place + 1);
         }
         Some(Self { steps, attributes, room: 0, rows: 0, open: false, taken: 0, missed: 0 })
