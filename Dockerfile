@@ -55,11 +55,15 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 # The lock is everything that development needs, too; as a constraint it only fixes the versions of what is installed.
-COPY requirements.lock /opt/trails/
+COPY pyproject.toml requirements.lock /opt/trails/
 RUN --mount=type=cache,target=/var/cache/pip \
     python3 -m venv /opt/trails/venv \
+    && python3 -c 'import tomllib; project = tomllib.load(open("/opt/trails/pyproject.toml", "rb"))["project"]; \
+extras = project["optional-dependencies"]; \
+print("setuptools", *project["dependencies"], *extras["train"], *extras["service"], *extras["onnx"], sep="\n")' \
+        > /opt/trails/packages \
     && /opt/trails/venv/bin/pip install --cache-dir /var/cache/pip --constraint /opt/trails/requirements.lock \
-        numpy psycopg2-binary setuptools torch
+        --requirement /opt/trails/packages
 
 # Last, so that Debian's own python3 stays the first that PATH finds.
 ENV PATH=${PATH}:/opt/trails/venv/bin \
