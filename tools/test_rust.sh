@@ -2,6 +2,5 @@
 # The crates' own tests, those that need no server. To be run through tools/in_env.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../pg_extension"
-major=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
 cargo test --quiet --release --manifest-path ../crates/model/Cargo.toml
-cargo test --quiet --release --no-default-features --features "pg$major"
+cargo test --quiet --release --no-default-features --features "pg$PG_MAJOR"

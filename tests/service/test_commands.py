@@ -110,7 +110,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate of its own for the loopback address, and its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("openssl is not installed")
+        pytest.skip("no openssl to make a certificate with; as root, make setup installs it: apt-get install openssl")
     folder = tmp_path_factory.mktemp("tls")
     subprocess.run(
         f"{openssl} req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost "

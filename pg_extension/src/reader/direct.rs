@@ -45,10 +45,10 @@ impl Copy {
     }
 }
 
-/// Where a column's cells begin in tuples without NULLs; None if one before it has no fixed width.
-fn offset_of(shape: &PgTupleDesc, place: usize) -> Option<usize> {
+/// Where the cells of each column begin in tuples without NULLs, up to the first column that has no fixed width.
+fn fixed_offsets(shape: &PgTupleDesc) -> Vec<usize> {
     let mut end = 0usize;
-    for (number, attribute) in shape.iter().enumerate() {
+    let offsets = shape.iter().map_while(|attribute| {
         let width = usize::try_from(attribute.attlen).ok()?;
         let alignment = match attribute.attalign as u8 {
             b'c' => 1,
@@ -57,12 +57,10 @@ fn offset_of(shape: &PgTupleDesc, place: usize) -> Option<usize> {
             _ => 8,
         };
         let offset = end.next_multiple_of(alignment);
-        if number == place {
-            return Some(offset);
-        }
         end = offset + width;
-    }
-    None
+        Some(offset)
+    });
+    offsets.collect()
 }
 
 struct Step {
@@ -92,12 +90,12 @@ impl Direct {
     /// # Safety
     /// The shape is a valid descriptor.
     pub unsafe fn of(shape: pg_sys::TupleDesc, cells: impl Iterator<Item = (usize, Cell)>) -> Option<Self> {
-        let shape = PgTupleDesc::from_pg_copy(shape);
+        let offsets = fixed_offsets(&PgTupleDesc::from_pg_copy(shape));
         let mut steps = Vec::new();
         let mut attributes = 0;
         for (place, cell) in cells {
             let copy = Copy::of(cell)?;
-            steps.push(Step { offset: offset_of(&shape, place)?, copy, data: std::ptr::null_mut() });
+            steps.push(Step { offset: *offsets.get(place)?, copy, data: std::ptr::null_mut() });
             attributes = attributes.max(place + 1);
         }
         Some(Self { steps, attributes, room: 0, rows: 0, open: false, taken: 0, missed: 0 })
