@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import harness, plots
+from tools.server import ServerError
 from trails.errors import TrailsError
 
 
@@ -54,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
         for label, text in (("detail", error.detail), ("hint", error.hint)):
             if text is not None:
                 print(f"{label}: {text}", file=sys.stderr)
+        return 1
+    except ServerError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -274,12 +274,12 @@ def _versions() -> Row:
 
 def _postgres() -> str | None:
     """Version of the PostgreSQL that servers are started from; an experiment notes the one it really used."""
-    from tools.server import default_pg_config
+    from tools.server import ServerError, default_pg_config
 
     try:
         return _output(str(default_pg_config()), "--version")
-    except RuntimeError:
-        return None
+    except ServerError:
+        return None  # many experiments need none
 
 
 def _output(*command: str) -> str | None:

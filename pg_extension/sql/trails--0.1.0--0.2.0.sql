@@ -77,6 +77,20 @@ CREATE TABLE model_grants (
 );
 COMMENT ON TABLE model_grants IS 'roles that may predict with the models of a name: trails.grant_model and trails.revoke_model';
 
+-- A run's model that could not be kept under its name when the run ended: trails.keep_model takes it from here.
+CREATE TABLE unregistered_models (
+    run_id          bigint PRIMARY KEY REFERENCES runs ON DELETE CASCADE,
+    weights         pg_catalog.bytea NOT NULL
+);
+ALTER TABLE unregistered_models ALTER COLUMN weights SET STORAGE EXTERNAL;
+COMMENT ON TABLE unregistered_models IS 'models that could not be kept when their runs ended, and wait for trails.keep_model';
+COMMENT ON COLUMN unregistered_models.weights IS 'weights and encoder as safetensors';
+ALTER TABLE unregistered_models ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_unregistered_models ON unregistered_models USING (EXISTS (
+    SELECT FROM trails.runs r
+    WHERE r.run_id OPERATOR(pg_catalog.=) unregistered_models.run_id AND r.owner OPERATOR(pg_catalog.=) current_user
+));
+
 -- A role that was dropped matches nobody; looking it up by name would be an error.
 CREATE FUNCTION is_member(role name) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
     RETURN role = 'public' OR EXISTS (
@@ -96,6 +110,7 @@ CREATE POLICY grants_to_me ON model_grants FOR SELECT USING (is_member(grantee))
 SELECT pg_catalog.pg_extension_config_dump('models', '');
 SELECT pg_catalog.pg_extension_config_dump('models_model_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('model_grants', '');
+SELECT pg_catalog.pg_extension_config_dump('unregistered_models', '');
 
 CREATE FUNCTION find_model(model text, source regclass DEFAULT NULL, target name DEFAULT NULL) RETURNS SETOF models
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -159,7 +174,9 @@ BEGIN
     IF chosen.owner <> current_user AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
         RAISE EXCEPTION 'the model "%" belongs to %', model, chosen.owner USING ERRCODE = 'insufficient_privilege';
     END IF;
-    PERFORM trails.lock_model_name(chosen.owner, chosen.name);
+    -- Locks that nobody but the owner can hold: an advisory lock is open to every role.
+    PERFORM FROM trails.models m WHERE m.owner = chosen.owner AND m.name = chosen.name
+        ORDER BY m.model_id FOR NO KEY UPDATE;
     -- Once more: another session may have changed it while this one waited.
     SELECT * INTO chosen FROM trails.models m WHERE m.model_id = chosen.model_id;
     IF NOT FOUND THEN
@@ -168,12 +185,6 @@ BEGIN
     RETURN chosen;
 END $$;
 COMMENT ON FUNCTION own_model IS 'the caller''s model of that name, locked against other sessions';
-
-CREATE FUNCTION lock_model_name(owner name, name text) RETURNS void LANGUAGE sql
-    BEGIN ATOMIC
-        SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('trails.models ' || owner || '/' || name, 0));
-    END;
-COMMENT ON FUNCTION lock_model_name IS 'waits until no other transaction stores or deploys models of that name';
 
 CREATE FUNCTION deploy(model text) RETURNS TABLE (name text, version integer, replaced integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -375,6 +386,13 @@ CREATE FUNCTION import_model(
 COMMENT ON FUNCTION import_model IS
     'takes a model in that trails.export_model gave out, as the next version of a name; for superusers and whom they grant it';
 
+CREATE FUNCTION keep_model(
+    run bigint,
+    name pg_catalog.text DEFAULT NULL
+) RETURNS pg_catalog.text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keep_model_wrapper';
+COMMENT ON FUNCTION keep_model IS
+    'keeps the model of a run of yours that could not be kept when the run ended, without training it again';
+
 CREATE FUNCTION model_selection(
     source regclass,
     target name,
@@ -554,7 +572,7 @@ CREATE FUNCTION resume(
     model text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resume_wrapper';
 COMMENT ON FUNCTION resume IS
-    'goes on with a run of yours that was cut, from its last finished rung, as a new run; returns the leaderboard';
+    'goes on with a run of yours that was cut, as a new run, or keeps the model that a run could not; returns the leaderboard';
 
 -- Who may do what: everything goes to the role trails_user, nothing to everybody. A DBA grants that role.
 
@@ -568,6 +586,7 @@ END $$;
 GRANT USAGE ON SCHEMA trails TO trails_user;
 GRANT SELECT, INSERT, DELETE ON runs, candidates, trials, timings, checkpoints TO trails_user;
 GRANT SELECT, INSERT, UPDATE, DELETE ON models, model_grants TO trails_user;
+GRANT SELECT, INSERT, DELETE ON unregistered_models TO trails_user;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA trails FROM PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA trails TO trails_user;

@@ -6,23 +6,12 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 
 use crate::error::Result;
-use crate::protocol::{Epoch, Trained};
+use crate::protocol::Trained;
 use crate::run::Task;
 use crate::selection::{Candidate, Checkpoint, Outcome};
 
-/// Writes the run and everything of it; returns the run's id.
-pub fn write(task: &Task, outcome: &mut Outcome) -> Result<i64> {
-    let begin = outcome.clock.seconds();
-    let run = write_run(task, outcome)?;
-    write_candidates(run, outcome)?;
-    write_trials(run, &outcome.told.trials)?;
-    write_checkpoint(run, outcome)?;
-    outcome.clock.phase("write", begin);
-    write_timings(run, outcome)?;
-    Ok(run)
-}
-
-fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
+/// The run itself; returns its id.
+pub fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
     let Outcome { facts, scored, told, .. } = outcome;
     let left_out: serde_json::Map<String, serde_json::Value> =
         facts.left_out.iter().map(|(name, reason)| (name.clone(), reason.clone().into())).collect();
@@ -82,7 +71,7 @@ fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
 }
 
 /// Those that refinement trained at all; what it was offered is many times as much.
-fn write_candidates(run: i64, outcome: &Outcome) -> Result<()> {
+pub fn write_candidates(run: i64, outcome: &Outcome) -> Result<()> {
     let trained: HashMap<&str, (usize, &Trained)> =
         outcome.told.leaderboard.iter().enumerate().map(|(place, t)| (t.architecture.as_str(), (place, t))).collect();
     let tried: HashSet<&str> =
@@ -112,7 +101,9 @@ fn write_candidates(run: i64, outcome: &Outcome) -> Result<()> {
     Ok(())
 }
 
-fn write_trials(run: i64, trials: &[Epoch]) -> Result<()> {
+/// The learning curves.
+pub fn write_trials(run: i64, outcome: &Outcome) -> Result<()> {
+    let trials = &outcome.told.trials;
     let arguments: Vec<DatumWithOid> = vec![
         run.into(),
         trials.iter().map(|t| t.architecture.clone()).collect::<Vec<_>>().into(),
@@ -135,7 +126,7 @@ fn write_trials(run: i64, trials: &[Epoch]) -> Result<()> {
 }
 
 /// Only a run that was cut has something to go on from.
-fn write_checkpoint(run: i64, outcome: &Outcome) -> Result<()> {
+pub fn write_checkpoint(run: i64, outcome: &Outcome) -> Result<()> {
     match (outcome.checkpoint.as_ref(), outcome.continues) {
         (Some(Checkpoint::New { rung, weights }), _) => Spi::run_with_args(
             "INSERT INTO trails.checkpoints (run_id, rung, weights) VALUES ($1, $2, $3)",
@@ -151,7 +142,8 @@ fn write_checkpoint(run: i64, outcome: &Outcome) -> Result<()> {
     Ok(())
 }
 
-fn write_timings(run: i64, outcome: &Outcome) -> Result<()> {
+/// Where the time went, until now.
+pub fn write_timings(run: i64, outcome: &Outcome) -> Result<()> {
     let timings = outcome.clock.timings();
     let arguments: Vec<DatumWithOid> = vec![
         run.into(),
@@ -166,6 +158,15 @@ fn write_timings(run: i64, outcome: &Outcome) -> Result<()> {
             pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::float8[]), pg_catalog.unnest($5::float8[])) \
             WITH ORDINALITY t (phase, process, begin, seconds, place)",
         &arguments,
+    )?;
+    Ok(())
+}
+
+/// A model that could not be kept under its name; `trails.keep_model` takes it from there.
+pub fn write_model(run: i64, weights: &[u8]) -> Result<()> {
+    Spi::run_with_args(
+        "INSERT INTO trails.unregistered_models (run_id, weights) VALUES ($1, $2)",
+        &[run.into(), weights.into()],
     )?;
     Ok(())
 }

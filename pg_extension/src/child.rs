@@ -6,6 +6,7 @@
 //! when the backend dies (parent-death signal). It shares no memory with PostgreSQL and inherits no descriptor but
 //! its pipes, the columns and the checkpoints.
 
+use std::cell::RefCell;
 use std::ffi::{c_int, CString};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -22,13 +23,27 @@ use pgrx::prelude::*;
 
 use crate::error::{Result, TrailsError};
 use crate::interrupts::{self, Direction, Woken};
-use crate::protocol::{Event, Lines, Request};
+use crate::protocol::{Endless, Event, Lines, Request};
+use crate::settings;
 
 /// The newest process group, to be ended when the backend exits; 0 when there is none.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
 
 /// Asked to die before the backend when memory runs out.
 const OOM_SCORE: &[u8] = b"800\n";
+
+/// How long the end of a killed process is waited for. One in uninterruptible sleep, or held by a debugger, may take for
+/// ever.
+const LAST_MOMENTS: Duration = Duration::from_millis(100);
+/// How often is looked whether it has ended.
+const GLANCE: Duration = Duration::from_millis(2);
+/// How long a process that closed its pipe may take to exit with the status worth telling.
+const FAREWELL: Duration = Duration::from_millis(40);
+
+thread_local! {
+    /// Killed, and not ended when last looked.
+    static UNREAPED: RefCell<Vec<std::process::Child>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The end of the log that an error shows.
 const LOG_TAIL: u64 = 4000;
@@ -43,12 +58,12 @@ pub enum Said {
 }
 
 pub struct Child {
-    process: std::process::Child,
+    /// None once it has ended, or was left to end.
+    process: Option<std::process::Child>,
     requests: File,
     events: File,
     log: File,
     lines: Lines,
-    ended: bool,
     /// A run may be called from within the query of another.
     outer: i32,
     pub virtualenv: String,
@@ -106,8 +121,26 @@ unsafe extern "C-unwind" fn end_at_exit(_code: c_int, _argument: pg_sys::Datum) 
     let group = RUNNING.swap(0, Ordering::SeqCst);
     if group > 0 {
         libc::kill(-group, libc::SIGKILL);
-        libc::waitpid(group, std::ptr::null_mut(), 0);
+        await_end(LAST_MOMENTS, || Some(libc::waitpid(group, std::ptr::null_mut(), libc::WNOHANG)).filter(|p| *p != 0));
     }
+}
+
+/// What `ended` tells, once it tells something; None if it does not in time. The backend must not wait in the system: a
+/// call that nothing interrupts would hold the session, and the server's shutdown.
+fn await_end<T>(patience: Duration, mut ended: impl FnMut() -> Option<T>) -> Option<T> {
+    let begun = Instant::now();
+    loop {
+        let end = ended();
+        if end.is_some() || begun.elapsed() >= patience {
+            return end;
+        }
+        std::thread::sleep(GLANCE);
+    }
+}
+
+/// Lets go of processes that have ended meanwhile.
+fn reap() {
+    UNREAPED.with(|unreaped| unreaped.borrow_mut().retain_mut(|process| matches!(process.try_wait(), Ok(None))));
 }
 
 impl Child {
@@ -117,14 +150,15 @@ impl Child {
         static REGISTERED: std::sync::Once = std::sync::Once::new();
         REGISTERED.call_once(|| unsafe { pg_sys::on_proc_exit(Some(end_at_exit), pg_sys::Datum::from(0)) });
 
+        reap();
         let log = memory_file("trails-log")?;
         let parent = unsafe { libc::getpid() };
         let kept: Vec<RawFd> = files.iter().map(|f| f.as_raw_fd()).collect();
         let mut command = Command::new(virtualenv.join("bin/python"));
-        // -I: neither the data directory, where a backend runs, nor PYTHONPATH may name code.
+        // -I: neither the data directory, where a backend runs, nor PYTHONPATH may name code. It makes Python pass over
+        // every PYTHON... variable, so that -B says that nothing is written beside the packages.
         command
-            .args(["-I", "-u", "-m", "trails.refinement.child"])
-            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .args(["-I", "-B", "-u", "-m", "trails.refinement.child"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::from(log.try_clone()?))
@@ -141,19 +175,19 @@ impl Child {
         }
         unsafe { command.pre_exec(move || prepare_child(parent, &kept)) };
         let mut process = command.spawn().map_err(|e| {
-            TrailsError::external(format!("the refinement process cannot be started: {e}"))
-                .hint(format!("Check that the server's user can run {}/bin/python.", virtualenv.display()))
+            TrailsError::external(format!("the refinement process cannot be started: {e}")).hint(settings::veiled(
+                format!("Check that the server's user can run {}/bin/python.", virtualenv.display()),
+            ))
         })?;
         let outer = RUNNING.swap(process.id() as i32, Ordering::SeqCst);
         let requests = File::from(OwnedFd::from(process.stdin.take().expect("stdin is piped")));
         let events = File::from(OwnedFd::from(process.stdout.take().expect("stdout is piped")));
         let child = Self {
-            process,
+            process: Some(process),
             requests,
             events,
             log,
             lines: Lines::default(),
-            ended: false,
             outer,
             virtualenv: virtualenv.display().to_string(),
         };
@@ -186,21 +220,26 @@ impl Child {
         Ok(true)
     }
 
-    /// The next event, waited for at most this long. Raises pending interrupts.
+    /// The next event, waited for at most this long. Raises pending interrupts, also if there is always another event.
     pub fn next(&mut self, timeout: Duration) -> Result<Said> {
+        pgrx::check_for_interrupts!();
         let mut waited = false;
         loop {
             if let Some(line) = self.lines.next() {
-                let event = serde_json::from_slice(&line).map_err(|e| {
+                let event = serde_json::from_slice(line).map_err(|e| {
+                    let line = String::from_utf8_lossy(&line[..line.len().min(LOG_TAIL as usize)]);
                     TrailsError::external("the refinement process sent a line that is not an event")
-                        .detail(format!("{e}: {}", String::from_utf8_lossy(&line)))
+                        .confidential(format!("{e}: {line}"))
                 })?;
                 return Ok(Said::Event(event));
             }
             let mut buffer = [0u8; 16384];
             match self.events.read(&mut buffer) {
                 Ok(0) => return Ok(Said::Gone),
-                Ok(read) => self.lines.feed(&buffer[..read]),
+                Ok(read) => self
+                    .lines
+                    .feed(&buffer[..read])
+                    .map_err(|Endless| TrailsError::external("the refinement process sent a line that does not end"))?,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     if waited {
@@ -216,33 +255,31 @@ impl Child {
 
     /// Ends it if it still runs, and says how it ended.
     pub fn end(&mut self) -> Option<ExitStatus> {
-        if !self.ended {
-            // A child that closed its pipe is about to exit with the status worth telling.
-            for _ in 0..20 {
-                if let Ok(Some(status)) = self.process.try_wait() {
-                    self.forget();
-                    return Some(status);
-                }
-                std::thread::sleep(Duration::from_millis(2));
+        let process = self.process.as_mut()?;
+        match await_end(FAREWELL, || process.try_wait().ok().flatten()) {
+            Some(status) => {
+                self.forget();
+                Some(status)
             }
+            None => self.kill(),
         }
-        self.kill()
     }
 
-    /// Ends it at once, also if it has been stopped.
+    /// Ends it at once, also if it has been stopped. None if it had ended before, or does not end soon.
     pub fn kill(&mut self) -> Option<ExitStatus> {
-        if self.ended {
-            return None;
+        let process = self.process.as_mut()?;
+        unsafe { libc::kill(-(process.id() as i32), libc::SIGKILL) };
+        let status = await_end(LAST_MOMENTS, || process.try_wait().ok().flatten());
+        let process = self.forget();
+        if status.is_none() {
+            UNREAPED.with(|unreaped| unreaped.borrow_mut().extend(process));
         }
-        unsafe { libc::kill(-(self.process.id() as i32), libc::SIGKILL) };
-        let status = self.process.wait().ok();
-        self.forget();
         status
     }
 
-    fn forget(&mut self) {
-        self.ended = true;
+    fn forget(&mut self) -> Option<std::process::Child> {
         RUNNING.store(self.outer, Ordering::SeqCst);
+        self.process.take()
     }
 
     /// The last lines that it wrote to its log.
@@ -264,7 +301,7 @@ impl Child {
             _ if killed => "was killed (signal 9), by hand or because memory ran out".to_owned(),
             Some(s) if s.signal().is_some() => format!("died of signal {}", s.signal().unwrap_or(0)),
             Some(s) => format!("ended with exit code {}", s.code().unwrap_or(-1)),
-            None => "ended".to_owned(),
+            None => "does not end, though it was killed".to_owned(),
         };
         let log = self.log_tail();
         let error = TrailsError::external(format!("the refinement process {how}"));
@@ -272,10 +309,10 @@ impl Child {
             .into_iter()
             .find(|m| log.contains(&format!("No module named '{m}")) || log.contains(&format!("No module named {m}")));
         let error = match missing {
-            Some(module) => error.hint(format!(
+            Some(module) => error.hint(settings::veiled(format!(
                 "The virtual environment lacks {module}: {}/bin/pip install 'trails[train]'",
                 self.virtualenv
-            )),
+            ))),
             None if killed => error.hint(
                 "If the machine's memory ran out, set trails.refinement_memory_limit: the process then ends in order, \
                  and says what it needed.",
@@ -287,17 +324,34 @@ impl Child {
 
     /// The error with what the process wrote to its log, if anything.
     pub fn with_log(&self, error: TrailsError) -> TrailsError {
-        let log = self.log_tail();
-        if log.is_empty() {
-            error
-        } else {
-            error.detail(log)
-        }
+        error.confidential(self.log_tail())
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_ends_is_waited_for_no_longer_than_was_said() {
+        let begun = Instant::now();
+        assert_eq!(await_end(Duration::from_millis(30), || None::<()>), None);
+        assert!((0.03..10.0).contains(&begun.elapsed().as_secs_f64()));
+    }
+
+    #[test]
+    fn what_has_ended_is_not_waited_for() {
+        let mut looks = 0;
+        let end = await_end(Duration::from_secs(60), || {
+            looks += 1;
+            (looks == 3).then_some("ended")
+        });
+        assert_eq!((end, looks), (Some("ended"), 3));
     }
 }

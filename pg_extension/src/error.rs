@@ -4,6 +4,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::protocol::Failure;
+use crate::{settings, tell};
 
 pub type Result<T> = std::result::Result<T, TrailsError>;
 
@@ -14,11 +15,14 @@ pub struct TrailsError {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+    /// What shows how the server is set up, such as a traceback: detail for those who may see its settings, and for
+    /// everybody else an entry in its log.
+    pub confidential: Option<String>,
 }
 
 impl TrailsError {
     pub fn new(code: PgSqlErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: None, hint: None }
+        Self { code, message: message.into(), detail: None, hint: None, confidential: None }
     }
 
     /// An argument that cannot be used as given.
@@ -51,20 +55,45 @@ impl TrailsError {
         self
     }
 
-    fn report(self, level: PgLogLevel) {
-        let mut report = ErrorReport::new(self.code, self.message, "");
-        if let Some(detail) = self.detail {
-            report = report.set_detail(detail);
-        }
-        if let Some(hint) = self.hint {
-            report = report.set_hint(hint);
-        }
-        report.report(level);
+    /// See `confidential`.
+    pub fn confidential(mut self, text: impl Into<String>) -> Self {
+        self.confidential = Some(text.into()).filter(|text| !text.is_empty());
+        self
+    }
+
+    /// The same for the client, with the fault as its cause and what to do about it.
+    pub fn because_of(self, fault: Self) -> Self {
+        let Self { detail, hint, confidential, .. } = fault;
+        Self { detail, hint, confidential, ..self }
+    }
+
+    /// As the client is told it. What must be kept from it is written to the server's log, so that pending interrupts
+    /// may be raised.
+    fn disclosed(mut self) -> Self {
+        let Some(confidential) = self.confidential.take() else { return self };
+        let told = if settings::visible() {
+            confidential
+        } else {
+            tell::log(&Self::new(self.code, self.message.clone()).detail(confidential));
+            "The server's log has the details.".to_owned()
+        };
+        self.detail = Some(self.detail.map_or(told.clone(), |detail| format!("{detail}\n{told}")));
+        self
     }
 
     /// Ends the statement with this error. Must not be called while attached to the interpreter.
     pub fn raise(self) -> ! {
-        self.report(PgLogLevel::ERROR);
+        let this = self.disclosed();
+        let mut report = ErrorReport::new(this.code, this.message, "");
+        if let Some(detail) = this.detail {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = this.hint {
+            report = report.set_hint(hint);
+        }
+        // The only level that pgrx guards.
+        #[allow(clippy::disallowed_methods)]
+        report.report(PgLogLevel::ERROR);
         unreachable!("reporting an ERROR does not return")
     }
 
@@ -73,16 +102,17 @@ impl TrailsError {
         Self::new(PgSqlErrorCode::ERRCODE_WARNING, message)
     }
 
-    /// Tells the client without ending the statement.
+    /// Tells the client without ending the statement. Raises pending interrupts.
     pub fn warn(self) {
-        self.report(PgLogLevel::WARNING);
+        tell::warn(&self.disclosed());
     }
 }
 
 impl From<Failure> for TrailsError {
     fn from(failure: Failure) -> Self {
         let code = code_of(failure.sqlstate.as_deref().unwrap_or("XX000"));
-        Self { code, message: failure.message, detail: failure.detail, hint: failure.hint }
+        let [detail, hint] = [failure.detail, failure.hint].map(|text| text.map(settings::veiled));
+        Self { code, message: settings::veiled(failure.message), detail, hint, confidential: failure.traceback }
     }
 }
 
@@ -109,9 +139,22 @@ pub fn code_of(sqlstate: &str) -> PgSqlErrorCode {
     PgSqlErrorCode::from(packed)
 }
 
+/// The five characters of an error code; `code_of` the other way round.
+pub fn sqlstate_of(code: PgSqlErrorCode) -> String {
+    let packed = code as i32;
+    (0..5).map(|place| char::from(b'0' + ((packed >> (6 * place)) & 0x3f) as u8)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn error_codes_are_told_as_they_are_read() {
+        for sqlstate in ["00000", "22023", "57014", "XX000", "55P03", "P0001"] {
+            assert_eq!(sqlstate_of(code_of(sqlstate)), sqlstate);
+        }
+    }
 
     #[test]
     fn sqlstates_are_packed_as_the_server_packs_them() {

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use pgrx::pg_sys;
 
+use crate::settings::Overridden;
+
 /// How often a running statement looks whether its client is still there.
 const CLIENT_CHECK_MS: c_int = 100;
 
@@ -35,37 +37,26 @@ thread_local! {
 }
 
 /// While it lives, PostgreSQL itself notices a client that has gone, in the executor as in our own loops.
-pub struct ClientWatch {
-    nest_level: c_int,
-}
+pub struct ClientWatch(Overridden);
 
 impl ClientWatch {
     pub fn start() -> Self {
+        let settings = Overridden::begin();
         unsafe {
-            let nest_level = pg_sys::NewGUCNestLevel();
             if pg_sys::client_connection_check_interval == 0 && !pg_sys::MyProcPort.is_null() {
-                pg_sys::set_config_option(
-                    c"client_connection_check_interval".as_ptr(),
-                    c"100".as_ptr(),
-                    pg_sys::GucContext::PGC_USERSET,
-                    pg_sys::GucSource::PGC_S_SESSION,
-                    pg_sys::GucAction::GUC_ACTION_SAVE,
-                    true,
-                    0,
-                    false,
-                );
+                settings.set(c"client_connection_check_interval", CLIENT_CHECK_MS);
                 // The setting alone takes effect with the next statement; this one wants it now.
                 if !get_timeout_active(CLIENT_CONNECTION_CHECK_TIMEOUT) {
                     enable_timeout_after(CLIENT_CONNECTION_CHECK_TIMEOUT, CLIENT_CHECK_MS);
                 }
             }
-            Self { nest_level }
         }
+        Self(settings)
     }
 
     /// Puts the session's own setting back. On an error the transaction's end does it.
     pub fn stop(self) {
-        unsafe { pg_sys::AtEOXact_GUC(true, self.nest_level) };
+        self.0.end();
     }
 }
 

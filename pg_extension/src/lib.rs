@@ -17,18 +17,22 @@ mod interrupts;
 mod latency;
 mod leaderboard;
 mod models;
+mod patience;
 mod prediction;
 mod profile;
 mod progress;
 mod protocol;
 mod python;
 mod reader;
+mod record;
 mod refinement;
 mod resume;
 mod rows;
 mod run;
 mod selection;
 mod settings;
+mod subtransaction;
+mod tell;
 
 pg_module_magic!(name, version);
 

@@ -30,11 +30,14 @@ pub fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Keeps a model as the next version of its name; returns name and version.
+/// How often the next version of a name is looked for before other sessions that keep models of it are blamed.
+const ATTEMPTS: usize = 100;
+
+/// Keeps a model as the next version of its name; returns name and version. No lock is taken that another role could
+/// hold: sessions that store the same version at once find that out, and the later one takes the next.
 pub fn store(name: &str, run: Option<i64>, source: Option<&str>, weights: &[u8]) -> Result<String> {
     check_name(name)?;
     let described = describe(weights)?;
-    Spi::run_with_args("SELECT trails.lock_model_name(CURRENT_USER, $1)", &[name.into()])?;
     let arguments: Vec<DatumWithOid> = vec![
         name.into(),
         run.into(),
@@ -48,16 +51,78 @@ pub fn store(name: &str, run: Option<i64>, source: Option<&str>, weights: &[u8])
         described.metrics.into(),
         weights.into(),
     ];
-    let version = Spi::get_one_with_args::<i32>(
-        "INSERT INTO trails.models \
-            (name, version, run_id, task, architecture, source, target, columns, classes, encoder, metrics, digest, weights) \
-         SELECT $1, COALESCE(pg_catalog.max(m.version), 0) OPERATOR(pg_catalog.+) 1, $2, $3, $4, $5, $6::pg_catalog.name, \
-            $7::pg_catalog.jsonb, $8, $9::pg_catalog.jsonb, $10::pg_catalog.jsonb, pg_catalog.sha256($11), $11 \
-         FROM trails.models m WHERE m.owner OPERATOR(pg_catalog.=) CURRENT_USER AND m.name OPERATOR(pg_catalog.=) $1 \
-         RETURNING version",
-        &arguments,
-    )?;
-    Ok(format!("{name}@{}", version.expect("an insert of one row returns one row")))
+    for _ in 0..ATTEMPTS {
+        pgrx::check_for_interrupts!();
+        let version = Spi::connect_mut(|client| -> Result<Option<i32>> {
+            let stored = client.update(
+                "INSERT INTO trails.models \
+                    (name, version, run_id, task, architecture, source, target, columns, classes, encoder, metrics, \
+                     digest, weights) \
+                 SELECT $1, COALESCE(pg_catalog.max(m.version), 0) OPERATOR(pg_catalog.+) 1, $2, $3, $4, $5, \
+                    $6::pg_catalog.name, $7::pg_catalog.jsonb, $8, $9::pg_catalog.jsonb, $10::pg_catalog.jsonb, \
+                    pg_catalog.sha256($11), $11 \
+                 FROM trails.models m \
+                 WHERE m.owner OPERATOR(pg_catalog.=) CURRENT_USER AND m.name OPERATOR(pg_catalog.=) $1 \
+                 ON CONFLICT DO NOTHING RETURNING version",
+                Some(1),
+                &arguments,
+            )?;
+            Ok(if stored.is_empty() { None } else { stored.first().get_one::<i32>()? })
+        })?;
+        if let Some(version) = version {
+            return Ok(format!("{name}@{version}"));
+        }
+    }
+    Err(TrailsError::new(
+        PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+        format!("other sessions kept storing versions of \"{name}\""),
+    )
+    .hint("Try again, or store it under another name."))
+}
+
+/// Keeps the model of a run of the caller's that could not be kept when the run ended, under `name` or the one that was
+/// meant; returns name and version.
+pub fn keep(run: i64, name: Option<&str>) -> Result<String> {
+    let waiting = Spi::connect_mut(|client| -> Result<Option<(Vec<u8>, String, Option<String>)>> {
+        // Two sessions that keep it at once do not both do so: the later one waits, and finds none.
+        let rows = client.update(
+            "DELETE FROM trails.unregistered_models u USING trails.runs r \
+             WHERE u.run_id OPERATOR(pg_catalog.=) $1 AND r.run_id OPERATOR(pg_catalog.=) u.run_id \
+             RETURNING u.weights, r.source, r.model",
+            None,
+            &[run.into()],
+        )?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let row = rows.first();
+        Ok(Some((row.get(1)?.unwrap_or_default(), row.get(2)?.unwrap_or_default(), row.get(3)?)))
+    })?;
+    let (weights, source, meant) = waiting.ok_or_else(|| {
+        TrailsError::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("no model of a run {run} of yours waits to be kept"),
+        )
+        .hint("SELECT run_id FROM trails.unregistered_models shows those that wait, trails.models those that are kept.")
+    })?;
+    let name = name.or(meant.as_deref()).ok_or_else(|| TrailsError::argument("the model has no name"))?;
+    store(name, Some(run), Some(&source), &weights)
+}
+
+/// Whether the model of a run of the caller's waits to be kept, and nothing else is left of the run to go on from.
+pub fn waits(run: i64) -> Result<bool> {
+    let waits = Spi::connect(|client| {
+        client
+            .select(
+                "SELECT EXISTS (SELECT FROM trails.unregistered_models u WHERE u.run_id OPERATOR(pg_catalog.=) $1) \
+                 AND NOT EXISTS (SELECT FROM trails.checkpoints c WHERE c.run_id OPERATOR(pg_catalog.=) $1)",
+                Some(1),
+                &[run.into()],
+            )?
+            .first()
+            .get_one::<bool>()
+    })?;
+    Ok(waits.unwrap_or(false))
 }
 
 fn describe(weights: &[u8]) -> Result<Described> {

@@ -1,14 +1,13 @@
 //! What a running statement tells its client, as the setting `trails.progress` allows.
 
-use pgrx::prelude::*;
-
 use crate::protocol::Plan;
 use crate::settings::{self, Progress};
+use crate::tell;
 
 /// A phase has begun or ended.
 pub fn phase(message: &str) {
     if settings::progress() != Progress::Off {
-        notice!("{message}");
+        tell::notice(message);
     }
 }
 
@@ -16,7 +15,7 @@ pub fn phase(message: &str) {
 pub fn epochs(done: f64, total: f64, best: Option<String>) {
     if settings::progress() == Progress::Epochs {
         let best = best.map_or(String::new(), |best| format!(", best {best}"));
-        notice!("progress: {done:.1}/{total:.1} epochs{best}");
+        tell::notice(&format!("progress: {done:.1}/{total:.1} epochs{best}"));
     }
 }
 

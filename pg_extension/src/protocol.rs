@@ -195,25 +195,49 @@ pub struct Failure {
     pub detail: Option<String>,
     pub hint: Option<String>,
     pub sqlstate: Option<String>,
+    /// Of an error that nobody foresaw.
+    pub traceback: Option<String>,
 }
+
+/// Bytes of the longest line: a leaderboard of every architecture of the largest space has a third of it.
+const LONGEST_LINE: usize = 64 << 20;
+
+/// A line that does not end.
+#[derive(Debug, PartialEq)]
+pub struct Endless;
 
 /// Cuts a byte stream into lines.
 #[derive(Debug, Default)]
 pub struct Lines {
     buffer: Vec<u8>,
+    /// Bytes at the beginning that were given out.
+    given: usize,
+    /// Bytes at the beginning that hold no further end of a line.
+    searched: usize,
 }
 
 impl Lines {
-    pub fn feed(&mut self, bytes: &[u8]) {
+    /// Takes what came; an error if the line at the end is longer than any should be.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Endless> {
+        self.buffer.drain(..self.given);
+        self.searched -= self.given;
+        self.given = 0;
+        if self.buffer.len() + bytes.len() > LONGEST_LINE {
+            return Err(Endless);
+        }
         self.buffer.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// The next whole line, without its end.
-    pub fn next(&mut self) -> Option<Vec<u8>> {
-        let end = self.buffer.iter().position(|&b| b == b'\n')?;
-        let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
-        line.pop();
-        Some(line)
+    pub fn next(&mut self) -> Option<&[u8]> {
+        let Some(length) = self.buffer[self.searched..].iter().position(|&b| b == b'\n') else {
+            self.searched = self.buffer.len();
+            return None;
+        };
+        let (begin, end) = (self.given, self.searched + length);
+        (self.given, self.searched) = (end + 1, end + 1);
+        Some(&self.buffer[begin..end])
     }
 }
 
@@ -224,11 +248,35 @@ mod tests {
     #[test]
     fn lines_are_cut_where_they_end() {
         let mut lines = Lines::default();
-        lines.feed(b"{\"a\":1}\n{\"b\"");
-        assert_eq!(lines.next().as_deref(), Some(&b"{\"a\":1}"[..]));
+        lines.feed(b"{\"a\":1}\n\n{\"b\"").unwrap();
+        assert_eq!(lines.next(), Some(&b"{\"a\":1}"[..]));
+        assert_eq!(lines.next(), Some(&b""[..]));
         assert_eq!(lines.next(), None);
-        lines.feed(b":2}\n");
-        assert_eq!(lines.next().as_deref(), Some(&b"{\"b\":2}"[..]));
+        lines.feed(b":2}\n").unwrap();
+        assert_eq!(lines.next(), Some(&b"{\"b\":2}"[..]));
+        assert_eq!(lines.next(), None);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_refused_and_not_searched_again_and_again() {
+        let mut lines = Lines::default();
+        let chunk = [b'x'; 16384];
+        let began = std::time::Instant::now();
+        let fed = (0..).take_while(|_| lines.feed(&chunk).is_ok() && lines.next().is_none()).count();
+        assert_eq!(fed, LONGEST_LINE / chunk.len());
+        assert!(began.elapsed().as_secs_f64() < 10.0);
+    }
+
+    #[test]
+    fn numbers_and_depths_that_do_not_fit_are_no_events() {
+        for line in [
+            r#"{"event":"ready","seconds":1e400,"device":"cpu"}"#.to_owned(),
+            r#"{"event":"model","architecture":"8","which":0,"length":-1}"#.to_owned(),
+            r#"{"event":"checkpoint","rung":3000000000,"which":0,"length":1}"#.to_owned(),
+            format!(r#"{{"event":"alive","deep":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000)),
+        ] {
+            assert!(serde_json::from_str::<Event>(&line).is_err(), "{}", &line[..40]);
+        }
     }
 
     #[test]

@@ -176,22 +176,23 @@ fn text_of(value: &Bound<'_, PyAny>, attribute: &str) -> Option<String> {
     value.getattr(attribute).ok()?.extract::<Option<String>>().ok()?
 }
 
-/// One error for people: the message, the traceback as detail, what to do next.
+/// One error for people: the message and what to do next, and the traceback for those who run the server.
 fn explain(py: Python<'_>, error: PyErr) -> TrailsError {
     let value = error.value(py);
     if let (Some(sqlstate), Some(message)) = (text_of(value, "sqlstate"), text_of(value, "message")) {
-        let mut told = TrailsError::new(code_of(&sqlstate), message);
-        told.detail = text_of(value, "detail");
-        told.hint = text_of(value, "hint");
+        let mut told = TrailsError::new(code_of(&sqlstate), settings::veiled(message));
+        told.detail = text_of(value, "detail").map(settings::veiled);
+        told.hint = text_of(value, "hint").map(settings::veiled);
         return told;
     }
     let kind = value.get_type().name().map(|n| n.to_string()).unwrap_or_else(|_| "exception".into());
     let trace = error.traceback(py).and_then(|t| t.format().ok()).unwrap_or_default();
-    let told = TrailsError::external(format!("Python raised {kind}: {value}"));
-    let told = if trace.is_empty() { told } else { told.detail(trace.trim_end().to_owned()) };
+    let told = TrailsError::external(settings::veiled(format!("Python raised {kind}: {value}")))
+        .confidential(trace.trim_end());
     if error.is_instance_of::<pyo3::exceptions::PyImportError>(py) {
         let environment = settings::virtualenv().map(|p| p.display().to_string()).unwrap_or_default();
-        return told.hint(format!("Mend the virtual environment: {environment}/bin/pip install 'trails[train]'"));
+        let hint = format!("Mend the virtual environment: {environment}/bin/pip install 'trails[train]'");
+        return told.hint(settings::veiled(hint));
     }
     told
 }

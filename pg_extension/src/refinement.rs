@@ -70,6 +70,8 @@ pub struct Refinement {
     resumed: Option<File>,
     /// When the statement began, and its budget in seconds.
     budget: Option<(Instant, f64)>,
+    /// Seconds of the budget that were over when training was asked for.
+    spent: Option<f64>,
     ready: bool,
     silence: Duration,
 }
@@ -84,8 +86,8 @@ impl Refinement {
             [&train, &validation].into_iter().chain(&checkpoints).chain(&models).chain(&resumed).collect();
         let spawned = Instant::now();
         let child = Child::start(virtualenv, settings::refinement_threads(), &files)?;
-        let (ready, silence) = (false, Duration::ZERO);
-        Ok(Self { child, spawned, train, validation, checkpoints, models, resumed, budget, ready, silence })
+        let (spent, ready, silence) = (None, false, Duration::ZERO);
+        Ok(Self { child, spawned, train, validation, checkpoints, models, resumed, budget, spent, ready, silence })
     }
 
     /// The files for the training and the validation columns, with their descriptors in the process.
@@ -133,6 +135,7 @@ impl Refinement {
     /// Has candidates trained until the result, the end of the budget, or a fault. A fault after the first trained epoch
     /// is returned; one before it is an error.
     pub fn refine(&mut self, request: protocol::Refine<'_>, told: &mut Told) -> Result<Option<TrailsError>> {
+        self.spent = self.budget.map(|(began, _)| began.elapsed().as_secs_f64());
         let outcome = self.send(&Request::Refine(request)).and_then(|()| self.follow(told));
         self.child.end();
         match outcome {
@@ -171,9 +174,7 @@ impl Refinement {
             ))
             .hint("Fewer categories make a smaller one: options => '{\"max_categories\": 1000}'."));
         }
-        let mut bytes = vec![0u8; written.length as usize];
-        file.read_exact_at(&mut bytes, 0)?;
-        Ok(bytes)
+        read_beginning(file, written.length)
     }
 
     /// The survivors of the last finished rung, for the catalogue; None, and a warning, if they cannot be kept.
@@ -183,9 +184,7 @@ impl Refinement {
             let file =
                 self.checkpoints.get(saved.which).ok_or_else(|| TrailsError::external("there is no such file"))?;
             self.check_room(saved.length)?;
-            let mut bytes = vec![0u8; saved.length as usize];
-            file.read_exact_at(&mut bytes, 0)?;
-            Ok(bytes)
+            read_beginning(file, saved.length)
         };
         read().map_err(|error| cannot_be_kept(&error)).ok().map(|bytes| (saved.rung, bytes))
     }
@@ -274,7 +273,7 @@ impl Refinement {
 
     /// A process that does not answer in time is not waited for: the budget is kept without it.
     fn limit(&self) -> Option<Instant> {
-        self.budget.map(|(began, budget)| began + Duration::from_secs_f64(budget * 1.03 + 0.2))
+        self.budget.map(|(began, budget)| end_of(began, budget))
     }
 
     fn is_late(&self) -> bool {
@@ -291,12 +290,45 @@ impl Refinement {
     fn late(&mut self) -> TrailsError {
         let budget = self.budget.map_or(0.0, |(_, budget)| budget);
         self.child.kill();
-        TrailsError::new(
+        let error = TrailsError::new(
             PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             format!("the refinement process gave no result within the budget of {budget} s"),
-        )
-        .hint(format!("Try budget => '{} s'.", (budget * 2.0).ceil().max(20.0)))
+        );
+        let error = match self.spent {
+            Some(spent) => error.detail(format!(
+                "Reading, waiting for locks and filtering had taken {spent:.1} s of it when training was to begin."
+            )),
+            None => error.detail("Reading and waiting for locks took all of it."),
+        };
+        error.hint(format!("Try budget => '{} s'.", larger(budget, self.spent.unwrap_or(budget))))
     }
+}
+
+/// The first bytes of a file that the process has written. A failed allocation must not cost the backend.
+fn read_beginning(file: &File, length: u64) -> Result<Vec<u8>> {
+    let there = file.metadata()?.len();
+    if there < length {
+        return Err(TrailsError::external(format!("{there} bytes were written where {length} were told")));
+    }
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length as usize).map_err(|_| {
+        let message = format!("the backend has no memory for its {:.0} MB", length as f64 / 1e6);
+        TrailsError::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, message)
+    })?;
+    bytes.resize(length as usize, 0);
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// Whole seconds of a budget that holds what was `spent` before training, and for training twice of what was left of
+/// `budget`, but at least what a process and a first rung take.
+fn larger(budget: f64, spent: f64) -> f64 {
+    (spent + (2.0 * (budget - spent)).max(10.0)).max(20.0).ceil()
+}
+
+/// When a budget is over for good: what is not there by then is not waited for.
+pub fn end_of(began: Instant, budget: f64) -> Instant {
+    began + Duration::from_secs_f64(budget * 1.03 + 0.2)
 }
 
 fn cannot_be_kept(error: &TrailsError) {
@@ -328,5 +360,18 @@ fn note(event: Event, told: &mut Told) {
         Event::Checkpoint(checkpoint) => told.checkpoint = Some(checkpoint),
         Event::Model(model) => told.model = Some(model),
         Event::Alive {} | Event::Result { .. } | Event::Profile(_) | Event::Error(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::larger;
+
+    #[test]
+    fn a_larger_budget_has_room_for_what_was_spent_before_training() {
+        assert_eq!(larger(5.0, 1.0), 20.0);
+        assert_eq!(larger(12.0, 11.5), 22.0);
+        assert_eq!(larger(60.0, 10.0), 110.0);
+        assert_eq!(larger(30.0, 40.0), 50.0);
     }
 }

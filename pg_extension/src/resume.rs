@@ -7,12 +7,13 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::SpiTupleTable;
 
-use crate::child;
 use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
+use crate::patience::Patience;
 use crate::protocol::Epoch;
 use crate::run::Task;
 use crate::selection::{self, Candidate, Finished, Origin};
+use crate::{child, models, progress};
 
 /// What a new run takes over from the one that it continues.
 pub struct Resumed {
@@ -32,12 +33,25 @@ impl Resumed {
     }
 }
 
+/// Keeps the model that the run could not keep, if that is all that is left of it to do; returns its name and version.
+pub fn keep(run: i64, budget: f64, clock: &Clock) -> Result<Option<String>> {
+    let patience = Patience::of(clock.began, Some(budget));
+    if !patience.attempt(CATALOGUE, || models::waits(run))? {
+        return Ok(None);
+    }
+    let model = patience.attempt("trails.models", || models::keep(run, None))?;
+    progress::phase(&format!("run {run}: kept as {model}"));
+    Ok(Some(model))
+}
+
 /// Goes on with the caller's run `run` for `budget` seconds.
-pub fn run(run: i64, budget: f64) -> Result<Finished> {
-    let clock = Clock::start();
-    let (task, resumed) = read(run, budget)?;
+pub fn run(run: i64, budget: f64, clock: Clock) -> Result<Finished> {
+    let (task, resumed) = Patience::of(clock.began, Some(budget)).attempt(CATALOGUE, || read(run, budget))?;
     selection::run("resume", &task, &Origin::Checkpoint(Box::new(resumed)), clock).map_err(|error| gone(run, error))
 }
+
+/// What a run is read from, as a message names it.
+const CATALOGUE: &str = "the catalogue of Trails";
 
 /// The task of an earlier run, and what is left of it.
 fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {

@@ -7,11 +7,12 @@ use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
 use crate::protocol::{Refine, Trained};
+use crate::record::{self, Recorded};
 use crate::refinement::{Refinement, Told};
 use crate::resume::Resumed;
 use crate::rows::Scoring;
 use crate::run::{add_phases, Begun, Facts, Relations, Task};
-use crate::{catalog, leaderboard, models, progress};
+use crate::{leaderboard, progress};
 
 /// Share of the budget that scoring may take where `n` is not given and the metric cannot score the whole space.
 const FILTERING_SHARE: f64 = 0.1;
@@ -78,7 +79,8 @@ pub enum Checkpoint {
 
 /// What a caller is shown of a run.
 pub struct Finished {
-    pub run: i64,
+    /// None if it could not be recorded.
+    pub run: Option<i64>,
     /// Name and version of the model that was kept.
     pub model: Option<String>,
     pub outcome: Outcome,
@@ -97,15 +99,14 @@ pub fn run(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -
     check_writable()?;
     let watch = ClientWatch::start();
     let mut outcome = train(function, task, origin, clock)?;
-    let run = catalog::write(task, &mut outcome)?;
-    let model = match (&task.name, outcome.model.take()) {
-        (Some(name), Some(weights)) => Some(models::store(name, Some(run), Some(&outcome.facts.source), &weights)?),
-        _ => None,
-    };
+    let Recorded { run, model } = record::record(task, &mut outcome);
     watch.stop();
     report(run, model.as_deref(), &outcome);
     Ok(Finished { run, model, outcome })
 }
+
+/// Tables that every run is written to. What a cut one leaves, and a model, are looked at when there is one.
+const RECORDED_IN: [&str; 4] = ["trails.runs", "trails.candidates", "trails.trials", "trails.timings"];
 
 /// What a run did is recorded, which is better refused before it is done.
 fn check_writable() -> Result<()> {
@@ -116,7 +117,27 @@ fn check_writable() -> Result<()> {
         )
         .hint("Begin one that may write; trails.filtering_phase and trails.predict need none."));
     }
-    Ok(())
+    // A right to some of the columns may be all that there is, and all that is needed.
+    let missing = Spi::connect(|client| {
+        let tables = RECORDED_IN.map(str::to_owned).to_vec();
+        client
+            .select(
+                "SELECT CURRENT_USER::pg_catalog.text, pg_catalog.min(t.name) FROM pg_catalog.unnest($1) t (name) \
+                 WHERE NOT pg_catalog.has_any_column_privilege(CURRENT_USER, t.name, 'INSERT')",
+                Some(1),
+                &[tables.into()],
+            )?
+            .first()
+            .get_two::<String, String>()
+    })?;
+    let (role, Some(table)) = missing else { return Ok(()) };
+    let role = role.unwrap_or_default();
+    Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied to record a run")
+        .detail(format!("The role {role} lacks INSERT on {table}."))
+        .hint(format!(
+            "A superuser gives it: GRANT trails_user TO {}; trails.filtering_phase and trails.predict record nothing.",
+            pgrx::spi::quote_identifier(&role)
+        )))
 }
 
 /// Refuses names and numbers that no run could use, before anything is read or started.
@@ -261,33 +282,33 @@ fn add_unknown(candidates: &mut Vec<Candidate>, leaderboard: &[Trained]) {
 
 /// Tells the client what cut the run, and returns it for the catalogue.
 fn warn_of(fault: TrailsError) -> String {
-    let warning = TrailsError::warning(format!("{}; the result is the best of what had finished", fault.message));
-    TrailsError { detail: fault.detail, hint: fault.hint, ..warning }.warn();
-    fault.message
+    let message = fault.message.clone();
+    TrailsError::warning(format!("{message}; the result is the best of what had finished")).because_of(fault).warn();
+    message
 }
 
 /// A run whose model is lost has its leaderboard still.
 fn kept(model: Result<Vec<u8>>) -> Option<Vec<u8>> {
     model
         .map_err(|fault| {
-            let warning = TrailsError::warning(format!("the model cannot be kept: {}", fault.message));
-            TrailsError { detail: fault.detail, hint: fault.hint, ..warning }.warn();
+            TrailsError::warning(format!("the model cannot be kept: {}", fault.message)).because_of(fault).warn();
         })
         .ok()
 }
 
-fn report(run: i64, model: Option<&str>, outcome: &Outcome) {
+fn report(run: Option<i64>, model: Option<&str>, outcome: &Outcome) {
     let Some(best) = outcome.told.leaderboard.first() else { return };
     progress::phase(&format!(
-        "run {run}: {} reaches {} after {} epochs; {:.1} s in all{}{}",
+        "{}{} reaches {} after {} epochs; {:.1} s in all{}{}",
+        run.map_or(String::new(), |run| format!("run {run}: ")),
         best.architecture,
         progress::metric(outcome.told.metric(), best.validation_metric),
         best.epochs,
         outcome.total_seconds,
         model.map_or(String::new(), |model| format!("; kept as {model}")),
-        match (outcome.told.complete, &outcome.checkpoint) {
+        match (outcome.told.complete, run.filter(|_| outcome.checkpoint.is_some())) {
             (true, _) => "".to_owned(),
-            (false, Some(_)) => format!(" (cut: the best so far; trails.resume({run}) goes on)"),
+            (false, Some(run)) => format!(" (cut: the best so far; trails.resume({run}) goes on)"),
             (false, None) => " (cut: the best so far)".to_owned(),
         },
     ));

@@ -1,9 +1,11 @@
 //! Every setting of the extension, in one place.
 
-use std::ffi::CString;
+use std::ffi::{c_int, CStr, CString};
 use std::path::PathBuf;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+
+use pgrx::pg_sys;
 
 use crate::error::{Result, TrailsError};
 
@@ -127,15 +129,37 @@ pub fn virtualenv() -> Result<PathBuf> {
     }
     let python = PathBuf::from(&path).join("bin/python");
     if !python.exists() {
+        let shown = veiled(path);
         return Err(TrailsError::configuration(format!(
-            "the virtual environment \"{path}\" (setting trails.virtualenv) has no bin/python that the server can read"
+            "the virtual environment \"{shown}\" (setting trails.virtualenv) has no bin/python that the server can read"
         ))
         .hint(format!(
-            "Make it with: python3 -m venv {path} && {path}/bin/pip install 'trails[train]', \
+            "Make it with: python3 -m venv {shown} && {shown}/bin/pip install 'trails[train]', \
              readable by the server's user."
         )));
     }
     Ok(PathBuf::from(path))
+}
+
+/// Whether the client may see settings that are for superusers: the caller must have the right, and so must the role that
+/// logged in, whom a function with its owner's rights would show them.
+pub fn visible() -> bool {
+    let right = pg_sys::Oid::from(pg_sys::ROLE_PG_READ_ALL_SETTINGS);
+    unsafe {
+        [pg_sys::GetUserId(), pg_sys::GetSessionUserId()].into_iter().all(|role| pg_sys::has_privs_of_role(role, right))
+    }
+}
+
+/// A text for the client. Where the virtual environment lies is left out for those who may not see it.
+pub fn veiled(text: String) -> String {
+    let Some(path) = VIRTUALENV.get().map(|p| p.to_string_lossy().into_owned()).filter(|p| !p.is_empty()) else {
+        return text;
+    };
+    let real = std::fs::canonicalize(&path).ok().map(|p| p.to_string_lossy().into_owned());
+    if !(text.contains(&path) || real.as_ref().is_some_and(|real| text.contains(real))) || visible() {
+        return text;
+    }
+    real.into_iter().chain([path]).fold(text, |text, path| text.replace(&path, "<trails.virtualenv>"))
 }
 
 pub fn device() -> String {
@@ -171,4 +195,36 @@ pub fn model_cache_size() -> usize {
 
 pub fn progress() -> Progress {
     PROGRESS.get()
+}
+
+/// Whole numbers among the server's own settings that have another value for a while.
+pub struct Overridden {
+    nest_level: c_int,
+}
+
+impl Overridden {
+    pub fn begin() -> Self {
+        Self { nest_level: unsafe { pg_sys::NewGUCNestLevel() } }
+    }
+
+    pub fn set(&self, name: &CStr, value: c_int) {
+        let value = CString::new(value.to_string()).expect("a number holds no NUL byte");
+        unsafe {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+        }
+    }
+
+    /// Puts the session's own values back. On an error the end of the transaction, or of the subtransaction, does it.
+    pub fn end(self) {
+        unsafe { pg_sys::AtEOXact_GUC(true, self.nest_level) };
+    }
 }

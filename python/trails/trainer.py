@@ -34,6 +34,10 @@ _SILENCE, _SILENCE_BEFORE_READY = 10.0, 60.0
 """Seconds without a sign of life after which the process counts as hung; before it is ready, libraries are loaded."""
 
 _LOOK_SECONDS = 0.25
+
+_LAST_MOMENTS = 1.0
+"""Seconds in which a killed process is given up."""
+
 _LOG_TAIL = 4000
 _ALIGNED = 64
 
@@ -148,7 +152,9 @@ class OwnProcess(Trainer):
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        # One in uninterruptible sleep, or held by a debugger, may take for ever to end; `subprocess` reaps it later.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LAST_MOMENTS)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
@@ -226,7 +232,8 @@ class InProcess(Trainer):
         from trails.refinement import process
 
         super().__init__(started, budget)
-        process.prepare()
+        with process.waiting_threads_sleep():
+            import torch  # noqa: F401
         self._prepared: tuple[Any, ...] | None = None
 
     def rows(self, train: Columns, validation: Columns | None, setting: Mapping[str, Any]) -> None:
@@ -319,7 +326,8 @@ def write_columns(columns: Columns, file: int) -> dict[str, Any]:
 
 
 def _error_of(event: Event) -> TrailsError:
-    told = (event["message"], event.get("detail"), event.get("hint"), event.get("sqlstate"))
+    detail = event.get("detail") or event.get("traceback")
+    told = (event["message"], detail, event.get("hint"), event.get("sqlstate"))
     if event.get("kind") == "BudgetTooSmall":
         return BudgetTooSmall(*told, minimum=event.get("minimum"))
     return _KINDS.get(event.get("kind", ""), TrailsError)(*told)

@@ -47,6 +47,20 @@ CREATE TABLE model_grants (
 );
 COMMENT ON TABLE model_grants IS 'roles that may predict with the models of a name: trails.grant_model and trails.revoke_model';
 
+-- A run's model that could not be kept under its name when the run ended: trails.keep_model takes it from here.
+CREATE TABLE unregistered_models (
+    run_id          bigint PRIMARY KEY REFERENCES runs ON DELETE CASCADE,
+    weights         pg_catalog.bytea NOT NULL
+);
+ALTER TABLE unregistered_models ALTER COLUMN weights SET STORAGE EXTERNAL;
+COMMENT ON TABLE unregistered_models IS 'models that could not be kept when their runs ended, and wait for trails.keep_model';
+COMMENT ON COLUMN unregistered_models.weights IS 'weights and encoder as safetensors';
+ALTER TABLE unregistered_models ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_unregistered_models ON unregistered_models USING (EXISTS (
+    SELECT FROM trails.runs r
+    WHERE r.run_id OPERATOR(pg_catalog.=) unregistered_models.run_id AND r.owner OPERATOR(pg_catalog.=) current_user
+));
+
 -- A role that was dropped matches nobody; looking it up by name would be an error.
 CREATE FUNCTION is_member(role name) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
     RETURN role = 'public' OR EXISTS (
@@ -66,6 +80,7 @@ CREATE POLICY grants_to_me ON model_grants FOR SELECT USING (is_member(grantee))
 SELECT pg_catalog.pg_extension_config_dump('models', '');
 SELECT pg_catalog.pg_extension_config_dump('models_model_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('model_grants', '');
+SELECT pg_catalog.pg_extension_config_dump('unregistered_models', '');
 
 CREATE FUNCTION find_model(model text, source regclass DEFAULT NULL, target name DEFAULT NULL) RETURNS SETOF models
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -129,7 +144,9 @@ BEGIN
     IF chosen.owner <> current_user AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
         RAISE EXCEPTION 'the model "%" belongs to %', model, chosen.owner USING ERRCODE = 'insufficient_privilege';
     END IF;
-    PERFORM trails.lock_model_name(chosen.owner, chosen.name);
+    -- Locks that nobody but the owner can hold: an advisory lock is open to every role.
+    PERFORM FROM trails.models m WHERE m.owner = chosen.owner AND m.name = chosen.name
+        ORDER BY m.model_id FOR NO KEY UPDATE;
     -- Once more: another session may have changed it while this one waited.
     SELECT * INTO chosen FROM trails.models m WHERE m.model_id = chosen.model_id;
     IF NOT FOUND THEN
@@ -138,12 +155,6 @@ BEGIN
     RETURN chosen;
 END $$;
 COMMENT ON FUNCTION own_model IS 'the caller''s model of that name, locked against other sessions';
-
-CREATE FUNCTION lock_model_name(owner name, name text) RETURNS void LANGUAGE sql
-    BEGIN ATOMIC
-        SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('trails.models ' || owner || '/' || name, 0));
-    END;
-COMMENT ON FUNCTION lock_model_name IS 'waits until no other transaction stores or deploys models of that name';
 
 CREATE FUNCTION deploy(model text) RETURNS TABLE (name text, version integer, replaced integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import faults, harness, plots, refinement_speed, selection, tfmem_cost, training_defaults
 from benchmarks.__main__ import main
+from tools.server import default_pg_config
 from trails.errors import InvalidInput
 
 
@@ -124,6 +125,22 @@ def test_experiments_are_listed_with_their_sentence(capsys: pytest.CaptureFixtur
     assert "harness" not in listed
     assert main(["no_such_thing"]) == 1
     assert "expressflow_speed" in capsys.readouterr().err
+
+
+def test_no_server_is_needed_where_none_is_used(
+    counting: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PG_CONFIG", "/nowhere/pg_config")
+    document = run(counting, tmp_path)
+    assert document.sessions[0]["versions"]["postgres"] is None and len(document.rows) == 10
+
+    def in_a_database(_: harness.Context) -> None:
+        default_pg_config()
+
+    monkeypatch.setattr(counting, "run", in_a_database)
+    monkeypatch.setattr(harness, "load", lambda _: counting)
+    assert main(["counting", "--quick", "--results", str(tmp_path)]) == 1
+    assert "error: PG_CONFIG=/nowhere/pg_config" in capsys.readouterr().err, "and not a traceback"
 
 
 def test_pinned_functions_run_on_one_core() -> None:

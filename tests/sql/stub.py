@@ -42,6 +42,12 @@ def checkpoint(rows, rung, which, data, length=None):
     os.pwrite(rows["checkpoints"][which], data, 0)
     send("checkpoint", rung=rung, which=which, length=len(data) if length is None else length)
 
+def model(rows, which=0):
+    with open(os.path.join(sys.prefix, "model"), "rb") as file:
+        data = file.read()
+    os.pwrite(rows["models"][which], data, 0)
+    send("model", architecture="8-8-8-8", which=which, length=len(data))
+
 def row(architecture, auc, epochs=1, score=None):
     return {"architecture": architecture, "score": score, "validation_metric": auc, "validation_loss": 0.6,
             "epochs": epochs, "best_epoch": epochs, "parameters": 1000, "seconds": 0.25}
@@ -62,7 +68,19 @@ class Stub:
     def script(self, text: str) -> None:
         """Python that each refinement process runs from now on; see `_CHILD` for what it may use."""
         (self.path / "script.py").write_text(text)
+        self.forget()
+
+    def keep(self, model: bytes) -> None:
+        """What `model` in a script writes as the best model so far."""
+        (self.path / "model").write_bytes(model)
+
+    def forget(self) -> None:
+        """Forget what was asked so far."""
         self._log.unlink(missing_ok=True)
+
+    def asked(self, request: str) -> bool:
+        """Whether the process has been sent such a request since the script was set."""
+        return self._log.exists() and f'"request":"{request}"' in self._log.read_text()
 
     @property
     def _log(self) -> Path:

@@ -1,4 +1,4 @@
-//! `trails.export_model`, `trails.import_model`; the rest of the registry is SQL, in sql/install/models.sql
+//! `trails.export_model`, `trails.import_model`, `trails.keep_model`; the rest of the registry is SQL, in sql/install/models.sql
 
 use pgrx::prelude::*;
 
@@ -50,4 +50,17 @@ fn import_model(
         Ok(model)
     };
     imported().unwrap_or_else(|error| error.raise())
+}
+
+#[pg_extern(sql = r#"
+CREATE FUNCTION keep_model(
+    run bigint,
+    name pg_catalog.text DEFAULT NULL
+) RETURNS pg_catalog.text LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION keep_model IS
+    'keeps the model of a run of yours that could not be kept when the run ended, without training it again';
+"#, requires = ["models"])]
+fn keep_model(run: Option<i64>, name: Option<&str>) -> String {
+    let kept = || -> Result<String> { models::keep(required(run, "run")?, name) };
+    kept().unwrap_or_else(|error| error.raise())
 }

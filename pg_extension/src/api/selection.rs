@@ -28,6 +28,32 @@ fn leaderboard(run: Finished) -> Vec<Row> {
     (1..).zip(run.leaderboard()).map(&mut row).collect()
 }
 
+/// The leaderboard of an earlier run, whose winner is kept as `model`.
+fn recorded(run: i64, model: String) -> Result<Vec<Row>> {
+    let mut model = Some(model);
+    Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT l.rank, l.architecture, l.score, l.validation_metric, l.epochs, l.parameters, l.seconds \
+             FROM trails.leaderboard($1) l",
+            None,
+            &[run.into()],
+        )?;
+        rows.map(|row| {
+            Ok((
+                row.get(1)?.unwrap_or_default(),
+                row.get(2)?.unwrap_or_default(),
+                row.get(3)?,
+                row.get(4)?.unwrap_or_default(),
+                row.get(5)?.unwrap_or_default(),
+                row.get(6)?,
+                row.get(7)?.unwrap_or_default(),
+                model.take(),
+            ))
+        })
+        .collect()
+    })
+}
+
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 #[pg_extern(sql = r#"
 CREATE FUNCTION model_selection(
@@ -149,7 +175,7 @@ fn model_selection_workloads(
 ) -> TableIterator<
     'static,
     (
-        name!(run_id, i64),
+        name!(run_id, Option<i64>),
         name!(phase, String),
         name!(process, &'static str),
         name!(begin_seconds, f64),
@@ -192,7 +218,7 @@ CREATE FUNCTION resume(
     model text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION resume IS
-    'goes on with a run of yours that was cut, from its last finished rung, as a new run; returns the leaderboard';
+    'goes on with a run of yours that was cut, as a new run, or keeps the model that a run could not; returns the leaderboard';
 "#, requires = ["catalogue"])]
 fn resume(
     run: Option<i64>,
@@ -210,8 +236,14 @@ fn resume(
         name!(model, Option<String>),
     ),
 > {
-    let run = || -> Result<Finished> { resume::run(required(run, "run")?, seconds_of(budget)?) };
-    TableIterator::new(leaderboard(run().unwrap_or_else(|error| error.raise())))
+    let resumed = || -> Result<Vec<Row>> {
+        let (clock, run, budget) = (Clock::start(), required(run, "run")?, seconds_of(budget)?);
+        if let Some(model) = resume::keep(run, budget, &clock)? {
+            return recorded(run, model);
+        }
+        Ok(leaderboard(resume::run(run, budget, clock)?))
+    };
+    TableIterator::new(resumed().unwrap_or_else(|error| error.raise()))
 }
 
 fn scoring(task: &Task, tfmem: Option<String>, n: Option<i32>, batch_size: Option<i32>) -> Result<Scoring> {

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
+
+_WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "30000"}
 
 
 def prepare() -> None:
-    """Make this process a good place to train in; call it before torch is imported."""
+    """Make this process, which trains and does nothing else, a good place for it; call it before torch is imported."""
     _let_waiting_threads_sleep()
     _keep_freed_memory()
 
@@ -21,8 +24,23 @@ def _let_waiting_threads_sleep() -> None:
     step of 512-256-224-512 took 916 ms beside eight busy processes. `trails.refinement.workers.Threads` looks
     at what is faster at the moment.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+    for name, value in _WAITING.items():
+        os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def waiting_threads_sleep() -> Iterator[None]:
+    """Import torch within it, in a process that is somebody else's: only what torch reads at its import is set.
+
+    Processes that are started later do not inherit it, and the C library's memory is managed as before.
+    """
+    added = [name for name in _WAITING if name not in os.environ]
+    _let_waiting_threads_sleep()
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _keep_freed_memory() -> None:

@@ -329,8 +329,8 @@ class Events:
         """The last event of a profile."""
         self._send("profile", workers=workers, device=device, rows=list(rows))
 
-    def error(self, error: BaseException, detail: str | None = None) -> None:
-        """The last event of a run that failed."""
+    def error(self, error: BaseException, traceback: str | None = None) -> None:
+        """The last event of a run that failed; ``traceback`` is passed on if nobody foresaw it."""
         known = error if isinstance(error, TrailsError) else None
         extra = {"minimum": error.minimum} if isinstance(error, BudgetTooSmall) else {}
         hint = known.hint if known else None
@@ -340,8 +340,9 @@ class Events:
             "error",
             kind=type(error).__name__,
             message=known.message if known else f"refinement failed: {type(error).__name__}: {error}",
-            detail=known.detail if known else detail,
+            detail=known.detail if known else None,
             hint=hint,
+            traceback=None if known else traceback,
             sqlstate=known.sqlstate if known else "XX000",
             **extra,
         )

@@ -1,0 +1,61 @@
+//! Waiting for other sessions' locks no longer than the budget lasts.
+
+use std::ffi::c_int;
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::error::{Result, TrailsError};
+use crate::refinement;
+use crate::settings::Overridden;
+use crate::subtransaction;
+
+/// What a lock may take even where the budget is over: most are held for less.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// How long the locks of a statement may be waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// None leaves it to the session's lock_timeout.
+    until: Option<Instant>,
+}
+
+impl Patience {
+    /// Until the end of a budget that counts from `began`.
+    pub fn of(began: Instant, budget: Option<f64>) -> Self {
+        Self { until: budget.map(|budget| refinement::end_of(began, budget)) }
+    }
+
+    /// Does `work` in a subtransaction; see `subtransaction::attempt`. Whatever it locks, `relation` is what it is about.
+    pub fn attempt<T>(self, relation: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        subtransaction::attempt(|| {
+            let settings = Overridden::begin();
+            if let Some(milliseconds) = self.lock_timeout() {
+                settings.set(c"lock_timeout", milliseconds);
+            }
+            let done = work();
+            settings.end();
+            done
+        })
+        .map_err(|error| match error.code {
+            PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE => locked(relation, error),
+            _ => error,
+        })
+    }
+
+    /// In milliseconds; None where the session's own is shorter.
+    fn lock_timeout(self) -> Option<c_int> {
+        let left = self.until?.saturating_duration_since(Instant::now()).max(LEAST);
+        let left = c_int::try_from(left.as_millis()).unwrap_or(c_int::MAX);
+        let own = unsafe { pg_sys::LockTimeout };
+        (own == 0 || left < own).then_some(left)
+    }
+}
+
+fn locked(relation: &str, error: TrailsError) -> TrailsError {
+    // A table is locked with those that its keys refer to.
+    let message = format!("another session held a lock on {relation}, or on what it refers to, for too long");
+    TrailsError { message, ..error }
+        .hint("SELECT pid, mode FROM pg_locks WHERE granted AND relation IS NOT NULL shows who holds which lock.")
+}

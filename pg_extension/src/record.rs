@@ -1,0 +1,94 @@
+//! What came of a run is written down. Whatever fails then, the leaderboard has been paid for: it is returned, and a
+//! warning says what was not kept, why, and what can be done.
+
+use crate::catalog;
+use crate::error::{sqlstate_of, Result, TrailsError};
+use crate::models;
+use crate::patience::Patience;
+use crate::run::Task;
+use crate::selection::Outcome;
+
+/// What was written.
+pub struct Recorded {
+    pub run: Option<i64>,
+    /// Name and version of the model that was kept.
+    pub model: Option<String>,
+}
+
+/// Writes the run, and the model if the task names one.
+pub fn record(task: &Task, outcome: &mut Outcome) -> Recorded {
+    let patience = Patience::of(outcome.clock.began, task.budget);
+    let begin = outcome.clock.seconds();
+    let run = patience
+        .attempt("trails.runs", || catalog::write_run(task, outcome))
+        .map_err(|error| {
+            warn("the run is not recorded", error)
+                .hint("The leaderboard is all that is left of it: mend the cause, and run it again.")
+                .warn();
+        })
+        .ok();
+    if let Some(run) = run {
+        type Part = (&'static str, &'static str, fn(i64, &Outcome) -> Result<()>);
+        let parts: [Part; 3] = [
+            ("candidates", "without its candidates", catalog::write_candidates),
+            ("trials", "without its learning curves", catalog::write_trials),
+            ("checkpoints", "without its checkpoint, so that it cannot be resumed", catalog::write_checkpoint),
+        ];
+        for (table, without, write) in parts {
+            write_part(patience, run, outcome, table, without, write);
+        }
+        outcome.clock.phase("write", begin);
+        write_part(patience, run, outcome, "timings", "without its timings", catalog::write_timings);
+    }
+    let weights = outcome.model.take();
+    let model = match (&task.name, weights) {
+        (Some(name), Some(weights)) => keep(patience, name, run, &outcome.facts.source, &weights),
+        _ => None,
+    };
+    Recorded { run, model }
+}
+
+fn write_part(
+    patience: Patience,
+    run: i64,
+    outcome: &Outcome,
+    table: &str,
+    without: &str,
+    write: fn(i64, &Outcome) -> Result<()>,
+) {
+    if let Err(error) = patience.attempt(&format!("trails.{table}"), || write(run, outcome)) {
+        warn(&format!("run {run} is recorded {without}"), error).warn();
+    }
+}
+
+/// Keeps the model under its name, or else where `trails.keep_model` finds it.
+fn keep(patience: Patience, name: &str, run: Option<i64>, source: &str, weights: &[u8]) -> Option<String> {
+    let error = match patience.attempt("trails.models", || models::store(name, run, Some(source), weights)) {
+        Ok(model) => return Some(model),
+        Err(error) => error,
+    };
+    let warning = warn(&format!("the model is not kept as \"{name}\""), error);
+    let waits =
+        run.map(|run| (run, patience.attempt("trails.unregistered_models", || catalog::write_model(run, weights))));
+    match waits {
+        Some((run, Ok(()))) => {
+            warning
+                .hint(format!("It waits: SELECT trails.keep_model({run}) keeps it, without training it again."))
+                .warn();
+        }
+        Some((_, Err(second))) => {
+            let told = format!("Nor could it be put into trails.unregistered_models: {}", second.message);
+            let detail = warning.detail.clone().unwrap_or_default();
+            warning.detail(format!("{detail}\n{told}")).hint("Mend the cause, and run the selection again.").warn();
+        }
+        None => warning.hint("Mend the cause, and run the selection again.").warn(),
+    }
+    None
+}
+
+/// `what`, and why: the message of the error, and its code and detail.
+fn warn(what: &str, error: TrailsError) -> TrailsError {
+    let detail = format!("SQLSTATE {}", sqlstate_of(error.code));
+    let detail = error.detail.as_deref().map_or(format!("{detail}."), |more| format!("{detail}: {more}"));
+    TrailsError::warning(format!("{what}: {}", error.message)).because_of(error).detail(detail)
+}
