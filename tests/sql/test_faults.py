@@ -140,6 +140,77 @@ def test_checkpoint_that_is_too_large_does_not_cost_the_budget(scripted: Any, st
     assert query(scripted, "SELECT total_seconds < 6.8 FROM trails.runs") == [(True,)]
 
 
+def test_a_line_that_does_not_end_is_one_clear_error(scripted: Any, stub: Stub) -> None:
+    stub.script("rows = receive(); ready(); receive(); plan()\nwhile True: os.write(1, b'x' * 65536)")
+    with pytest.raises(psycopg2.Error, match="a line that does not end") as caught:
+        query(scripted, RUN)
+    assert caught.value.pgcode == "38000" and not children(scripted.info.backend_pid)
+
+
+def test_events_without_a_pause_do_not_keep_a_cancel_from_the_statement(
+    scripted: Any, stub: Stub, connect: Callable[..., Any]
+) -> None:
+    stub.script(TWO_EPOCHS + 'while True: os.write(1, b\'{"event": "alive"}\\n\' * 3000)')
+    query(scripted, "SET trails.progress = off")
+    running = Running(scripted, RUN)
+    wait_until(lambda: stub.asked("refine") or running.ended)
+    time.sleep(0.5)
+    asked = time.monotonic()
+    query(connect(), "SELECT pg_cancel_backend(%s)", running.backend)
+    running.join()
+    assert running.error is not None and running.error.pgcode == "57014"  # type: ignore[attr-defined]
+    assert running.ended - asked < 3 and not children(running.backend)
+
+
+def test_the_process_writes_no_bytecode_beside_the_packages(scripted: Any, stub: Stub) -> None:
+    stub.script(TWO_EPOCHS + "assert sys.dont_write_bytecode and sys.flags.isolated\nresult([row(a, 0.75)])")
+    query(scripted, RUN)
+    assert fault_of(scripted) == ("complete", None)
+
+
+# A process that is traced is its tracer's to reap: until then its parent waits for it in vain, killed or not, as for one
+# in uninterruptible sleep.
+HELD = """
+import ctypes
+PTRACE_SEIZE, PR_SET_PTRACER = 0x4206, 0x59616d61
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl(PR_SET_PTRACER, ctypes.c_ulong(-1 & (1 << 64) - 1), 0, 0, 0)
+held, seized = os.getpid(), os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    done = libc.ptrace(PTRACE_SEIZE, held, None, None)
+    os.write(seized[1], b"y" if done == 0 else b"n")
+    os.closerange(0, 1000)
+    time.sleep(SECONDS)
+    os._exit(0)
+if os.read(seized[0], 1) != b"y":
+    send("error", message="ptrace is not allowed here", sqlstate="0A000")
+"""
+HELD_SECONDS = 30
+
+
+@pytest.mark.parametrize("ending", ["result([row(a, 0.75)])", "os._exit(1)", "time.sleep(120)"])
+def test_a_process_that_does_not_end_holds_neither_statement_nor_session(
+    scripted: Any, stub: Stub, connect: Callable[..., Any], ending: str
+) -> None:
+    hold = HELD.replace("SECONDS", str(HELD_SECONDS))
+    stub.script(TWO_EPOCHS + hold + ending)
+    backend = scripted.info.backend_pid
+    began = time.monotonic()
+    try:
+        query(scripted, RUN.replace("40 s", "6 s"))
+    except psycopg2.Error as error:
+        if error.pgcode == "0A000":
+            pytest.skip("ptrace is not allowed here")
+        raise
+    assert time.monotonic() - began < HELD_SECONDS / 2
+    # The next run reaps what has ended meanwhile; the session ends, too, while something is left.
+    stub.script(TWO_EPOCHS + "result([row(a, 0.75)])")
+    query(scripted, RUN)
+    scripted.close()
+    wait_until(lambda: not query(connect(), "SELECT FROM pg_stat_activity WHERE pid = %s", backend), HELD_SECONDS / 2)
+
+
 # From here on with the real process.
 
 KILLS = 6
