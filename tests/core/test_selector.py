@@ -421,6 +421,27 @@ def test_a_fixed_plan_gives_the_same_in_a_process_of_its_own() -> None:
     assert without[0] == without[1]
 
 
+def test_a_host_process_is_left_as_it_was() -> None:
+    code = """
+import ctypes, os
+import numpy as np
+from trails import ModelSelectorClassifier
+
+before = dict(os.environ)
+X = np.random.default_rng(0).integers(0, 9, (200, 3))
+ModelSelectorClassifier(budget=None, k=1, u=1, isolated=False, n_jobs=1).fit(X, X.sum(1) > 12)
+assert dict(os.environ) == before, "and so are the processes that it starts"
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+block = libc.malloc(64 << 20)
+for line in open("/proc/self/maps"):
+    begin, end = (int(part, 16) for part in line.split()[0].split("-"))
+    if begin <= block < end:
+        assert "[heap]" not in line, "large blocks go back to the system when they are freed"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_budget_is_kept_and_used() -> None:
     train, target = table_of(60_000)
     events: list[str] = []
