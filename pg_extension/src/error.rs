@@ -91,8 +91,6 @@ impl TrailsError {
         if let Some(hint) = this.hint {
             report = report.set_hint(hint);
         }
-        // The only level that pgrx guards.
-        #[allow(clippy::disallowed_methods)]
         report.report(PgLogLevel::ERROR);
         unreachable!("reporting an ERROR does not return")
     }

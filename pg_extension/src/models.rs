@@ -83,7 +83,9 @@ pub fn store(name: &str, run: Option<i64>, source: Option<&str>, weights: &[u8])
 /// Keeps the model of a run of the caller's that could not be kept when the run ended, under `name` or the one that was
 /// meant; returns name and version.
 pub fn keep(run: i64, name: Option<&str>) -> Result<String> {
-    let waiting = Spi::connect_mut(|client| -> Result<Option<(Vec<u8>, String, Option<String>)>> {
+    /// Weights, source, and the name that was meant.
+    type Waiting = (Vec<u8>, String, Option<String>);
+    let waiting = Spi::connect_mut(|client| -> Result<Option<Waiting>> {
         // Two sessions that keep it at once do not both do so: the later one waits, and finds none.
         let rows = client.update(
             "DELETE FROM trails.unregistered_models u USING trails.runs r \

@@ -19,7 +19,8 @@ pub fn attempt<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
         // What `work` returns must outlive the subtransaction.
         pg_sys::MemoryContextSwitchTo(context);
     }
-    let done = PgTryBuilder::new(AssertUnwindSafe(|| Ok(work()))).catch_others(Err).execute();
+    let done =
+        PgTryBuilder::new(AssertUnwindSafe(|| Ok(work()))).catch_others(|caught| Err(Box::new(caught))).execute();
     unsafe {
         match done {
             Ok(Ok(_)) => pg_sys::ReleaseCurrentSubTransaction(),

@@ -33,7 +33,9 @@ result([row(a, 0.8), row(b, 0.7)])
 """
 
 # The deadline cuts this one.
-CUT = SCRIPT.replace("result(", "checkpoint(rows, 0, 0, b'weights'); result(").replace("0.7)])", "0.7)], complete=False)")
+CUT = SCRIPT.replace("result(", "checkpoint(rows, 0, 0, b'weights'); result(").replace(
+    "0.7)])", "0.7)], complete=False)"
+)
 
 RAISE = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -241,7 +243,10 @@ def test_a_role_that_may_not_record_a_run_learns_it_before_anything_is_trained(
         "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute WHERE attrelid = 'trails.runs'::regclass "
         "AND attnum > 0 AND attname NOT IN ('run_id', 'owner')",
     )
-    query(keeping, f"REVOKE INSERT ON trails.runs FROM trails_user; GRANT INSERT ({columns}) ON trails.runs TO trails_user")
+    query(
+        keeping,
+        f"REVOKE INSERT ON trails.runs FROM trails_user; GRANT INSERT ({columns}) ON trails.runs TO trails_user",
+    )
     assert selected(alice) == ("kept@1", [])
 
 
@@ -277,7 +282,9 @@ def test_a_lock_on_the_catalogue_is_not_waited_for_beyond_the_budget(keeping: An
     query(other, "LOCK TABLE trails.runs IN ACCESS EXCLUSIVE MODE")
     # A model's row refers to its run's table, also if it names no run.
     model, (of_run, of_model) = within_the_budget(keeping)
-    assert model is None and "the run is not recorded" in of_run and "another session held a lock on trails.runs" in of_run
+    assert (
+        model is None and "the run is not recorded" in of_run and "another session held a lock on trails.runs" in of_run
+    )
     assert "run the selection again" in of_model
 
 
