@@ -3,6 +3,17 @@
 
 \echo Use "ALTER EXTENSION trails UPDATE TO '0.2.0'" to load this file. \quit
 
+-- Trails works in UTF-8 alone: texts are compared by their bytes, and go to Python and to JSON and back.
+DO $$
+BEGIN
+    IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+        RAISE EXCEPTION 'Trails needs a database in UTF-8, and this one is in %', pg_catalog.getdatabaseencoding()
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0 makes one; pg_dump --encoding=UTF8 '
+                         'writes the tables for it.';
+    END IF;
+END $$;
+
 DROP FUNCTION benchmark_reading(regclass, integer);
 DROP FUNCTION model_selection(regclass, name, interval, name[], regclass, text, tfmem, text, integer, integer, integer, bigint, integer, jsonb);
 DROP FUNCTION model_selection_workloads(regclass, name, integer, integer, integer, name[], regclass, text, tfmem, text, bigint, integer, jsonb);

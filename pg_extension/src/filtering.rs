@@ -6,7 +6,7 @@ use pyo3::types::PyAnyMethods;
 use crate::error::Result;
 use crate::interrupts::ClientWatch;
 use crate::python;
-use crate::rows::{self, Profiled, Ranked, Scoring, TrainingRows, Wanted};
+use crate::rows::{self, Columns, Profiled, Ranked, Scoring, TrainingRows, Wanted};
 
 /// Which rows are looked at.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ fn on_rows<T>(
     let watch = ClientWatch::start();
     let read = wanted.read()?;
     rows::warn_of_unusable(read.unusable);
-    let answer = work(&TrainingRows::take(&wanted, read, None, None)?)?;
+    let answer = work(&TrainingRows::take(&wanted, Columns::Own(read), None, None)?)?;
     watch.stop();
     Ok(answer)
 }

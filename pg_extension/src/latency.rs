@@ -1,5 +1,6 @@
 //! Filtering one architecture at a time with a fresh batch for each, as the published latency study does it.
 
+use std::collections::TryReserveError;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use numpy::{PyArray1, PyArrayMethods};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::quote_identifier;
+use pyo3::exceptions::PyMemoryError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -14,7 +16,8 @@ use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
 use crate::python;
 use crate::reader::columns::{Column, Table, Values};
-use crate::reader::source::{Query, Source, SourceColumn};
+use crate::reader::query::Query;
+use crate::reader::source::{Source, SourceColumn};
 use crate::reader::{Batches, Kind};
 
 /// The target in every published table.
@@ -137,10 +140,10 @@ fn read_config(path: &str) -> Result<String> {
 
 /// Rows along the key. Rows without a target are passed over where it is needed.
 fn batch_query(source: &Source, key: &SourceColumn, columns: &[SourceColumn], needs_target: bool) -> Query {
-    let Query { sql, places } = source.query(columns);
+    let query = source.query(columns);
     let labelled =
         if needs_target { format!(" WHERE {} IS NOT NULL", quote_identifier(TARGET)) } else { String::new() };
-    Query { sql: format!("{sql}{labelled} ORDER BY {}", quote_identifier(&key.name)), places }
+    Query { sql: format!("{}{labelled} ORDER BY {}", query.sql, quote_identifier(&key.name)), ..query }
 }
 
 /// Rows that are read at a time, if that is at least one batch: many small fetches cost more than one.
@@ -185,7 +188,7 @@ impl Cycle {
         if !whole {
             // The old one is closed before the new one is opened.
             self.open = None;
-            let mut batches = Batches::open_for_first_rows(&self.query, &self.columns, &self.name)?;
+            let mut batches = Batches::open_for_first_rows(&self.query, &self.columns)?;
             if batches.next(rows)?.is_none() {
                 return Err(TrailsError::data(format!("{} is empty", self.name)));
             }
@@ -216,10 +219,15 @@ impl Scorer {
             true => table.columns.split_at(table.columns.len() - 1),
             false => (table.columns.as_slice(), [].as_slice()),
         };
+        let exhausted = |_| PyMemoryError::new_err(format!("{} rows of {} ids", batch.len(), features.len()));
         python::call(|bridge| {
             let py = bridge.py();
-            let ids = PyArray1::from_vec(py, ids_of(features, &batch)).reshape([batch.len(), features.len()])?;
-            let labels = (!target.is_empty()).then(|| PyArray1::from_vec(py, ids_of(target, &batch)));
+            let ids = PyArray1::from_vec(py, ids_of(features, &batch).map_err(exhausted)?);
+            let ids = ids.reshape([batch.len(), features.len()])?;
+            let labels = match target {
+                [] => None,
+                target => Some(PyArray1::from_vec(py, ids_of(target, &batch).map_err(exhausted)?)),
+            };
             let seconds = self.scorer.bind(py).call_method1(intern!(py, "score"), (place, ids, labels))?;
             let (initialisation, _, scoring): (f64, f64, f64) = seconds.extract()?;
             Ok((initialisation, scoring))
@@ -228,14 +236,16 @@ impl Scorer {
 }
 
 /// Row by row.
-fn ids_of(columns: &[Column], rows: &Range<usize>) -> Vec<i64> {
+fn ids_of(columns: &[Column], rows: &Range<usize>) -> std::result::Result<Vec<i64>, TryReserveError> {
     fn put<T: Copy + Into<i64>>(ids: &mut [i64], values: &[T], place: usize, width: usize) {
         for (id, value) in ids.iter_mut().skip(place).step_by(width).zip(values) {
             *id = (*value).into();
         }
     }
     let width = columns.len();
-    let mut ids = vec![0; rows.len() * width];
+    let mut ids = Vec::new();
+    ids.try_reserve_exact(rows.len() * width)?;
+    ids.resize(rows.len() * width, 0);
     for (place, column) in columns.iter().enumerate() {
         match &column.values {
             Values::Boolean(v) | Values::Int32(v) => put(&mut ids, &v[rows.clone()], place, width),
@@ -244,7 +254,7 @@ fn ids_of(columns: &[Column], rows: &Range<usize>) -> Vec<i64> {
             _ => unreachable!("only columns that hold ids are read"),
         }
     }
-    ids
+    Ok(ids)
 }
 
 #[cfg(test)]
@@ -257,8 +267,8 @@ mod tests {
         let ids = crate::reader::columns::IdValues { ids: vec![7, 8], values: None };
         let columns =
             [column(Values::Int32(vec![1, 2])), column(Values::Int64(vec![-3, 4])), column(Values::IdValue(ids))];
-        assert_eq!(ids_of(&columns, &(0..2)), vec![1, -3, 7, 2, 4, 8]);
-        assert_eq!(ids_of(&columns, &(1..2)), vec![2, 4, 8]);
-        assert_eq!(ids_of(&columns[..0], &(0..2)), Vec::<i64>::new());
+        assert_eq!(ids_of(&columns, &(0..2)).unwrap(), vec![1, -3, 7, 2, 4, 8]);
+        assert_eq!(ids_of(&columns, &(1..2)).unwrap(), vec![2, 4, 8]);
+        assert_eq!(ids_of(&columns[..0], &(0..2)).unwrap(), Vec::<i64>::new());
     }
 }

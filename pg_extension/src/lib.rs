@@ -11,6 +11,8 @@ mod api;
 mod catalog;
 mod child;
 mod clock;
+mod deadline;
+mod encoding;
 mod error;
 mod filtering;
 mod interrupts;
@@ -31,6 +33,7 @@ mod rows;
 mod run;
 mod selection;
 mod settings;
+mod shared;
 mod subtransaction;
 mod tell;
 

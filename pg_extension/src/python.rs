@@ -6,13 +6,13 @@ use std::path::Path;
 
 use numpy::PyArray1;
 use pgrx::prelude::*;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
 
 use crate::error::{code_of, Result, TrailsError};
 use crate::reader::columns::{Column, Values};
-use crate::{interrupts, settings};
+use crate::{encoding, interrupts, settings};
 
 thread_local! {
     static BRIDGE: OnceCell<Py<PyModule>> = const { OnceCell::new() };
@@ -88,6 +88,7 @@ fn import_bridge(py: Python<'_>, virtualenv: &Path) -> PyResult<Py<PyModule>> {
 
 /// Runs Python, detached before and after, and turns whatever it raised into one error.
 pub fn call<T>(body: impl for<'py> FnOnce(&Bound<'py, PyModule>) -> PyResult<T>) -> Result<T> {
+    encoding::check()?;
     let module = match BRIDGE.with(|b| b.get().map(|m| Python::attach(|py| m.clone_ref(py)))) {
         Some(module) => module,
         None => {
@@ -184,6 +185,12 @@ fn explain(py: Python<'_>, error: PyErr) -> TrailsError {
         told.detail = text_of(value, "detail").map(settings::veiled);
         told.hint = text_of(value, "hint").map(settings::veiled);
         return told;
+    }
+    if error.is_instance_of::<PyMemoryError>(py) {
+        let message = "out of memory in the interpreter of this session";
+        return TrailsError::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, message)
+            .detail(value.to_string())
+            .hint("Read fewer rows or columns, for instance a view with a sample, or a smaller batch_size.");
     }
     let kind = value.get_type().name().map(|n| n.to_string()).unwrap_or_else(|_| "exception".into());
     let trace = error.traceback(py).and_then(|t| t.format().ok()).unwrap_or_default();

@@ -5,9 +5,11 @@ use pgrx::pg_sys;
 use pyo3::prelude::*;
 
 use crate::error::{Result, TrailsError};
+use crate::python::NumpyColumn;
 use crate::reader;
 use crate::reader::columns::Table;
 use crate::reader::source::{Source, SourceColumn};
+use crate::shared::Shared;
 use crate::{progress, python, settings};
 
 /// Which columns of a relation are wanted, all of them known to be there and readable.
@@ -51,14 +53,15 @@ impl Wanted {
 
     pub fn read(&self) -> Result<Table> {
         progress::phase(&format!("reading {}", self.source.name));
-        read(&self.source, &self.columns(), self.target.as_ref().map(|t| t.name.as_str()))
+        read(&self.source, &self.columns(), self.target.as_ref().map(|t| t.name.as_str()), 0)
     }
 }
 
 /// Reads `columns`, of which the last is the target if there is one; a relation without a usable row is an error.
-pub fn read(source: &Source, columns: &[SourceColumn], target: Option<&str>) -> Result<Table> {
+/// `held` are the bytes of tables that the statement holds already.
+pub fn read(source: &Source, columns: &[SourceColumn], target: Option<&str>, held: usize) -> Result<Table> {
     let place = target.map(|_| columns.len() - 1);
-    let table = reader::read(source, columns, place)?;
+    let table = reader::read(source, columns, place, held)?;
     if table.rows > 0 {
         return Ok(table);
     }
@@ -121,17 +124,30 @@ pub struct TrainingRows {
     pub features: Vec<String>,
 }
 
+/// What `Wanted::read` has read: in memory of this process alone, or of the refinement process, too.
+pub enum Columns {
+    Own(Table),
+    Shared(Shared),
+}
+
+impl Columns {
+    fn arrays(self, py: Python<'_>) -> PyResult<Vec<NumpyColumn<'_>>> {
+        match self {
+            Self::Own(table) => table.columns.into_iter().map(|column| python::array(py, column)).collect(),
+            Self::Shared(shared) => shared.arrays(py),
+        }
+    }
+}
+
 impl TrainingRows {
     /// Takes over what `Wanted::read` has read. A target that cannot be learnt, and a table without a feature that can
     /// help, are errors.
-    pub fn take(wanted: &Wanted, table: Table, task: Option<&str>, options: Option<String>) -> Result<Self> {
-        let mut columns = table.columns;
-        let target = wanted.target.as_ref().and_then(|_| columns.pop());
-        columns.truncate(wanted.features.len());
+    pub fn take(wanted: &Wanted, columns: Columns, task: Option<&str>, options: Option<String>) -> Result<Self> {
         let (rows, left_out) = python::call(move |bridge| {
-            let py = bridge.py();
-            let target = target.map(|column| python::array(py, column)).transpose()?;
-            let rows = bridge.call_method1("training_rows", (python::arrays(py, columns)?, target, task, options))?;
+            let mut columns = columns.arrays(bridge.py())?;
+            let target = wanted.target.as_ref().and_then(|_| columns.pop());
+            columns.truncate(wanted.features.len());
+            let rows = bridge.call_method1("training_rows", (columns, target, task, options))?;
             let left_out: Vec<(String, String)> = rows.call_method0("left_out")?.extract()?;
             Ok((python::Held::new(rows), left_out))
         })?;

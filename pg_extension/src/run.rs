@@ -10,11 +10,12 @@ use pyo3::types::PyAnyMethods;
 use crate::clock::{Clock, Process};
 use crate::error::{Result, TrailsError};
 use crate::protocol::Phase;
-use crate::reader::columns::{self, Table};
+use crate::reader::columns::Table;
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::Kind;
 use crate::refinement::{Refinement, Told};
-use crate::rows::{self, TrainingRows, Wanted};
+use crate::rows::{self, Columns, TrainingRows, Wanted};
+use crate::shared::Shared;
 use crate::{models, progress, python, settings};
 
 /// Seconds kept back from the refinement process for the catalogue and the result.
@@ -145,24 +146,22 @@ impl Begun {
         clock.phase("prepare", 0.0);
 
         let reading = clock.seconds();
-        let train = wanted.read()?;
-        let held_out = match &validation {
-            Some((source, _)) => {
-                // A text that turned out to be id:value, or not, must be the same there.
-                let columns = matching_columns(source, &as_read(&wanted.columns(), &train))?;
-                Some(rows::read(source, &columns, Some(&task.target))?)
-            }
-            None => None,
-        };
-        let unusable = train.unusable + held_out.as_ref().map_or(0, |t| t.unusable);
         let (train_file, validation_file) = refinement.columns();
-        let mut train_layout = columns::write_to(&train, train_file.0, train_file.1)?;
-        let mut validation_layout = held_out
-            .as_ref()
-            .map(|table| columns::write_to(table, validation_file.0, validation_file.1))
-            .transpose()?;
-        let (train_rows, validation_rows) = (train.rows as i64, held_out.as_ref().map(|t| t.rows as i64));
-        drop(held_out);
+        let train = wanted.read()?;
+        let columns = as_read(&wanted.columns(), &train);
+        let (train_rows, mut unusable) = (train.rows as i64, train.unusable);
+        let train = Shared::of(train, train_file.0, train_file.1, &wanted.source.name)?;
+        let mut train_layout = train.layout.clone();
+        let (mut validation_rows, mut validation_layout) = (None, None);
+        if let Some((source, _)) = &validation {
+            // A text that turned out to be id:value, or not, must be the same there.
+            let columns = matching_columns(source, &columns)?;
+            let held_out = rows::read(source, &columns, Some(&task.target), train.bytes())?;
+            validation_rows = Some(held_out.rows as i64);
+            unusable += held_out.unusable;
+            let shared = Shared::of(held_out, validation_file.0, validation_file.1, &source.name)?;
+            validation_layout = Some(shared.layout);
+        }
         let reading_seconds = clock.seconds() - reading;
         progress::phase(&format!(
             "read {train_rows} training rows{} in {reading_seconds:.2} s",
@@ -170,7 +169,7 @@ impl Begun {
         ));
         rows::warn_of_unusable(unusable);
 
-        let rows = TrainingRows::take(&wanted, train, task.task.as_deref(), task.options_text())?;
+        let rows = TrainingRows::take(&wanted, Columns::Shared(train), task.task.as_deref(), task.options_text())?;
         for layout in [Some(&mut train_layout), validation_layout.as_mut()].into_iter().flatten() {
             layout.columns.retain(|c| !rows.left_out.iter().any(|(name, _)| *name == c.name));
         }

@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::clock::Clock;
+use crate::deadline::Deadline;
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
 use crate::protocol::{Refine, Trained};
@@ -152,6 +153,8 @@ pub fn check(task: &Task, origin: &Origin) -> Result<()> {
 }
 
 fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> Result<Outcome> {
+    // Until the rows are read; the refinement process has a deadline of its own.
+    let deadline = Deadline::of(task.budget, clock.began);
     // Names and types first: a mistake in them must not cost a process.
     let relations = Relations::describe(task)?;
     check(task, origin)?;
@@ -161,6 +164,7 @@ fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> 
     };
     let file = resumed.map(Resumed::file).transpose()?;
     let Begun { mut clock, rows, facts, mut refinement } = Begun::new(task, relations, clock, file)?;
+    drop(deadline);
 
     let (mut candidates, scored) = match origin {
         Origin::Filtering(scoring) => {

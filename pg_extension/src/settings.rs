@@ -2,6 +2,7 @@
 
 use std::ffi::{c_int, CStr, CString};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
@@ -28,6 +29,8 @@ static RAY_ADDRESS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>:
 static RAY_GPUS: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static FILTERING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MODEL_CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64);
+/// Its default depends on the machine.
+static READING_MEMORY_LIMIT: OnceLock<GucSetting<i32>> = OnceLock::new();
 static PROGRESS: GucSetting<Progress> = GucSetting::<Progress>::new(Progress::Phases);
 
 /// Registers the settings; called once when the library is loaded.
@@ -67,6 +70,17 @@ pub fn define() {
         0,
         i32::MAX,
         GucContext::Userset,
+        GucFlags::UNIT_MB,
+    );
+    // A fence, not a default: what a backend takes is taken from all.
+    GucRegistry::define_int_guc(
+        c"trails.reading_memory_limit",
+        c"Memory that a statement's rows may take in the backend; 0 sets no limit.",
+        c"A relation that does not fit is an error. The default is half of the machine's memory.",
+        READING_MEMORY_LIMIT.get_or_init(|| GucSetting::<i32>::new(half_of_memory())),
+        0,
+        i32::MAX,
+        GucContext::Suset,
         GucFlags::UNIT_MB,
     );
     // The cluster's workers run code that the server's user sends them, so only a superuser may name it.
@@ -173,6 +187,22 @@ pub fn refinement_threads() -> i32 {
 /// In bytes; 0 for none.
 pub fn refinement_memory_limit() -> i64 {
     i64::from(REFINEMENT_MEMORY_LIMIT.get()) << 20
+}
+
+/// In bytes; as much as can be named where there is no limit.
+pub fn reading_memory_limit() -> usize {
+    match READING_MEMORY_LIMIT.get().map_or(0, GucSetting::get) {
+        0 => usize::MAX,
+        megabytes => (megabytes as usize) << 20,
+    }
+}
+
+/// Of the machine, or of the control group that the server runs in, in MB.
+fn half_of_memory() -> i32 {
+    let (pages, page) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+    let machine = u64::try_from(pages).unwrap_or(0) * u64::try_from(page).unwrap_or(0);
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    i32::try_from(machine.min(group.unwrap_or(u64::MAX)) >> 21).unwrap_or(i32::MAX)
 }
 
 /// None trains on this machine.

@@ -2,6 +2,17 @@
 -- Everything here belongs to the extension, is dumped by pg_dump (checkpoints are not), and shows each role its own runs
 -- only: the functions write as the caller, and row-level security ties every row to the role that made it.
 
+-- Trails works in UTF-8 alone: texts are compared by their bytes, and go to Python and to JSON and back.
+DO $$
+BEGIN
+    IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+        RAISE EXCEPTION 'Trails needs a database in UTF-8, and this one is in %', pg_catalog.getdatabaseencoding()
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0 makes one; pg_dump --encoding=UTF8 '
+                         'writes the tables for it.';
+    END IF;
+END $$;
+
 CREATE TABLE runs (
     run_id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     owner               name NOT NULL DEFAULT current_user,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -42,6 +44,29 @@ def test_every_metric_is_timed(tfmem: str) -> None:
         seconds = scorer.score(place, ids, labels if scorer.needs_target else None)
         assert len(seconds) == 3 and all(part >= 0 for part in seconds)
         assert sum(seconds) > 0
+
+
+def test_memory_follows_the_number_of_ids_and_not_the_largest() -> None:
+    scorer = LatencyScorer(parse_config(config("naswot")), 5, FIELDS)
+    ids, _ = batch()
+    near = scorer.embed(ids).copy()
+    far = ids.copy()
+    far[:, 0] += 2**31
+    far[3, 1] = 2**62
+    tracemalloc.start()
+    embedded = scorer.embed(far).copy()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
+    width = 10
+    # Cells of ids that stayed are embedded as before, and equal ids alike.
+    same = (far == ids).repeat(width, axis=1)
+    np.testing.assert_array_equal(embedded[same], near[same])
+    rows = {int(far[row, 0]): embedded[row, :width] for row in range(ROWS)}
+    for row in range(ROWS):
+        np.testing.assert_array_equal(embedded[row, :width], rows[int(far[row, 0])])
+    assert len({values.tobytes() for values in rows.values()}) == len(rows)
+    np.testing.assert_array_equal(scorer.embed(far), embedded)
 
 
 def test_the_embedding_cache_keeps_the_table_and_its_absence_draws_it_anew() -> None:

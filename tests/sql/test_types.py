@@ -360,18 +360,46 @@ def test_in_batches_of_another_reader_errors_say_the_row_of_the_whole(session: A
     assert query(session, "SELECT name FROM pg_cursors") == []
 
 
-def test_a_database_that_is_not_utf8(session: Any, pg: Any, database: str) -> None:
-    latin = f"{database}_latin"
-    pg.sql("postgres", f"CREATE DATABASE {latin} TEMPLATE template0 ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C'")
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_is_not_utf8_is_refused_at_once(pg: Any, database: str, encoding: str) -> None:
+    other = f"{database}_other"
+    made = f"CREATE DATABASE {other} TEMPLATE template0 ENCODING {encoding} LC_COLLATE 'C' LC_CTYPE 'C'"
+    pg.sql("postgres", made)
     try:
-        connection = psycopg2.connect(**pg.socket_parameters(latin, "postgres"))
+        connection = psycopg2.connect(**pg.socket_parameters(other, "postgres"))
         connection.autocommit = True
-        query(connection, "CREATE EXTENSION trails")
-        query(
-            connection, "CREATE TABLE t AS SELECT repeat(chr(233), 300) || mod(n, 2) AS x FROM generate_series(1, 9) n"
-        )
-        found = described(connection)
-        assert (found["kind"], found["distinct_texts"]) == ("text", 2)
+        with pytest.raises(psycopg2.errors.FeatureNotSupported, match=encoding) as caught:
+            query(connection, "CREATE EXTENSION trails")
+        assert "UTF8" in caught.value.diag.message_hint
         connection.close()
     finally:
-        pg.drop_database(latin)
+        pg.drop_database(other)
+
+
+CALLS = [
+    "SELECT * FROM trails.describe_columns('t')",
+    "SELECT * FROM trails.filtering_phase('t', 'x', n => 2, k => 1)",
+    "SELECT * FROM trails.model_selection('t', 'x', budget => '5 s')",
+    "SELECT * FROM trails.predict('m', 't')",
+    "SELECT trails.predict('m', t) FROM t",
+    "SELECT trails.predict_score('m', t) FROM t",
+    "SELECT * FROM trails.encoding('m')",
+    "SELECT trails.import_model('m', '')",
+    "SELECT * FROM trails.tfmems()",
+    "SELECT * FROM trails.benchmark_reading('t')",
+    "SELECT * FROM trails.benchmark_filtering_latency_in_db(1, 't')",
+]
+
+
+def test_a_database_of_another_encoding_that_has_the_extension_from_before(pg: Any, database: str) -> None:
+    pg.sql(database, "CREATE TABLE t AS SELECT n AS id, n % 2 AS x FROM generate_series(1, 9) n")
+    pg.sql(database, "ALTER TABLE t ADD PRIMARY KEY (id)")
+    # An earlier release could be installed in one.
+    pg.sql("postgres", f"UPDATE pg_database SET encoding = pg_char_to_encoding('LATIN1') WHERE datname = '{database}'")
+    connection = psycopg2.connect(**pg.socket_parameters(database, "postgres"))
+    connection.autocommit = True
+    for statement in CALLS:
+        with pytest.raises(psycopg2.errors.FeatureNotSupported, match="LATIN1") as caught:
+            query(connection, statement)
+        assert "UTF8" in caught.value.diag.message_hint, statement
+    connection.close()

@@ -211,6 +211,7 @@ impl Shape {
             let base_type = pg_sys::getBaseType(attribute.atttypid);
             columns.push(RelationColumn {
                 name: name.clone(),
+                number: attribute.attnum,
                 type_name: std::ffi::CStr::from_ptr(type_text).to_string_lossy().into_owned(),
                 base_type,
                 cell: cell_of(base_type),
@@ -219,7 +220,7 @@ impl Shape {
             // Of two columns of one name, which a row may have, the first counts.
             places.entry(name).or_insert(place);
         }
-        let source = Source { name: "the row".to_owned(), columns, whole_rows: None };
+        let source = Source::of_row("the row", columns);
         let found = columns_for(model, &source)?;
         Ok(Self {
             identifier,

@@ -9,6 +9,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use trails_model::{digest, Model};
 
+use crate::encoding;
 use crate::error::{Result, TrailsError};
 
 /// What a caller named: a model, or the table and target whose deployed model is meant.
@@ -55,6 +56,7 @@ const WEIGHTS_QUERY: &CStr = c"SELECT m.weights FROM trails.models m WHERE m.mod
 
 /// Which model is meant; an error with a hint if there is none, or if the caller may not use it.
 pub fn find(wanted: &Wanted<'_>) -> Result<Found> {
+    encoding::check()?;
     Spi::connect(|_| {
         if let Some(model) = wanted.model {
             let (name, version) = parse_name(model);

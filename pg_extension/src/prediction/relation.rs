@@ -10,6 +10,7 @@ use super::registry::Wanted;
 use super::rows::Rows;
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
+use crate::reader::query::Query;
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::Batches;
 
@@ -39,9 +40,8 @@ pub struct Spent {
 
 /// A relation with all columns that a model needs.
 pub struct Input {
-    query: String,
+    query: Query,
     columns: Vec<SourceColumn>,
-    name: String,
     has_key: bool,
 }
 
@@ -53,7 +53,7 @@ impl Input {
         let key = source.key_text();
         let has_key = key.is_some();
         columns.extend(key);
-        Ok(Self { query: source.select(&columns), columns, name: source.name, has_key })
+        Ok(Self { query: source.select(&columns), columns, has_key })
     }
 }
 
@@ -84,7 +84,7 @@ pub fn run(model: &Model, input: &Input, rows: &mut Rows<'_>) -> Result<Spent> {
         *phase += (now - began).as_secs_f64();
         began = now;
     };
-    let mut batches = Batches::open(&input.query, &input.columns, &input.name)?;
+    let mut batches = Batches::open(&input.query, &input.columns)?;
     while let Some(table) = batches.next(batch)? {
         lap(&mut spent.read);
         model

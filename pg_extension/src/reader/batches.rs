@@ -1,19 +1,27 @@
 //! A query read in batches, for work that needs a bounded part of a relation at a time.
 
-use std::ffi::{c_long, CString};
+use std::ffi::c_long;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::columns::{Kind, Table};
+use super::order::ScanOrder;
+use super::query::{Plan, Query};
 use super::receiver::Receiver;
-use super::source::{Query, SourceColumn};
-use super::{error_of, receiver_for, receiver_in_order, Spelling};
-use crate::error::{Result, TrailsError};
+use super::source::SourceColumn;
+use super::{error_of, no_memory, receiver_for, Spelling};
+use crate::deadline;
+use crate::error::Result;
 
 /// Rows of a query whose columns' kinds are known: a text is a text unless `id:value` is prescribed.
 fn prescribed(columns: &[SourceColumn]) -> Vec<SourceColumn> {
     columns.iter().map(|c| c.read_as(c.kind.unwrap_or(Kind::Text))).collect()
+}
+
+fn complete(receiver: &mut Receiver, origin: &str) -> Result<()> {
+    let (rows, held) = (receiver.table.rows as u64, receiver.memory.held());
+    receiver.complete().map_err(|exhausted| no_memory(exhausted, origin, rows, held))
 }
 
 /// An open query, in the snapshot of the calling statement.
@@ -26,37 +34,32 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Opens a query that returns `columns` in their order; `origin` names the relation in errors.
-    pub fn open(query: &str, columns: &[SourceColumn], origin: &str) -> Result<Self> {
-        let query = Query { sql: query.to_owned(), places: (0..columns.len()).collect() };
-        Self::open_with(&query, columns, origin, 0)
+    /// Opens a query for `columns`.
+    pub fn open(query: &Query, columns: &[SourceColumn]) -> Result<Self> {
+        Self::open_with(query, columns, 0)
     }
 
     /// The same for a query whose first rows are wanted soon, and maybe never the last ones.
-    pub fn open_for_first_rows(query: &Query, columns: &[SourceColumn], origin: &str) -> Result<Self> {
-        Self::open_with(query, columns, origin, pg_sys::CURSOR_OPT_FAST_PLAN)
+    pub fn open_for_first_rows(query: &Query, columns: &[SourceColumn]) -> Result<Self> {
+        Self::open_with(query, columns, pg_sys::CURSOR_OPT_FAST_PLAN)
     }
 
-    fn open_with(query: &Query, columns: &[SourceColumn], origin: &str, options: u32) -> Result<Self> {
+    fn open_with(query: &Query, columns: &[SourceColumn], options: u32) -> Result<Self> {
         let columns = prescribed(columns);
-        let receiver = receiver_for(&columns, &query.places, None, Spelling::Forgotten)?;
-        let sql = CString::new(query.sql.as_str()).map_err(|_| TrailsError::argument("a name holds a NUL byte"))?;
-        let portal = Spi::connect(|_| unsafe {
-            let portal = pg_sys::SPI_cursor_open_with_args(
-                std::ptr::null(),
-                sql.as_ptr(),
-                0,
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                std::ptr::null(),
-                true,
-                (pg_sys::CURSOR_OPT_NO_SCROLL | options) as i32,
-            );
-            // So that nothing that the query calls can close it.
-            pg_sys::PinPortal(portal);
-            portal
-        });
-        Ok(Self { portal, receiver, columns, origin: origin.to_owned(), ended: false })
+        let receiver = receiver_for(&columns, Some(query), None, Spelling::Forgotten, 0)?;
+        let portal = Spi::connect(|_| -> Result<pg_sys::Portal> {
+            let plan = Plan::of(query, pg_sys::CURSOR_OPT_NO_SCROLL | options)?;
+            // The portal keeps the snapshot that it is opened in.
+            let _moment = plan.moment()?;
+            unsafe {
+                let portal =
+                    pg_sys::SPI_cursor_open(std::ptr::null(), plan.plan, std::ptr::null_mut(), std::ptr::null(), true);
+                // So that nothing that the query calls can close it.
+                pg_sys::PinPortal(portal);
+                Ok(portal)
+            }
+        })?;
+        Ok(Self { portal, receiver, columns, origin: query.of.shown.clone(), ended: false })
     }
 
     /// The rows of the last call of `next`.
@@ -71,18 +74,17 @@ impl Batches {
             return Ok(None);
         }
         self.receiver.clear();
-        unsafe {
-            pg_sys::PortalRunFetch(
-                self.portal,
-                pg_sys::FetchDirection::FETCH_FORWARD,
-                rows as c_long,
-                self.receiver.as_destination(),
-            )
-        };
+        let (portal, destination) = (self.portal, self.receiver.as_destination());
+        deadline::keep(&self.origin, || {
+            let _order = ScanOrder::start();
+            let forward = pg_sys::FetchDirection::FETCH_FORWARD;
+            unsafe { pg_sys::PortalRunFetch(portal, forward, rows as c_long, destination) };
+            Ok(())
+        })?;
         if let Some(bad) = &self.receiver.bad {
-            return Err(error_of(bad, &self.columns, &self.origin));
+            return Err(error_of(bad, &self.columns, &self.origin, self.receiver.memory.held()));
         }
-        self.receiver.complete();
+        complete(&mut self.receiver, &self.origin)?;
         let table = &self.receiver.table;
         self.ended = table.rows < rows;
         Ok((table.rows > 0).then_some(table))
@@ -112,7 +114,7 @@ impl RowReader {
     /// `origin` names in errors where the rows are from.
     pub fn new(columns: &[SourceColumn], origin: &str) -> Result<Self> {
         let columns = prescribed(columns);
-        let receiver = receiver_in_order(&columns, Spelling::Forgotten)?;
+        let receiver = receiver_for(&columns, None, None, Spelling::Forgotten, 0)?;
         Ok(Self { receiver, columns, origin: origin.to_owned() })
     }
 
@@ -126,10 +128,10 @@ impl RowReader {
         self.receiver.bad = None;
         if !self.receiver.store(values.as_ptr(), nulls.as_ptr()) {
             if let Some(bad) = &self.receiver.bad {
-                return Err(error_of(bad, &self.columns, &self.origin));
+                return Err(error_of(bad, &self.columns, &self.origin, self.receiver.memory.held()));
             }
         }
-        self.receiver.complete();
+        complete(&mut self.receiver, &self.origin)?;
         Ok(&self.receiver.table)
     }
 }

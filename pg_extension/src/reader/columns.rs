@@ -1,7 +1,8 @@
 //! Typed column buffers. Knows nothing of PostgreSQL.
 
 use super::idvalue;
-pub use super::layout::{write_to, TableLayout};
+pub use super::layout::{move_to, TableLayout};
+use super::memory::{bytes_of, Exhausted, Memory};
 use super::texts::Texts;
 
 /// What a column is to whoever learns from it.
@@ -32,6 +33,14 @@ impl Kind {
             Kind::Float32 => "float32",
             Kind::Float64 => "float64",
             kind => kind.family(),
+        }
+    }
+
+    /// Bytes of a value, at least.
+    pub fn width(self) -> usize {
+        match self {
+            Kind::Boolean | Kind::Int32 | Kind::Float32 | Kind::Date | Kind::IdValue => 4,
+            Kind::Int64 | Kind::Float64 | Kind::Text | Kind::Timestamp | Kind::Time | Kind::Interval | Kind::Key => 8,
         }
     }
 
@@ -93,23 +102,29 @@ pub struct IdValues {
 impl IdValues {
     /// Parses one `id:value`; false, and nothing pushed, when it is not one.
     #[inline]
-    pub fn push(&mut self, text: &[u8]) -> bool {
-        let Some((id, value)) = idvalue::parse(text) else { return false };
+    pub fn push(&mut self, text: &[u8], memory: &mut Memory) -> Result<bool, Exhausted> {
+        let Some((id, value)) = idvalue::parse(text) else { return Ok(false) };
         if value != 1.0 && self.values.is_none() {
-            self.values = Some(vec![1.0; self.ids.len()]);
+            let mut values = Vec::new();
+            memory.fill(&mut values, self.ids.len(), 1.0)?;
+            self.values = Some(values);
         }
-        self.ids.push(id);
         if let Some(values) = &mut self.values {
-            values.push(value);
+            memory.push(values, value)?;
         }
-        true
+        memory.push(&mut self.ids, id)?;
+        Ok(true)
     }
 
-    pub fn push_null(&mut self) {
-        self.ids.push(0);
+    pub fn push_null(&mut self, memory: &mut Memory) -> Result<(), Exhausted> {
         if let Some(values) = &mut self.values {
-            values.push(0.0);
+            memory.push(values, 0.0)?;
         }
+        memory.push(&mut self.ids, 0)
+    }
+
+    pub fn bytes(&self) -> usize {
+        bytes_of(&self.ids) + self.values.as_ref().map_or(0, bytes_of)
     }
 
     fn clear(&mut self) {
@@ -165,15 +180,72 @@ impl Values {
         }
     }
 
-    fn push_zero(&mut self) {
+    fn push_zero(&mut self, memory: &mut Memory) -> Result<(), Exhausted> {
         match self {
-            Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => v.push(0),
-            Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => v.push(0),
-            Values::Float32(v) => v.push(0.0),
-            Values::Float64(v) | Values::Interval(v) => v.push(0.0),
-            Values::Text { hashes, .. } => hashes.push(0),
-            Values::IdValue(v) => v.push_null(),
-            Values::Key { ends, bytes } => ends.push(bytes.len() as u64),
+            Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => memory.push(v, 0),
+            Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => memory.push(v, 0),
+            Values::Float32(v) => memory.push(v, 0.0),
+            Values::Float64(v) | Values::Interval(v) => memory.push(v, 0.0),
+            Values::Text { hashes, .. } => memory.push(hashes, 0),
+            Values::IdValue(v) => v.push_null(memory),
+            Values::Key { ends, bytes } => memory.push(ends, bytes.len() as u64),
+        }
+    }
+
+    /// Bytes that are held, used or not.
+    fn bytes(&self) -> usize {
+        match self {
+            Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => bytes_of(v),
+            Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => bytes_of(v),
+            Values::Float32(v) => bytes_of(v),
+            Values::Float64(v) | Values::Interval(v) => bytes_of(v),
+            Values::Text { hashes, texts } => bytes_of(hashes) + texts.bytes(),
+            Values::IdValue(v) => v.bytes(),
+            Values::Key { ends, bytes } => bytes_of(ends) + bytes_of(bytes),
+        }
+    }
+
+    /// The same values in memory of their own.
+    fn try_clone(&self, memory: &mut Memory) -> Result<Self, Exhausted> {
+        Ok(match self {
+            Values::Boolean(v) => Values::Boolean(copy_of(v, memory)?),
+            Values::Int32(v) => Values::Int32(copy_of(v, memory)?),
+            Values::Int64(v) => Values::Int64(copy_of(v, memory)?),
+            Values::Float32(v) => Values::Float32(copy_of(v, memory)?),
+            Values::Float64(v) => Values::Float64(copy_of(v, memory)?),
+            Values::Text { hashes, texts } => {
+                Values::Text { hashes: copy_of(hashes, memory)?, texts: texts.try_clone(memory)? }
+            }
+            Values::IdValue(v) => Values::IdValue(IdValues {
+                ids: copy_of(&v.ids, memory)?,
+                values: v.values.as_ref().map(|values| copy_of(values, memory)).transpose()?,
+            }),
+            Values::Date(v) => Values::Date(copy_of(v, memory)?),
+            Values::Timestamp(v) => Values::Timestamp(copy_of(v, memory)?),
+            Values::Time(v) => Values::Time(copy_of(v, memory)?),
+            Values::Interval(v) => Values::Interval(copy_of(v, memory)?),
+            Values::Key { ends, bytes } => Values::Key { ends: copy_of(ends, memory)?, bytes: copy_of(bytes, memory)? },
+        })
+    }
+
+    /// Lets go of memory that was taken for further values.
+    fn fit(&mut self) {
+        match self {
+            Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => v.shrink_to_fit(),
+            Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => v.shrink_to_fit(),
+            Values::Float32(v) => v.shrink_to_fit(),
+            Values::Float64(v) | Values::Interval(v) => v.shrink_to_fit(),
+            Values::Text { hashes, .. } => hashes.shrink_to_fit(),
+            Values::IdValue(v) => {
+                v.ids.shrink_to_fit();
+                if let Some(values) = &mut v.values {
+                    values.shrink_to_fit();
+                }
+            }
+            Values::Key { ends, bytes } => {
+                ends.shrink_to_fit();
+                bytes.shrink_to_fit();
+            }
         }
     }
 
@@ -210,6 +282,33 @@ pub struct Table {
     pub columns: Vec<Column>,
 }
 
+fn copy_of<T: Copy>(items: &[T], memory: &mut Memory) -> Result<Vec<T>, Exhausted> {
+    let mut copy = Vec::new();
+    memory.reserve(&mut copy, items.len())?;
+    copy.extend_from_slice(items);
+    Ok(copy)
+}
+
+impl Table {
+    /// Bytes that are held, used or not.
+    pub fn bytes(&self) -> usize {
+        self.columns.iter().map(Column::bytes).sum()
+    }
+
+    /// The same rows in memory of their own.
+    pub fn try_clone(&self, memory: &mut Memory) -> Result<Self, Exhausted> {
+        let copy = |column: &Column, memory: &mut Memory| {
+            Ok(Column {
+                name: column.name.clone(),
+                values: column.values.try_clone(memory)?,
+                nulls: column.nulls.as_ref().map(|mask| copy_of(mask, memory)).transpose()?,
+            })
+        };
+        let columns = self.columns.iter().map(|column| copy(column, memory)).collect::<Result<_, Exhausted>>()?;
+        Ok(Self { rows: self.rows, unusable: self.unusable, columns })
+    }
+}
+
 impl Column {
     pub fn new(name: &str, kind: Kind) -> Self {
         Self { name: name.to_owned(), values: Values::empty(kind), nulls: None }
@@ -226,20 +325,38 @@ impl Column {
     /// The mask is brought up to the column's length only when a NULL comes, and in the end by `complete`: values cost
     /// nothing for it.
     #[cold]
-    pub fn push_null(&mut self) {
+    pub fn push_null(&mut self, memory: &mut Memory) -> Result<(), Exhausted> {
         let rows = self.len();
         let mask = self.nulls.get_or_insert_with(Vec::new);
+        if mask.capacity() <= rows {
+            memory.grow(mask, rows + 1 - mask.len())?;
+        }
         mask.resize(rows, 0);
+        self.values.push_zero(memory)?;
         mask.push(1);
-        self.values.push_zero();
+        Ok(())
     }
 
     /// After the last row: the mask is as long as the column.
-    pub fn complete(&mut self) {
+    pub fn complete(&mut self, memory: &mut Memory) -> Result<(), Exhausted> {
         let rows = self.len();
-        if let Some(mask) = &mut self.nulls {
-            mask.resize(rows, 0);
+        match &mut self.nulls {
+            Some(mask) => memory.fill(mask, rows, 0),
+            None => Ok(()),
         }
+    }
+
+    /// Lets go of memory that was taken for further rows.
+    pub fn fit(&mut self) {
+        self.values.fit();
+        if let Some(mask) = &mut self.nulls {
+            mask.shrink_to_fit();
+        }
+    }
+
+    /// Bytes that are held, used or not.
+    pub fn bytes(&self) -> usize {
+        self.values.bytes() + self.nulls.as_ref().map_or(0, bytes_of)
     }
 
     /// No rows, but the memory of those that were there.
@@ -257,6 +374,8 @@ impl Column {
 mod tests {
     use super::*;
 
+    const FREE: Memory = Memory::unlimited();
+
     #[test]
     fn a_null_keeps_its_row_and_is_marked() {
         let mut column = Column::new("a", Kind::Int32);
@@ -265,9 +384,9 @@ mod tests {
             _ => unreachable!(),
         };
         push(&mut column, 7);
-        column.push_null();
+        column.push_null(&mut FREE.clone()).unwrap();
         push(&mut column, 9);
-        column.complete();
+        column.complete(&mut FREE.clone()).unwrap();
         assert_eq!(column.values, Values::Int32(vec![7, 0, 9]));
         assert_eq!(column.nulls, Some(vec![0, 1, 0]));
         assert_eq!(column.null_rows(), 1);
@@ -291,7 +410,14 @@ mod tests {
         ] {
             let mut column = Column::new("a", kind);
             assert_eq!((column.kind(), column.len()), (kind, 0));
-            column.push_null();
+            column.push_null(&mut FREE.clone()).unwrap();
+            assert_eq!(
+                column,
+                Table { rows: 1, unusable: 0, columns: vec![column.clone()] }
+                    .try_clone(&mut FREE.clone())
+                    .unwrap()
+                    .columns[0]
+            );
             assert_eq!((column.len(), column.nulls.clone()), (1, Some(vec![1])), "{}", kind.name());
             column.clear();
             assert_eq!((column.len(), column.nulls), (0, None));
@@ -301,12 +427,25 @@ mod tests {
     #[test]
     fn values_are_kept_only_when_one_is_not_one() {
         let mut column = IdValues::default();
-        assert!(column.push(b"3:1"));
+        let mut memory = FREE.clone();
+        assert_eq!(column.push(b"3:1", &mut memory), Ok(true));
         assert_eq!(column.values, None);
-        assert!(column.push(b"4:0.5"));
-        column.push_null();
+        assert_eq!(column.push(b"4:0.5", &mut memory), Ok(true));
+        column.push_null(&mut memory).unwrap();
         assert_eq!(column, IdValues { ids: vec![3, 4, 0], values: Some(vec![1.0, 0.5, 0.0]) });
-        assert!(!column.push(b"four"));
-        assert_eq!(column.ids.len(), 3);
+        assert_eq!(column.push(b"four", &mut memory), Ok(false));
+        assert_eq!((column.ids.len(), memory.held()), (3, column.bytes()));
+    }
+
+    #[test]
+    fn a_column_that_may_not_grow_says_so() {
+        for (kind, text) in [(Kind::IdValue, &b"1:2"[..]), (Kind::Text, b""), (Kind::Float64, b"")] {
+            let (mut column, mut memory) = (Column::new("a", kind), Memory::new(0, 2_000));
+            let rows = (0..10_000).take_while(|_| column.push_null(&mut memory).is_ok()).count();
+            assert!((50..1_000).contains(&rows) && memory.held() <= 2_000, "{kind:?}");
+            if let Values::IdValue(ids) = &mut column.values {
+                assert_eq!(ids.push(text, &mut memory), Err(Exhausted::Limit));
+            }
+        }
     }
 }

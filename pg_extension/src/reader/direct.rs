@@ -7,6 +7,7 @@ use pgrx::{pg_sys, PgTupleDesc};
 
 use super::cell::Cell;
 use super::columns::{Column, Values};
+use super::memory::{Exhausted, Memory};
 
 /// Rows that there is room for at first.
 const FIRST_ROOM: usize = 4_096;
@@ -82,6 +83,8 @@ pub struct Direct {
     /// Rows that went the short way, and the long one.
     taken: usize,
     missed: usize,
+    /// Why there is no room for the last row.
+    pub exhausted: Option<Exhausted>,
 }
 
 impl Direct {
@@ -98,7 +101,7 @@ impl Direct {
             steps.push(Step { offset: *offsets.get(place)?, copy, data: std::ptr::null_mut() });
             attributes = attributes.max(place + 1);
         }
-        Some(Self { steps, attributes, room: 0, rows: 0, open: false, taken: 0, missed: 0 })
+        Some(Self { steps, attributes, room: 0, rows: 0, open: false, taken: 0, missed: 0, exhausted: None })
     }
 
     /// Whether so many rows need the long way that going to and fro costs more than the short way spares.
@@ -111,15 +114,20 @@ impl Direct {
     /// # Safety
     /// The slot holds a row of the shape; the columns are those of every call, and were not touched since `settle`.
     #[inline]
-    pub unsafe fn take(&mut self, slot: *mut pg_sys::TupleTableSlot, columns: &mut [Column]) -> bool {
-        let taken = self.copy(slot, columns);
+    pub unsafe fn take(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        columns: &mut [Column],
+        memory: &mut Memory,
+    ) -> bool {
+        let taken = self.copy(slot, columns, memory);
         self.taken += usize::from(taken);
         self.missed += usize::from(!taken);
         taken
     }
 
     #[inline]
-    unsafe fn copy(&mut self, slot: *mut pg_sys::TupleTableSlot, columns: &mut [Column]) -> bool {
+    unsafe fn copy(&mut self, slot: *mut pg_sys::TupleTableSlot, columns: &mut [Column], memory: &mut Memory) -> bool {
         if (*slot).tts_ops != &raw const pg_sys::TTSOpsBufferHeapTuple {
             return false;
         }
@@ -133,7 +141,10 @@ impl Direct {
             return false;
         }
         if !self.open || self.rows == self.room {
-            self.make_room(columns);
+            if let Err(exhausted) = self.make_room(columns, memory) {
+                self.exhausted = Some(exhausted);
+                return false;
+            }
         }
         let cells = header.cast::<u8>().add(usize::from((*header).t_hoff));
         for step in &self.steps {
@@ -183,17 +194,17 @@ impl Direct {
     }
 
     #[cold]
-    unsafe fn make_room(&mut self, columns: &mut [Column]) {
+    unsafe fn make_room(&mut self, columns: &mut [Column], memory: &mut Memory) -> Result<(), Exhausted> {
         self.settle(columns);
         self.rows = columns.first().map_or(0, Column::len);
         self.room = usize::MAX;
-        let wanted = (2 * self.rows).max(FIRST_ROOM);
         for (step, column) in self.steps.iter_mut().zip(columns) {
-            let (data, room) = buffer_of(column, wanted);
+            let (data, room) = buffer_of(column, memory)?;
             step.data = data;
             self.room = self.room.min(room);
         }
         self.open = true;
+        Ok(())
     }
 
     /// Lets the columns know of their rows. Afterwards others may write to them, until `take` is called again.
@@ -207,17 +218,21 @@ impl Direct {
     }
 }
 
-/// The beginning of a column's buffer and the rows it has room for, at least `wanted`.
-fn buffer_of(column: &mut Column, wanted: usize) -> (*mut u8, usize) {
-    fn of<T>(values: &mut Vec<T>, wanted: usize) -> (*mut u8, usize) {
-        values.reserve_exact(wanted.saturating_sub(values.len()));
-        (values.as_mut_ptr().cast(), values.capacity())
+/// The beginning of a column's buffer and the rows it has room for, which are more than it has.
+fn buffer_of(column: &mut Column, memory: &mut Memory) -> Result<(*mut u8, usize), Exhausted> {
+    fn of<T>(values: &mut Vec<T>, memory: &mut Memory) -> Result<(*mut u8, usize), Exhausted> {
+        if values.capacity() == 0 {
+            memory.grow(values, FIRST_ROOM).or_else(|_| memory.grow(values, 1))?;
+        } else if values.len() == values.capacity() {
+            memory.grow(values, 1)?;
+        }
+        Ok((values.as_mut_ptr().cast(), values.capacity()))
     }
     match &mut column.values {
-        Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => of(v, wanted),
-        Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => of(v, wanted),
-        Values::Float32(v) => of(v, wanted),
-        Values::Float64(v) => of(v, wanted),
+        Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => of(v, memory),
+        Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => of(v, memory),
+        Values::Float32(v) => of(v, memory),
+        Values::Float64(v) => of(v, memory),
         _ => unreachable!("there is no step for such a column"),
     }
 }

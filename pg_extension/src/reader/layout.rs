@@ -4,15 +4,16 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::columns::{Table, Values};
+use super::columns::{Kind, Table, Values};
 
 /// Where one column lies in the shared memory, as the refinement process is told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ColumnLayout {
     pub name: String,
-    pub kind: &'static str,
+    #[serde(serialize_with = "by_name")]
+    pub kind: Kind,
     pub offset: u64,
     pub nulls: Option<u64>,
     pub values: Option<u64>,
@@ -38,17 +39,29 @@ pub struct TableLayout {
 
 const ALIGNMENT: u64 = 64;
 
-/// Writes every column to the file, each at a 64-byte boundary, and returns where they lie.
-pub fn write_to(table: &Table, file: &File, descriptor: i32) -> io::Result<TableLayout> {
+fn by_name<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.name())
+}
+
+/// So much is written between two looks for interrupts.
+const PART: usize = 1 << 24;
+
+/// Moves every column to the file, each to a 64-byte boundary, and returns where they lie. A column is let go of as soon as
+/// it is written, so that not all of them are there twice. `check` is called every few milliseconds.
+pub fn move_to(table: Table, file: &File, descriptor: i32, check: impl Fn()) -> io::Result<TableLayout> {
     let mut end = 0u64;
     let mut place = |bytes: &[u8]| -> io::Result<u64> {
         let offset = end.next_multiple_of(ALIGNMENT);
-        file.write_all_at(bytes, offset)?;
-        end = offset + bytes.len() as u64;
+        end = offset;
+        for part in bytes.chunks(PART) {
+            check();
+            file.write_all_at(part, end)?;
+            end += part.len() as u64;
+        }
         Ok(offset)
     };
     let mut columns = Vec::with_capacity(table.columns.len());
-    for column in &table.columns {
+    for column in table.columns {
         let (mut values, mut texts) = (None, None);
         if let Values::Key { .. } = column.values {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "keys are not learnt from"));
@@ -67,14 +80,7 @@ pub fn write_to(table: &Table, file: &File, descriptor: i32) -> io::Result<Table
             _ => {}
         }
         let nulls = column.nulls.as_ref().map(|mask| place(mask)).transpose()?;
-        columns.push(ColumnLayout {
-            name: column.name.clone(),
-            kind: column.kind().name(),
-            offset,
-            nulls,
-            values,
-            texts,
-        });
+        columns.push(ColumnLayout { kind: column.kind(), name: column.name, offset, nulls, values, texts });
     }
     // A mapping must not end before the last column does, also when that column is empty.
     file.set_len(end.next_multiple_of(ALIGNMENT).max(ALIGNMENT))?;
@@ -109,13 +115,14 @@ impl Number for f64 {}
 #[cfg(test)]
 mod tests {
     use super::super::columns::Column;
+    use super::super::memory::Memory;
     use super::super::texts::{hash, Dictionary};
     use super::*;
 
-    fn written(table: &Table, name: &str) -> (TableLayout, Vec<u8>) {
+    fn written(table: Table, name: &str) -> (TableLayout, Vec<u8>) {
         let path = std::env::temp_dir().join(format!("trails-layout-{name}-{}", std::process::id()));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-        let layout = write_to(table, &file, 3).unwrap();
+        let layout = move_to(table, &file, 3, || ()).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         (layout, bytes)
@@ -125,20 +132,24 @@ mod tests {
     fn columns_lie_apart_and_aligned() {
         let a = Column { name: "a".into(), values: Values::Int32(vec![1, 2, 3]), nulls: Some(vec![0, 0, 1]) };
         let b = Column { name: "b".into(), values: Values::Interval(vec![4.0, 5.5, 6.0]), nulls: None };
-        let (layout, bytes) = written(&Table { rows: 3, unusable: 0, columns: vec![a, b] }, "plain");
+        let (layout, bytes) = written(Table { rows: 3, unusable: 0, columns: vec![a, b] }, "plain");
         assert_eq!((layout.columns[0].offset, layout.columns[0].nulls), (0, Some(64)));
-        assert_eq!((layout.columns[1].offset, layout.columns[1].kind), (128, "interval"));
+        assert_eq!((layout.columns[1].offset, layout.columns[1].kind), (128, Kind::Interval));
         assert_eq!(f64::from_ne_bytes(bytes[136..144].try_into().unwrap()), 5.5);
         assert_eq!(bytes.len() % 64, 0);
+        assert!(serde_json::to_string(&layout).unwrap().contains("\"kind\":\"interval\""));
     }
 
     #[test]
     fn a_text_column_lies_with_its_spellings() {
         let mut dictionary = Dictionary::default();
-        let hashes: Vec<i64> = [&b"red"[..], b"green", b"red"].iter().map(|text| dictionary.add_text(text)).collect();
+        let hashes: Vec<i64> = [&b"red"[..], b"green", b"red"]
+            .iter()
+            .map(|text| dictionary.add_text(text, &mut Memory::unlimited()).unwrap())
+            .collect();
         let values = Values::Text { hashes, texts: dictionary.take() };
         let column = Column { name: "t".into(), values, nulls: None };
-        let (layout, bytes) = written(&Table { rows: 3, unusable: 0, columns: vec![column] }, "texts");
+        let (layout, bytes) = written(Table { rows: 3, unusable: 0, columns: vec![column] }, "texts");
         let texts = layout.columns[0].texts.as_ref().unwrap();
         assert_eq!(texts.count, 2);
         let (ends, begin) = (texts.ends as usize, texts.bytes as usize);
@@ -151,7 +162,7 @@ mod tests {
     #[test]
     fn an_empty_table_can_be_mapped() {
         let (layout, bytes) =
-            written(&Table { columns: vec![Column::new("t", super::super::Kind::Text)], ..Table::default() }, "empty");
+            written(Table { columns: vec![Column::new("t", Kind::Text)], ..Table::default() }, "empty");
         assert_eq!((layout.rows, bytes.len()), (0, 64));
     }
 }

@@ -10,11 +10,14 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::columns::{Column, Kind, Table, Values};
 use super::layout::data_of;
+use super::memory::{Exhausted, Memory};
+use super::order::ScanOrder;
+use super::query::{Plan, Query};
 use super::source::{Source, SourceColumn};
 use super::texts::hash;
 use super::{Batches, Cell};
 use crate::error::{Result, TrailsError};
-use crate::{python, reader};
+use crate::{python, reader, settings};
 
 /// Rows of a batch, where reading is in batches.
 const BATCH: usize = 8_192;
@@ -44,12 +47,15 @@ impl Way {
     fn read(self, source: &Source, columns: &[SourceColumn]) -> Result<Vec<Table>> {
         let query = source.select(columns);
         match self {
-            Way::Receiver => Ok(vec![reader::read(source, columns, None)?]),
+            Way::Receiver => Ok(vec![reader::read(source, columns, None, 0)?]),
             Way::Rows => Ok(vec![rows(&query, columns)?]),
             Way::Batches => {
-                let (mut batches, mut tables) = (Batches::open(&query, columns, &source.name)?, Vec::new());
+                let (mut batches, mut tables) = (Batches::open(&query, columns)?, Vec::new());
+                let (mut memory, mut rows) = (Memory::new(0, settings::reading_memory_limit()), 0);
                 while let Some(batch) = batches.next(BATCH)? {
-                    tables.push(batch.clone());
+                    rows += batch.rows;
+                    let copy = batch.try_clone(&mut memory);
+                    tables.push(copy.map_err(|e| reader::no_memory(e, &source.name, rows as u64, memory.held()))?);
                 }
                 Ok(tables)
             }
@@ -104,15 +110,18 @@ pub fn run(source: pg_sys::Oid, repeats: i32, way: Way) -> Result<Vec<Reading>> 
 }
 
 fn checksum(tables: &[Table], columns: usize) -> i64 {
+    const ZEROS: [u8; BATCH] = [0; BATCH];
     let mut whole = Xxh3Default::new();
     for place in 0..columns {
         let (mut data, mut nulls) = (Xxh3Default::new(), Xxh3Default::new());
         for table in tables {
             let column = &table.columns[place];
-            data.update(data_of(&column.values));
+            in_parts(data_of(&column.values), |part| data.update(part));
             match &column.nulls {
-                Some(mask) => nulls.update(mask),
-                None => nulls.update(&vec![0; table.rows]),
+                Some(mask) => in_parts(mask, |part| nulls.update(part)),
+                None => {
+                    (0..table.rows).step_by(BATCH).for_each(|row| nulls.update(&ZEROS[..BATCH.min(table.rows - row)]));
+                }
             }
         }
         whole.update(&data.digest().to_ne_bytes());
@@ -121,33 +130,62 @@ fn checksum(tables: &[Table], columns: usize) -> i64 {
     whole.digest() as i64
 }
 
+/// Some 10 ms of work at a time, between which a cancel ends it.
+fn in_parts(bytes: &[u8], mut take: impl FnMut(&[u8])) {
+    for part in bytes.chunks(1 << 24) {
+        pgrx::check_for_interrupts!();
+        take(part);
+    }
+}
+
 /// The usual way in pgrx: a table of all tuples, and every cell asked for on its own.
-fn rows(query: &str, columns: &[SourceColumn]) -> Result<Table> {
+fn rows(query: &Query, columns: &[SourceColumn]) -> Result<Table> {
     let mut table = Table {
         columns: columns.iter().map(|c| Column::new(&c.name, c.kind.unwrap_or(Kind::Text))).collect(),
         ..Table::default()
     };
+    let mut memory = Memory::new(0, settings::reading_memory_limit());
     Spi::connect(|client| -> Result<()> {
-        for row in client.select(query, None, &[])? {
+        let plan = Plan::of(query, 0)?;
+        let _moment = plan.moment()?;
+        let _order = ScanOrder::start();
+        let found = client.select(query.sql.as_str(), None, &[])?;
+        query.of.check()?;
+        // An empty relation has a shape, too.
+        let shape = unsafe { (*pg_sys::SPI_tuptable).tupdesc };
+        for (place, column) in query.places.iter().zip(columns) {
+            unsafe { query.of.check_type(shape, *place, column.base_type, &column.name)? };
+        }
+        for row in found {
             for (place, (source, column)) in columns.iter().zip(&mut table.columns).enumerate() {
-                if !take(&row, place + 1, source, column)? {
-                    column.push_null();
+                let told = |e| reader::no_memory(e, &query.of.shown, table.rows as u64, 0);
+                if !take(&row, place + 1, source, column, &mut memory, told)? {
+                    column.push_null(&mut memory).map_err(told)?;
                 }
             }
             table.rows += 1;
         }
         Ok(())
     })?;
-    table.columns.iter_mut().for_each(Column::complete);
+    for column in &mut table.columns {
+        column.complete(&mut memory).map_err(|e| reader::no_memory(e, &query.of.shown, table.rows as u64, 0))?;
+    }
     Ok(table)
 }
 
 /// Takes one cell over; false for NULL.
-fn take(row: &SpiHeapTupleData<'_>, place: usize, source: &SourceColumn, column: &mut Column) -> Result<bool> {
+fn take(
+    row: &SpiHeapTupleData<'_>,
+    place: usize,
+    source: &SourceColumn,
+    column: &mut Column,
+    memory: &mut Memory,
+    exhausted: impl Fn(Exhausted) -> TrailsError,
+) -> Result<bool> {
     macro_rules! put {
         ($values:expr, $type:ty, $convert:expr) => {
             match row.get::<$type>(place)? {
-                Some(value) => $values.push($convert(value)),
+                Some(value) => memory.push($values, $convert(value)).map_err(exhausted)?,
                 None => return Ok(false),
             }
         };
@@ -158,14 +196,14 @@ fn take(row: &SpiHeapTupleData<'_>, place: usize, source: &SourceColumn, column:
         (Values::Int32(v), _) => put!(v, i32, |value| value),
         (Values::Int64(v), _) => put!(v, i64, |value| value),
         (Values::Float32(v), _) => match row.get::<f32>(place)? {
-            Some(value) if !value.is_nan() => v.push(value),
+            Some(value) if !value.is_nan() => memory.push(v, value).map_err(exhausted)?,
             _ => return Ok(false),
         },
         (Values::Float64(v), Cell::Numeric) => {
             put!(v, AnyNumeric, |value: AnyNumeric| f64::try_from(value).unwrap_or(f64::NAN));
         }
         (Values::Float64(v), _) => match row.get::<f64>(place)? {
-            Some(value) if !value.is_nan() => v.push(value),
+            Some(value) if !value.is_nan() => memory.push(v, value).map_err(exhausted)?,
             _ => return Ok(false),
         },
         (Values::Date(v), _) => put!(v, Date, |value: Date| value.to_pg_epoch_days()),

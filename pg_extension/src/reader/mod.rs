@@ -1,6 +1,6 @@
 //! From a query to typed column buffers, as the caller: rights and row-level security apply.
 
-use std::ffi::{c_int, CString};
+use std::ffi::c_int;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -10,11 +10,15 @@ mod cell;
 pub mod columns;
 pub mod describe;
 mod direct;
+mod identity;
 mod idvalue;
 mod labels;
 mod layout;
 pub mod measure;
+mod memory;
 mod numeric;
+mod order;
+pub mod query;
 mod receiver;
 pub mod source;
 mod texts;
@@ -24,10 +28,15 @@ pub use cell::{cell_of, Cell};
 pub use columns::Kind;
 
 use crate::error::{Result, TrailsError};
+use crate::{deadline, settings};
 use columns::{Column, Table};
 use labels::Labels;
+pub use memory::Exhausted;
+use memory::Memory;
+use order::ScanOrder;
+use query::{Plan, Query};
 use receiver::{BadCell, Fault, Receiver, Sink};
-use source::{Query, Source, SourceColumn};
+use source::{Source, SourceColumn};
 
 /// Whether it is wanted how texts are spelt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,39 +45,66 @@ enum Spelling {
     Forgotten,
 }
 
-/// A receiver for a query that returns each column at its place.
+/// A receiver for a query, or for rows that are of none and have the columns in their order.
 fn receiver_for(
     columns: &[SourceColumn],
-    places: &[usize],
+    query: Option<&Query>,
     target: Option<usize>,
     spelling: Spelling,
+    held: usize,
 ) -> Result<Box<Receiver>> {
     let mut sinks = Vec::with_capacity(columns.len());
-    for (column, place) in columns.iter().zip(places) {
+    for (index, column) in columns.iter().enumerate() {
+        let place = query.map_or(index, |query| query.places[index]);
         let labels = if column.cell == Cell::Enum { Labels::of_type(column.base_type)? } else { Labels::default() };
-        sinks.push(Sink::new(column.cell, *place, labels, spelling == Spelling::Kept, column.kind));
+        sinks.push(Sink::new(column, place, labels, spelling == Spelling::Kept));
     }
     let columns = columns.iter().map(|c| Column::new(&c.name, c.kind.unwrap_or(Kind::Text))).collect();
-    Ok(Receiver::new(Table { rows: 0, unusable: 0, columns }, sinks, target))
-}
-
-/// The same for a query that returns the columns in their order.
-fn receiver_in_order(columns: &[SourceColumn], spelling: Spelling) -> Result<Box<Receiver>> {
-    let places: Vec<usize> = (0..columns.len()).collect();
-    receiver_for(columns, &places, None, spelling)
+    let memory = Memory::new(held, settings::reading_memory_limit());
+    let (of, key) = query.map(|query| (query.of.clone(), query.key.clone())).unzip();
+    Ok(Receiver::new(Table { rows: 0, unusable: 0, columns }, sinks, target, of, key.unwrap_or_default(), memory))
 }
 
 fn finish(mut receiver: Receiver, columns: &[SourceColumn], origin: &str) -> Result<Table> {
     if let Some(bad) = &receiver.bad {
-        return Err(error_of(bad, columns, origin));
+        return Err(error_of(bad, columns, origin, receiver.memory.held()));
     }
-    receiver.complete();
+    let (rows, held) = (receiver.table.rows as u64, receiver.memory.held());
+    receiver.complete().map_err(|exhausted| no_memory(exhausted, origin, rows, held))?;
+    receiver.table.columns.iter_mut().for_each(Column::fit);
     Ok(receiver.table)
 }
 
-fn error_of(bad: &BadCell, columns: &[SourceColumn], origin: &str) -> TrailsError {
+const MEGABYTE: usize = 1 << 20;
+
+/// What to do where a relation does not fit.
+const FEWER: &str =
+    "Name fewer columns with features => ARRAY[...], or give a view with a sample of the rows, such as \
+                     SELECT * FROM t TABLESAMPLE BERNOULLI (10).";
+
+/// There is no memory for what is read after `row` rows.
+pub fn no_memory(exhausted: Exhausted, origin: &str, row: u64, held: usize) -> TrailsError {
+    let held = held.div_ceil(MEGABYTE);
+    let error = TrailsError::new(
+        PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+        match exhausted {
+            Exhausted::Limit => format!("reading {origin} takes more than trails.reading_memory_limit"),
+            Exhausted::System => format!("out of memory while {origin} was read"),
+        },
+    );
+    let error = error.detail(format!("{held} MB were held after {row} rows."));
+    match exhausted {
+        Exhausted::Limit => error.hint(format!("{FEWER} A superuser can raise trails.reading_memory_limit.")),
+        Exhausted::System => error.hint(FEWER),
+    }
+}
+
+fn error_of(bad: &BadCell, columns: &[SourceColumn], origin: &str, held: usize) -> TrailsError {
     let SourceColumn { name, type_name, .. } = &columns[bad.column];
-    let row = bad.row;
+    let row = match &bad.key {
+        Some(key) => format!("{} ({key})", bad.row),
+        None => bad.row.to_string(),
+    };
     match &bad.fault {
         Fault::NotIdValue(text) => TrailsError::new(
             PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
@@ -96,6 +132,7 @@ fn error_of(bad: &BadCell, columns: &[SourceColumn], origin: &str) -> TrailsErro
         )
         .detail(format!("Row {row} is the first such row."))
         .hint("The type has been altered meanwhile: run the statement again."),
+        Fault::Exhausted(exhausted) => no_memory(*exhausted, origin, bad.row - 1, held),
     }
 }
 
@@ -105,19 +142,26 @@ fn check_status(status: c_int) -> Result<()> {
 
 /// Reads columns of a relation, in the snapshot of the calling statement.
 /// `target` is the place among them of the one whose NULLs make a row unusable. A text column without a prescribed kind
-/// becomes `id:value` if every text of it has that form.
-pub fn read(source: &Source, columns: &[SourceColumn], target: Option<usize>) -> Result<Table> {
-    let Query { sql, places } = source.query(columns);
-    let query = CString::new(sql).map_err(|_| TrailsError::argument("a name holds a NUL byte"))?;
-    let mut receiver = receiver_for(columns, &places, target, Spelling::Kept)?;
-    Spi::connect(|_| {
-        let options = pg_sys::SPIExecuteOptions {
-            read_only: true,
-            must_return_tuples: true,
-            dest: receiver.as_destination(),
-            ..Default::default()
-        };
-        check_status(unsafe { pg_sys::SPI_execute_extended(query.as_ptr(), &options) })
-    })?;
+/// becomes `id:value` if every text of it has that form. `held` are the bytes of tables that the statement holds already.
+pub fn read(source: &Source, columns: &[SourceColumn], target: Option<usize>, held: usize) -> Result<Table> {
+    source.check_size(columns, held)?;
+    let query = source.query(columns);
+    let mut receiver = receiver_for(columns, Some(&query), target, Spelling::Kept, held)?;
+    let destination = receiver.as_destination();
+    let run = || {
+        Spi::connect(|_| {
+            let plan = Plan::of(&query, 0)?;
+            let _moment = plan.moment()?;
+            let _order = ScanOrder::start();
+            let options = pg_sys::SPIExecuteOptions {
+                read_only: true,
+                must_return_tuples: true,
+                dest: destination,
+                ..Default::default()
+            };
+            check_status(unsafe { pg_sys::SPI_execute_plan_extended(plan.plan, &options) })
+        })
+    };
+    deadline::keep(&source.name, run)?;
     finish(*receiver, columns, &source.name)
 }

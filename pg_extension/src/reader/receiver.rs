@@ -3,17 +3,21 @@
 //! It is called from the executor's inner loop, where a raised error would jump over Rust frames: nothing in
 //! `receive` raises but what is fetched through guarded bindings; a bad cell is remembered and ends the query early.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, CStr};
 
-use pgrx::pg_sys;
 use pgrx::prelude::*;
+use pgrx::{pg_sys, PgTupleDesc};
 
 use super::cell::{self, Cell, Plain};
 use super::columns::{Column, IdValues, Kind, Table, Values};
 use super::direct::Direct;
+use super::identity::Identity;
 use super::labels::Labels;
+use super::memory::{Exhausted, Memory};
 use super::numeric::{self, Odd};
+use super::source::SourceColumn;
 use super::texts::{hash, Dictionary};
+use crate::error::{Result as Outcome, TrailsError};
 
 /// A cell that could not be read.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +25,8 @@ pub struct BadCell {
     pub column: usize,
     /// Counted from 1, in the order the query returns them.
     pub row: u64,
+    /// The row's primary key where the query returns one, such as `id = 7`.
+    pub key: Option<String>,
     pub fault: Fault,
 }
 
@@ -32,10 +38,24 @@ pub enum Fault {
     TooLarge,
     /// A label that the type had not when reading began.
     UnknownLabel,
+    /// There is no memory for further rows.
+    Exhausted(Exhausted),
 }
+
+impl From<Exhausted> for Fault {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::Exhausted(exhausted)
+    }
+}
+
+/// What became of a cell.
+type Taken = Result<(), Fault>;
 
 /// How the cells of one column are read, and what is known of the column beside its values.
 pub struct Sink {
+    name: String,
+    /// The type that the column was described with.
+    described: pg_sys::Oid,
     cell: Cell,
     /// Where in a row of the query the cell is.
     place: usize,
@@ -47,72 +67,74 @@ pub struct Sink {
 }
 
 impl Sink {
-    pub fn new(cell: Cell, place: usize, labels: Labels, spelt: bool, kind: Option<Kind>) -> Self {
-        let text = matches!(kind, None | Some(Kind::Text));
+    pub fn new(column: &SourceColumn, place: usize, labels: Labels, spelt: bool) -> Self {
+        let text = matches!(column.kind, None | Some(Kind::Text));
         Self {
-            cell,
+            name: column.name.clone(),
+            described: column.base_type,
+            cell: column.cell,
             place,
             labels,
             dictionary: (text && spelt).then(Dictionary::default),
-            ids: kind.is_none().then(IdValues::default),
+            ids: column.kind.is_none().then(IdValues::default),
         }
     }
 
     #[inline]
-    fn store(&mut self, column: &mut Column, datum: pg_sys::Datum) -> Result<(), Fault> {
-        // Safety: the query's columns are of the cells' types.
+    fn store(&mut self, column: &mut Column, datum: pg_sys::Datum, memory: &mut Memory) -> Taken {
+        // Safety: the columns were compared with the cells' types before the first row.
         unsafe {
             match self.cell {
-                Cell::Int4 => put_i32(column, datum.value() as i32),
+                Cell::Int4 => put_i32(memory, column, datum.value() as i32)?,
                 Cell::Float4 => {
                     let value = cell::float4(datum);
                     if !value.is_finite() {
-                        return put_odd(column, value.is_nan(), value < 0.0);
+                        return put_odd(memory, column, value.is_nan(), value < 0.0);
                     }
                     if let Values::Float32(v) = &mut column.values {
-                        v.push(value);
+                        memory.push(v, value)?;
                     }
                 }
-                Cell::Int8 | Cell::Time => put_i64(column, datum.value() as i64),
-                Cell::Int2 => put_i32(column, i32::from(datum.value() as i16)),
-                Cell::Bool => put_i32(column, i32::from(datum.value() as u8 != 0)),
+                Cell::Int8 | Cell::Time => put_i64(memory, column, datum.value() as i64)?,
+                Cell::Int2 => put_i32(memory, column, i32::from(datum.value() as i16))?,
+                Cell::Bool => put_i32(memory, column, i32::from(datum.value() as u8 != 0))?,
                 Cell::Float8 => {
                     let value = cell::float8(datum);
                     if !value.is_finite() {
-                        return put_odd(column, value.is_nan(), value < 0.0);
+                        return put_odd(memory, column, value.is_nan(), value < 0.0);
                     }
-                    put_f64(column, value);
+                    put_f64(memory, column, value)?;
                 }
                 Cell::Numeric => match numeric::to_f64(&Plain::of(datum)) {
-                    Ok(value) => put_f64(column, value),
+                    Ok(value) => put_f64(memory, column, value)?,
                     Err(Odd::TooLarge) => return Err(Fault::TooLarge),
-                    Err(Odd::NotANumber) => column.push_null(),
-                    Err(Odd::Infinite { negative }) => return put_odd(column, false, negative),
+                    Err(Odd::NotANumber) => column.push_null(memory)?,
+                    Err(Odd::Infinite { negative }) => return put_odd(memory, column, false, negative),
                 },
                 Cell::Date => match cell::date(datum) {
-                    Some(days) => put_i32(column, days),
-                    None => column.push_null(),
+                    Some(days) => put_i32(memory, column, days)?,
+                    None => column.push_null(memory)?,
                 },
                 Cell::Timestamp => match cell::timestamp(datum) {
-                    Some(microseconds) => put_i64(column, microseconds),
-                    None => column.push_null(),
+                    Some(microseconds) => put_i64(memory, column, microseconds)?,
+                    None => column.push_null(memory)?,
                 },
                 Cell::Interval => match cell::interval(datum) {
-                    Some(seconds) => put_f64(column, seconds),
-                    None => column.push_null(),
+                    Some(seconds) => put_f64(memory, column, seconds)?,
+                    None => column.push_null(memory)?,
                 },
-                Cell::Text => return self.put_text(column, &Plain::of(datum)),
-                Cell::BlankPadded => return self.put_text(column, cell::without_padding(&Plain::of(datum))),
+                Cell::Text => return self.put_text(memory, column, &Plain::of(datum)),
+                Cell::BlankPadded => return self.put_text(memory, column, cell::without_padding(&Plain::of(datum))),
                 Cell::Uuid => {
                     let text = cell::uuid_text(&*datum.cast_mut_ptr::<[u8; 16]>());
-                    return self.put_text(column, &text);
+                    return self.put_text(memory, column, &text);
                 }
                 Cell::Enum => {
                     let label = self.labels.find(datum.value() as u32).ok_or(Fault::UnknownLabel)?;
                     if let Some(dictionary) = &mut self.dictionary {
-                        dictionary.add(label.hash, label.text.as_bytes());
+                        dictionary.add(label.hash, label.text.as_bytes(), memory)?;
                     }
-                    put_hash(column, label.hash);
+                    put_hash(memory, column, label.hash)?;
                 }
             }
         }
@@ -120,25 +142,28 @@ impl Sink {
     }
 
     #[inline]
-    fn put_text(&mut self, column: &mut Column, text: &[u8]) -> Result<(), Fault> {
+    fn put_text(&mut self, memory: &mut Memory, column: &mut Column, text: &[u8]) -> Taken {
         match &mut column.values {
             Values::IdValue(v) => {
-                if !v.push(text) {
+                if !v.push(text, memory)? {
                     return Err(Fault::NotIdValue(beginning(text)));
                 }
             }
             Values::Key { ends, bytes } => {
-                bytes.extend_from_slice(text);
-                ends.push(bytes.len() as u64);
+                memory.extend(bytes, text)?;
+                memory.push(ends, bytes.len() as u64)?;
             }
             _ => {
                 let hash = match &mut self.dictionary {
-                    Some(dictionary) => dictionary.add_text(text),
+                    Some(dictionary) => dictionary.add_text(text, memory)?,
                     None => hash(text),
                 };
-                put_hash(column, hash);
-                if self.ids.as_mut().is_some_and(|ids| !ids.push(text)) {
-                    self.ids = None;
+                put_hash(memory, column, hash)?;
+                if let Some(ids) = &mut self.ids {
+                    if !ids.push(text, memory)? {
+                        memory.release(ids.bytes());
+                        self.ids = None;
+                    }
                 }
             }
         }
@@ -146,60 +171,65 @@ impl Sink {
     }
 
     #[cold]
-    fn store_null(&mut self, column: &mut Column) {
-        column.push_null();
+    fn store_null(&mut self, memory: &mut Memory, column: &mut Column) -> Taken {
+        column.push_null(memory)?;
         if let Some(ids) = &mut self.ids {
-            ids.push_null();
+            ids.push_null(memory)?;
         }
+        Ok(())
     }
 
     /// After the last row: what the column turned out to be.
-    fn complete(&mut self, column: &mut Column) {
-        column.complete();
+    fn complete(&mut self, memory: &mut Memory, column: &mut Column) -> Result<(), Exhausted> {
+        column.complete(memory)?;
         // A column of NULLs alone has no form.
         if let Some(ids) = self.ids.take().filter(|ids| column.null_rows() < ids.ids.len()) {
             column.values = Values::IdValue(ids);
         } else if let Values::Text { texts, .. } = &mut column.values {
             *texts = self.dictionary.as_mut().map(Dictionary::take).unwrap_or_default();
         }
+        Ok(())
     }
 }
 
 #[inline]
-fn put_i32(column: &mut Column, value: i32) {
-    if let Values::Int32(v) | Values::Boolean(v) | Values::Date(v) = &mut column.values {
-        v.push(value);
+fn put_i32(memory: &mut Memory, column: &mut Column, value: i32) -> Result<(), Exhausted> {
+    match &mut column.values {
+        Values::Int32(v) | Values::Boolean(v) | Values::Date(v) => memory.push(v, value),
+        _ => Ok(()),
     }
 }
 
 #[inline]
-fn put_i64(column: &mut Column, value: i64) {
-    if let Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) = &mut column.values {
-        v.push(value);
+fn put_i64(memory: &mut Memory, column: &mut Column, value: i64) -> Result<(), Exhausted> {
+    match &mut column.values {
+        Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => memory.push(v, value),
+        _ => Ok(()),
     }
 }
 
 #[inline]
-fn put_f64(column: &mut Column, value: f64) {
-    if let Values::Float64(v) | Values::Interval(v) = &mut column.values {
-        v.push(value);
+fn put_f64(memory: &mut Memory, column: &mut Column, value: f64) -> Result<(), Exhausted> {
+    match &mut column.values {
+        Values::Float64(v) | Values::Interval(v) => memory.push(v, value),
+        _ => Ok(()),
     }
 }
 
 #[inline]
-fn put_hash(column: &mut Column, hash: i64) {
-    if let Values::Text { hashes, .. } = &mut column.values {
-        hashes.push(hash);
+fn put_hash(memory: &mut Memory, column: &mut Column, hash: i64) -> Result<(), Exhausted> {
+    match &mut column.values {
+        Values::Text { hashes, .. } => memory.push(hashes, hash),
+        _ => Ok(()),
     }
 }
 
 #[cold]
-fn put_odd(column: &mut Column, nan: bool, negative: bool) -> Result<(), Fault> {
+fn put_odd(memory: &mut Memory, column: &mut Column, nan: bool, negative: bool) -> Taken {
     if !nan {
         return Err(Fault::Infinite(if negative { "-Infinity" } else { "Infinity" }));
     }
-    column.push_null();
-    Ok(())
+    Ok(column.push_null(memory)?)
 }
 
 fn beginning(text: &[u8]) -> String {
@@ -221,7 +251,17 @@ pub struct Receiver {
     /// Cells of a row that are looked at: up to the last that is wanted.
     width: usize,
     target: Option<usize>,
+    /// What the query reads, until it is known to be that; None for rows that are of no query.
+    of: Option<Identity>,
+    /// Whether the query's name was looked up again.
+    met: bool,
+    /// The descriptor of the last row, whose columns are known to be of the sinks' types, and all such descriptors.
+    known: pg_sys::TupleDesc,
+    met_before: Vec<pg_sys::TupleDesc>,
+    /// Names and places of the primary key, where the query returns it.
+    key: Vec<(String, usize)>,
     seen: u64,
+    pub memory: Memory,
     pub table: Table,
     pub bad: Option<BadCell>,
 }
@@ -233,7 +273,14 @@ extern "C-unwind" {
 
 impl Receiver {
     /// The table's columns are empty and as many as the sinks.
-    pub fn new(table: Table, sinks: Vec<Sink>, target: Option<usize>) -> Box<Self> {
+    pub fn new(
+        table: Table,
+        sinks: Vec<Sink>,
+        target: Option<usize>,
+        of: Option<Identity>,
+        key: Vec<(String, usize)>,
+        memory: Memory,
+    ) -> Box<Self> {
         let destination = pg_sys::DestReceiver {
             receiveSlot: Some(receive),
             rStartup: Some(startup),
@@ -243,7 +290,22 @@ impl Receiver {
             mydest: pg_sys::CommandDest::DestTuplestore,
         };
         let width = sinks.iter().map(|sink| sink.place + 1).max().unwrap_or(0);
-        Box::new(Self { destination, sinks, direct: None, width, target, seen: 0, table, bad: None })
+        Box::new(Self {
+            destination,
+            sinks,
+            direct: None,
+            width,
+            target,
+            of,
+            met: false,
+            known: std::ptr::null_mut(),
+            met_before: Vec::new(),
+            key,
+            seen: 0,
+            memory,
+            table,
+            bad: None,
+        })
     }
 
     pub fn as_destination(&mut self) -> *mut pg_sys::DestReceiver {
@@ -252,16 +314,19 @@ impl Receiver {
 
     /// Forgets the rows, and keeps their memory for the next ones.
     pub fn clear(&mut self) {
+        let held = self.table.bytes();
         self.table.rows = 0;
         self.table.columns.iter_mut().for_each(Column::clear);
+        self.memory.release(held - self.table.bytes());
     }
 
     /// To be called after the last row.
-    pub fn complete(&mut self) {
+    pub fn complete(&mut self) -> Result<(), Exhausted> {
         self.leave_direct();
         for (sink, column) in self.sinks.iter_mut().zip(&mut self.table.columns) {
-            sink.complete(column);
+            sink.complete(&mut self.memory, column)?;
         }
+        Ok(())
     }
 
     /// Columns are written to directly, or as `store` does it, but not both.
@@ -287,10 +352,12 @@ impl Receiver {
             }
         }
         for (index, (sink, column)) in self.sinks.iter_mut().zip(&mut self.table.columns).enumerate() {
-            if *nulls.add(sink.place) {
-                sink.store_null(column);
-            } else if let Err(fault) = sink.store(column, *values.add(sink.place)) {
-                self.bad = Some(BadCell { column: index, row: self.seen, fault });
+            let taken = match *nulls.add(sink.place) {
+                true => sink.store_null(&mut self.memory, column),
+                false => sink.store(column, *values.add(sink.place), &mut self.memory),
+            };
+            if let Err(fault) = taken {
+                self.bad = Some(BadCell { column: index, row: self.seen, key: None, fault });
                 return false;
             }
         }
@@ -299,15 +366,81 @@ impl Receiver {
     }
 }
 
+impl Receiver {
+    /// Compares the columns of rows with the types that are expected of them; nothing of a row is read before. The rows
+    /// of a query have the descriptor that its start announced, or those of partitions and of tables that inherit.
+    ///
+    /// # Safety
+    /// The shape is a valid descriptor.
+    #[cold]
+    unsafe fn meet(&mut self, shape: pg_sys::TupleDesc) -> Outcome<()> {
+        if self.met_before.contains(&shape) {
+            self.known = shape;
+            return Ok(());
+        }
+        let Some(of) = &self.of else {
+            return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "rows of no query were received"));
+        };
+        if !self.met {
+            of.check()?;
+            self.met = true;
+        }
+        for sink in &self.sinks {
+            of.check_type(shape, sink.place, sink.described, &sink.name)?;
+        }
+        self.known = shape;
+        self.met_before.push(shape);
+        Ok(())
+    }
+
+    /// The primary key of a row that holds a bad cell.
+    #[cold]
+    unsafe fn tell_key(&mut self, slot: *mut pg_sys::TupleTableSlot) {
+        let Some(bad) = self.bad.as_mut().filter(|_| !self.key.is_empty()) else { return };
+        let last = self.key.iter().map(|(_, place)| place + 1).max().unwrap_or(0);
+        let shape = PgTupleDesc::from_pg_unchecked((*slot).tts_tupleDescriptor);
+        if shape.len() < last {
+            return;
+        }
+        if ((*slot).tts_nvalid as usize) < last {
+            slot_getsomeattrs_int(slot, last as c_int);
+        }
+        let of_each = self.key.iter().map(|(name, place)| {
+            let text = match (*(*slot).tts_isnull.add(*place), shape.get(*place)) {
+                (false, Some(attribute)) => as_text(attribute.atttypid, *(*slot).tts_values.add(*place)),
+                _ => "NULL".to_owned(),
+            };
+            format!("{name} = {}", beginning(text.as_bytes()))
+        });
+        bad.key = Some(of_each.collect::<Vec<_>>().join(", "));
+    }
+}
+
+/// As the server spells a value.
+unsafe fn as_text(type_oid: pg_sys::Oid, value: pg_sys::Datum) -> String {
+    let (mut output, mut varlena) = (pg_sys::InvalidOid, false);
+    pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut varlena);
+    CStr::from_ptr(pg_sys::OidOutputFunctionCall(output, value)).to_string_lossy().into_owned()
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mut pg_sys::DestReceiver) -> bool {
     let receiver = &mut *this.cast::<Receiver>();
+    if (*slot).tts_tupleDescriptor != receiver.known {
+        receiver.meet((*slot).tts_tupleDescriptor).unwrap_or_else(|error| error.raise());
+    }
     if let Some(direct) = &mut receiver.direct {
-        if direct.take(slot, &mut receiver.table.columns) {
+        if direct.take(slot, &mut receiver.table.columns, &mut receiver.memory) {
             // Without NULLs and odd numbers it has a target.
             receiver.seen += 1;
             receiver.table.rows += 1;
             return true;
+        }
+        if let Some(exhausted) = direct.exhausted {
+            receiver.seen += 1;
+            receiver.leave_direct();
+            receiver.bad = Some(BadCell { column: 0, row: receiver.seen, key: None, fault: exhausted.into() });
+            return false;
         }
         let in_vain = direct.in_vain();
         receiver.leave_direct();
@@ -318,15 +451,20 @@ unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mu
     if ((*slot).tts_nvalid as usize) < receiver.width {
         slot_getsomeattrs_int(slot, receiver.width as c_int);
     }
-    receiver.store((*slot).tts_values, (*slot).tts_isnull)
+    let taken = receiver.store((*slot).tts_values, (*slot).tts_isnull);
+    if !taken {
+        receiver.tell_key(slot);
+    }
+    taken
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn startup(this: *mut pg_sys::DestReceiver, _operation: c_int, shape: pg_sys::TupleDesc) {
     let receiver = &mut *this.cast::<Receiver>();
-    if ((*shape).natts as usize) < receiver.width {
-        error!("the query returns {} columns, {} were expected", (*shape).natts, receiver.width);
-    }
+    // A descriptor of an earlier fetch may have been freed, and another be in its place.
+    receiver.known = std::ptr::null_mut();
+    receiver.met_before.clear();
+    receiver.meet(shape).unwrap_or_else(|error| error.raise());
     receiver.direct = Direct::of(shape, receiver.sinks.iter().map(|sink| (sink.place, sink.cell)));
 }
 

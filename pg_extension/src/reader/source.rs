@@ -1,12 +1,19 @@
 //! What can be read from a relation: its columns, their types, its primary key.
 
-use pgrx::pg_sys;
+use std::ffi::CStr;
+
 use pgrx::prelude::*;
 use pgrx::spi::{quote_identifier, quote_qualified_identifier};
+use pgrx::{pg_sys, PgTupleDesc};
 
 use super::cell::{cell_of, Cell, READABLE_TYPES};
 use super::columns::Kind;
+use super::identity::{altered, Identity};
+use super::memory::Exhausted;
+use super::no_memory;
+use super::query::Query;
 use crate::error::{Result, TrailsError};
+use crate::{deadline, encoding, settings};
 
 /// The most columns that are learnt from.
 const MOST_FEATURES: usize = 1_000;
@@ -46,6 +53,8 @@ impl SourceColumn {
 #[derive(Debug, Clone)]
 pub struct RelationColumn {
     pub name: String,
+    /// As the catalogue numbers it.
+    pub number: i16,
     pub type_name: String,
     pub base_type: pg_sys::Oid,
     /// None for a type that the reader does not read.
@@ -59,74 +68,162 @@ pub struct Source {
     /// Schema-qualified and quoted.
     pub name: String,
     pub columns: Vec<RelationColumn>,
-    /// The relation, if its rows are stored as they are returned.
-    pub whole_rows: Option<pg_sys::Oid>,
+    of: Identity,
+    /// Whether its rows are stored as they are returned.
+    stored: bool,
+    /// About how many there are, where every row is one that is read.
+    rows: Option<f64>,
 }
 
-/// A query, and where in its rows each wanted column is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Query {
-    pub sql: String,
-    pub places: Vec<usize>,
+/// A relation of the server's cache, open and locked.
+struct Opened(pg_sys::Relation);
+
+impl Opened {
+    /// Waits for the lock, which whoever alters or drops the relation holds; None if there is no relation then.
+    fn locked(relation: pg_sys::Oid) -> Option<Self> {
+        let opened = unsafe { pg_sys::try_relation_open(relation, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+        // Not made, and so not closed, where there is none.
+        (!opened.is_null()).then(|| Self(opened))
+    }
+
+    /// As the planner estimates it: the density when the table was last looked at, and its pages now. None where rows
+    /// are hidden from some, or were never counted.
+    fn rows(&self) -> Option<f64> {
+        unsafe {
+            let form = &*(*self.0).rd_rel;
+            if form.relrowsecurity || form.relpages <= 0 || form.reltuples <= 0.0 {
+                return None;
+            }
+            let pages = pg_sys::RelationGetNumberOfBlocksInFork(self.0, pg_sys::ForkNumber::MAIN_FORKNUM);
+            Some(f64::from(form.reltuples) / f64::from(form.relpages) * f64::from(pages))
+        }
+    }
+
+    /// The numbers of the primary key's columns.
+    fn primary_key(&self) -> Vec<i16> {
+        unsafe {
+            let indexes = pgrx::PgList::<std::ffi::c_void>::from_pg(pg_sys::RelationGetIndexList(self.0));
+            let key =
+                (0..indexes.len()).filter_map(|place| indexes.get_oid(place)).find_map(|index| primary_key_of(index));
+            key.unwrap_or_default()
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // The lock stays until the transaction ends. After an error the transaction closes it, too.
+        if !std::thread::panicking() {
+            unsafe { pg_sys::relation_close(self.0, pg_sys::NoLock as pg_sys::LOCKMODE) };
+        }
+    }
+}
+
+/// For a message, before the relation is locked.
+fn name_of(relation: pg_sys::Oid) -> String {
+    unsafe {
+        let (name, schema) = (pg_sys::get_rel_name(relation), pg_sys::get_rel_namespace(relation));
+        let schema = pg_sys::get_namespace_name(schema);
+        if name.is_null() || schema.is_null() {
+            return format!("the relation with OID {}", relation.to_u32());
+        }
+        let (schema, name) = (CStr::from_ptr(schema), CStr::from_ptr(name));
+        quote_qualified_identifier(schema.to_string_lossy(), name.to_string_lossy())
+    }
+}
+
+/// The columns of an index, if it is a primary key's; without those that it only includes.
+unsafe fn primary_key_of(index: pg_sys::Oid) -> Option<Vec<i16>> {
+    let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::INDEXRELID as i32, pg_sys::Datum::from(index));
+    if row.is_null() {
+        return None;
+    }
+    let header = (*row).t_data;
+    let form = &*header.cast::<u8>().add(usize::from((*header).t_hoff)).cast::<pg_sys::FormData_pg_index>();
+    let key = form.indisprimary.then(|| form.indkey.values.as_slice(form.indnkeyatts as usize).to_vec());
+    pg_sys::ReleaseSysCache(row);
+    key
 }
 
 impl Source {
-    /// Looks the relation up in the system catalogue.
+    /// Locks the relation as whoever reads it does, until the transaction ends, and looks it up. In this order: nobody
+    /// else can alter it then, and what the server's caches hold of it is what a query will find, whatever the
+    /// snapshot of the calling statement.
     pub fn describe(relation: pg_sys::Oid) -> Result<Self> {
-        // Spi's own shortcuts take a transaction id, which a standby has none of.
-        let found = Spi::connect(|client| {
-            client
-                .select(
-                    "SELECT n.nspname::text, c.relname::text, c.relkind::text FROM pg_catalog.pg_class c \
-                     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
-                     WHERE c.oid OPERATOR(pg_catalog.=) $1",
-                    Some(1),
-                    &[relation.into()],
-                )?
-                .first()
-                .get_three::<String, String, String>()
-        });
-        let Ok((Some(schema), Some(table), Some(kind))) = found else {
+        encoding::check()?;
+        // The lock may be another session's for as long as it likes.
+        let meant = name_of(relation);
+        let opened = deadline::keep(&meant, || Ok(Opened::locked(relation)))?;
+        let Some(opened) = opened else {
             return Err(TrailsError::new(
                 PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
                 format!("there is no relation with OID {}", relation.to_u32()),
-            ));
+            )
+            .hint("If it was dropped and made anew meanwhile, run the statement again."));
         };
-        let name = quote_qualified_identifier(&schema, &table);
-        if !["r", "p", "v", "m", "f"].contains(&kind.as_str()) {
+        let (form, shape) = unsafe { (&*(*opened.0).rd_rel, PgTupleDesc::from_pg_unchecked((*opened.0).rd_att)) };
+        let schema = unsafe { pg_sys::get_namespace_name(form.relnamespace) };
+        if schema.is_null() {
+            return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INVALID_SCHEMA_NAME, "the relation has no schema"));
+        }
+        let (schema, table) = unsafe { (CStr::from_ptr(schema), CStr::from_ptr(form.relname.data.as_ptr())) };
+        let name = quote_qualified_identifier(schema.to_string_lossy(), table.to_string_lossy());
+        // Whoever wrote the old name may mean the relation that has it now.
+        if name_of(relation) != meant {
+            return Err(altered(&meant).detail(format!("It is called {name} now.")));
+        }
+        let kind = form.relkind as u8;
+        if !b"rpvmf".contains(&kind) {
             return Err(TrailsError::new(
                 PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
                 format!("{name} is not a table or view"),
             ));
         }
+        let key = opened.primary_key();
         let mut computed = false;
-        let columns = Spi::connect(|client| -> Result<Vec<RelationColumn>> {
-            let rows = client.select(
-                "SELECT a.attname::text, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), \
-                        COALESCE(i.indisprimary, false), a.attgenerated OPERATOR(pg_catalog.=) 'v' \
-                 FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_index i \
-                   ON i.indrelid OPERATOR(pg_catalog.=) a.attrelid AND i.indisprimary \
-                  AND a.attnum OPERATOR(pg_catalog.=) ANY (i.indkey::pg_catalog.int2[]) \
-                 WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attnum OPERATOR(pg_catalog.>) 0 \
-                   AND NOT a.attisdropped ORDER BY a.attnum",
-                None,
-                &[relation.into()],
-            )?;
-            rows.map(|row| {
-                let type_oid = row.get::<pg_sys::Oid>(2)?.unwrap_or(pg_sys::InvalidOid);
-                computed |= row.get::<bool>(5)?.unwrap_or(false);
-                Ok(RelationColumn {
-                    name: row.get::<String>(1)?.unwrap_or_default(),
-                    type_name: row.get::<String>(3)?.unwrap_or_default(),
-                    base_type: unsafe { pg_sys::getBaseType(type_oid) },
-                    cell: cell_of(unsafe { pg_sys::getBaseType(type_oid) }),
-                    in_primary_key: row.get::<bool>(4)?.unwrap_or(false),
-                })
-            })
-            .collect()
-        })?;
-        let stored = !computed && ["r", "m"].contains(&kind.as_str());
-        Ok(Self { name, columns, whole_rows: stored.then_some(relation) })
+        let columns = shape.iter().filter(|attribute| !attribute.attisdropped).map(|attribute| unsafe {
+            computed |= attribute.attgenerated as u8 == b'v';
+            let base_type = pg_sys::getBaseType(attribute.atttypid);
+            let shown = pg_sys::format_type_with_typemod(attribute.atttypid, attribute.atttypmod);
+            RelationColumn {
+                name: CStr::from_ptr(attribute.attname.data.as_ptr()).to_string_lossy().into_owned(),
+                number: attribute.attnum,
+                type_name: CStr::from_ptr(shown).to_string_lossy().into_owned(),
+                base_type,
+                cell: cell_of(base_type),
+                in_primary_key: key.contains(&attribute.attnum),
+            }
+        });
+        let columns: Vec<RelationColumn> = columns.collect();
+        let of = Identity { relation, schema: schema.to_owned(), table: table.to_owned(), shown: name.clone() };
+        let in_pages = b"rm".contains(&kind);
+        let rows = if in_pages { opened.rows() } else { None };
+        Ok(Self { name, columns, of, stored: !computed && in_pages, rows })
+    }
+
+    /// Columns of a row that is of no relation; `name` says in errors where it is from.
+    pub fn of_row(name: &str, columns: Vec<RelationColumn>) -> Self {
+        let of = Identity { shown: name.to_owned(), ..Identity::default() };
+        Self { name: name.to_owned(), columns, of, stored: false, rows: None }
+    }
+
+    /// Refuses at once what is much too large for the memory that reading may take. Of a table whose every row is read
+    /// the server knows about how many there are; a view shows as it is read. `held` is in use already.
+    pub fn check_size(&self, columns: &[SourceColumn], held: usize) -> Result<()> {
+        /// The estimate goes wrong by dead rows that were not yet counted off.
+        const CLEARLY: f64 = 2.0;
+        let Some(rows) = self.rows else { return Ok(()) };
+        let width: usize = columns.iter().map(|column| column.kind.unwrap_or(Kind::Text).width()).sum();
+        let (needed, limit) = (rows * width as f64, settings::reading_memory_limit());
+        if held as f64 + needed <= CLEARLY * limit as f64 {
+            return Ok(());
+        }
+        let error = no_memory(Exhausted::Limit, &self.name, 0, held);
+        Err(error.detail(format!(
+            "About {rows:.0} rows of {} columns would take {:.0} MB.",
+            columns.len(),
+            needed / f64::from(1 << 20)
+        )))
     }
 
     fn find(&self, name: &str) -> Result<&RelationColumn> {
@@ -252,23 +349,51 @@ impl Source {
     /// A query for `columns`. Where the caller may read the whole table, it asks for whole rows, which come as they are
     /// stored; columns picked from them would be copied into rows of their own first, and take twice the time.
     pub fn query(&self, columns: &[SourceColumn]) -> Query {
-        let permitted = |relation| unsafe {
-            let rights = pg_sys::ACL_SELECT.into();
-            pg_sys::pg_class_aclcheck(relation, pg_sys::GetUserId(), rights) == pg_sys::AclResult::ACLCHECK_OK
-        };
         let all: Vec<String> = self.columns.iter().map(|c| quote_identifier(&c.name)).collect();
         let place = |column: &SourceColumn| all.iter().position(|listed| *listed == column.expression);
         match columns.iter().map(place).collect::<Option<Vec<usize>>>() {
-            Some(places) if self.whole_rows.is_some_and(permitted) => {
-                Query { sql: format!("SELECT {} FROM {}", all.join(", "), self.name), places }
+            Some(places) if self.stored && self.permitted() => {
+                let keys = self.columns.iter().enumerate().filter(|(_, column)| column.in_primary_key);
+                let key = keys.map(|(place, column)| (column.name.clone(), place)).collect();
+                Query { sql: format!("SELECT {} FROM {}", all.join(", "), self.name), places, of: self.of.clone(), key }
             }
-            _ => Query { sql: self.select(columns), places: (0..columns.len()).collect() },
+            _ => self.select(columns),
         }
     }
 
-    /// `SELECT columns FROM relation`, every name quoted by PostgreSQL.
-    pub fn select(&self, columns: &[SourceColumn]) -> String {
-        let list: Vec<&str> = columns.iter().map(|c| c.expression.as_str()).collect();
-        format!("SELECT {} FROM {}", list.join(", "), self.name)
+    fn permitted(&self) -> bool {
+        let rights = pg_sys::ACL_SELECT.into();
+        unsafe {
+            pg_sys::pg_class_aclcheck(self.of.relation, pg_sys::GetUserId(), rights) == pg_sys::AclResult::ACLCHECK_OK
+        }
+    }
+
+    /// `SELECT columns FROM relation`, every name quoted by PostgreSQL; with the primary key where the caller may read it.
+    pub fn select(&self, columns: &[SourceColumn]) -> Query {
+        let mut list: Vec<String> = columns.iter().map(|c| c.expression.clone()).collect();
+        let mut key = Vec::new();
+        if let Some(place) = columns.iter().position(|column| column.kind == Some(Kind::Key)) {
+            key.push((columns[place].name.clone(), place));
+        } else if self.columns.iter().filter(|c| c.in_primary_key).all(|c| self.readable_by_caller(c)) {
+            for column in self.columns.iter().filter(|c| c.in_primary_key) {
+                key.push((column.name.clone(), list.len()));
+                list.push(quote_identifier(&column.name));
+            }
+        }
+        Query {
+            sql: format!("SELECT {} FROM {}", list.join(", "), self.name),
+            places: (0..columns.len()).collect(),
+            of: self.of.clone(),
+            key,
+        }
+    }
+
+    fn readable_by_caller(&self, column: &RelationColumn) -> bool {
+        let rights = pg_sys::ACL_SELECT.into();
+        self.permitted()
+            || unsafe {
+                pg_sys::pg_attribute_aclcheck(self.of.relation, column.number, pg_sys::GetUserId(), rights)
+                    == pg_sys::AclResult::ACLCHECK_OK
+            }
     }
 }

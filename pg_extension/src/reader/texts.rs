@@ -5,6 +5,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::memory::{bytes_of, Exhausted, Memory};
+
 /// Distinct texts whose spelling is kept.
 const MOST_TEXTS: usize = 65_536;
 /// Bytes that are kept of one text.
@@ -26,6 +28,25 @@ pub struct Texts {
     pub ends: Vec<u32>,
     /// UTF-8.
     pub bytes: Vec<u8>,
+}
+
+impl Texts {
+    /// Bytes that are held, used or not.
+    pub fn bytes(&self) -> usize {
+        bytes_of(&self.hashes) + bytes_of(&self.ends) + bytes_of(&self.bytes)
+    }
+
+    /// The same in memory of its own.
+    pub fn try_clone(&self, memory: &mut Memory) -> Result<Self, Exhausted> {
+        let mut copy = Self::default();
+        memory.reserve(&mut copy.hashes, self.hashes.len())?;
+        memory.reserve(&mut copy.ends, self.ends.len())?;
+        memory.reserve(&mut copy.bytes, self.bytes.len())?;
+        copy.hashes.extend_from_slice(&self.hashes);
+        copy.ends.extend_from_slice(&self.ends);
+        copy.bytes.extend_from_slice(&self.bytes);
+        Ok(copy)
+    }
 }
 
 /// Hashes are spread already.
@@ -65,29 +86,35 @@ impl Default for Dictionary {
 impl Dictionary {
     /// Keeps how a text is spelt, if it is new and there is room.
     #[inline]
-    pub fn add(&mut self, hash: i64, text: &[u8]) {
+    pub fn add(&mut self, hash: i64, text: &[u8], memory: &mut Memory) -> Result<(), Exhausted> {
         let slot = hash as usize & (RECENT - 1);
         if self.recent[slot] != hash {
+            self.look_up(hash, text, memory)?;
             self.recent[slot] = hash;
-            self.look_up(hash, text);
         }
+        Ok(())
     }
 
     /// The hash of a text whose spelling is kept.
     #[inline]
-    pub fn add_text(&mut self, text: &[u8]) -> i64 {
+    pub fn add_text(&mut self, text: &[u8], memory: &mut Memory) -> Result<i64, Exhausted> {
         let hash = hash(text);
-        self.add(hash, text);
-        hash
+        self.add(hash, text, memory)?;
+        Ok(hash)
     }
 
     #[cold]
-    fn look_up(&mut self, hash: i64, text: &[u8]) {
-        if self.texts.hashes.len() < MOST_TEXTS && self.known.insert(hash) {
-            self.texts.hashes.push(hash);
-            self.texts.bytes.extend_from_slice(spelling(text).as_bytes());
-            self.texts.ends.push(self.texts.bytes.len() as u32);
+    fn look_up(&mut self, hash: i64, text: &[u8], memory: &mut Memory) -> Result<(), Exhausted> {
+        if self.texts.hashes.len() >= MOST_TEXTS || self.known.contains(&hash) {
+            return Ok(());
         }
+        self.known.try_reserve(1).map_err(|_| Exhausted::System)?;
+        let spelt = spelling(text);
+        memory.extend(&mut self.texts.bytes, spelt.as_bytes())?;
+        memory.push(&mut self.texts.ends, self.texts.bytes.len() as u32)?;
+        memory.push(&mut self.texts.hashes, hash)?;
+        self.known.insert(hash);
+        Ok(())
     }
 
     /// The spellings; the dictionary is empty afterwards.
@@ -135,7 +162,7 @@ mod tests {
     fn texts_are_kept_once_in_the_order_they_came() {
         let mut dictionary = Dictionary::default();
         for text in ["b", "a", "b", "", "a", "b"] {
-            dictionary.add_text(text.as_bytes());
+            dictionary.add_text(text.as_bytes(), &mut Memory::unlimited()).unwrap();
         }
         let texts = dictionary.take();
         assert_eq!(texts.hashes, vec![hash(b"b"), hash(b"a"), hash(b"")]);
@@ -147,7 +174,7 @@ mod tests {
     fn no_more_than_so_many_texts_are_kept() {
         let mut dictionary = Dictionary::default();
         for number in 0..MOST_TEXTS + 1_000 {
-            dictionary.add_text(number.to_string().as_bytes());
+            dictionary.add_text(number.to_string().as_bytes(), &mut Memory::unlimited()).unwrap();
         }
         let texts = dictionary.take();
         assert_eq!(texts.hashes.len(), MOST_TEXTS);

@@ -20,6 +20,9 @@ from trails.tfmem.bank import draw_matrices
 from trails.tfmem.expressflow import initialise
 from trails.tfmem.signals import Signals
 
+_DENSE_IDS = 1 << 22
+"""Ids below have the row of their number; more than any published table has."""
+
 _PUBLISHED_NAMES = {"express_flow": "expressflow", "jac_flow": "jacflow", "nas_wot": "naswot"}
 
 
@@ -31,7 +34,9 @@ class LatencyConfig:
         space: ``[MLP] num_layers`` and ``hidden_choice_len``.
         tfmem: ``[SYS_PERFORMANCE] tfmem``: any metric, or several joined by ``+``.
         embedding: ``[MLP_TRAINER] nemb``, numbers per category.
-        ids: ``[MLP_TRAINER] nfeat``, rows of the embedding table at the start; it grows when a larger id comes.
+        ids: ``[MLP_TRAINER] nfeat``, rows of the embedding table at the start; it grows when a larger id comes, up to
+            4,194,304 rows. An id beyond these is given a row when it is met, so that memory follows the number of
+            different ids, and not the largest of them.
         embedding_cache: ``[SYS_PERFORMANCE] embedding_cache_filtering``; off means that the embedding table is
             drawn anew for every architecture, as part of its initialisation.
         seed: ``[DEFAULT] seed``; not in the published files.
@@ -101,10 +106,12 @@ class LatencyScorer:
         self._metrics = parse_tfmems(config.tfmem)
         self._order = space.sample(n, config.seed)
         self._table = self._draw_table(config.ids)
+        self._far_table = self._draw_table(0, far=True)
+        self._far_places: dict[int, int] = {}
         self._embedded: NDArray[np.float64] = np.empty((0, fields, config.embedding))
 
-    def _draw_table(self, ids: int) -> NDArray[np.float64]:
-        generator = np.random.default_rng(self._config.seed)
+    def _draw_table(self, ids: int, far: bool = False) -> NDArray[np.float64]:
+        generator = np.random.default_rng((self._config.seed, 1) if far else self._config.seed)
         return generator.standard_normal((ids, self._config.embedding)) * 0.01
 
     @property
@@ -132,6 +139,7 @@ class LatencyScorer:
         began = time.perf_counter()
         if not config.embedding_cache:
             self._table = self._draw_table(len(self._table))
+            self._far_table = self._draw_table(len(self._far_table), far=True)
         architecture = config.space.architecture(int(self._order[place]))
         positive = any(metric.of_network is not None for metric in self._metrics)
         signed = any(metric.of_signals is not None for metric in self._metrics)
@@ -158,7 +166,7 @@ class LatencyScorer:
     def embed(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Look a batch up in the embedding table: float64 (batch, fields * embedding), valid until the next call."""
         largest = int(ids.max(initial=0))
-        if largest >= len(self._table):
+        if len(self._table) <= largest < _DENSE_IDS:
             self._table = self._draw_table(largest + 1)
         shape = (*ids.shape, self._config.embedding)
         if self._embedded.shape != shape:
@@ -166,4 +174,14 @@ class LatencyScorer:
         # Every id is in the table; not looking again makes this three times as fast. Memory that is used again has
         # been touched before.
         self._table.take(ids, axis=0, out=self._embedded, mode="clip")
+        if largest >= _DENSE_IDS:
+            self._embed_far(ids)
         return self._embedded.reshape(len(ids), -1)
+
+    def _embed_far(self, ids: NDArray[np.int64]) -> None:
+        far = ids >= _DENSE_IDS
+        distinct, inverse = np.unique(ids[far], return_inverse=True)
+        places = [self._far_places.setdefault(i, len(self._far_places)) for i in distinct.tolist()]
+        if len(self._far_places) > len(self._far_table):
+            self._far_table = self._draw_table(2 * len(self._far_places), far=True)
+        self._embedded[far] = self._far_table[np.array(places)[inverse]]

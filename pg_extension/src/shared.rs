@@ -1,0 +1,107 @@
+//! Columns in memory that the refinement process maps, too: there is one copy of them, for both.
+
+use std::ffi::c_void;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
+use numpy::ndarray::ArrayView1;
+use numpy::{Element, PyArray1};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::error::{Result, TrailsError};
+use crate::python::NumpyColumn;
+use crate::reader::columns::{self, Table, TableLayout};
+use crate::reader::{self, Kind};
+
+/// A memory file, mapped: what is written here stays here, and what the process was given it keeps.
+#[pyclass(frozen)]
+struct Mapping {
+    begin: usize,
+    length: usize,
+}
+
+impl Mapping {
+    fn of(file: &File) -> std::io::Result<Self> {
+        let length = file.metadata()?.len() as usize;
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_NORESERVE);
+        let begin = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, file.as_raw_fd(), 0) };
+        if begin == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error());
+        }
+        Ok(Self { begin: begin as usize, length })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        unsafe { libc::munmap(self.begin as *mut c_void, self.length) };
+    }
+}
+
+/// A table that has been moved to a memory file.
+pub struct Shared {
+    /// Where its columns lie.
+    pub layout: TableLayout,
+    mapping: Mapping,
+}
+
+impl Shared {
+    /// Moves a table to a file, column by column, each of which is let go of before the next one is written. `origin`
+    /// names in errors where it is from.
+    pub fn of(table: Table, file: &File, descriptor: i32, origin: &str) -> Result<Self> {
+        let rows = table.rows as u64;
+        let told = |error: std::io::Error| match error.raw_os_error() {
+            Some(libc::ENOMEM | libc::ENOSPC | libc::EFBIG) => {
+                reader::no_memory(reader::Exhausted::System, origin, rows, 0)
+            }
+            _ => TrailsError::from(error),
+        };
+        let layout = columns::move_to(table, file, descriptor, || {
+            pgrx::check_for_interrupts!();
+        })
+        .map_err(told)?;
+        let mapping = Mapping::of(file).map_err(told)?;
+        Ok(Self { layout, mapping })
+    }
+
+    /// Of the memory file.
+    pub fn bytes(&self) -> usize {
+        self.mapping.length
+    }
+
+    /// The columns as NumPy's, without a copy. The memory is theirs from then on.
+    pub fn arrays(self, py: Python<'_>) -> PyResult<Vec<NumpyColumn<'_>>> {
+        let Self { layout, mapping } = self;
+        let owner = Bound::new(py, mapping)?;
+        let rows = layout.rows;
+        let arrays = layout.columns.into_iter().map(|column| {
+            let at = column.offset;
+            let data = match column.kind {
+                Kind::Boolean | Kind::Int32 | Kind::Date | Kind::IdValue => view::<i32>(&owner, at, rows)?,
+                Kind::Int64 | Kind::Timestamp | Kind::Time | Kind::Text => view::<i64>(&owner, at, rows)?,
+                Kind::Float32 => view::<f32>(&owner, at, rows)?,
+                Kind::Float64 | Kind::Interval => view::<f64>(&owner, at, rows)?,
+                Kind::Key => return Err(PyValueError::new_err("keys are not learnt from")),
+            };
+            let nulls = column.nulls.map(|at| view::<u8>(&owner, at, rows)).transpose()?;
+            let values = column.values.map(|at| view::<f32>(&owner, at, rows)).transpose()?;
+            Ok((column.name, column.kind.name(), data, nulls, values))
+        });
+        arrays.collect()
+    }
+}
+
+/// An array over mapped memory, which lives as long as any of its arrays does.
+fn view<'py, T: Element>(owner: &Bound<'py, Mapping>, offset: u64, rows: usize) -> PyResult<Bound<'py, PyAny>> {
+    let Mapping { begin, length } = *owner.get();
+    let offset = offset as usize;
+    if offset % align_of::<T>() != 0 || offset.saturating_add(rows.saturating_mul(size_of::<T>())) > length {
+        return Err(PyValueError::new_err("a column lies outside its memory"));
+    }
+    // SAFETY: it lies within the mapping, aligned, and any bits are a number.
+    unsafe {
+        let numbers = ArrayView1::from_shape_ptr(rows, (begin + offset) as *const T);
+        Ok(PyArray1::borrow_from_array(&numbers, owner.clone().into_any()).into_any())
+    }
+}
