@@ -20,6 +20,8 @@ pub struct Wanted {
     /// Says which rows are held out; it is no feature.
     pub split: Option<SourceColumn>,
     pub target: Option<SourceColumn>,
+    /// Columns of types that cannot be learnt from, which nobody named: name and reason.
+    pub left_out: Vec<(String, String)>,
 }
 
 impl Wanted {
@@ -36,9 +38,11 @@ impl Wanted {
         if split.is_some() && split == target {
             return Err(TrailsError::argument("the target cannot say which rows are held out"));
         }
+        let left_out = if features.is_none() { source.unreadable(target) } else { Vec::new() };
         let mut features = source.features(features, target)?;
         features.retain(|column| split != Some(column.name.as_str()));
-        Ok(Self { source, features, split: split_column, target: target_column })
+        tell_left_out(&left_out);
+        Ok(Self { source, features, split: split_column, target: target_column, left_out })
     }
 
     /// The features, the column that splits rows if there is one, then the target.
@@ -70,6 +74,12 @@ pub fn read(source: &Source, columns: &[SourceColumn], target: Option<&str>, hel
         rows => TrailsError::data(format!("{} has no row with a target", source.name))
             .detail(format!("\"{}\" is NULL in all {rows} rows.", target.unwrap_or_default())),
     })
+}
+
+fn tell_left_out(features: &[(String, String)]) {
+    for (name, reason) in features {
+        progress::phase(&format!("feature \"{name}\" is left out: {reason}"));
+    }
 }
 
 pub fn warn_of_unusable(rows: u64) {
@@ -151,9 +161,8 @@ impl TrainingRows {
             let left_out: Vec<(String, String)> = rows.call_method0("left_out")?.extract()?;
             Ok((python::Held::new(rows), left_out))
         })?;
-        for (name, reason) in &left_out {
-            progress::phase(&format!("feature \"{name}\" is left out: {reason}"));
-        }
+        tell_left_out(&left_out);
+        let left_out: Vec<_> = wanted.left_out.iter().cloned().chain(left_out).collect();
         let kept = |name: &String| !left_out.iter().any(|(n, _)| n == name);
         let features: Vec<String> = wanted.features.iter().map(|c| c.name.clone()).filter(kept).collect();
         if features.is_empty() {

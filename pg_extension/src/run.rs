@@ -222,9 +222,16 @@ fn matching_columns(validation: &Source, wanted: &[SourceColumn]) -> Result<Vec<
                         column.name, found.type_name, validation.name, column.type_name
                     ),
                 )
+                .hint(conversion(validation, column))
             })
         })
         .collect()
+}
+
+/// For hints: how the validation table's column becomes one like the source's.
+fn conversion(validation: &Source, column: &SourceColumn) -> String {
+    let family = column.kind.unwrap_or(Kind::Text).family();
+    validation.find(&column.name).map(|found| found.conversion_to(family)).unwrap_or_default()
 }
 
 /// The columns as they turned out to be when they were read.

@@ -229,6 +229,8 @@ class ModelSelector:
             self.classes_ = np.unique(labels)
             if column.kind == "text" and max(len(str(label).encode()) for label in self.classes_) > _LONGEST_LABEL:
                 raise InvalidInput(f"a label of y is longer than {_LONGEST_LABEL} bytes")
+            if column.kind == "text" and any("\0" in str(label) for label in self.classes_):
+                raise InvalidInput("a label of y holds a NUL character", hint="Leave it out of the label.")
         return column
 
     def _task_of(self, target: Column) -> str | None:

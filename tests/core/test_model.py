@@ -108,6 +108,40 @@ def test_a_source_that_lacks_a_column_or_has_another_type_is_refused() -> None:
     model, columns = made("binary"), rows(10, 4)
     with pytest.raises(InvalidInput, match='no column "x"'):
         model.outputs(columns.without("x"))
-    other = Columns(10, (*columns.without("x"), Column("x", "int32", np.zeros(10, np.int32))))
-    with pytest.raises(InvalidInput, match="integer, and the model was trained with number"):
+    other = Columns(10, (*columns.without("x"), Column("x", "timestamp", np.zeros(10, np.int64))))
+    with pytest.raises(InvalidInput, match="timestamp, and the model was trained with number"):
         model.outputs(other)
+
+
+@pytest.mark.parametrize("bins", [0, 8])
+def test_whole_numbers_stand_for_numbers_and_dates_for_timestamps(bins: int) -> None:
+    generator = np.random.default_rng(5)
+    days = generator.integers(-9000, 9000, 60)
+    mask = (generator.random(60) < 0.2).astype(np.uint8)
+    trained = table(
+        Column("x", "float64", generator.normal(size=60) * 9),
+        Column("flag", "int32", generator.integers(0, 2, 60).astype(np.int32)),
+        Column("when", "timestamp", days * 86_400_000_000 + generator.integers(0, 10**10, 60)),
+    )
+    encoder = Encoder.fit(trained, Fitting(bins=bins))
+    small, flags = generator.integers(-20, 20, 60).astype(np.int32), generator.integers(0, 2, 60).astype(np.int32)
+    # What is NULL may hold anything, a date out of range too.
+    late = np.where(mask, 2**31 - 1, days).astype(np.int32)
+    given = table(
+        Column("x", "int32", small, None, mask),
+        Column("flag", "boolean", flags),
+        Column("when", "date", late, None, mask),
+    )
+    same = table(
+        Column("x", "float64", small.astype(np.float64), None, mask),
+        Column("flag", "int64", flags.astype(np.int64)),
+        Column("when", "timestamp", days * 86_400_000_000, None, mask),
+    )
+    first, second = encoder.transform(given), encoder.transform(same)
+    assert np.array_equal(first.ids, second.ids)
+    if bins == 0:
+        assert first.values is not None and second.values is not None
+        assert np.array_equal(first.values, second.values)
+    with pytest.raises(InvalidInput, match="out of range for timestamp") as caught:
+        encoder.transform(table(*list(given)[:2], Column("when", "date", np.full(60, 2**31 - 1, np.int32))))
+    assert caught.value.sqlstate == "22008"

@@ -98,6 +98,21 @@ def test_mistakes_with_tables_are_named(tables: Database, connection: Any) -> No
     assert isinstance(caught.value, InvalidInput) and caught.value.sqlstate == "42804"
 
 
+def test_unreadable_columns_are_left_out_and_whole_numbers_stand_for_numbers(tables: Database, connection: Any) -> None:
+    tables.sql(
+        "ALTER TABLE orders_train ADD note jsonb, ADD cost money",
+        "CREATE VIEW whole AS SELECT id, customer, shop, day, price::int AS price, paid FROM orders_valid",
+        "CREATE VIEW same AS SELECT id, customer, shop, day, price::int::float8 AS price FROM orders_valid",
+    )
+    quick = selector(u=1, options={"max_epochs": 1})
+    with pytest.warns(UserWarning, match='"note" of public.orders_train is left out: type jsonb') as told:
+        found = quick.fit(connection, "orders_train", target="paid", validation="whole")
+    assert any('"cost"' in str(warning.message) for warning in told)
+    assert found.feature_names_in_.tolist() == ["customer", "shop", "day", "price"]
+    probabilities = found.predict_proba(connection, "whole")
+    assert np.array_equal(probabilities, found.predict_proba(connection, "same"))
+
+
 @pytest.mark.parametrize("parts", [("train", "valid", "test"), ("train",)])
 def test_the_command_reads_tables(
     tables: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], parts: tuple[str, ...]

@@ -39,7 +39,7 @@ fn main() {
             (0..BATCH).map(|_| (low - many + random.below(many)) as i32).collect()
         })
         .collect();
-    for kernels in [Kernels::best(), Kernels::Portable] {
+    for kernels in [Kernels::best(), Kernels::portable()] {
         let began = Instant::now();
         let model = Model::parse_for(&blob, kernels).expect("a model just made");
         let loading = began.elapsed().as_secs_f64();
@@ -57,7 +57,7 @@ fn main() {
                 encoding.push(began.elapsed().as_secs_f64() / rounds as f64);
                 let began = Instant::now();
                 for _ in 0..rounds {
-                    model.forward(&encoded, &mut workspace, &mut outputs);
+                    model.forward(&encoded, &mut workspace, &mut outputs).expect("memory for a batch");
                 }
                 computing.push(began.elapsed().as_secs_f64() / rounds as f64);
             }

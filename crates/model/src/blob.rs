@@ -1,9 +1,16 @@
 //! The tensors of a model blob: looked up by name, checked for type and shape, copied out.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use crate::error::{fail, Error, Result};
+use crate::memory::with_room;
+
+/// Bytes of the table of contents, which the header is part of.
+const LARGEST_CONTENTS: u64 = 32 << 20;
 
 /// SHA-256: tells blobs apart and finds corrupted ones.
 pub fn digest(blob: &[u8]) -> [u8; 32] {
@@ -15,51 +22,61 @@ pub struct Blob<'a> {
     tensors: SafeTensors<'a>,
     /// The JSON text that describes the model.
     pub header: String,
+    /// Names of the tensors that were asked for.
+    read: RefCell<HashSet<String>>,
 }
 
 impl<'a> Blob<'a> {
     pub fn open(bytes: &'a [u8]) -> Result<Self> {
-        let unreadable = |error: safetensors::SafeTensorError| Error(format!("the blob is not safetensors: {error}"));
+        let unreadable =
+            |error: safetensors::SafeTensorError| Error::Invalid(format!("the blob is not safetensors: {error}"));
+        if let Some(length) = bytes.first_chunk().map(|begin| u64::from_le_bytes(*begin)) {
+            if length > LARGEST_CONTENTS {
+                fail!("the blob is not safetensors: its table of contents is {length} bytes long, and {LARGEST_CONTENTS} are possible");
+            }
+        }
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
         let header = metadata.metadata().as_ref().and_then(|m| m.get("trails")).cloned();
         let Some(header) = header else {
             fail!("the blob is not a model of Trails: its header has no entry \"trails\"")
         };
-        Ok(Self { tensors: SafeTensors::deserialize(bytes).map_err(unreadable)?, header })
+        let tensors = SafeTensors::deserialize(bytes).map_err(unreadable)?;
+        Ok(Self { tensors, header, read: RefCell::default() })
     }
 
     pub fn has(&self, name: &str) -> bool {
         self.tensors.tensor(name).is_ok()
     }
 
+    /// Refuses a blob with tensors that nobody has asked for.
+    pub fn check_all_read(&self) -> Result<()> {
+        let read = self.read.borrow();
+        match self.tensors.names().into_iter().find(|name| !read.contains(*name)) {
+            Some(name) => fail!("the model has the tensor {name:?}, which it has no use for"),
+            None => Ok(()),
+        }
+    }
+
     pub fn matrix(&self, name: &str) -> Result<(Vec<f32>, usize, usize)> {
         let (bytes, shape) = self.find(name, Dtype::F32)?;
         let [rows, columns] = shape[..] else { fail!("tensor {name} has {} dimensions, not 2", shape.len()) };
-        let numbers: Vec<f32> = elements(bytes, f32::from_le_bytes);
-        if !numbers.iter().all(|x| x.is_finite()) {
-            fail!("tensor {name} holds numbers that are not finite");
-        }
-        Ok((numbers, rows, columns))
+        Ok((floats(name, bytes)?, rows, columns))
     }
 
     pub fn biases(&self, name: &str) -> Result<Vec<f32>> {
-        let numbers = elements(self.vector(name, Dtype::F32)?, f32::from_le_bytes);
-        if !numbers.iter().all(|x| x.is_finite()) {
-            fail!("tensor {name} holds numbers that are not finite");
-        }
-        Ok(numbers)
+        floats(name, self.vector(name, Dtype::F32)?)
     }
 
     pub fn i64s(&self, name: &str) -> Result<Vec<i64>> {
-        Ok(elements(self.vector(name, Dtype::I64)?, i64::from_le_bytes))
+        elements(self.vector(name, Dtype::I64)?, i64::from_le_bytes)
     }
 
     pub fn u32s(&self, name: &str) -> Result<Vec<u32>> {
-        Ok(elements(self.vector(name, Dtype::U32)?, u32::from_le_bytes))
+        elements(self.vector(name, Dtype::U32)?, u32::from_le_bytes)
     }
 
     pub fn f64s(&self, name: &str) -> Result<Vec<f64>> {
-        Ok(elements(self.vector(name, Dtype::F64)?, f64::from_le_bytes))
+        elements(self.vector(name, Dtype::F64)?, f64::from_le_bytes)
     }
 
     pub fn bytes(&self, name: &str) -> Result<&'a [u8]> {
@@ -79,11 +96,22 @@ impl<'a> Blob<'a> {
         if tensor.dtype() != dtype {
             fail!("tensor {name} is of type {:?}, not {dtype:?}", tensor.dtype());
         }
+        self.read.borrow_mut().insert(name.to_owned());
         Ok((tensor.data(), tensor.shape().to_vec()))
     }
 }
 
+fn floats(name: &str, bytes: &[u8]) -> Result<Vec<f32>> {
+    let numbers: Vec<f32> = elements(bytes, f32::from_le_bytes)?;
+    if !numbers.iter().all(|x| x.is_finite()) {
+        fail!("tensor {name} holds numbers that are not finite");
+    }
+    Ok(numbers)
+}
+
 /// Numbers that may lie at any address; `SafeTensors` has checked that their bytes are as many as the shape says.
-fn elements<const N: usize, T>(bytes: &[u8], number: fn([u8; N]) -> T) -> Vec<T> {
-    bytes.chunks_exact(N).map(|chunk| number(chunk.try_into().expect("chunks are of this size"))).collect()
+fn elements<const N: usize, T>(bytes: &[u8], number: fn([u8; N]) -> T) -> Result<Vec<T>> {
+    let mut numbers = with_room(bytes.len() / N)?;
+    numbers.extend(bytes.chunks_exact(N).map(|chunk| number(chunk.try_into().expect("chunks are of this size"))));
+    Ok(numbers)
 }

@@ -1,6 +1,6 @@
 //! Parts of a date: month, ISO weekday, hour; proleptic Gregorian, UTC.
 
-const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
+pub const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
 const MICROSECONDS_AN_HOUR: i64 = 3_600_000_000;
 /// Days from 0000-03-01 to 2000-01-01: years that begin in March have the leap day at their end.
 const MARCH_ERA: i64 = 730_425;

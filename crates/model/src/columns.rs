@@ -1,10 +1,7 @@
 //! Columns as they are handed in: borrowed, typed, each with a mask of NULLs.
 
-use serde::{Deserialize, Serialize};
-
 /// Types of one family are encoded in the same way, so that one may stand in for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
     Boolean,
     Integer,
@@ -18,6 +15,33 @@ pub enum Family {
 }
 
 impl Family {
+    pub const ALL: [Self; 9] = [
+        Self::Boolean,
+        Self::Integer,
+        Self::Number,
+        Self::Text,
+        Self::IdValue,
+        Self::Date,
+        Self::Timestamp,
+        Self::Time,
+        Self::Interval,
+    ];
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.name() == name)
+    }
+
+    /// Whether columns of another family are taken for ones of this, without loss: 0 and 1 are whole numbers, whole
+    /// numbers are numbers, and a date is its midnight. `trails.table.columns` has the same list.
+    pub fn takes(self, other: Self) -> bool {
+        match self {
+            Family::Integer => matches!(other, Family::Integer | Family::Boolean),
+            Family::Number => matches!(other, Family::Number | Family::Integer | Family::Boolean),
+            Family::Timestamp => matches!(other, Family::Timestamp | Family::Date),
+            _ => other == self,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Family::Boolean => "boolean",

@@ -1,10 +1,15 @@
 //! From columns to embedding rows and factors.
 
 use crate::blob::Blob;
-use crate::columns::ColumnData;
-use crate::error::{fail, Result};
+use crate::calendar::MICROSECONDS_A_DAY;
+use crate::columns::{ColumnData, Data, Family};
+use crate::error::{fail, Error, Result};
 use crate::field::Field;
 use crate::header::{Header, Input};
+use crate::memory::resize;
+
+/// Memory that all fields' tables of keys may take beyond what their categories account for.
+const DIRECT_BYTES: usize = 8 << 20;
 
 /// Encoded rows, field by field; kept by the caller, so that the next batch finds its memory.
 #[derive(Debug, Default)]
@@ -14,6 +19,8 @@ pub struct Encoded {
     ids: Vec<u32>,
     /// In the same order, of the fields that have factors.
     factors: Vec<f32>,
+    /// Dates that are taken for timestamps.
+    midnights: Vec<i64>,
 }
 
 impl Encoded {
@@ -45,13 +52,11 @@ pub struct Encoder {
 
 impl Encoder {
     pub fn read(blob: &Blob<'_>, header: &Header) -> Result<Self> {
-        if header.fields.is_empty() {
-            fail!("the model reads nothing");
-        }
         let mut first = 0;
+        let mut room = DIRECT_BYTES;
         let mut fields = Vec::with_capacity(header.fields.len());
         for (number, field) in header.fields.iter().enumerate() {
-            fields.push(Field::read(blob, number, field, header.column_of(field)?, first)?);
+            fields.push(Field::read(blob, number, field, header.column_of[number], first, &mut room)?);
             first += field.slots;
         }
         let mut place = 0;
@@ -69,30 +74,59 @@ impl Encoder {
         self.fields.iter().map(Field::slots).sum()
     }
 
-    /// Encodes `rows` rows; `column` hands out the columns in the order of `inputs`.
+    /// Encodes `rows` rows; `column` hands out the columns in the order of `inputs`, each of a family that its field
+    /// takes.
     pub fn encode<'a>(
         &self,
         rows: usize,
         column: impl Fn(usize) -> ColumnData<'a>,
         encoded: &mut Encoded,
     ) -> Result<()> {
-        encoded.rows = rows;
-        encoded.ids.resize(rows * self.fields.len(), 0);
-        encoded.factors.resize(rows * self.factors.iter().flatten().count(), 0.0);
+        // Until all is done they hold nothing: rows half encoded must not be taken for whole ones.
+        encoded.rows = 0;
+        let Encoded { ids, factors: all_factors, midnights, .. } = encoded;
+        resize(ids, rows * self.fields.len(), 0)?;
+        resize(all_factors, rows * self.factors.iter().flatten().count(), 0.0)?;
         for ((place, field), factors) in self.fields.iter().enumerate().zip(&self.factors) {
             let ColumnData { data, nulls } = column(field.column);
             let input = &self.inputs[field.column];
-            if data.family() != input.family {
+            if !input.family.takes(data.family()) {
                 let (given, wanted) = (data.family().name(), input.family.name());
                 fail!("column \"{}\" is of kind {given}, and the model was trained with {wanted}", input.name);
             }
             if data.rows() != rows || nulls.is_some_and(|nulls| nulls.len() != rows) {
                 fail!("column \"{}\" has not {rows} rows", input.name);
             }
-            let ids = &mut encoded.ids[place * rows..][..rows];
-            let factors = factors.map(|place| &mut encoded.factors[place * rows..][..rows]);
+            let data = match data {
+                // Zeros and ones are whole numbers as they are, and a field of numbers reads whole numbers.
+                Data::Boolean(v) if input.family != Family::Boolean => Data::Int32(v),
+                Data::Date(days) if input.family == Family::Timestamp => {
+                    Data::Timestamp(midnights_of(days, nulls, &input.name, midnights)?)
+                }
+                data => data,
+            };
+            let ids = &mut ids[place * rows..][..rows];
+            let factors = factors.map(|place| &mut all_factors[place * rows..][..rows]);
             field.encode(&data, nulls, ids, factors);
         }
+        encoded.rows = rows;
         Ok(())
     }
+}
+
+/// The microseconds of each day's beginning, which dates have more of than timestamps; what is NULL is not looked at.
+fn midnights_of<'a>(days: &[i32], nulls: Option<&[u8]>, name: &str, midnights: &'a mut Vec<i64>) -> Result<&'a [i64]> {
+    resize(midnights, days.len(), 0)?;
+    for (row, (midnight, day)) in midnights.iter_mut().zip(days).enumerate() {
+        *midnight = match i64::from(*day).checked_mul(MICROSECONDS_A_DAY) {
+            Some(microseconds) => microseconds,
+            None if nulls.is_some_and(|nulls| nulls[row] != 0) => 0,
+            None => {
+                return Err(Error::OutOfRange(format!(
+                    "column \"{name}\" holds a date that is out of range for timestamp"
+                )))
+            }
+        };
+    }
+    Ok(midnights)
 }

@@ -4,7 +4,7 @@ use crate::blob::Blob;
 use crate::calendar;
 use crate::columns::{Data, Family};
 use crate::error::{fail, Result};
-use crate::header::{Encoding, FieldHeader, Part};
+use crate::header::{Encoding, FieldHeader, Part, LONGEST_TEXT};
 use crate::lookup::Lookup;
 
 /// Slots of every field: 0 for a category that it does not know, 1 for NULL, everything else from 2 on.
@@ -37,8 +37,15 @@ pub struct Field {
 }
 
 impl Field {
-    /// The field numbered `number`, whose rows begin at `first`.
-    pub fn read(blob: &Blob<'_>, number: usize, header: &FieldHeader, column: usize, first: u64) -> Result<Self> {
+    /// The field numbered `number`, whose rows begin at `first`; `room` is the memory left for tables of keys.
+    pub fn read(
+        blob: &Blob<'_>,
+        number: usize,
+        header: &FieldHeader,
+        column: usize,
+        first: u64,
+        room: &mut usize,
+    ) -> Result<Self> {
         if header.first != first {
             fail!("field {number} begins at embedding row {}, not {first}", header.first);
         }
@@ -57,7 +64,8 @@ impl Field {
             let (family, part, encoding) = (header.family.name(), header.part.name(), header.encoding.name());
             fail!("field {number} is the {part} of a {family} as {encoding}, which there is not");
         }
-        if !(header.scale.is_finite() && header.scale > 0.0) {
+        // What values are divided by, in single precision: so no quotient of finite ones is infinite.
+        if !(1.0..=f64::from(f32::MAX)).contains(&header.scale) {
             fail!("field {number} has the scale {}", header.scale);
         }
         if header.encoding != Encoding::Categories && header.buckets != 0 {
@@ -80,20 +88,23 @@ impl Field {
                     fail!("field {number} has {} buckets", header.buckets);
                 }
                 check(u64::from(FIRST_SLOT) + keys.len() as u64 + header.buckets)?;
+                if !keys.windows(2).all(|pair| pair[0] < pair[1]) {
+                    fail!("the categories of field {number} are not in order");
+                }
                 categories = keys.len();
                 examples = examples_of(blob, number, header, &keys)?;
-                Coding::Categories(Lookup::new(&keys, base, header.buckets as u32))
+                Coding::Categories(Lookup::new(&keys, base, header.buckets as u32, room)?)
             }
             Encoding::Bins => {
                 let edges = blob.f64s(&format!("fields.{number}.edges"))?;
                 check(u64::from(FIRST_SLOT) + 1 + edges.len() as u64)?;
+                if !edges.iter().all(|edge| edge.is_finite()) || !edges.windows(2).all(|pair| pair[0] < pair[1]) {
+                    fail!("the edges of field {number} are not in order");
+                }
                 Coding::Bins(edges)
             }
             Encoding::Scaled => {
                 check(u64::from(FIRST_SLOT) + 1)?;
-                if !(header.mean.is_finite() && header.std.is_finite() && header.std > 0.0) {
-                    fail!("field {number} is scaled by mean {} and standard deviation {}", header.mean, header.std);
-                }
                 Coding::Scaled { mean: header.mean, std: header.std }
             }
         };
@@ -246,9 +257,13 @@ fn examples_of(blob: &Blob<'_>, number: usize, header: &FieldHeader, keys: &[i64
         if end < begin || end > bytes.len() {
             fail!("the texts of field {number} end where there are none");
         }
+        let Ok(text) = std::str::from_utf8(&bytes[begin..end]) else { fail!("a text of field {number} is not UTF-8") };
+        if text.len() > LONGEST_TEXT || text.contains('\0') {
+            fail!("a text of field {number} holds a NUL character or more than {LONGEST_TEXT} bytes");
+        }
         // A text whose spelling was not kept is empty here.
-        if end > begin && examples.len() < EXAMPLES {
-            examples.push(String::from_utf8_lossy(&bytes[begin..end]).into_owned());
+        if !text.is_empty() && examples.len() < EXAMPLES {
+            examples.push(text.to_owned());
         }
         begin = end;
     }

@@ -1,10 +1,14 @@
 //! A layer of the network, its weights laid out as the loops read them.
 
 use crate::buffer::{padded, Floats, LINE};
+use crate::error::Result;
 use crate::kernels::{Kernels, Tile, PANEL, TILE};
 
 /// Layers with at most so many outputs are inner products, row by row: a panel would be mostly padding.
 const NARROW: usize = 4;
+
+// What the loops take for granted: a padded row is whole panels, and a narrow layer's outputs are one line.
+const _: () = assert!(LINE == PANEL && NARROW <= LINE);
 
 #[derive(Debug)]
 enum Weights {
@@ -32,25 +36,30 @@ pub enum Start {
 
 impl Layer {
     /// `weight` is [inputs, outputs]; without biases the sums start from what is there.
-    pub fn new(inputs: usize, outputs: usize, weight: &[f32], bias: &[f32]) -> Self {
+    pub fn new(inputs: usize, outputs: usize, weight: &[f32], bias: &[f32]) -> Result<Self> {
         assert_eq!((weight.len(), bias.len()), (inputs * outputs, outputs));
+        assert!(inputs > 0 && outputs > 0);
         let weights = if outputs <= NARROW {
-            let mut rows = Floats::zeros(outputs * padded(inputs));
+            let mut rows = Floats::zeros(outputs * padded(inputs))?;
             for (place, w) in weight.iter().enumerate() {
                 rows[place % outputs * padded(inputs) + place / outputs] = *w;
             }
             Weights::Rows(rows)
         } else {
-            let mut panels = Floats::zeros(padded(outputs) * inputs);
+            let mut panels = Floats::zeros(padded(outputs) * inputs)?;
             for (place, w) in weight.iter().enumerate() {
                 let (input, output) = (place / outputs, place % outputs);
                 panels[output / PANEL * inputs * PANEL + input * PANEL + output % PANEL] = *w;
             }
             Weights::Panels(panels)
         };
-        let mut padded_bias = Floats::zeros(padded(outputs));
+        let mut padded_bias = Floats::zeros(padded(outputs))?;
         padded_bias[..outputs].copy_from_slice(bias);
-        Self { inputs, outputs, weights, bias: padded_bias }
+        Ok(Self { inputs, outputs, weights, bias: padded_bias })
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.inputs
     }
 
     /// Floats that a row of the output takes.
@@ -152,12 +161,12 @@ mod tests {
         let mut random = Random((inputs * 1000 + outputs * 100 + rows) as u64);
         let weight: Vec<f32> = (0..inputs * outputs).map(|_| random.float()).collect();
         let bias: Vec<f32> = (0..outputs).map(|_| random.float()).collect();
-        let layer = Layer::new(inputs, outputs, &weight, &bias);
-        let mut x = Floats::zeros(rows * padded(inputs));
+        let layer = Layer::new(inputs, outputs, &weight, &bias).unwrap();
+        let mut x = Floats::zeros(rows * padded(inputs)).unwrap();
         x.iter_mut().for_each(|x| *x = random.float());
         for start in [Start::Bias, Start::Output] {
             for relu in [false, true] {
-                let mut out = Floats::zeros(rows * layer.stride());
+                let mut out = Floats::zeros(rows * layer.stride()).unwrap();
                 out.iter_mut().for_each(|x| *x = random.float());
                 let before = out.to_vec();
                 layer.apply(kernels, rows, &x, &mut out, start, relu);

@@ -1,11 +1,13 @@
 //! Reads a trained model and predicts with it. Knows nothing of PostgreSQL, and needs no Python.
 //!
 //! A model is one safetensors blob, which the Python package writes (`trails.model.store`): weights, the encoder that
-//! turns a table's columns into rows of an embedding table, and what predictions mean. `Model::parse` checks all of it;
-//! `encode` and `forward` then cannot fail on any data.
+//! turns a table's columns into rows of an embedding table, and what predictions mean. `Model::parse` checks all of it, by
+//! the rules of docs/model_format.md, and the Python package refuses what is refused here; `encode` and `forward` then
+//! fail on no data of the model's kinds.
 //!
 //! - `blob`, `header`: the two halves of the file      - `field`, `lookup`, `calendar`, `encoder`: columns to ids
 //! - `network`, `layer`, `kernels`: ids to outputs      - `outcome`: outputs to classes, probabilities, numbers
+//! - `memory`, `buffer`: what grows with a model or a batch
 
 mod blob;
 mod buffer;
@@ -19,6 +21,7 @@ mod header;
 mod kernels;
 mod layer;
 mod lookup;
+mod memory;
 mod model;
 mod network;
 mod outcome;

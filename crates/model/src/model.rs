@@ -21,8 +21,8 @@ impl Model {
     /// Reads and checks a whole model.
     ///
     /// # Errors
-    /// Anything that is not as the format has it. No input makes this panic, or take more memory than a small multiple
-    /// of the blob plus 16 MiB.
+    /// Anything that is not as the format has it, or not enough memory. No input makes this panic, or take more memory
+    /// than a small multiple of the blob plus 128 MiB.
     pub fn parse(blob: &[u8]) -> Result<Self> {
         Self::parse_for(blob, Kernels::best())
     }
@@ -33,6 +33,7 @@ impl Model {
         let header = Header::parse(&blob.header)?;
         let encoder = Encoder::read(&blob, &header)?;
         let network = Network::read(&blob, &header, &encoder, kernels)?;
+        blob.check_all_read()?;
         Ok(Self { header, encoder, network })
     }
 
@@ -50,7 +51,7 @@ impl Model {
 
     /// Labels in the order of probabilities; of a binary model the negative one first. None of a regression.
     pub fn classes(&self) -> &[String] {
-        self.header.classes.as_deref().unwrap_or_default()
+        &self.header.classes
     }
 
     /// Columns that must be handed in, in this order.
@@ -81,7 +82,8 @@ impl Model {
     /// Encodes `rows` rows; `column` hands out the columns in the order of `columns`.
     ///
     /// # Errors
-    /// A column is of another family, or has not as many rows.
+    /// A column is of a family that the model does not take for its own, or has not as many rows; a date is out of range
+    /// for timestamp; there is not enough memory.
     pub fn encode<'a>(
         &self,
         rows: usize,
@@ -93,10 +95,13 @@ impl Model {
 
     /// Outputs of rows that this model encoded, [rows, outputs].
     ///
+    /// # Errors
+    /// There is not enough memory.
+    ///
     /// # Panics
     /// Another model encoded them.
-    pub fn forward(&self, encoded: &Encoded, workspace: &mut Workspace, outputs: &mut Vec<f32>) {
-        self.network.forward(encoded, workspace, outputs);
+    pub fn forward(&self, encoded: &Encoded, workspace: &mut Workspace, outputs: &mut Vec<f32>) -> Result<()> {
+        self.network.forward(encoded, workspace, outputs)
     }
 
     /// What the outputs of one row mean; writes a probability for each class.
@@ -108,3 +113,7 @@ impl Model {
 #[cfg(test)]
 #[path = "model_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "mutation_tests.rs"]
+mod mutations;

@@ -11,6 +11,7 @@ use crate::error::{fail, Result};
 use crate::header::Header;
 use crate::kernels::{Kernels, Sum, GROUP};
 use crate::layer::{Layer, Start};
+use crate::memory::{resize, with_room};
 
 /// Memory for products that are had beforehand. Beyond it they would come from main memory, where looking up ten numbers
 /// and multiplying them is as fast.
@@ -18,6 +19,8 @@ const FOLDED_BYTES: usize = 16 << 20;
 /// Activations of a block of rows: two such blocks and a layer's weights stay in the second-level cache.
 const BLOCK_BYTES: usize = 96 << 10;
 const LARGEST_BLOCK: usize = 192;
+/// Layers, the output included: many small ones would cost more than their multiply-adds tell.
+const MOST_LAYERS: usize = 64;
 
 /// Memory for the rows under way; kept by the caller, so that a call after the first allocates nothing.
 #[derive(Debug, Default)]
@@ -77,15 +80,18 @@ impl Network {
         folded: usize,
     ) -> Result<Self> {
         let (embedding, ids, size) = blob.matrix("embedding")?;
-        if ids != encoder.ids() || size != header.embedding || size == 0 {
+        if ids != encoder.ids() || size as u64 != header.embedding || size == 0 {
             let (wanted, described) = (encoder.ids(), header.embedding);
             fail!("the embedding is of shape ({ids}, {size}), not ({wanted}, {described})");
         }
         let mut names: Vec<String> = Vec::new();
-        while blob.has(&format!("layers.{}.weight", names.len())) {
+        while names.len() <= MOST_LAYERS && blob.has(&format!("layers.{}.weight", names.len())) {
             names.push(format!("layers.{}", names.len()));
         }
         names.push("output".to_owned());
+        if names.len() > MOST_LAYERS {
+            fail!("the model has {} layers, and {MOST_LAYERS} are possible", names.len());
+        }
         let mut inputs = encoder.fields.len() * size;
         let mut weights = Vec::with_capacity(names.len());
         for name in &names {
@@ -104,8 +110,10 @@ impl Network {
             fail!("the model has {inputs} outputs, and its task needs {}", header.outputs());
         }
         let (_, width, weight, bias) = weights.remove(0);
-        let first = FirstLayer::new(encoder, &embedding, size, width, &weight, &bias, folded);
-        let layers: Vec<Layer> = weights.iter().map(|(i, o, weight, bias)| Layer::new(*i, *o, weight, bias)).collect();
+        let first = FirstLayer::new(encoder, &embedding, size, width, &weight, &bias, folded)?;
+        drop((embedding, weight));
+        let layers = weights.iter().map(|(i, o, weight, bias)| Layer::new(*i, *o, weight, bias));
+        let layers = layers.collect::<Result<Vec<Layer>>>()?;
         let widest =
             layers.iter().map(Layer::stride).max().unwrap_or(0).max(padded(width)).max(first.looked_up.len() * size);
         let tile = crate::kernels::TILE;
@@ -129,20 +137,24 @@ impl Network {
 
     /// Outputs of every encoded row, [rows, outputs].
     ///
+    /// # Errors
+    /// There is not enough memory.
+    ///
     /// # Panics
     /// The rows were encoded for another model.
-    pub fn forward(&self, encoded: &Encoded, workspace: &mut Workspace, outputs: &mut Vec<f32>) {
+    pub fn forward(&self, encoded: &Encoded, workspace: &mut Workspace, outputs: &mut Vec<f32>) -> Result<()> {
         let rows = encoded.rows();
-        outputs.resize(rows * self.outputs, 0.0);
+        resize(outputs, rows * self.outputs, 0.0)?;
         if rows == 0 {
-            return;
+            return Ok(());
         }
         self.check(encoded);
         let block = self.block.min(rows);
         let widest = self.layers.iter().map(Layer::stride).fold(padded(self.first.outputs), usize::max);
         let Workspace { now, next, embedded } = workspace;
-        now.grow(block * widest);
-        next.grow(block * widest);
+        now.grow(block * widest)?;
+        next.grow(block * widest)?;
+        embedded.grow(block * self.first.embedded())?;
         for begin in (0..rows).step_by(block) {
             let rows = block.min(rows - begin);
             let hidden = !self.layers.is_empty();
@@ -156,6 +168,7 @@ impl Network {
                 found.copy_from_slice(&out[..self.outputs]);
             }
         }
+        Ok(())
     }
 
     /// Every id must lie within its field, because the loops do not look: one pass of comparisons costs next to nothing.
@@ -179,7 +192,7 @@ impl FirstLayer {
         weight: &[f32],
         bias: &[f32],
         memory: usize,
-    ) -> Self {
+    ) -> Result<Self> {
         let mut firsts = Vec::with_capacity(encoder.fields.len());
         let mut ids = 0;
         for field in &encoder.fields {
@@ -198,7 +211,10 @@ impl FirstLayer {
             left = left.saturating_sub(needed);
         }
         let (mut folded, mut looked_up) = (Vec::new(), Vec::new());
-        let (mut folded_rows, mut rest_embedding, mut rest_weight) = (0, Vec::new(), Vec::new());
+        let unfolded = || (0..is_folded.len()).filter(|field| !is_folded[*field]);
+        let mut rest_embedding = with_room(unfolded().map(|field| encoder.fields[field].slots() * size).sum())?;
+        let mut rest_weight = with_room(unfolded().count() * size * width)?;
+        let mut folded_rows = 0;
         for (field, &first) in firsts.iter().enumerate() {
             let slots = encoder.fields[field].slots();
             let mut rows = Rows { field, factors: encoder.factors[field], first, slots, place: 0 };
@@ -213,7 +229,7 @@ impl FirstLayer {
                 looked_up.push(rows);
             }
         }
-        let mut products = Floats::zeros(folded_rows * padded(width));
+        let mut products = Floats::zeros(folded_rows * padded(width))?;
         for rows in &folded {
             let weight = &weight[rows.field * size * width..(rows.field + 1) * size * width];
             let embedded = embedding[rows.first * size..].chunks_exact(size);
@@ -226,11 +242,18 @@ impl FirstLayer {
                 }
             }
         }
-        let rest =
-            (!looked_up.is_empty()).then(|| Layer::new(looked_up.len() * size, width, &rest_weight, &vec![0.0; width]));
-        let mut padded_bias = Floats::zeros(padded(width));
+        let rest = match looked_up.len() {
+            0 => None,
+            fields => Some(Layer::new(fields * size, width, &rest_weight, &vec![0.0; width])?),
+        };
+        let mut padded_bias = Floats::zeros(padded(width))?;
         padded_bias[..width].copy_from_slice(bias);
-        Self { products, folded, embedding: rest_embedding, looked_up, rest, bias: padded_bias, outputs: width }
+        Ok(Self { products, folded, embedding: rest_embedding, looked_up, rest, bias: padded_bias, outputs: width })
+    }
+
+    /// Floats that a row takes of what is looked up.
+    fn embedded(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| padded(rest.inputs()))
     }
 
     /// The layer's outputs for rows `begin..begin + rows`, whose ids have been checked.
@@ -257,8 +280,7 @@ impl FirstLayer {
             self.add_up(kernels, group, encoded, begin, rows, out, number == 0, relu);
         }
         if let Some(rest) = &self.rest {
-            let inputs = padded(self.looked_up.len() * size);
-            embedded.grow(rows * inputs);
+            let inputs = self.embedded();
             for (place, field) in self.looked_up.iter().enumerate() {
                 let ids = &encoded.ids(field.field)[begin..begin + rows];
                 let factors = field.factors.map(|place| &encoded.factors(place)[begin..begin + rows]);

@@ -152,8 +152,8 @@ fn header(
 /// All sets of loops that this machine runs.
 #[cfg(test)]
 pub fn every_kernel() -> Vec<crate::Kernels> {
-    let mut all = vec![crate::Kernels::Portable];
-    if crate::Kernels::best() != crate::Kernels::Portable {
+    let mut all = vec![crate::Kernels::portable()];
+    if crate::Kernels::best() != crate::Kernels::portable() {
         all.push(crate::Kernels::best());
     }
     all

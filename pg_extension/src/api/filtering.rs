@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::JsonB;
 
-use super::{metrics_of, name_text, names_of, required};
+use super::{features_of, metrics_of, name_text, required};
 use crate::error::Result;
 use crate::filtering::{self, Metric, Table};
 use crate::rows::{Profiled, Ranked, Scoring};
@@ -154,7 +154,7 @@ fn profile_filtering(
 }
 
 fn table(source: Option<pg_sys::Oid>, target: Option<&CStr>, features: Option<Array<&CStr>>) -> Result<Table> {
-    Ok(Table { source: required(source, "source")?, target: target.map(name_text), features: features.map(names_of) })
+    Ok(Table { source: required(source, "source")?, target: target.map(name_text), features: features_of(features)? })
 }
 
 fn scoring(

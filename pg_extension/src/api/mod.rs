@@ -31,8 +31,15 @@ fn metrics_of(tfmem: Option<String>) -> Result<String> {
     Ok(names)
 }
 
-fn names_of(names: Array<&CStr>) -> Vec<String> {
-    names.iter().flatten().map(name_text).collect()
+/// The columns that a caller listed.
+fn features_of(names: Option<Array<&CStr>>) -> Result<Option<Vec<String>>> {
+    let Some(names) = names else { return Ok(None) };
+    let holds_null = || {
+        TrailsError::argument("features must not hold NULL")
+            .hint("Leave it out; a column of that name is written \"NULL\" in an array's text.")
+    };
+    let names: Result<Vec<String>> = names.iter().map(|name| name.map(name_text).ok_or_else(holds_null)).collect();
+    names.map(Some)
 }
 
 fn name_text(name: &CStr) -> String {
@@ -65,7 +72,7 @@ fn task_of(
     Ok(Task {
         source: required(source, "source")?,
         target: name_text(required(target, "target")?),
-        features: features.map(names_of),
+        features: features_of(features)?,
         validation,
         budget: None,
         space: required(space, "space")?,

@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 use pgrx::{pg_sys, Array};
 
-use super::{names_of, required};
+use super::{features_of, required};
 use crate::error::Result;
 use crate::reader::describe::{self, Described};
 
@@ -42,7 +42,7 @@ fn describe_columns(
     ),
 > {
     let describe = || -> Result<Vec<Described>> {
-        let named = features.map(names_of);
+        let named = features_of(features)?;
         describe::run(required(source, "source")?, named.as_deref())
     };
     let columns = describe().unwrap_or_else(|error| error.raise());

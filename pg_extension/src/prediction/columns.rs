@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::reader::columns::{Column, Values};
 use crate::reader::source::{Source, SourceColumn};
 
-/// The columns that the model was trained with, in its order, found in a source by name and checked to be of the same
-/// family of types.
+/// The columns that the model was trained with, in its order, found in a source by name and checked to be of a family of
+/// types that it takes for its own.
 pub fn columns_for(model: &Model, source: &Source) -> Result<Vec<SourceColumn>> {
     model.columns().iter().map(|input| source.for_model(&input.name, input.family.name())).collect()
 }

@@ -14,15 +14,28 @@ mod rows;
 
 use std::rc::Rc;
 
-use trails_model::{FieldDescription, Model};
+use pgrx::prelude::*;
+use trails_model::{Error, FieldDescription, Model};
 
-use crate::error::Result;
+use crate::error::{Result, TrailsError};
 use registry::Wanted;
 
 /// The model that `name` means, read or found in the session's memory.
 fn model_of(wanted: &Wanted<'_>) -> Result<Rc<Model>> {
     let found = registry::find(wanted)?;
     cache::model(&found, || registry::read(&found))
+}
+
+/// What is wrong with rows that a model is given, or that there is no memory for them.
+fn error_of(error: Error) -> TrailsError {
+    match error {
+        Error::Memory(bytes) => TrailsError::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, "out of memory")
+            .detail(format!("{bytes} bytes for a model or its rows could not be had."))
+            .hint("Predict with a smaller model, or when fewer sessions are at work."),
+        Error::OutOfRange(sentence) => TrailsError::new(PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW, sentence)
+            .hint("Replace it by NULL or an earlier date, for instance in a view."),
+        Error::Invalid(sentence) => TrailsError::data(sentence),
+    }
 }
 
 /// What a model's encoder has learnt, field by field.

@@ -4,16 +4,18 @@
 //! FmgrInfo. A statement's calls share that; a loop in PL/pgSQL may keep it for the whole transaction, and so the snapshot
 //! in which the model was looked up is kept with it.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
+use pgrx::prelude::*;
 use pgrx::{pg_sys, PgMemoryContexts, PgTupleDesc};
-use trails_model::{Encoded, Model, Outcome, Task, Workspace};
+use trails_model::{Encoded, Family, Input, Model, Outcome, Task, Workspace};
 
-use super::columns::{columns_for, data_of};
+use super::columns::data_of;
 use super::registry::Wanted;
 use super::rows::number_string;
 use crate::error::{Result, TrailsError};
-use crate::reader::source::{RelationColumn, Source};
+use crate::reader::source::{RelationColumn, Source, SourceColumn};
 use crate::reader::{cell_of, RowReader};
 
 /// Names that one call site has used, of which there is nearly always one.
@@ -54,6 +56,8 @@ struct Shape {
     identifier: u64,
     reader: RowReader,
     places: Vec<usize>,
+    /// Of each of the model's columns the error that anything but NULL is: NULL alone, without a type, is of type text.
+    nulls_only: Vec<Option<TrailsError>>,
     /// Of the whole row, and of the model's columns.
     cells: (Vec<pg_sys::Datum>, Vec<bool>),
     wanted: (Vec<pg_sys::Datum>, Vec<bool>),
@@ -163,7 +167,7 @@ impl Prepared {
             pg_sys::DecrTupleDescRefCount(shape_of_row);
         }
         read?;
-        self.model.forward(&self.encoded, &mut self.workspace, &mut self.outputs);
+        self.model.forward(&self.encoded, &mut self.workspace, &mut self.outputs).map_err(super::error_of)?;
         if header.cast() != record.cast_mut_ptr::<pg_sys::HeapTupleHeaderData>() {
             pg_sys::pfree(header.cast());
         }
@@ -189,11 +193,37 @@ impl Prepared {
         for (place, cell) in shape.places.iter().enumerate() {
             shape.wanted.0[place] = shape.cells.0[*cell];
             shape.wanted.1[place] = shape.cells.1[*cell];
+            if let (Some(error), false) = (&shape.nulls_only[place], shape.cells.1[*cell]) {
+                return Err(error.clone());
+            }
         }
         let table = shape.reader.read(&shape.wanted.0, &shape.wanted.1)?;
         let encoded = self.model.encode(1, |place| data_of(&table.columns[place]), &mut self.encoded);
-        encoded.map_err(|error| TrailsError::data(error.0))
+        encoded.map_err(super::error_of)
     }
+}
+
+fn ambiguous(name: &str) -> TrailsError {
+    TrailsError::new(
+        PgSqlErrorCode::ERRCODE_AMBIGUOUS_COLUMN,
+        format!("the row has more than one column \"{name}\", which the model reads"),
+    )
+    .hint("List the columns instead of writing *, or give all but one of them another name.")
+}
+
+/// The column that a model reads of a row, and the error that a value in it is, if only NULL is possible.
+fn row_column(source: &Source, input: &Input) -> Result<(SourceColumn, Option<TrailsError>)> {
+    let column = source.find(&input.name)?;
+    let family = input.family.name();
+    let literal = match column.base_type {
+        pg_sys::UNKNOWNOID => true,
+        pg_sys::TEXTOID => !matches!(input.family, Family::Text | Family::IdValue),
+        _ => false,
+    };
+    if literal {
+        return Ok((SourceColumn::of_nulls(column, family), Some(source.mismatch(column, family))));
+    }
+    Ok((source.for_model(&input.name, family)?, None))
 }
 
 impl Shape {
@@ -201,7 +231,7 @@ impl Shape {
         let attributes = PgTupleDesc::from_pg_copy(tuple_shape);
         let count = attributes.len();
         let mut columns = Vec::with_capacity(count);
-        let mut places = std::collections::HashMap::new();
+        let mut places: HashMap<String, Option<usize>> = HashMap::new();
         for (place, attribute) in attributes.iter().enumerate() {
             if attribute.attisdropped {
                 continue;
@@ -217,15 +247,26 @@ impl Shape {
                 cell: cell_of(base_type),
                 in_primary_key: false,
             });
-            // Of two columns of one name, which a row may have, the first counts.
-            places.entry(name).or_insert(place);
+            // A row may have two columns of one name: that matters where the model reads it.
+            places.entry(name).and_modify(|found| *found = None).or_insert(Some(place));
         }
         let source = Source::of_row("the row", columns);
-        let found = columns_for(model, &source)?;
+        let (mut found, mut nulls_only, mut found_at) = (Vec::new(), Vec::new(), Vec::new());
+        for input in model.columns() {
+            let place = places.get(&input.name).copied().flatten();
+            if place.is_none() && places.contains_key(&input.name) {
+                return Err(ambiguous(&input.name));
+            }
+            let (column, error) = row_column(&source, input)?;
+            found.push(column);
+            nulls_only.push(error);
+            found_at.extend(place);
+        }
         Ok(Self {
             identifier,
             reader: RowReader::new(&found, &source.name)?,
-            places: found.iter().map(|column| places[&column.name]).collect(),
+            places: found_at,
+            nulls_only,
             cells: (vec![pg_sys::Datum::null(); count], vec![true; count]),
             wanted: (vec![pg_sys::Datum::null(); found.len()], vec![true; found.len()]),
         })

@@ -7,7 +7,7 @@ use std::thread::LocalKey;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use trails_model::{digest, Model};
+use trails_model::{digest, Error, Model};
 
 use crate::encoding;
 use crate::error::{Result, TrailsError};
@@ -89,7 +89,10 @@ pub fn read(found: &Found) -> Result<Model> {
         if digest(weights) != found.digest {
             return Err(corrupted(found, "Their SHA-256 is not the one that was stored with them."));
         }
-        Model::parse(weights).map_err(|error| corrupted(found, &format!("{error}.")))
+        Model::parse(weights).map_err(|error| match error {
+            Error::Memory(_) => super::error_of(error),
+            error => corrupted(found, &format!("{error}.")),
+        })
     };
     Spi::connect(|_| {
         let arguments = [(pg_sys::INT8OID, found.model_id.into_datum())];

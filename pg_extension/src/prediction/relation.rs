@@ -8,7 +8,7 @@ use trails_model::{Encoded, Model, Workspace};
 use super::columns::{columns_for, data_of};
 use super::registry::Wanted;
 use super::rows::Rows;
-use crate::error::{Result, TrailsError};
+use crate::error::Result;
 use crate::interrupts::ClientWatch;
 use crate::reader::query::Query;
 use crate::reader::source::{Source, SourceColumn};
@@ -20,6 +20,8 @@ const LARGEST_BATCH: usize = 8192;
 const LARGEST_WORK: usize = 1 << 30;
 /// Cells of a batch, at most.
 const MOST_CELLS: usize = 1 << 20;
+/// Also of a network whose single row is more work than that.
+const SMALLEST_BATCH: usize = 6;
 
 /// What a caller asked for.
 pub struct Asked<'a> {
@@ -77,7 +79,7 @@ pub fn run(model: &Model, input: &Input, rows: &mut Rows<'_>) -> Result<Spent> {
     let mut spent = Spent::default();
     let (mut encoded, mut workspace, mut outputs) = (Encoded::default(), Workspace::default(), Vec::new());
     let batch = (LARGEST_WORK / model.multiply_adds().max(1)).min(MOST_CELLS / input.columns.len());
-    let batch = batch.clamp(64, LARGEST_BATCH);
+    let batch = batch.clamp(SMALLEST_BATCH, LARGEST_BATCH);
     let mut began = Instant::now();
     let mut lap = |phase: &mut f64| {
         let now = Instant::now();
@@ -87,11 +89,9 @@ pub fn run(model: &Model, input: &Input, rows: &mut Rows<'_>) -> Result<Spent> {
     let mut batches = Batches::open(&input.query, &input.columns)?;
     while let Some(table) = batches.next(batch)? {
         lap(&mut spent.read);
-        model
-            .encode(table.rows, |place| data_of(&table.columns[place]), &mut encoded)
-            .map_err(|error| TrailsError::data(error.0))?;
+        model.encode(table.rows, |place| data_of(&table.columns[place]), &mut encoded).map_err(super::error_of)?;
         lap(&mut spent.encode);
-        model.forward(&encoded, &mut workspace, &mut outputs);
+        model.forward(&encoded, &mut workspace, &mut outputs).map_err(super::error_of)?;
         lap(&mut spent.forward);
         rows.write(&outputs, input.has_key.then(|| table.columns.last()).flatten())?;
         lap(&mut spent.write);

@@ -1,10 +1,13 @@
 //! What can be read from a relation: its columns, their types, its primary key.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 
 use pgrx::prelude::*;
 use pgrx::spi::{quote_identifier, quote_qualified_identifier};
 use pgrx::{pg_sys, PgTupleDesc};
+
+use trails_model::Family;
 
 use super::cell::{cell_of, Cell, READABLE_TYPES};
 use super::columns::Kind;
@@ -38,14 +41,39 @@ impl SourceColumn {
         Self { kind: Some(kind), ..self.clone() }
     }
 
-    /// Whether it can be read as columns of a family are, and what kind it then is.
+    /// A column that holds nothing but NULLs, for whoever wants one of the family.
+    pub fn of_nulls(column: &RelationColumn, family: &str) -> Self {
+        let kind = match Family::named(family) {
+            Some(Family::Boolean) => Kind::Boolean,
+            Some(Family::Integer) => Kind::Int64,
+            Some(Family::Number) => Kind::Float64,
+            Some(Family::IdValue) => Kind::IdValue,
+            Some(Family::Date) => Kind::Date,
+            Some(Family::Timestamp) => Kind::Timestamp,
+            Some(Family::Time) => Kind::Time,
+            Some(Family::Interval) => Kind::Interval,
+            Some(Family::Text) | None => Kind::Text,
+        };
+        Self {
+            name: column.name.clone(),
+            type_name: column.type_name.clone(),
+            base_type: column.base_type,
+            cell: Cell::Text,
+            kind: Some(kind),
+            expression: quote_identifier(&column.name),
+        }
+    }
+
+    /// Whether it can be read as columns of a family are, or as one that the family takes for its own, and what kind it
+    /// then is.
     pub fn in_family(&self, family: &str) -> Option<Self> {
         let kind = match self.kind {
             Some(kind) => kind,
             None if family == Kind::IdValue.family() => Kind::IdValue,
             None => Kind::Text,
         };
-        (kind.family() == family).then(|| self.read_as(kind))
+        let families = Family::named(family).zip(Family::named(kind.family()));
+        families.is_some_and(|(wanted, own)| wanted.takes(own)).then(|| self.read_as(kind))
     }
 }
 
@@ -60,6 +88,34 @@ pub struct RelationColumn {
     /// None for a type that the reader does not read.
     pub cell: Option<Cell>,
     pub in_primary_key: bool,
+}
+
+impl RelationColumn {
+    /// For hints: how a column of the family is made of this one.
+    pub fn conversion_to(&self, family: &str) -> String {
+        let (type_oid, name) = match Family::named(family) {
+            Some(Family::Boolean) => (pg_sys::BOOLOID, "boolean"),
+            Some(Family::Integer) => (pg_sys::INT8OID, "bigint"),
+            Some(Family::Number) => (pg_sys::FLOAT8OID, "double precision"),
+            Some(Family::Text) => (pg_sys::TEXTOID, "text"),
+            Some(Family::Date) => (pg_sys::DATEOID, "date"),
+            Some(Family::Timestamp) => (pg_sys::TIMESTAMPOID, "timestamp"),
+            Some(Family::Time) => (pg_sys::TIMEOID, "time"),
+            Some(Family::Interval) => (pg_sys::INTERVALOID, "interval"),
+            Some(Family::IdValue) | None => {
+                return "Give texts of the form id:value, such as 5381:1, in a view or in the row.".into();
+            }
+        };
+        let mut function = pg_sys::InvalidOid;
+        let path = unsafe {
+            let explicit = pg_sys::CoercionContext::COERCION_EXPLICIT;
+            pg_sys::find_coercion_pathway(type_oid, self.base_type, explicit, &mut function)
+        };
+        if path == pg_sys::CoercionPathType::COERCION_PATH_NONE {
+            return format!("There is no cast to {name}: give a view or a row that converts it.");
+        }
+        format!("Write CAST({} AS {name}) in a view or in the row.", quote_identifier(&self.name))
+    }
 }
 
 /// A table, view, materialised view, foreign or partitioned table.
@@ -226,7 +282,7 @@ impl Source {
         )))
     }
 
-    fn find(&self, name: &str) -> Result<&RelationColumn> {
+    pub fn find(&self, name: &str) -> Result<&RelationColumn> {
         self.columns.iter().find(|c| c.name == name).ok_or_else(|| {
             let known: Vec<String> = self.columns.iter().map(|c| quote_identifier(&c.name)).collect();
             TrailsError::new(
@@ -272,30 +328,47 @@ impl Source {
 
     /// The named column as one that a model was trained with, which was of the family `family`.
     pub fn for_model(&self, name: &str, family: &str) -> Result<SourceColumn> {
-        let column = self.readable(name)?;
-        column.in_family(family).ok_or_else(|| {
-            TrailsError::new(
-                PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
-                format!(
-                    "column \"{name}\" has type {} in {}, and the model was trained with {family}",
-                    column.type_name, self.name
-                ),
-            )
-        })
+        let column = self.find(name)?;
+        let readable = self.readable(name).map_err(|error| error.hint(column.conversion_to(family)))?;
+        readable.in_family(family).ok_or_else(|| self.mismatch(column, family))
     }
 
-    /// The columns to learn from: those named, else all but the target, if there is one, and the primary key.
+    /// The error that a column of another family is.
+    pub fn mismatch(&self, column: &RelationColumn, family: &str) -> TrailsError {
+        TrailsError::new(
+            PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+            format!(
+                "column \"{}\" has type {} in {}, and the model was trained with {family}",
+                column.name, column.type_name, self.name
+            ),
+        )
+        .hint(column.conversion_to(family))
+    }
+
+    /// Columns that would be learnt from if they were of a type that can be, with the reason.
+    pub fn unreadable(&self, target: Option<&str>) -> Vec<(String, String)> {
+        let columns = self.candidates(target).filter(|column| column.cell.is_none());
+        columns.map(|c| (c.name.clone(), format!("type {} cannot be learned from", c.type_name))).collect()
+    }
+
+    /// All columns but the target and the primary key.
+    fn candidates<'a>(&'a self, target: Option<&'a str>) -> impl Iterator<Item = &'a RelationColumn> {
+        self.columns.iter().filter(move |c| target != Some(c.name.as_str()) && !c.in_primary_key)
+    }
+
+    /// The columns to learn from: those named, else all that can be read but the target, if there is one, and the primary
+    /// key.
     pub fn features(&self, named: Option<&[String]>, target: Option<&str>) -> Result<Vec<SourceColumn>> {
         let names: Vec<String> = match named {
             Some(names) => names.to_vec(),
-            None => {
-                let is_target = |c: &&RelationColumn| target == Some(c.name.as_str());
-                self.columns.iter().filter(|c| !is_target(c) && !c.in_primary_key).map(|c| c.name.clone()).collect()
-            }
+            None => self.candidates(target).filter(|c| c.cell.is_some()).map(|c| c.name.clone()).collect(),
         };
         if names.is_empty() {
             return Err(TrailsError::argument(format!("{} has no column to learn from", self.name))
-                .hint("Every column is the target or part of the primary key."));
+                .detail(
+                    "Every column is the target, part of the primary key, or of a type that cannot be learned from.",
+                )
+                .hint(format!("Give a view with other columns: Trails reads {READABLE_TYPES}.")));
         }
         if names.len() > MOST_FEATURES {
             return Err(TrailsError::new(
@@ -304,12 +377,13 @@ impl Source {
             )
             .hint("Name the columns to learn from with features => ARRAY[...]."));
         }
-        for (place, name) in names.iter().enumerate() {
+        let mut seen = HashSet::new();
+        for name in &names {
             if target == Some(name.as_str()) {
                 return Err(TrailsError::argument(format!("the target \"{name}\" is among the features"))
                     .hint("Leave it out of features; a model that is shown the answer learns nothing."));
             }
-            if names[..place].contains(name) {
+            if !seen.insert(name) {
                 return Err(TrailsError::argument(format!("feature \"{name}\" is named twice")));
             }
         }

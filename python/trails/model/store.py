@@ -1,6 +1,7 @@
 """A trained model as one safetensors blob: weights, encoder and everything that prediction needs. NumPy only.
 
-The format is read in the server too, by the crate ``trails_model``. Tensors: ``embedding`` (ids, size); for every
+The format is read in the server too, by the crate ``trails_model``; docs/model_format.md has the rules that both keep.
+Tensors: ``embedding`` (ids, size); for every
 hidden layer ``layers.{i}.weight`` (inputs, outputs) and ``layers.{i}.bias`` (outputs), BatchNorm folded in;
 ``output.weight`` and ``output.bias``; and what each field learnt (`Encoder.tensors`). Everything else is JSON in the
 header. Nothing is unpickled.
@@ -13,17 +14,21 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
-from trails.table.columns import Columns, Family
+from trails.table import stored
+from trails.table.columns import Columns
 from trails.table.encoder import Encoder
-from trails.table.target import TASKS, Target, Task
+from trails.table.target import MOST_CLASSES, TASKS, Target
 
 FORMAT, VERSION = "trails.model", 1
+
+_LARGEST_CONTENTS = 1 << 25
+_MOST_LAYERS = 64
 
 _ROWS_AT_ONCE = 8192
 
@@ -87,16 +92,16 @@ class Model:
         from safetensors.numpy import load
 
         try:
+            if (size := int.from_bytes(blob[:8], "little")) > _LARGEST_CONTENTS:
+                raise ValueError(f"its table of contents is {size} bytes long, and {_LARGEST_CONTENTS} are possible")
+            # The library checks the table of contents, so that what follows finds one.
             tensors = load(blob)
-            header = header_of(blob)
-            if header["format"] != FORMAT or header["version"] != VERSION:
-                raise InvalidInput(
-                    f"the model is of another version of Trails: {header['format']} {header['version']}",
-                    hint=f"This release reads {FORMAT} {VERSION}.",
-                )
-            return _restore(header, tensors)
-        except (SafetensorError, KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
-            raise InvalidInput("the model cannot be read", detail=str(error)) from error
+            return _restore(header_of(blob), tensors)
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            detail = str(error)
+            raise InvalidInput(
+                "the model cannot be read", detail=detail if len(detail) <= 1_000 else f"{detail[:1_000]}..."
+            ) from error
 
     def outputs(self, columns: Columns) -> NDArray[np.float32]:
         """What the network predicts.
@@ -156,40 +161,84 @@ def digest(blob: bytes) -> bytes:
 
 
 def header_of(blob: bytes) -> dict[str, Any]:
-    """The JSON part of a blob, unchecked.
+    """The JSON part of a blob of which the table of contents is known to be sound; its entries are unchecked.
 
     Raises:
         KeyError, TypeError, ValueError: Not a model.
     """
     length = int.from_bytes(blob[:8], "little")
-    found: dict[str, Any] = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["trails"])
+    found = stored.parse(json.loads(blob[8 : 8 + length])["__metadata__"]["trails"])
+    if not isinstance(found, dict):
+        raise ValueError("the header is no JSON object")
     return found
 
 
 def _restore(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Model:
-    described, task = header["target"], header["task"]
-    if task not in TASKS:
-        raise ValueError(f"there is no task {task!r}")
-    classes = tuple(map(str, header["classes"] or ()))
-    target = Target(
-        str(described["name"]),
-        cast(Family, described["kind"]),
-        cast(Task, task),
-        np.empty(0),
-        classes,
-        float(described["mean"]),
-        float(described["std"]),
-    )
-    encoder = Encoder.restore(header["fields"], tensors)
-    hidden = sum(name.startswith("layers.") and name.endswith(".weight") for name in tensors)
+    form, version = stored.text(header, "format"), stored.whole(header, "version")
+    if (form, version) != (FORMAT, VERSION):
+        raise InvalidInput(
+            f"the model is of another version of Trails: {form} {version}",
+            hint=f"This release reads {FORMAT} {VERSION}.",
+        )
+    metrics, training = stored.keyed(header, "metrics"), stored.keyed(header, "training")
+    found = {stored.short(name, "metrics"): stored.number(metrics, name) for name in metrics}
+    target = _target(header)
+    encoder = Encoder.restore(stored.listed(header, "fields"), tensors)
+    stored.check_layout(encoder.parts, stored.listed(header, "columns"))
+    hidden = 0
+    while hidden < _MOST_LAYERS and f"layers.{hidden}.weight" in tensors:
+        hidden += 1
+    if hidden == _MOST_LAYERS:
+        raise ValueError(f"the model has more than {_MOST_LAYERS} layers")
     names = [*(f"layers.{place}" for place in range(hidden)), "output"]
-    layers = tuple((tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names)
-    embedding = tensors["embedding"]
-    inputs = encoder.fields * embedding.shape[1]
-    for weight, bias in layers:
-        if weight.shape != (inputs, len(bias)) or weight.dtype != np.float32 or bias.dtype != np.float32:
-            raise ValueError(f"a layer reads {inputs} numbers and has weights of shape {weight.shape}")
+    possible = {"embedding", *(f"{name}.{part}" for name in names for part in ("weight", "bias"))}
+    if odd := tensors.keys() - possible - stored.names_of(encoder.parts):
+        raise ValueError(f"the model has the tensor {min(odd)!r}, which it has no use for")
+    embedding = _floats(tensors, "embedding", 2)
+    size = embedding.shape[1]
+    if embedding.shape[0] != encoder.ids or size != stored.whole(header, "embedding") or size == 0:
+        raise ValueError(f"the embedding is of shape {embedding.shape}, and the encoder has {encoder.ids} rows")
+    inputs = encoder.fields * size
+    layers = []
+    for name in names:
+        weight, bias = _floats(tensors, f"{name}.weight", 2), _floats(tensors, f"{name}.bias", 1)
+        if weight.shape != (inputs, len(bias)) or len(bias) == 0:
+            raise ValueError(
+                f"{name} has weights of shape {weight.shape} and {len(bias)} biases, and reads {inputs} numbers"
+            )
+        layers.append((weight, bias))
         inputs = len(bias)
-    if len(embedding) != encoder.ids or inputs != target.outputs:
-        raise ValueError("embedding, output and encoder do not belong together")
-    return Model(str(header["architecture"]), target, encoder, embedding, layers, header["metrics"], header["training"])
+    if inputs != target.outputs:
+        raise ValueError(f"the model has {inputs} outputs, and its task needs {target.outputs}")
+    return Model(stored.text(header, "architecture"), target, encoder, embedding, tuple(layers), found, training)
+
+
+def _target(header: Mapping[str, Any]) -> Target:
+    task = stored.one_of(header, "task", TASKS)
+    given = [] if stored.entry(header, "classes") is None else stored.listed(header, "classes")
+    classes = [stored.short(label, "classes") for label in given]
+    few, many = {"binary": (2, 2), "multiclass": (2, MOST_CLASSES), "regression": (0, 0)}[task]
+    if not few <= len(classes) <= many:
+        raise ValueError(f"a model of the task {task} has {len(classes)} classes")
+    stored.distinct(classes, "class")
+    described = stored.keyed(header, "target")
+    return Target(
+        stored.text(described, "name"),
+        stored.family(described),
+        task,
+        np.empty(0),
+        tuple(classes),
+        stored.number(described, "mean"),
+        stored.deviation(described),
+    )
+
+
+def _floats(tensors: Mapping[str, NDArray[Any]], name: str, dimensions: int) -> NDArray[np.float32]:
+    if name not in tensors:
+        raise ValueError(f"the model has no tensor {name}")
+    found: NDArray[np.float32] = tensors[name]
+    if found.dtype != np.float32 or found.ndim != dimensions:
+        raise ValueError(f"tensor {name} is of type {found.dtype} and shape {found.shape}")
+    if not np.isfinite(found).all():
+        raise ValueError(f"tensor {name} holds numbers that are not finite")
+    return found

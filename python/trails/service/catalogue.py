@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -128,13 +129,15 @@ def connected(dsn: str) -> Iterator[Any]:
         raise
 
 
-def find(cursor: Any, table: str, columns: tuple[str, ...] | None) -> Relation:
+def find(cursor: Any, table: str, columns: tuple[str, ...] | None, needed: str | None = None) -> Relation:
     """Look a table up.
 
     Args:
         cursor: Of the connection that is to read it.
         table: As in SQL.
         columns: Names of the columns, in the order wanted; None for all.
+        needed: Where ``columns`` is None, the one column without which the others are of no use: of these, such as are
+            of a type that cannot be streamed are left out with a warning. None to refuse them.
 
     Raises:
         InvalidInput: There is no such table (SQLSTATE 42P01) or column (42703); a column is named twice.
@@ -160,7 +163,24 @@ def find(cursor: Any, table: str, columns: tuple[str, ...] | None) -> Relation:
     cursor.execute(_COLUMNS, (oid,))
     every = tuple(SourceColumn(*row) for row in cursor.fetchall())
     relation = Relation(oid, schema, name, every, snapshot)
+    if columns is None and needed is not None:
+        relation = _without_unreadable(relation, needed)
     return replace(relation, columns=_chosen(relation, columns))
+
+
+def _without_unreadable(relation: Relation, needed: str) -> Relation:
+    def can_be_read(column: SourceColumn) -> bool:
+        return column.name == needed or carried(column.base or "") is not None
+
+    if not any(can_be_read(column) and column.name != needed for column in relation.columns):
+        return relation
+    for column in relation.columns:
+        if not can_be_read(column):
+            warnings.warn(
+                f'column "{column.name}" of {relation} is left out: type {column.declared} cannot be learned from',
+                stacklevel=5,
+            )
+    return replace(relation, columns=tuple(filter(can_be_read, relation.columns)))
 
 
 def _chosen(relation: Relation, names: tuple[str, ...] | None) -> tuple[SourceColumn, ...]:

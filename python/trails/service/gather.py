@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trails.errors import InvalidInput, TrailsError
 from trails.service.arrow import pa, pc
 from trails.service.types import KIND, SQL_TYPE
-from trails.table.columns import KINDS, Column, Columns
+from trails.table.columns import KINDS, WIDENS, Column, Columns
 from trails.table.texts import TextBuilder
 
 _DAYS = 10_957
@@ -89,8 +89,8 @@ class _Part:
             candidate = self._name != target and about.get(SQL_TYPE) in (b"text", b"varchar", b"bpchar")
             idvalue = None if candidate and family is None else family == "idvalue"
             self._texts = TextBuilder(self._name, idvalue)
-        elif like is not None and KINDS[self._kind][1] == family:
-            # Within a family the width is that of the table, not of the other one.
+        elif like is not None and KINDS[self._kind][1] in (like.family, *WIDENS.get(like.family, ())):
+            # The width is that of the table, not of the other one; the encoder takes what stands for the family.
             family = None
         if family is not None and not (self._texts and family in ("text", "idvalue")):
             raise self._differs(family)

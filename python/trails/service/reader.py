@@ -101,9 +101,10 @@ def read_table(
     Args:
         connection: Of psycopg2.
         table: A table or view, as in SQL.
-        columns: Names, in the order wanted, the target included; None for all.
+        columns: Names, in the order wanted, the target included; None for all: with a target, for all of types that can
+            be read, and a warning names the others.
         target: Name of the target: rows without it are left out.
-        like: Columns whose kinds these must have too.
+        like: Columns whose kinds these must have too, or such as stand for them (`trails.table.columns.WIDENS`).
 
     Returns:
         The columns, and how many rows were left out.
@@ -113,7 +114,7 @@ def read_table(
     """
     try:
         with connection.cursor() as cursor:
-            relation = find(cursor, table, None if columns is None else tuple(columns))
+            relation = find(cursor, table, None if columns is None else tuple(columns), target)
             gatherer = Gatherer(relation.arrow, target, like)
             text = _Text(relation, gatherer.add, threading.Event(), MOST_BYTES)
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
-from trails.table.columns import Column, Columns
+from trails.table.columns import Column, Columns, widened
 from trails.table.fields import NULL, PARTS, Field
 from trails.table.fitting import Fitting, fit_field
-
-_MAX_IDS = 2**31 - 1
+from trails.table.stored import MOST_FIELDS, MOST_IDS, restore_field
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,20 @@ class Encoder:
             fitting: What is a category, what a number, and how many of them are told apart.
 
         Raises:
-            InvalidInput: More than 2**31 - 1 embedding rows in all; a column named in ``fitting`` is not there, or
-                its type cannot be what it is named as.
+            InvalidInput: More than `MOST_FIELDS` fields or 2**31 - 1 embedding rows in all; a column named in
+                ``fitting`` is not there, or its type cannot be what it is named as.
         """
         fitting = fitting or Fitting()
         fitting.check(columns)
+        if (count := sum(len(parts_of(column)) for column in columns)) > MOST_FIELDS:
+            raise InvalidInput(
+                f"{len(columns)} columns are too many to learn from: they are {count} fields",
+                hint=f"At most {MOST_FIELDS} are possible; a date is three, a timestamp four.",
+                sqlstate="54011",
+            )
         fields = (fit_field(column, part, fitting) for column in columns for part in parts_of(column))
         encoder = cls(tuple(fields))
-        if encoder.ids > _MAX_IDS:
+        if encoder.ids > MOST_IDS:
             raise InvalidInput(f"{encoder.ids} categories do not fit in 32 bits")
         return encoder
 
@@ -83,7 +88,8 @@ class Encoder:
         A value that is no number counts as NULL: one of them would spoil the whole model.
 
         Args:
-            columns: Features with the names that the encoder was fitted on, in any order.
+            columns: Features with the names that the encoder was fitted on, in any order; see `widened` for types that
+                may stand for others.
 
         Raises:
             InvalidInput: A column is missing, or of another family of types.
@@ -91,12 +97,7 @@ class Encoder:
         ids = np.empty((columns.rows, self.fields), np.int32)
         values: NDArray[np.float32] | None = None
         for place, (part, offset) in enumerate(zip(self.parts, self.offsets, strict=True)):
-            column = columns[part.column]
-            if column.family != part.kind:
-                raise InvalidInput(
-                    f'column "{column.name}" is of kind {column.family}, and the model was trained with {part.kind}',
-                    sqlstate="42804",
-                )
+            column = widened(columns[part.column], part.kind)
             slots, absent = part.slots_of(column), column.absent()
             if absent is not None:
                 slots[absent] = NULL
@@ -143,45 +144,22 @@ class Encoder:
         return found
 
     @classmethod
-    def restore(cls, described: list[Mapping[str, Any]], tensors: Mapping[str, NDArray[Any]]) -> Encoder:
+    def restore(cls, described: Sequence[Any], tensors: Mapping[str, NDArray[Any]]) -> Encoder:
         """The encoder that `describe` and `tensors` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: They do not belong together.
+            ValueError: They do not belong together, or are no encoder.
         """
-        return cls(tuple(_restore(number, part, tensors) for number, part in enumerate(described)))
+        if not 1 <= len(described) <= MOST_FIELDS:
+            raise ValueError(f"the model has {len(described)} fields, and 1 to {MOST_FIELDS} are possible")
+        parts: list[Field] = []
+        first = 0
+        for number, part in enumerate(described):
+            parts.append(restore_field(number, part, tensors, first))
+            first += parts[-1].slots
+        return cls(tuple(parts))
 
 
 def parts_of(column: Column) -> tuple[Any, ...]:
     """The parts that a column is split into."""
     return PARTS.get(column.family, ("value",))
-
-
-def _restore(number: int, described: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Field:
-    learnt: dict[str, Any] = {
-        name: tensors[f"fields.{number}.{name}"]
-        for name in ("categories", "edges")
-        if f"fields.{number}.{name}" in tensors
-    }
-    if f"fields.{number}.ends" in tensors:
-        ends, whole = tensors[f"fields.{number}.ends"].tolist(), tensors[f"fields.{number}.bytes"].tobytes()
-        begins = [0, *ends[:-1]]
-        learnt["spellings"] = {
-            code: whole[begin:end].decode("utf-8", "replace")
-            for code, begin, end in zip(learnt["categories"].tolist(), begins, ends, strict=True)
-            if end > begin
-        }
-    restored = Field(
-        column=str(described["column"]),
-        kind=described["kind"],
-        part=described["part"],
-        encoding=described["encoding"],
-        buckets=int(described["buckets"]),
-        scale=float(described["scale"]),
-        mean=float(described["mean"]),
-        std=float(described["std"]),
-        **learnt,
-    )
-    if restored.slots != int(described["slots"]):
-        raise ValueError(f"field {number} has {restored.slots} slots, not {described['slots']}")
-    return restored

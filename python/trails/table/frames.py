@@ -6,13 +6,13 @@ import datetime as dt
 import decimal
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, UnusableData
-from trails.table.columns import KINDS, Column, Columns
+from trails.table.columns import KINDS, WIDENS, Column, Columns, Family, widened
 from trails.table.texts import text_column
 
 _EPOCH = np.datetime64("2000-01-01", "us")
@@ -224,21 +224,15 @@ def _microseconds(time: dt.time) -> int:
 
 
 def conform(column: Column, family: str) -> Column:
-    """The column as one of ``family``, where its values allow it: whole numbers are numbers, and numbers that are whole
-    are integers; a column that is NULL throughout is of any kind.
+    """The column as one of ``family``, where its values allow it: see `widened`; moreover numbers that are whole are
+    integers, and a column that is NULL throughout is of any kind.
 
     Raises:
         InvalidInput: They do not (SQLSTATE 42804).
     """
-    if column.family == family:
-        return column
+    if column.family == family or column.family in WIDENS.get(cast(Family, family), ()):
+        return widened(column, family)
     absent = column.absent()
-    if family == "number" and column.family in ("integer", "boolean"):
-        return replace(column, kind="float64", data=column.data.astype(np.float64))
-    if family == "integer" and column.family == "boolean":
-        return replace(column, kind="int32")
-    if family == "timestamp" and column.family == "date":
-        return replace(column, kind="timestamp", data=column.data.astype(np.int64) * 86_400_000_000)
     if family in ("integer", "boolean") and column.family in ("number", "integer"):
         data = column.data if absent is None else np.where(absent, 0, column.data)
         within = (data >= (0 if family == "boolean" else -(2.0**63))) & (data < (2 if family == "boolean" else 2.0**63))

@@ -149,7 +149,14 @@ def learn_target(columns: Iterable[Column], task: str | None = None) -> Target:
         numbers = first.data.astype(np.float64)
         deviation = float(numbers.std()) or 1.0
         return Target(first.name, first.family, chosen, np.empty(0), (), float(numbers.mean()), deviation)
-    classes = _spelt(first, keys, _spellings(all_columns))
+    spellings = _spellings(all_columns)
+    classes = _spelt(first, keys, spellings)
+    # Filtering knows no spellings, and tells classes apart by their keys.
+    if spellings and len(set(classes)) < len(classes):
+        raise UnusableData(
+            f'classes of the target "{first.name}" begin alike for as long as labels are kept',
+            hint="Give a view with shorter labels that differ.",
+        )
     if first.kind == "text":
         order = np.array(sorted(range(len(classes)), key=classes.__getitem__))
         keys, classes = keys[order], [classes[place] for place in order]

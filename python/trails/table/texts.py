@@ -27,8 +27,8 @@ def hash_of(text: str) -> int:
 
 
 def cut(text: str) -> bytes:
-    """At most 200 bytes of the text, whole characters."""
-    whole = text.encode("utf-8", "replace")
+    """At most 200 bytes of the text, whole characters; a NUL, which no text of a server holds, is shown as unknown."""
+    whole = text.replace("\0", "\ufffd").encode("utf-8", "replace")
     return whole if len(whole) <= MOST_BYTES else whole[:MOST_BYTES].decode("utf-8", "ignore").encode()
 
 

@@ -44,37 +44,52 @@ pub struct Sum<'a> {
     pub relu: bool,
 }
 
-/// Which loops this processor runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kernels {
+enum Loops {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
 }
 
+/// Which loops this processor runs. There is no other way to one than those below, so that whoever holds one with AVX2
+/// has a processor with AVX2: code that it has not would be undefined behaviour, reachable from safe code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Kernels(Loops);
+
+impl std::fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl Kernels {
+    /// Those that every processor has.
+    pub const fn portable() -> Self {
+        Self(Loops::Portable)
+    }
+
     /// The fastest that the processor has.
     pub fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Self::Avx2;
+            return Self(Loops::Avx2);
         }
-        Self::Portable
+        Self::portable()
     }
 
     /// One tile of `rows` rows, 1 to `TILE`.
     ///
     /// # Safety
-    /// Every address that `Tile` names for that many rows is valid, and the processor has these loops.
+    /// Every address that `Tile` names for that many rows is valid.
     #[inline]
     pub unsafe fn tile(self, rows: usize, tile: &Tile) {
         debug_assert!((1..=TILE).contains(&rows));
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise, and AVX2 was found.
         unsafe {
-            match self {
-                Self::Portable => portable::tile(rows, tile),
+            match self.0 {
+                Loops::Portable => portable::tile(rows, tile),
                 #[cfg(target_arch = "x86_64")]
-                Self::Avx2 => avx2::tile(rows, tile),
+                Loops::Avx2 => avx2::tile(rows, tile),
             }
         }
     }
@@ -85,12 +100,12 @@ impl Kernels {
     /// As for `tile`, for all panels.
     #[inline]
     pub unsafe fn row(self, tile: &Tile, panels: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise, and AVX2 was found.
         unsafe {
-            match self {
-                Self::Portable => portable::row(tile, panels),
+            match self.0 {
+                Loops::Portable => portable::row(tile, panels),
                 #[cfg(target_arch = "x86_64")]
-                Self::Avx2 => avx2::row(tile, panels),
+                Loops::Avx2 => avx2::row(tile, panels),
             }
         }
     }
@@ -101,12 +116,12 @@ impl Kernels {
     /// As for `tile`; each row holds `width` floats, at a cache line, and so do `start` and `out`.
     #[inline]
     pub unsafe fn sum(self, sum: &Sum<'_>) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise, and AVX2 was found.
         unsafe {
-            match self {
-                Self::Portable => portable::sum(sum),
+            match self.0 {
+                Loops::Portable => portable::sum(sum),
                 #[cfg(target_arch = "x86_64")]
-                Self::Avx2 => avx2::sum(sum),
+                Loops::Avx2 => avx2::sum(sum),
             }
         }
     }
@@ -117,12 +132,12 @@ impl Kernels {
     /// As for `tile`; both rows begin at a cache line.
     #[inline]
     pub unsafe fn dot(self, x: *const f32, y: *const f32, len: usize) -> f32 {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise, and AVX2 was found.
         unsafe {
-            match self {
-                Self::Portable => portable::dot(x, y, len),
+            match self.0 {
+                Loops::Portable => portable::dot(x, y, len),
                 #[cfg(target_arch = "x86_64")]
-                Self::Avx2 => avx2::dot(x, y, len),
+                Loops::Avx2 => avx2::dot(x, y, len),
             }
         }
     }

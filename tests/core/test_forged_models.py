@@ -1,0 +1,91 @@
+"""A model's blob comes from anywhere: whatever is wrong with it is one error that says what."""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+from tests.core.forged import FORGED, Parts, forged, mutated, verdict
+from tests.core.test_encoder import table, texts
+from tests.core.test_model import made
+from trails import bridge
+from trails.errors import InvalidInput, UnusableData
+from trails.model.onnx import to_onnx
+from trails.model.store import Model
+from trails.table.columns import Column
+from trails.table.encoder import Encoder
+from trails.table.fitting import Fitting
+from trails.table.target import TASKS, learn_target
+from trails.table.texts import text_column
+
+SOUND = Parts(made("binary").to_bytes())
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_model_is_refused_in_one_sentence(name: str) -> None:
+    blob = forged(SOUND, name)
+    began = time.monotonic()
+    with pytest.raises(InvalidInput) as caught:
+        Model.from_bytes(blob)
+    assert time.monotonic() - began < 10.0
+    assert len(f"{caught.value.message}{caught.value.detail}{caught.value.hint}") < 2_000
+
+
+def test_what_is_not_forged_is_read() -> None:
+    """The forgeries are refused for what they are, not for how they were put together."""
+    model = Model.from_bytes(SOUND.copy().blob())
+    assert model.to_bytes() == made("binary").to_bytes()
+    bare = SOUND.copy()
+    bare.header["training"] = {"deep": [[[[]]]], "odd": "[{,", "large": 10**300}
+    Model.from_bytes(bare.blob())
+
+
+def test_mutated_models_are_refused_or_used_without_harm() -> None:
+    parsed = 0
+    for task in TASKS:
+        parts = Parts(made(task).to_bytes())
+        for seed in range(400):
+            blob = mutated(parts, seed)
+            found = verdict(blob)
+            if isinstance(found, str):
+                with pytest.raises(InvalidInput):
+                    bridge.describe_model(blob)
+                continue
+            parsed += 1
+            bridge.describe_model(blob)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # weights that are large overflow
+                to_onnx(found)
+            assert found.to_bytes()
+    assert 50 < parsed < 900
+
+
+def test_learnt_parts_of_no_length_are_read_back() -> None:
+    rows = 40
+    nothing = table(
+        texts([f"once {row}" for row in range(rows)], "rare"),
+        Column("gone", "float64", np.zeros(rows), nulls=np.ones(rows, np.uint8)),
+        Column("day", "date", np.zeros(rows, np.int32), nulls=np.ones(rows, np.uint8)),
+        Column("id", "idvalue", np.zeros(rows, np.int32), nulls=np.ones(rows, np.uint8)),
+    )
+    encoder = Encoder.fit(nothing, Fitting(min_count=2))
+    assert [len(part.categories) + len(part.edges) for part in encoder.parts] == [0] * 6
+    stored = Encoder.restore(encoder.describe(), encoder.tensors())
+    assert np.array_equal(stored.transform(nothing).ids, encoder.transform(nothing).ids)
+
+
+def test_more_fields_than_can_be_stored_are_refused_before_anything_is_learnt() -> None:
+    column = Column("", "int32", np.zeros(1, np.int32))
+    many = table(*(Column(f"c{place}", "int32", column.data) for place in range(16_385)))
+    with pytest.raises(InvalidInput, match="too many to learn from") as caught:
+        Encoder.fit(many)
+    assert caught.value.sqlstate == "54011"
+
+
+def test_labels_that_are_kept_alike_are_refused() -> None:
+    long = "x" * 250
+    with pytest.raises(UnusableData, match="begin alike"):
+        learn_target([text_column("y", [long + "a", long + "b", long + "a"])])
