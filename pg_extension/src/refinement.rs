@@ -28,6 +28,11 @@ const LONGEST_VALUE: u64 = 0x3fff_0000;
 /// Bytes of a checkpoint that are written in a second; measured 35 to 70 million, less the more there are.
 const WRITTEN_A_SECOND: f64 = 35e6;
 
+/// Starting the process takes 2 to 4 s, more on a busy machine; reading, encoding and training on a cell some 0.2
+/// microseconds, texts and wide networks several times that.
+const LEAST_TO_TRY: f64 = 10.0;
+const SECONDS_A_CELL: f64 = 1e-6;
+
 /// What the process has told so far.
 #[derive(Debug, Default)]
 pub struct Told {
@@ -42,6 +47,8 @@ pub struct Told {
     pub leaderboard: Vec<Trained>,
     pub complete: bool,
     pub timings: Vec<Phase>,
+    /// Why the process could not write the winner's model.
+    pub unkept: Option<String>,
 }
 
 impl Told {
@@ -70,6 +77,8 @@ pub struct Refinement {
     resumed: Option<File>,
     /// When the statement began, and its budget in seconds.
     budget: Option<(Instant, f64)>,
+    /// Of the rows that were sent.
+    cells: f64,
     ready: bool,
     silence: Duration,
 }
@@ -85,7 +94,7 @@ impl Refinement {
         let spawned = Instant::now();
         let child = Child::start(virtualenv, settings::refinement_threads(), &files)?;
         let (ready, silence) = (false, Duration::ZERO);
-        Ok(Self { child, spawned, train, validation, checkpoints, models, resumed, budget, ready, silence })
+        Ok(Self { child, spawned, train, validation, checkpoints, models, resumed, budget, cells: 0.0, ready, silence })
     }
 
     /// The files for the training and the validation columns, with their descriptors in the process.
@@ -103,6 +112,7 @@ impl Refinement {
         validation: Option<&TableLayout>,
     ) -> Result<()> {
         let ray_address = settings::ray_address();
+        self.cells = [Some(train), validation].into_iter().flatten().map(TableLayout::cells).sum();
         self.send(&Request::Rows(protocol::Rows {
             target: &task.target,
             seed: task.seed,
@@ -158,11 +168,17 @@ impl Refinement {
 
     /// The best model, for the registry; an error if none was written.
     pub fn model(&self, told: &Told) -> Result<Vec<u8>> {
-        let none = || {
-            TrailsError::external("the refinement process has written no model")
-                .hint("A run that is cut before its first rung ends has none; give it a larger budget.")
+        let none = || match &told.unkept {
+            Some(reason) => TrailsError::external(format!("the refinement process could not write it: {reason}")),
+            None => TrailsError::external("the refinement process has written no model")
+                .hint("A run that is cut before its first rung ends has none; give it a larger budget."),
         };
         let written = told.model.as_ref().ok_or_else(none)?;
+        if let Some(reason) = &told.unkept {
+            TrailsError::warning("the model kept is the best of an earlier rung, not the winner of the last")
+                .detail(format!("The refinement process could not write that: {reason}"))
+                .warn();
+        }
         let file = self.models.get(written.which).ok_or_else(none)?;
         if written.length > LONGEST_VALUE {
             return Err(TrailsError::external(format!(
@@ -224,7 +240,8 @@ impl Refinement {
     fn follow(&mut self, told: &mut Told) -> Result<()> {
         loop {
             match self.event()? {
-                Event::Result { leaderboard, complete, timings } => {
+                Event::Result { leaderboard, complete, timings, unkept } => {
+                    told.unkept = unkept;
                     told.leaderboard = leaderboard;
                     told.complete = complete;
                     told.timings = timings;
@@ -295,8 +312,13 @@ impl Refinement {
             PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             format!("the refinement process gave no result within the budget of {budget} s"),
         )
-        .hint(format!("Try budget => '{} s'.", (budget * 2.0).ceil().max(20.0)))
+        .hint(format!("Try budget => '{} s'.", budget_to_try(budget, self.cells)))
     }
+}
+
+/// A budget that is enough where nothing was measured that would tell: `tried` seconds were not, for so many cells.
+pub fn budget_to_try(tried: f64, cells: f64) -> f64 {
+    (2.0 * tried).max(LEAST_TO_TRY).max(LEAST_TO_TRY / 2.0 + cells * SECONDS_A_CELL).ceil()
 }
 
 fn cannot_be_kept(error: &TrailsError) {

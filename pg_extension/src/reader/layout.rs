@@ -36,6 +36,13 @@ pub struct TableLayout {
     pub columns: Vec<ColumnLayout>,
 }
 
+impl TableLayout {
+    /// Rows times columns.
+    pub fn cells(&self) -> f64 {
+        self.rows as f64 * self.columns.len() as f64
+    }
+}
+
 const ALIGNMENT: u64 = 64;
 
 /// Writes every column to the file, each at a 64-byte boundary, and returns where they lie.

@@ -321,9 +321,18 @@ class Events:
         """The best model so far is in the model file numbered ``which``, from its beginning."""
         self._send("model", architecture=architecture, which=which, length=length)
 
-    def result(self, leaderboard: Sequence[LeaderboardRow], complete: bool, timings: Sequence[TimingRow] = ()) -> None:
-        """The last event of a run: best validation metric first; not complete if time cut what was planned."""
-        self._send("result", leaderboard=list(leaderboard), complete=complete, timings=list(timings))
+    def result(
+        self,
+        leaderboard: Sequence[LeaderboardRow],
+        complete: bool,
+        timings: Sequence[TimingRow] = (),
+        unkept: str | None = None,
+    ) -> None:
+        """The last event of a run: best validation metric first; not complete if time cut what was planned; ``unkept``
+        is why the winner's model could not be written.
+        """
+        rows, times = list(leaderboard), list(timings)
+        self._send("result", leaderboard=rows, complete=complete, timings=times, unkept=unkept)
 
     def profile(self, workers: int, device: str, rows: Sequence[ProfileRow]) -> None:
         """The last event of a profile."""
