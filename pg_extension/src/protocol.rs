@@ -100,6 +100,9 @@ pub enum Event {
         complete: bool,
         #[serde(default)]
         timings: Vec<Phase>,
+        /// Why the winner's model could not be written.
+        #[serde(default)]
+        unkept: Option<String>,
     },
     Profile(Profiled),
     Error(Failure),

@@ -28,6 +28,11 @@ const LONGEST_VALUE: u64 = 0x3fff_0000;
 /// Bytes of a checkpoint that are written in a second; measured 35 to 70 million, less the more there are.
 const WRITTEN_A_SECOND: f64 = 35e6;
 
+/// Starting the process takes 2 to 4 s, more on a busy machine; reading, encoding and training on a cell some 0.2
+/// microseconds, texts and wide networks several times that.
+const LEAST_TO_TRY: f64 = 10.0;
+const SECONDS_A_CELL: f64 = 1e-6;
+
 /// What the process has told so far.
 #[derive(Debug, Default)]
 pub struct Told {
@@ -42,6 +47,8 @@ pub struct Told {
     pub leaderboard: Vec<Trained>,
     pub complete: bool,
     pub timings: Vec<Phase>,
+    /// Why the process could not write the winner's model.
+    pub unkept: Option<String>,
 }
 
 impl Told {
@@ -72,6 +79,8 @@ pub struct Refinement {
     budget: Option<(Instant, f64)>,
     /// Seconds of the budget that were over when training was asked for.
     spent: Option<f64>,
+    /// Of the rows that were sent.
+    cells: f64,
     ready: bool,
     silence: Duration,
 }
@@ -86,8 +95,8 @@ impl Refinement {
             [&train, &validation].into_iter().chain(&checkpoints).chain(&models).chain(&resumed).collect();
         let spawned = Instant::now();
         let child = Child::start(virtualenv, settings::refinement_threads(), &files)?;
-        let (spent, ready, silence) = (None, false, Duration::ZERO);
-        Ok(Self { child, spawned, train, validation, checkpoints, models, resumed, budget, spent, ready, silence })
+        let (spent, cells, ready, silence) = (None, 0.0, false, Duration::ZERO);
+        Ok(Self { child, spawned, train, validation, checkpoints, models, resumed, budget, spent, cells, ready, silence })
     }
 
     /// The files for the training and the validation columns, with their descriptors in the process.
@@ -105,6 +114,7 @@ impl Refinement {
         validation: Option<&TableLayout>,
     ) -> Result<()> {
         let ray_address = settings::ray_address();
+        self.cells = [Some(train), validation].into_iter().flatten().map(TableLayout::cells).sum();
         self.send(&Request::Rows(protocol::Rows {
             target: &task.target,
             seed: task.seed,
@@ -161,11 +171,17 @@ impl Refinement {
 
     /// The best model, for the registry; an error if none was written.
     pub fn model(&self, told: &Told) -> Result<Vec<u8>> {
-        let none = || {
-            TrailsError::external("the refinement process has written no model")
-                .hint("A run that is cut before its first rung ends has none; give it a larger budget.")
+        let none = || match &told.unkept {
+            Some(reason) => TrailsError::external(format!("the refinement process could not write it: {reason}")),
+            None => TrailsError::external("the refinement process has written no model")
+                .hint("A run that is cut before its first rung ends has none; give it a larger budget."),
         };
         let written = told.model.as_ref().ok_or_else(none)?;
+        if let Some(reason) = &told.unkept {
+            TrailsError::warning("the model kept is the best of an earlier rung, not the winner of the last")
+                .detail(format!("The refinement process could not write that: {reason}"))
+                .warn();
+        }
         let file = self.models.get(written.which).ok_or_else(none)?;
         if written.length > LONGEST_VALUE {
             return Err(TrailsError::external(format!(
@@ -223,7 +239,8 @@ impl Refinement {
     fn follow(&mut self, told: &mut Told) -> Result<()> {
         loop {
             match self.event()? {
-                Event::Result { leaderboard, complete, timings } => {
+                Event::Result { leaderboard, complete, timings, unkept } => {
+                    told.unkept = unkept;
                     told.leaderboard = leaderboard;
                     told.complete = complete;
                     told.timings = timings;
@@ -300,7 +317,7 @@ impl Refinement {
             )),
             None => error.detail("Reading and waiting for locks took all of it."),
         };
-        error.hint(format!("Try budget => '{} s'.", larger(budget, self.spent.unwrap_or(budget))))
+        error.hint(format!("Try budget => '{} s'.", budget_to_try(budget, self.spent.unwrap_or(budget), self.cells)))
     }
 }
 
@@ -320,10 +337,11 @@ fn read_beginning(file: &File, length: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whole seconds of a budget that holds what was `spent` before training, and for training twice of what was left of
-/// `budget`, but at least what a process and a first rung take.
-fn larger(budget: f64, spent: f64) -> f64 {
-    (spent + (2.0 * (budget - spent)).max(10.0)).max(20.0).ceil()
+/// Whole seconds of a budget that is enough where nothing was measured that would tell. `tried` seconds were not, for so
+/// many cells: what was `spent` before training is needed again, and twice of what was left for it.
+pub fn budget_to_try(tried: f64, spent: f64, cells: f64) -> f64 {
+    let twice = spent + (2.0 * (tried - spent)).max(LEAST_TO_TRY);
+    twice.max(LEAST_TO_TRY / 2.0 + cells * SECONDS_A_CELL).ceil()
 }
 
 /// When a budget is over for good: what is not there by then is not waited for.
@@ -365,13 +383,15 @@ fn note(event: Event, told: &mut Told) {
 
 #[cfg(test)]
 mod tests {
-    use super::larger;
+    use super::budget_to_try;
 
     #[test]
     fn a_larger_budget_has_room_for_what_was_spent_before_training() {
-        assert_eq!(larger(5.0, 1.0), 20.0);
-        assert_eq!(larger(12.0, 11.5), 22.0);
-        assert_eq!(larger(60.0, 10.0), 110.0);
-        assert_eq!(larger(30.0, 40.0), 50.0);
+        assert_eq!(budget_to_try(5.0, 1.0, 0.0), 11.0);
+        assert_eq!(budget_to_try(12.0, 11.5, 0.0), 22.0);
+        assert_eq!(budget_to_try(60.0, 10.0, 0.0), 110.0);
+        assert_eq!(budget_to_try(30.0, 40.0, 0.0), 50.0);
+        assert_eq!(budget_to_try(1.0, 0.0, 0.0), 10.0);
+        assert_eq!(budget_to_try(8.0, 2.0, 40e6), 45.0);
     }
 }

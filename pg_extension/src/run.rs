@@ -13,7 +13,7 @@ use crate::protocol::Phase;
 use crate::reader::columns::Table;
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::Kind;
-use crate::refinement::{Refinement, Told};
+use crate::refinement::{budget_to_try, Refinement, Told};
 use crate::rows::{self, Columns, TrainingRows, Wanted};
 use crate::shared::Shared;
 use crate::{models, progress, python, settings};
@@ -54,8 +54,24 @@ impl Task {
                 PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                 format!("a budget of {budget} s is too small to train a model"),
             )
-            .hint("Starting the refinement process alone takes seconds: begin with budget => '10 s'.")),
+            .hint(format!(
+                "Starting the refinement process alone takes seconds: begin with budget => '{} s'.",
+                budget_to_try(budget, 0.0, self.cells()?)
+            ))),
             _ => Ok(()),
+        }
+    }
+
+    /// About how many cells there are to read; 0 if the catalogue does not know.
+    fn cells(&self) -> Result<f64> {
+        let found = Spi::get_one_with_args::<f64>(
+            "SELECT GREATEST(reltuples, 0)::pg_catalog.float8 OPERATOR(pg_catalog.*) relnatts::pg_catalog.float8 \
+             FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1",
+            &[self.source.into()],
+        );
+        match found {
+            Err(pgrx::spi::Error::InvalidPosition) => Ok(0.0), // there is no such relation
+            found => Ok(found?.unwrap_or(0.0)),
         }
     }
 

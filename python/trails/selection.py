@@ -12,7 +12,7 @@ from typing import Any
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData
 from trails.model.store import Model
 from trails.table.columns import Columns
-from trails.trainer import Event, InProcess, OwnProcess
+from trails.trainer import Event, InProcess, OwnProcess, budget_to_try
 
 RESERVE_SECONDS = 0.15
 """Kept back from refinement for reading the model and returning it."""
@@ -120,7 +120,7 @@ def select(
 
     settings, started = settings or Settings(), time.monotonic() if started is None else started
     options = json.dumps(dict(settings.options))
-    _check(settings, options)
+    _check(settings, options, train.rows * len(train))
     timings: list[dict[str, Any]] = []
 
     def finish(phase: str, began: float) -> None:
@@ -191,7 +191,8 @@ def select(
             fault = error.message
         finish("refine", began)
         blob = trainer.model()
-    assert blob is not None, "a run with a result has written its model"
+    if blob is None:
+        raise TrailsError("the winner's model could not be written", detail=heard.unkept, sqlstate="38000")
     model = Model.from_bytes(blob)
     return Selection(
         model,
@@ -216,6 +217,7 @@ class _Heard:
         self.curves: list[dict[str, Any]] = []
         self.timings: list[dict[str, Any]] = []
         self.metric, self.complete = "", False
+        self.unkept: str | None = None
 
     def __call__(self, event: Event) -> None:
         rest = {name: value for name, value in event.items() if name != "event"}
@@ -225,18 +227,22 @@ class _Heard:
             self.curves.append(rest)
         elif event["event"] == "result":
             self.leaderboard, self.complete, self.timings = event["leaderboard"], event["complete"], event["timings"]
+            self.unkept = event["unkept"]
         self._hear(event)
 
 
-def _check(settings: Settings, options: str) -> None:
+def _check(settings: Settings, options: str, cells: int) -> None:
     """Refuse names and numbers that no run could use, before a process is started."""
     from trails import bridge
 
-    if not settings.budget >= SMALLEST_BUDGET:
+    if math.isnan(settings.budget):
+        raise InvalidInput("a budget is a number of seconds, not NaN")
+    if settings.budget < SMALLEST_BUDGET:
+        enough = budget_to_try(0.0, cells)
         raise BudgetTooSmall(
             f"a budget of {settings.budget:g} s is too small to train a model",
-            hint="Loading torch alone takes seconds: begin with 10 s.",
-            minimum=SMALLEST_BUDGET,
+            hint=f"Loading torch alone takes seconds: begin with {enough:g} s.",
+            minimum=enough,
         )
     if math.isinf(settings.budget) and settings.k is None:
         raise InvalidInput("without a budget k must be given", hint="Give k, or a budget.")

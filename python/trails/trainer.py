@@ -33,6 +33,11 @@ _KINDS: dict[str, type[TrailsError]] = {"InvalidInput": InvalidInput, "UnusableD
 _SILENCE, _SILENCE_BEFORE_READY = 10.0, 60.0
 """Seconds without a sign of life after which the process counts as hung; before it is ready, libraries are loaded."""
 
+# Starting a process takes 2 to 4 s, more on a busy machine; encoding and training on a cell some 0.2 microseconds,
+# texts and wide networks several times that.
+_LEAST_TO_TRY = 10.0
+_SECONDS_A_CELL = 1e-6
+
 _LOOK_SECONDS = 0.25
 
 _LAST_MOMENTS = 1.0
@@ -40,6 +45,16 @@ _LAST_MOMENTS = 1.0
 
 _LOG_TAIL = 4000
 _ALIGNED = 64
+
+
+def budget_to_try(tried: float, cells: int) -> float:
+    """A budget in seconds that is enough where nothing was measured that would tell.
+
+    Args:
+        tried: Seconds that were not enough.
+        cells: Rows times columns of all tables.
+    """
+    return float(math.ceil(max(2.0 * tried, _LEAST_TO_TRY, _LEAST_TO_TRY / 2 + cells * _SECONDS_A_CELL)))
 
 
 class Trainer(ABC):
@@ -125,11 +140,12 @@ class OwnProcess(Trainer):
         assert self._process.stdin is not None and self._process.stdout is not None
         self._requests, self._events = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._requests, False)
-        self._pending = b""
+        self._pending, self._cells = b"", 0
         self._ready, self._alive = False, time.monotonic()
 
     def rows(self, train: Columns, validation: Columns | None, setting: Mapping[str, Any]) -> None:
         """See `Trainer.rows`: they are written to memory that both processes see."""
+        self._cells = sum(columns.rows * len(columns) for columns in (train, validation) if columns is not None)
         layouts = [
             None if columns is None else {**write_columns(columns, file), "fd": file}
             for columns, file in zip((train, validation), self._files, strict=True)
@@ -190,9 +206,11 @@ class OwnProcess(Trainer):
             elif time.monotonic() - self._alive > (_SILENCE if self._ready else _SILENCE_BEFORE_READY):
                 raise self._hung()
             if self._is_late():
+                enough = budget_to_try(self._budget, self._cells)
                 raise BudgetTooSmall(
                     f"training gave no result within the budget of {self._budget:g} s",
-                    hint=f"Try a budget of {max(20.0, math.ceil(2 * self._budget)):g} s.",
+                    hint=f"Try a budget of {enough:g} s.",
+                    minimum=enough,
                 )
         line, _, self._pending = self._pending.partition(b"\n")
         event: Event = json.loads(line)

@@ -455,9 +455,12 @@ def test_the_budget_is_kept_and_used() -> None:
 
 def test_a_budget_that_holds_nothing_is_refused() -> None:
     train, target = table_of(1_000)
-    for budget in (0.5, -1.0, math.nan):
-        with pytest.raises(BudgetTooSmall):
+    for budget in (0.5, -1.0, -math.inf):
+        with pytest.raises(BudgetTooSmall) as caught:
             select(train, target, None, Settings(budget=budget))
+        assert caught.value.minimum == 10.0 and "10 s" in (caught.value.hint or "")
+    with pytest.raises(InvalidInput, match="NaN"):
+        select(train, target, None, Settings(budget=math.nan))
     with pytest.raises(BudgetTooSmall):
         select(train, target, None, Settings(budget=2.0))
     assert not children()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import signal
 import subprocess
@@ -218,10 +220,29 @@ def test_malformed_requests_and_unknown_devices() -> None:
         b"{}",
         b'{"request": "dance"}',
         b'{"request": "refine", "candidates": [["8-x", 1]]}',
+        b'{"request": "refine", "candidates": [["8-8", 1]], "score_seconds": NaN, "scored": 1}',
+        b'{"request": "refine", "candidates": [["8-8", 1]], "score_seconds": 0, "scored": 1e999}',
+        b'{"request": "refine", "candidates": [["8-8", 1]], "score_seconds": 0, "scored": 1, "resume": [1, 2]}',
+        b'{"request": "rows", "target": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ):
         for parse in (parse_setting, parse_request):
             with pytest.raises(InvalidInput, match="request"):
                 parse(line)
+    seconds: dict[str, Any] = {"started": 1.0, "budget": 10.0, "deadline": 10.5}
+    for changes in (
+        {"budget": math.nan},
+        {"budget": math.inf},
+        {"deadline": math.nan},
+        {"deadline": -math.inf},
+        {"started": math.inf},
+        {"deadline": None},
+        {"budget": None},
+        {"budget": "soon"},
+    ):
+        setting = {"request": "rows", "target": "label", "seed": 1, "train": {}, **seconds}
+        assert parse_setting(json.dumps(setting)).deadline == 10.5
+        with pytest.raises(InvalidInput, match="request"):
+            parse_setting(json.dumps({**setting, **changes}))
     for name in ("tpu", "", "cpu,cuda:0", "auto,auto", "cuda:0,cuda:0", "cuda:-1"):
         with pytest.raises(InvalidInput, match="device"):
             select(name)

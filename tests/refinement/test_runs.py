@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from tests.refinement import backend
 from tests.refinement.backend import Backend, Event, Outcome, Table, memfd, run
 from tests.refinement.test_child import labelled
 from trails.errors import InvalidInput
 from trails.model.store import Model
+from trails.refinement import checkpoint
 from trails.refinement.metrics import measure
 from trails.refinement.options import Options, describe_options, parse_options
 from trails.table.columns import Columns
@@ -171,6 +173,54 @@ def test_a_run_cut_in_the_winners_epochs_goes_on_with_them(train: Table, validat
     assert len(resumed.leaderboard) >= 3
 
 
+def test_hyperband_goes_on_too_with_the_brackets_that_are_left(train: Table, validation: Table) -> None:
+    plan: Mapping[str, Any] = {
+        "k": 4,
+        "refinement": "hyperband",
+        "options": {"eta": 2, "max_epochs": 4, "patience": 9},
+    }
+    whole = run(train, validation, CANDIDATES, **plan)
+    rungs = whole.named("rung")
+    assert whole.last["complete"] is True and len(rungs) == 3  # two brackets
+    # What the last rung leaves needs no going on with.
+    assert [e["rung"] for e in whole.named("checkpoint")] == [0, 1]
+    for rung in (0, 1):
+        blob, _ = cut_after(rung, train, validation, **plan)
+        resumed = resume(blob, train, validation, **plan)
+        assert resumed.last["event"] == "result", resumed.last
+        assert learnt(resumed) == learnt(whole)
+        assert [e["rung"] for e in resumed.named("rung")] == [e["rung"] for e in rungs][rung + 1 :]
+
+
+def test_a_checkpoint_that_was_made_up_is_refused(train: Table, validation: Table) -> None:
+    plan: Mapping[str, Any] = {"k": 4, "refinement": "hyperband", "options": {"eta": 2, "max_epochs": 4}}
+    blob, _ = cut_after(0, train, validation, **plan)
+    length = int.from_bytes(blob[:8], "little")
+    told = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["trails"])
+
+    def forged(**changes: Any) -> bytes:
+        return bytes(safetensors.numpy.save(safetensors.numpy.load(blob), {"trails": json.dumps({**told, **changes})}))
+
+    assert checkpoint.from_bytes(forged()).hyperband == told["hyperband"]
+    survivor = told["survivors"][0]
+    for broken in (
+        forged(survivors=[{**survivor, "layout": [10**7, 10, 40, [64, 64], 1]}]),
+        forged(survivors=[{**survivor, "layout": [10, 10]}]),
+        forged(survivors=[{**survivor, "row": []}]),
+        forged(survivors=7),
+        forged(fresh=[["8-8"]]),
+        forged(rungs="["),
+        forged(n=1e999),
+        forged(format=json.loads("[" * 900 + "]" * 900)),
+    ):
+        with pytest.raises(InvalidInput, match="checkpoint"):
+            checkpoint.from_bytes(broken)
+    # Which candidates there are is known when the run goes on.
+    refused = resume(forged(hyperband={**told["hyperband"], "entrants": ["8-8-8-8"]}), train, validation, **plan)
+    assert refused.last["event"] == "error" and refused.last["sqlstate"] == "22023", refused.last
+    assert "checkpoint cannot be read" in refused.last["message"], refused.last
+
+
 def test_a_checkpoint_of_other_rows_or_of_nothing_is_refused(train: Table, validation: Table) -> None:
     blob, _ = cut_after(0, train, validation, k=4, u=1)
     other = Table({**train.columns, "f0": np.roll(train.columns["f0"], 1)})
@@ -199,6 +249,17 @@ def test_a_candidate_beyond_the_memory_limit_is_an_error_and_what_finished_stays
     outcome = run(train, validation, [CANDIDATES[0], wide], k=2, u=1, memory_limit=3 << 30, threads=1)
     assert outcome.last["event"] == "error" and outcome.last["sqlstate"] == "53200", outcome.last
     assert [e["architecture"] for e in outcome.named("epoch")] == [CANDIDATES[0][0]]
+    # The caller returns it, and keeps it where it was given a name.
+    assert outcome.model is not None and outcome.model.architecture == CANDIDATES[0][0]
+    assert set(outcome.model.metrics) == {"auc", "log_loss", "accuracy"}
+
+
+def test_what_goes_wrong_with_the_model_does_not_cost_the_leaderboard(train: Table, validation: Table) -> None:
+    with Backend(train, validation) as process:
+        process.send(CANDIDATES, 60.0, k=2, u=1, models=[99_998, 99_999])  # nothing is open there
+        events = process.rest()
+    assert events[-1]["event"] == "result" and len(events[-1]["leaderboard"]) == 2
+    assert "OSError" in events[-1]["unkept"] and not [e for e in events if e["event"] == "model"]
 
 
 # Profiles
@@ -308,7 +369,9 @@ def test_the_winner_is_written_as_a_model_that_predicts_what_it_was_ranked_by(
     assert metric == pytest.approx(best["validation_metric"], abs=1e-5)
     assert loss == pytest.approx(best["validation_loss"], rel=1e-3)
     assert model.metrics[model.target.metric] == pytest.approx(metric, abs=1e-5)
-    assert set(model.metrics) > {model.target.metric}
+    told = {2: {"auc", "log_loss", "accuracy"}, 3: {"accuracy", "macro_auc", "log_loss"}, 50: {"r2", "rmse", "mae"}}
+    assert set(model.metrics) == told[values]
+    assert outcome.last["unkept"] is None
     assert model.target.classes == (() if values == 50 else tuple(map(str, range(values))))
     again = Model.from_bytes(model.to_bytes())
     assert np.array_equal(again.outputs(columns), outputs) and again.to_bytes() == model.to_bytes()
@@ -330,6 +393,33 @@ def test_a_model_is_there_before_the_end(train: Table, validation: Table) -> Non
         while (event := process.event()) is not None and event["event"] != "model":
             assert event["event"] != "result"
         assert event is not None and process.model(event).target.name == "label"
+
+
+@pytest.mark.parametrize("values", [2, 3, 50])
+def test_a_models_metrics_do_not_depend_on_how_the_run_ended(train: Table, validation: Table, values: int) -> None:
+    table, held = labelled(train, values), labelled(validation, values)
+    plan: Mapping[str, Any] = {"k": 4, "u": 1, "options": {"eta": 2, "max_epochs": 2}}
+    with Backend(table, held) as process:
+        process.send(CANDIDATES, 60.0, **plan)
+        blobs: list[Model] = []
+        saved = b""
+        while (event := process.event()) is not None and event["event"] != "result":
+            if event["event"] == "model":
+                blobs.append(process.model(event))
+            if event["event"] == "checkpoint" and event["rung"] == 0:
+                saved = process.checkpoint(event)
+    told = {2: {"auc", "log_loss", "accuracy"}, 3: {"accuracy", "macro_auc", "log_loss"}, 50: {"r2", "rmse", "mae"}}
+    # That of the first rung is what a caller has of a run that is killed then; the last one is the winner.
+    assert len(blobs) >= 2
+    for model in blobs:
+        assert set(model.metrics) == told[values]
+    file = memfd(saved)
+    with Backend(table, held, files=[file]) as process:
+        process.send([], 60.0, resume={"fd": file, "length": len(saved)}, **plan)
+        (*_, written) = [event for event in process.rest() if event["event"] == "model"]
+        again = process.model(written)
+    os.close(file)
+    assert again.metrics == blobs[-1].metrics and again.architecture == blobs[-1].architecture
 
 
 @pytest.mark.parametrize("spoil", [lambda b: b[:-5], lambda b: b[:40] + b"x" + b[41:], lambda b: b"", lambda b: b * 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -406,6 +407,73 @@ def test_the_order_of_reports_does_not_matter(name: str, count: int, epochs: int
         scheduler = make_scheduler(name, letters(count), epochs=epochs, eta=eta, max_epochs=max_epochs)
         runs.append(Run().finish(scheduler, quality, seed))
     assert runs[0].ends == runs[1].ends
+
+
+@given(names, counts, budgets, etas, caps, st.sets(st.integers(0, 59)), st.integers(0, 9))
+def test_nobody_is_trained_further_who_was_not_needed_before(
+    name: str, count: int, epochs: int, eta: int, max_epochs: int, failing: set[int], seed: int
+) -> None:
+    """Weights of the others are freed as soon as that is known, also within a rung; those of the winner are there."""
+    quality = {c: None if n in failing else float(n * 7919 % 13) for n, c in enumerate(letters(count))}
+    scheduler = make_scheduler(name, letters(count), epochs=epochs, eta=eta, max_epochs=max_epochs)
+    assert isinstance(scheduler, RungScheduler | Hyperband)
+    order, kept, best = random.Random(seed), set[str](), dict[str, float]()
+
+    def free() -> None:
+        for candidate in kept - scheduler.needed:
+            kept.remove(candidate)
+            if isinstance(scheduler, Hyperband):
+                scheduler.dismiss(candidate)
+
+    while not scheduler.done:
+        rung = []
+        while (job := scheduler.next_job()) is not None:
+            assert job.architecture in kept or job.architecture not in best, "it has been freed"
+            rung.append(job)
+        order.shuffle(rung)
+        for job in rung:
+            metric = quality[job.architecture]
+            scheduler.report(job.architecture, metric)
+            best[job.architecture] = -math.inf if metric is None else metric
+            if metric is not None:
+                kept.add(job.architecture)
+            free()
+        assert scheduler.end_rung() is not None
+        free()
+        if isinstance(scheduler, Hyperband) and not scheduler.done:
+            # What is written down between two rungs goes on in the same way.
+            scheduler = Hyperband.from_state(json.loads(json.dumps(scheduler.state())))
+    if scheduler.winner is not None:
+        assert scheduler.winner in kept and best[scheduler.winner] == max(best.values())
+
+
+def test_hyperband_needs_few_of_its_candidates_at_a_time() -> None:
+    hyperband = Hyperband(letters(143), TABLE_RUNGS)
+    needed, trained = [], set[str]()
+    while not hyperband.done:
+        while (job := hyperband.next_job()) is not None:
+            trained.add(job.architecture)
+            hyperband.report(job.architecture, float(job.architecture[1:]))
+            needed.append(len(trained & hyperband.needed))
+        hyperband.end_rung()
+    # All 81 of the first bracket's first rung wait; of those that are in, 27 go on. Nothing is kept of later ones but
+    # the winner so far.
+    assert max(needed) <= 28 and len(trained) == 143
+
+
+def test_hyperband_is_not_written_down_in_the_middle_of_a_rung() -> None:
+    hyperband = Hyperband(list("abc"), [[Rung(3, 1), Rung(1, 3)], [Rung(2, 3)]])
+    hyperband.next_job()
+    with pytest.raises(ValueError, match="under way"):
+        hyperband.state()
+
+
+def test_a_state_that_was_made_up_is_refused() -> None:
+    state = Hyperband(list("abc"), [[Rung(3, 1), Rung(1, 3)], [Rung(2, 3)]]).state()
+    assert Hyperband.from_state(state).state() == state
+    for changes in ({"brackets": []}, {"brackets": [[[1]]]}, {"entrants": []}, {"entrants": "aa"}, {"metrics": 3}):
+        with pytest.raises((LookupError, TypeError, ValueError, AttributeError)):
+            Hyperband.from_state({**state, **changes})
 
 
 @pytest.mark.parametrize("name", NAMES)

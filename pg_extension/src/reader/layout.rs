@@ -37,6 +37,13 @@ pub struct TableLayout {
     pub columns: Vec<ColumnLayout>,
 }
 
+impl TableLayout {
+    /// Rows times columns.
+    pub fn cells(&self) -> f64 {
+        self.rows as f64 * self.columns.len() as f64
+    }
+}
+
 const ALIGNMENT: u64 = 64;
 
 fn by_name<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {

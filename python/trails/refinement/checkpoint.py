@@ -41,6 +41,8 @@ class Checkpoint:
         leaderboard: Every other candidate trained so far.
         digest: Of the rows that the run trains on.
         n: Architectures that were scored.
+        hyperband: `Hyperband.state`, where that is the scheduler and not done; ``rungs`` are none then.
+        fresh: Candidates that were not trained so far, with their scores; only Hyperband has them between two rungs.
     """
 
     rung: int
@@ -49,6 +51,8 @@ class Checkpoint:
     leaderboard: tuple[LeaderboardRow, ...]
     digest: str
     n: int
+    hyperband: Mapping[str, Any] | None = None
+    fresh: tuple[tuple[str, float | None], ...] = ()
 
 
 def digest(data: Dataset) -> str:
@@ -85,6 +89,8 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
         "leaderboard": list(checkpoint.leaderboard),
         "digest": checkpoint.digest,
         "n": checkpoint.n,
+        "hyperband": checkpoint.hyperband,
+        "fresh": list(checkpoint.fresh),
     }
     return bytes(save(tensors, {"trails": json.dumps(header)}))
 
@@ -111,8 +117,20 @@ def from_bytes(blob: bytes) -> Checkpoint:
             leaderboard=tuple(header["leaderboard"]),
             digest=str(header["digest"]),
             n=int(header["n"]),
+            hyperband=header.get("hyperband"),
+            fresh=tuple((str(a), None if s is None else float(s)) for a, s in header.get("fresh", ())),
         )
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except InvalidInput:
+        raise
+    except (
+        SafetensorError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise InvalidInput("the checkpoint cannot be read", detail=str(error), hint="Start a new run.") from error
 
 
@@ -144,10 +162,14 @@ def _trial(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Trial
     row: LeaderboardRow = described["row"]
     name = row["architecture"]
     parts = [Weights(*(tensors[f"{name}/{part}/{vector}"] for vector in _VECTORS)) for part in _PARTS]
+    layout = Layout(int(ids), int(embedding), int(inputs), tuple(map(int, widths)), outputs=int(outputs))
+    sizes = (layout.table_size,), (layout.mlp_size,), (layout.stats_size,)
+    if any(tuple(t.shape) != s for part in parts for t, s in zip(part.tensors(), sizes, strict=True)):
+        raise ValueError(f"the weights of {name} have other shapes than it says")
     return Trial(
         name,
         row["score"],
-        Layout(int(ids), int(embedding), int(inputs), tuple(map(int, widths)), outputs=int(outputs)),
+        layout,
         int(described["seed"]),
         epochs=row["epochs"],
         best_epoch=row["best_epoch"],

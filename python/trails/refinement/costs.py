@@ -63,7 +63,7 @@ class Costs:
         seconds: Seconds,
     ) -> None:
         self._inputs, self._embedded = inputs, ids * embedding
-        self._steps_per_row = batches / rows
+        self._batches, self._steps_per_row = batches, batches / rows
         self._training_rate = seconds.training / self.training_work(profiled)
         self._evaluation_rate = seconds.evaluation / self.evaluation_work(profiled)
 
@@ -74,12 +74,23 @@ class Costs:
             self._evaluation_rate * self.evaluation_work(widths),
         )
 
+    def batch(self, widths: Sequence[int]) -> float:
+        """Predicted seconds of one batch of this candidate, evaluation aside."""
+        return self.of(widths).training / self._batches
+
     def observe(self, stacked: Sequence[Sequence[int]], seconds: Seconds) -> None:
         """Learn from an epoch of candidates with these hidden widths, which together took ``seconds``."""
         training = seconds.training / sum(map(self.training_work, stacked))
         evaluation = seconds.evaluation / sum(map(self.evaluation_work, stacked))
         self._training_rate += _NEWEST * (training - self._training_rate)
         self._evaluation_rate += _NEWEST * (evaluation - self._evaluation_rate)
+
+    def fell_short(self, stacked: Sequence[Sequence[int]], seconds: Seconds) -> None:
+        """Learn from an epoch that was given up: so many ``seconds`` are what these candidates would have needed."""
+        training = seconds.training / sum(map(self.training_work, stacked))
+        evaluation = seconds.evaluation / sum(map(self.evaluation_work, stacked))
+        self._training_rate = max(training, self._training_rate)
+        self._evaluation_rate = max(evaluation, self._evaluation_rate)
 
     def training_work(self, widths: Sequence[int]) -> float:
         """Work of training on one row, in multiply-accumulates of the forward pass."""
@@ -90,3 +101,27 @@ class Costs:
     def evaluation_work(self, widths: Sequence[int]) -> float:
         """Work of predicting one row: no optimiser."""
         return multiply_accumulates(widths, self._inputs) + _PER_NEURON * sum(widths) + _PER_INPUT * self._inputs
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Measured speed.
+
+    Args:
+        costs: Seconds per epoch of every candidate, as a share of the machine.
+        begin_seconds: Wall time before an epoch's first batch: fresh weights, rows in the epoch's order.
+        chunk_seconds: Wall time of a chunk of validation rows: an evaluation cannot be stopped within one.
+        stacked: Candidates to train together in one place.
+        parts: Into how many the machine is divided: each place has one, and nothing of what others leave idle. 0 where
+            those at work share all of it.
+    """
+
+    costs: Costs
+    begin_seconds: float
+    chunk_seconds: float
+    stacked: int
+    parts: int = 0
+
+    def wall(self, active: int) -> int:
+        """Wall seconds of a place for each second of the whole machine, while so many places are at work."""
+        return self.parts or active

@@ -21,7 +21,8 @@ def model_of(
     Args:
         trial: That has been trained for an epoch at least.
         data: What it was trained on.
-        metrics: Of the validation rows; what the trial knows of them by default.
+        metrics: Of the validation rows, see `trails.refinement.metrics.report`; by default the two that the trial
+            knows.
         training: What else is worth knowing.
     """
     best, layout = trial.best, trial.layout

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from trails.table.target import Target
 
+_SECONDS_PER_OUTPUT = 60e-9
+"""Of a row and a class: measured 25 to 40 nanoseconds on one core."""
+
 
 def measure(target: Target, truth: NDArray[Any], outputs: NDArray[Any]) -> tuple[float, float]:
     """What a candidate is ranked by, higher is better, and its validation loss.
@@ -121,14 +124,20 @@ def macro_auc(classes: NDArray[np.int64], logits: NDArray[Any]) -> float:
 
     NaN if only one class occurs, or a logit is NaN.
     """
-    wide = logits.astype(np.float64)
-    wide -= wide.max(1, keepdims=True)
-    probabilities = np.exp(wide)
-    probabilities /= probabilities.sum(1, keepdims=True)
     present = np.unique(classes)
     if len(present) < 2:
         return float("nan")
-    return float(np.mean([auc(classes == label, probabilities[:, label]) for label in present.tolist()]))
+    wide = logits.astype(np.float64)
+    wide -= wide.max(1, keepdims=True)
+    # Logarithms order rows as probabilities do, and float32 tells them apart at both ends: half the time to sort.
+    wide -= np.log(np.exp(wide).sum(1, keepdims=True))
+    logs = np.ascontiguousarray(wide.T, np.float32)
+    return float(np.mean([auc(classes == label, logs[label]) for label in present.tolist()]))
+
+
+def report_seconds(target: Target, rows: int) -> float:
+    """About what `report` takes for so many rows: a sort for every class."""
+    return _SECONDS_PER_OUTPUT * rows * target.outputs
 
 
 def rmse(truth: NDArray[Any], predicted: NDArray[Any]) -> float:

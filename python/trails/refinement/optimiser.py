@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+from trails.refinement import kernels
 
 
 def adam_step(
@@ -25,21 +24,7 @@ def adam_step(
         rate: Learning rate.
         l2: L2 weight.
     """
-    torch._fused_adam_(
-        [weights],
-        [gradient],
-        [mean],
-        [square],
-        [],
-        [torch.tensor(float(step), device=weights.device)],
-        amsgrad=False,
-        beta1=_BETA1,
-        beta2=_BETA2,
-        lr=rate,
-        weight_decay=l2,
-        eps=_EPSILON,
-        maximize=False,
-    )
+    kernels.adam(weights, gradient, mean, square, step, rate, l2)
 
 
 def average_decay(step: int, memory: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 from trails.coordinator import plan
 from trails.errors import BudgetTooSmall, InvalidInput
 from trails.halving import halving_rungs, total_epochs
-from trails.refinement.costs import Costs, Seconds
+from trails.refinement.costs import Costs, Seconds, Speed
 from trails.refinement.protocol import Candidate, Refine, Setting
 from trails.refinement.schedulers import Hyperband, RungScheduler, SuccessiveHalving, make_scheduler
 
@@ -24,16 +24,52 @@ LEAST_SHARE = 0.1
 """An epoch that the time left cannot hold is cut short; one of which it holds less than this is not begun. On
 Frappe a third of an epoch is at validation AUC 0.908, half of one at 0.94."""
 
-# What a busy machine may add to a prediction, where a promise depends on it.
-_SLACK = 1.25
-_SLACK_SECONDS = 0.25
+EVALUATION_SLACK = 1.3
+"""A candidate's evaluation may take this much longer than expected."""
+
+# What a busy machine may add to what was measured, where a budget is named: that is a promise.
+_SPENT_SLACK = 1.2
+_NEEDED_SLACK = 1.5
+_SLACK_SECONDS = 0.5
+
+# Of what is added to a budget, the parts that training does not get: measuring takes longer for a better answer, and
+# filtering scores more architectures where the caller did not say how many.
+_MEASURING_SHARE = 0.05
+_FILTERING_SHARE = 0.1
 
 MEASURING_SECONDS = 0.6
 """With less than this left the budget is too small, and there is no time to measure by how much."""
 
-# Speed assumed where there is no time to measure: about a third of one core with AVX2.
-_ASSUMED_SECONDS_PER_PRODUCT = 0.25e-9
 _ASSUMED_SECONDS_PER_CELL = 50e-9
+_ASSUMED_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Spent:
+    """The parts of a budget that training cannot have.
+
+    Args:
+        before: Seconds from the statement's beginning until training could begin, as they were this time.
+        after: Seconds kept for what comes after it: writing the model, and the caller's own work.
+        filtering: Seconds of `before` that scoring took.
+    """
+
+    before: float
+    after: float
+    filtering: float = 0.0
+
+    @classmethod
+    def until(cls, setting: Setting, now: float, reserve: float = 0.0, filtering: float = 0.0) -> Spent:
+        """Of a run that could begin to train ``now``.
+
+        Args:
+            setting: Of the run.
+            now: On the monotonic clock.
+            reserve: Seconds that this process keeps for itself, beside those that its caller does.
+            filtering: Seconds that scoring took.
+        """
+        callers = setting.started + setting.budget - setting.deadline
+        return cls(now - setting.started, reserve + callers, filtering)
 
 
 @dataclass(frozen=True)
@@ -55,7 +91,7 @@ class Choice:
     epoch_seconds: float
 
 
-def choose(setting: Setting, request: Refine, costs: Costs, seconds_left: float) -> Choice:
+def choose(setting: Setting, request: Refine, speed: Speed, workers: int, seconds_left: float, spent: Spent) -> Choice:
     """Pick candidates and a scheduler for the time left.
 
     With K and U open, candidates too expensive to learn anything in the time left are passed over. The
@@ -63,8 +99,16 @@ def choose(setting: Setting, request: Refine, costs: Costs, seconds_left: float)
     those it picked. Other schedulers than successive halving get the candidates that it would train, and the
     model-epochs that the time holds; where the plan is fixed, those that it would spend.
 
+    Args:
+        setting: Of the run.
+        request: What to train.
+        speed: As measured.
+        workers: Places where candidates are trained at the same time.
+        seconds_left: For training and evaluation.
+        spent: The rest of the budget.
+
     Raises:
-        BudgetTooSmall: A tenth of an epoch of one candidate takes longer than ``seconds_left``.
+        BudgetTooSmall: ``seconds_left`` does not hold the least training that has a result; see `least_training`.
         InvalidInput: K, U, eta or the number of epochs is out of range; no limit of time and no K.
     """
     if request.k is not None and not 1 <= request.k <= len(request.candidates):
@@ -72,16 +116,16 @@ def choose(setting: Setting, request: Refine, costs: Costs, seconds_left: float)
             f"k = {request.k} is not possible: {len(request.candidates)} candidates were ranked",
             hint=f"k is 1 to {len(request.candidates)}.",
         )
-    epoch = {c.architecture: costs.of(c.widths).epoch for c in request.candidates}
+    epoch = {c.architecture: speed.costs.of(c.widths).epoch for c in request.candidates}
     if math.isinf(seconds_left):
         if request.k is None:
             raise InvalidInput("without a budget k must be given", hint="Give k, or a budget.")
         u, picked = request.u or 1, request.candidates[: request.k]
     else:
         pool = _worthwhile(request, epoch, seconds_left)
-        first = costs.of(pool[0].widths)
-        if first.epoch > seconds_left and first.share(LEAST_SHARE) > seconds_left:
-            raise too_small(setting, seconds_left, first.share(LEAST_SHARE))
+        needed = least_training(speed, first_group(request, pool, workers, speed.stacked), workers)
+        if needed > seconds_left:
+            raise too_small(setting, spent, needed)
         k, u = _split(request, pool, epoch, seconds_left)
         picked = tuple(pool[:k])
     mean = statistics.fmean(epoch[c.architecture] for c in picked)
@@ -161,39 +205,76 @@ def _planned_epochs(scheduler: RungScheduler | Hyperband) -> int:
     return total_epochs(scheduler.rungs_left)
 
 
-def too_small(setting: Setting, seconds_left: float, needed: float) -> BudgetTooSmall:
+def first_group(request: Refine, candidates: Sequence[Candidate], workers: int, stacked: int) -> Sequence[Candidate]:
+    """Those of ``candidates`` that are trained at the same time at first, where the time is short.
+
+    Nobody has a result before all of them have: they share the machine. A plan that is free begins with one.
+    """
+    return candidates[: min(request.k or 1, workers * stacked)]
+
+
+def least_training(speed: Speed, group: Sequence[Candidate], workers: int) -> float:
+    """Wall seconds of the least training of ``group`` side by side that is worth it, evaluation included.
+
+    That is a tenth of an epoch, and a batch at least.
+    """
+    costs = speed.costs
+    active = min(workers, math.ceil(len(group) / speed.stacked))
+    training = sum(max(LEAST_SHARE * costs.of(c.widths).training, costs.batch(c.widths)) for c in group)
+    evaluation = sum(costs.of(c.widths).evaluation for c in group)
+    idle = speed.wall(active) / active
+    return active * speed.begin_seconds + idle * (training + EVALUATION_SLACK * evaluation)
+
+
+def too_small(setting: Setting, spent: Spent, needed: float) -> BudgetTooSmall:
     """The error that names the smallest budget that works.
 
     Args:
         setting: Of the run.
-        seconds_left: Time for training that the budget leaves from now on; negative if it is overrun.
+        spent: What the budget goes to beside training; not what a training took that came to nothing.
         needed: Seconds for the least training of one model that is worth it, evaluation included.
     """
-    overhead = setting.budget - seconds_left
-    # Everything but training took `overhead`, measured once; it and the epoch may take longer next time.
-    minimum = math.ceil(10 * (1.1 * overhead + _SLACK * needed + _SLACK_SECONDS)) / 10
+    budget = setting.budget
+    enough = _SPENT_SLACK * spent.before + spent.after + _NEEDED_SLACK * needed + _SLACK_SECONDS
+    # Scoring that took a good part of a tenth of the budget may have been ended by it.
+    grows = _MEASURING_SHARE + (_FILTERING_SHARE if spent.filtering > 0.5 * _FILTERING_SHARE * budget else 0.0)
+    minimum = max(enough, (enough - grows * budget) / (1.0 - grows), 1.1 * budget + _SLACK_SECONDS)
+    minimum = math.ceil(10 * minimum) / 10
+    rest = spent.before + spent.after
     return BudgetTooSmall(
-        f"a budget of {setting.budget:g} s is too small to train one model",
-        detail=f"All but training takes {overhead:.1f} s, the least of one model about {needed:.1f} s.",
+        f"a budget of {budget:g} s is too small to train one model",
+        detail=f"All but training takes {rest:.1f} s, the least of one model about {needed:.1f} s.",
         hint=f"The smallest budget that works is about {minimum:g} s.",
         minimum=minimum,
     )
 
 
-def assumed_seconds(setting: Setting, request: Refine) -> float:
-    """A careful guess at measuring and one epoch of the cheapest candidate, without measuring."""
+def assumed_training(setting: Setting, request: Refine, seconds_per_product: float, workers: int) -> float:
+    """A guess at measuring and the least training, where there is no time to measure.
+
+    Args:
+        setting: Of the run.
+        request: What to train.
+        seconds_per_product: See `trails.refinement.speed.seconds_per_product`.
+        workers: Places where candidates are trained at the same time.
+    """
     columns: Sequence[Any] = setting.train["columns"]
-    fields, rows = len(columns) - 1, int(setting.train["rows"])
-    held = 0 if setting.validation is None else int(setting.validation["rows"])
+    fields, rows = max(1, len(columns) - 1), int(setting.train["rows"])
+    drawn = request.options.validation_share * rows
+    held = drawn if setting.validation is None else int(setting.validation["rows"])
     costs = Costs(
         inputs=fields * request.options.embedding,
         ids=fields,
         embedding=request.options.embedding,
         rows=max(1, rows),
-        batches=1,
+        batches=max(1, rows // _ASSUMED_BATCH),
         profiled=(1,),
         seconds=Seconds(0.0, 0.0),
     )
-    cheapest = min((costs.training_work(candidate.widths) for candidate in request.candidates), default=0.0)
-    training = _ASSUMED_SECONDS_PER_PRODUCT * cheapest * (rows + held / 3)
-    return training + _ASSUMED_SECONDS_PER_CELL * (rows + held) * fields + MEASURING_SECONDS
+    work = [
+        LEAST_SHARE * costs.training_work(c.widths) * rows + costs.evaluation_work(c.widths) * held / 3
+        for c in request.candidates
+    ]
+    free = request.k is None and request.u is None
+    group = [min(work, default=0.0)] if free else work[: min(request.k or 1, workers)]
+    return seconds_per_product * sum(group) + _ASSUMED_SECONDS_PER_CELL * (rows + held) * fields + MEASURING_SECONDS

@@ -115,10 +115,12 @@ def parse_setting(line: bytes | str) -> Setting:
     """
     with _malformed():
         fields = _fields(line, "rows")
+        if (fields["budget"] is None) != (fields["deadline"] is None):
+            raise ValueError("a budget has a deadline, and a deadline a budget")
         return Setting(
             target=str(fields["target"]),
             seed=int(fields["seed"]),
-            started=float(fields["started"]),
+            started=_finite(fields["started"]),
             budget=_or_infinite(fields["budget"]),
             deadline=_or_infinite(fields["deadline"]),
             device=str(fields.get("device", "auto")),
@@ -156,7 +158,7 @@ def parse_request(line: bytes | str) -> Refine | Profile:
                 k=_or_none(fields.get("k")),
                 u=_or_none(fields.get("u")),
                 options=options,
-                score_seconds=float(fields["score_seconds"]),
+                score_seconds=_finite(fields["score_seconds"]),
                 scored=int(fields["scored"]),
                 resume=None if resume is None else (int(resume["fd"]), int(resume["length"])),
             )
@@ -169,7 +171,7 @@ def parse_request(line: bytes | str) -> Refine | Profile:
 def _malformed() -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise InvalidInput(f"malformed refinement request: {type(error).__name__}: {error}") from error
 
 
@@ -186,7 +188,15 @@ def _candidate(architecture: str, score: Any) -> Candidate:
 
 
 def _or_infinite(value: Any) -> float:
-    return math.inf if value is None else float(value)
+    """Seconds; None stands for no limit, and nothing else does: arithmetic with NaN ends nothing in time."""
+    return math.inf if value is None else _finite(value)
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no number of seconds")
+    return number
 
 
 def _or_none(value: Any) -> int | None:
@@ -321,9 +331,18 @@ class Events:
         """The best model so far is in the model file numbered ``which``, from its beginning."""
         self._send("model", architecture=architecture, which=which, length=length)
 
-    def result(self, leaderboard: Sequence[LeaderboardRow], complete: bool, timings: Sequence[TimingRow] = ()) -> None:
-        """The last event of a run: best validation metric first; not complete if time cut what was planned."""
-        self._send("result", leaderboard=list(leaderboard), complete=complete, timings=list(timings))
+    def result(
+        self,
+        leaderboard: Sequence[LeaderboardRow],
+        complete: bool,
+        timings: Sequence[TimingRow] = (),
+        unkept: str | None = None,
+    ) -> None:
+        """The last event of a run: best validation metric first; not complete if time cut what was planned; ``unkept``
+        is why the winner's model could not be written.
+        """
+        rows, times = list(leaderboard), list(timings)
+        self._send("result", leaderboard=rows, complete=complete, timings=times, unkept=unkept)
 
     def profile(self, workers: int, device: str, rows: Sequence[ProfileRow]) -> None:
         """The last event of a profile."""

@@ -16,15 +16,14 @@ from typing import Any
 
 from trails.errors import TrailsError
 from trails.refinement import ray_task
-from trails.refinement.costs import Costs, Seconds
+from trails.refinement.costs import Costs, Seconds, Speed
 from trails.refinement.dataset import Dataset
 from trails.refinement.options import Options
-from trails.refinement.planning import too_small
+from trails.refinement.planning import Spent, too_small
 from trails.refinement.protocol import Setting
 from trails.refinement.ray_connection import connect, slots_of
 from trails.refinement.ray_messages import Known, Measured, pack_data
 from trails.refinement.ray_worker import Lost, RayWorker
-from trails.refinement.speed import Speed
 from trails.refinement.stack import batches_of
 from trails.refinement.trial import Trial
 from trails.refinement.workers import Worker
@@ -86,14 +85,16 @@ class Cluster:
             [self._measure_task.remote(*asked) for _ in range(busy)], patient, ends
         )
         if not measured:
-            raise too_small(self.setting, ends - time.monotonic(), seconds_left)
-        batch = statistics.median(m.batch for m in measured)
+            # Nobody knows what they would have needed.
+            spent = Spent.until(self.setting, time.monotonic() - seconds_left)
+            raise too_small(self.setting, spent, 2.0 * seconds_left)
+        begin = statistics.median(m.begin for m in measured)
         chunk = statistics.median(m.chunk for m in measured)
         training = statistics.median(m.epoch.training for m in measured)
         evaluation = statistics.median(m.epoch.evaluation for m in measured)
         self._costs = self._costs_like(trials[0], Seconds(training, evaluation))
         # The cluster is the machine now, of which each slot is a part.
-        return Speed(self._costs_like(trials[0], Seconds(training / busy, evaluation / busy)), batch, chunk, 1)
+        return Speed(self._costs_like(trials[0], Seconds(training / busy, evaluation / busy)), begin, chunk, 1)
 
     def _results(self, tasks: list[Any], patient: float, ends: float) -> list[Any]:
         """What tasks return, all of them if they do so until ``patient``, and one if it does until ``ends``."""

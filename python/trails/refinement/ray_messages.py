@@ -130,9 +130,10 @@ Message = Progress | Epoch | PackedTraining | Done
 
 @dataclass(frozen=True)
 class Measured:
-    """What a node takes for a batch, a chunk of validation rows, and an epoch of the first candidate."""
+    """What a node takes before an epoch's first batch, for a chunk of validation rows, and for an epoch of the first
+    candidate."""
 
-    batch: float
+    begin: float
     chunk: float
     epoch: Seconds
 

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -34,6 +35,9 @@ _SLACK = 1.3
 """The last batch and evaluation of a task may take this much longer than the ones before."""
 
 _PROGRESS_SECONDS = 0.5
+
+_MOST_SENT = 16 << 20
+"""Bytes of predictions that are sent with an epoch; where there are more the run predicts once more at its end."""
 
 
 def train(data: PackedData, job: Job, *trainings: PackedTraining | None) -> Iterator[Message]:
@@ -84,7 +88,7 @@ def measure_speed(
     """The task that measures; see `trails.refinement.speed.measure`."""
     worker = _worker(data, options, trials[0].seed, gpu)
     speed = measure([worker], [known.trial(None) for known in trials], seconds_left, "never")
-    return Measured(speed.batch_seconds, speed.chunk_seconds, speed.costs.of(trials[0].layout.widths))
+    return Measured(speed.begin_seconds, speed.chunk_seconds, speed.costs.of(trials[0].layout.widths))
 
 
 class _Abandoned(Exception):
@@ -112,7 +116,7 @@ class _TaskClock:
         evaluation = 0.0 if self._last is None else _SLACK * self._last.evaluation
         return self._ends - max(self._reserve, evaluation) - _SLACK * batch_seconds
 
-    def evaluation_ends(self) -> float:
+    def evaluation_ends(self, trials: Sequence[Trial]) -> float:
         """See `Clock`."""
         return self._ends
 
@@ -123,12 +127,15 @@ class _TaskClock:
         self._send(
             Epoch(
                 number,
-                tuple(results),
+                tuple(_to_send(result) for result in results),
                 self._last,
                 tuple(trial.failed for trial in trials),
                 tuple(pack_weights(t.best) if t.best is not None and t.best_epoch == number else None for t in trials),
             )
         )
+
+    def fell_short(self, trials: Sequence[Trial], seconds: tuple[float, float]) -> None:
+        """See `Clock`; the run sees that nothing came."""
 
     def progress(self, epochs: float) -> None:
         """See `Clock`."""
@@ -139,6 +146,12 @@ class _TaskClock:
         if now - self._sent >= _PROGRESS_SECONDS:
             self._sent = now
             self._send(Progress(self._epochs))
+
+
+def _to_send(result: EpochResult) -> EpochResult:
+    """The result without predictions that are too many to be sent after every epoch."""
+    outputs = result.outputs
+    return replace(result, outputs=None) if outputs is not None and outputs.nbytes > _MOST_SENT else result
 
 
 _kept: tuple[str, LocalWorker] | None = None

@@ -106,7 +106,7 @@ class _Group:
         trainings: list[StoredTraining] = []
         in_time: bool | None = None
         try:
-            for message, ref in cluster.messages(task, clock.evaluation_ends()):
+            for message, ref in cluster.messages(task, clock.evaluation_ends(self._trials)):
                 if message is None or isinstance(message, Done):
                     in_time = message is not None and message.in_time
                     break
@@ -126,7 +126,7 @@ class _Group:
 
     def _job(self) -> Job:
         clock, now = self._clock, time.monotonic()
-        ends = clock.evaluation_ends()
+        ends = clock.evaluation_ends(self._trials)
         reserve = 0.0
         if math.isfinite(ends):
             planned = ends - clock.training_ends(self._trials, 0.0)

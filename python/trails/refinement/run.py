@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import torch
 
+from trails.refinement.costs import Speed
 from trails.refinement.dataset import Dataset
 from trails.refinement.devices import cores
 from trails.refinement.options import Options
-from trails.refinement.planning import MEASURING_SECONDS, assumed_seconds, too_small
+from trails.refinement.planning import MEASURING_SECONDS, Spent, assumed_training, too_small
 from trails.refinement.protocol import Events, Profile, ProfileRow, Refine, Setting
 from trails.refinement.session import RESERVE_SECONDS, Refinement, Timings
-from trails.refinement.speed import Speed, measure
+from trails.refinement.speed import measure, seconds_per_product
 from trails.refinement.trial import Trial
 from trails.refinement.weights import Layout
 from trails.refinement.workers import Cores, LocalWorker
@@ -42,9 +43,15 @@ def refine(
     timings: Timings,
 ) -> list[Trial]:
     """Run one refinement; see `Refinement.run`."""
-    left = setting.deadline - RESERVE_SECONDS - time.monotonic()
-    if left < MEASURING_SECONDS:
-        raise too_small(setting, left, assumed_seconds(setting, request))
+    now = time.monotonic()
+    if setting.deadline - RESERVE_SECONDS - now < MEASURING_SECONDS:
+        threads = cores(setting.threads)
+        # Where the plan is fixed each candidate has one thread, and together they have the machine or less.
+        alone = min(request.k or 1, threads) if request.fixed else 1
+        rate = seconds_per_product(1 if request.fixed else threads) / alone
+        needed = assumed_training(setting, request, rate, threads)
+        spent = Spent.until(setting, now, RESERVE_SECONDS, request.score_seconds * request.scored)
+        raise too_small(setting, spent, needed)
     together = request.options.together
     if request.fixed and together == "auto" and devices[0].type == "cpu":
         together = "never"  # what is measured must not decide, not even in the last digit
@@ -57,7 +64,7 @@ def refine(
     workers = local_workers(setting, request.options, data, devices, request.fixed)
 
     def measure_here(trials: Sequence[Trial], seconds_left: float) -> Speed:
-        return measure(workers, trials, seconds_left, together)
+        return measure(workers, trials, seconds_left, together, given=request.k is not None or request.u is not None)
 
     return Refinement(setting, request, data, workers, measure_here, events, timings).run()
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trails.coordinator import total_epochs
 from trails.errors import BudgetTooSmall, InvalidInput, UnusableData
@@ -14,19 +20,18 @@ from trails.halving import revise
 from trails.refinement import checkpoint as checkpoints
 from trails.refinement import memory
 from trails.refinement.checkpoint import Checkpoint
-from trails.refinement.costs import Costs, Seconds
+from trails.refinement.costs import Costs, Seconds, Speed
 from trails.refinement.dataset import Dataset
 from trails.refinement.export import blob_size, model_of
-from trails.refinement.metrics import report
-from trails.refinement.planning import LEAST_SHARE, choose, too_small
+from trails.refinement.metrics import report, report_seconds
+from trails.refinement.planning import LEAST_SHARE, Spent, choose, first_group, least_training, too_small
 from trails.refinement.protocol import Candidate, Events, LeaderboardRow, Refine, Setting, TimingRow
 from trails.refinement.refit import MOST_ROWS, rows_in_all
 from trails.refinement.refit import refit as refit_on_all
 from trails.refinement.schedulers import Hyperband, Job, RungEnd, RungScheduler
-from trails.refinement.speed import Speed
-from trails.refinement.stack import predict_alone
+from trails.refinement.stack import EVALUATION_ROWS, predict_alone
 from trails.refinement.trial import EpochResult, Trial
-from trails.refinement.weights import Layout
+from trails.refinement.weights import Layout, Weights
 from trails.refinement.workers import Worker
 
 # Kept back before the deadline: for writing the result, and for what a busy machine does to the last batch.
@@ -49,6 +54,9 @@ _MOST_RESERVED = 0.1
 
 _KEEP_SECONDS = 5.0
 """The best model so far is written at most so often: it is for runs that something ends before their time."""
+
+_CHEAP_SECONDS, _RARELY = 0.1, 20.0
+"""A checkpoint of Hyperband that takes longer than the first is written only after so many times what it took."""
 
 Measure = Callable[[Sequence[Trial], float], Speed]
 
@@ -104,9 +112,13 @@ class Refinement:
         self._lock = threading.RLock()
         self._active = 1
         self._complete, self._in_time, self._winning = True, True, False
-        self._done, self._total, self._reported = 0.0, 1.0, -math.inf
-        self._digest, self._written = "", 0
+        self._done, self._total, self._told = 0.0, 1.0, -math.inf
+        self._digest, self._written, self._checkpointed = "", 0, (-math.inf, 0.0)
         self._reserve, self._models, self._kept = RESERVE_SECONDS, 0, (0.0, -math.inf)
+        self._unkept: str | None = None
+        # Of the best candidate's best epoch: what it predicts for the validation rows, and all its metrics.
+        self._outputs: tuple[tuple[str, int], NDArray[np.float32]] | None = None
+        self._reported: tuple[tuple[str, int], Mapping[str, float]] | None = None
 
     def run(self) -> list[Trial]:
         """Spend the budget.
@@ -120,35 +132,48 @@ class Refinement:
             InvalidInput: K, U, eta or the number of epochs is out of range; a checkpoint of other rows.
         """
         resumed = self._read_checkpoint()
-        trials = list(resumed.survivors) if resumed else [self._trial(c) for c in self._request.candidates]
+        trials = list(resumed.survivors) if resumed else [self._trial(c) for c in self._offered()]
+        reserve = self._reserve
         if self._setting.models:
             # The caller writes it to a table within the budget; some candidates may be too large to be trained at all.
             largest = max(blob_size(trial, self._data) for trial in trials)
-            self._reserve += min(largest / _WRITTEN_A_SECOND, _MOST_RESERVED * self._setting.budget)
+            metrics = report_seconds(self._data.target, len(self._data.validation))
+            reserve += largest / _WRITTEN_A_SECOND + metrics
+            self._reserve = min(reserve, self._reserve + _MOST_RESERVED * self._setting.budget + metrics)
         with self._timings.phase("measure"):
-            speed = self._measure(trials, self._setting.deadline - time.monotonic())
-        self._costs: Costs = speed.costs
-        self._batch_seconds, self._chunk_seconds, self._stacked = (
-            speed.batch_seconds,
-            speed.chunk_seconds,
-            speed.stacked,
+            self._speed = self._measure(trials, self._setting.deadline - time.monotonic())
+        self._costs: Costs = self._speed.costs
+        self._chunk_seconds, self._stacked = self._speed.chunk_seconds, self._speed.stacked
+        # What training could not have this time; a larger budget would have to keep back all of the model's time.
+        self._spent = Spent.until(
+            self._setting,
+            time.monotonic(),
+            reserve + _SLACK * self._chunk_seconds,
+            self._request.score_seconds * self._request.scored,
         )
+        self._began = time.monotonic()
         scheduler = self._resume(resumed) if resumed else self._choose()
         rung = resumed.rung if resumed else 0
-        if scheduler is not None:
-            rung = self._run_rungs(scheduler)
-        ranked = self._ranking()
         # A plan that is fixed is fixed: the same seed gives the same result on a faster machine too.
         free = not self._request.fixed and math.isfinite(self._setting.deadline)
-        if ranked and ranked[0].alive and free and self._options.winner:
-            with self._timings.phase("winner"):
-                self._train_winner(ranked[0], rung)
+        try:
+            if scheduler is not None:
+                rung = self._run_rungs(scheduler)
             ranked = self._ranking()
+            if ranked and ranked[0].alive and free and self._options.winner:
+                with self._timings.phase("winner"):
+                    self._train_winner(ranked[0], rung)
+                ranked = self._ranking()
+        except Exception:
+            # The caller tells of the fault and returns what had finished: with the best model of that.
+            self._kept = 0.0, self._kept[1]
+            self._keep_best()
+            raise
         if not ranked:
             raise self._nothing_trained()
         self._finish(ranked[0], refit=free and self._options.refit)
         rows = sorted([*(t.row() for t in ranked), *self._dropped], key=lambda row: -row["validation_metric"])
-        self._events.result(rows, self._complete, self._timings.rows)
+        self._events.result(rows, self._complete, self._timings.rows, self._unkept)
         return ranked
 
     # What to train
@@ -157,16 +182,35 @@ class Refinement:
         layout = Layout.of(self._data, self._options.embedding, candidate.widths)
         return Trial(candidate.architecture, candidate.score, layout, self._setting.seed)
 
+    def _offered(self) -> Sequence[Candidate]:
+        """Candidates that may be trained."""
+        candidates = self._request.candidates
+        return candidates if self._request.k is None else candidates[: max(1, self._request.k)]
+
     def _choose(self) -> RungScheduler | Hyperband:
-        choice = choose(self._setting, self._request, self._costs, self._left())
+        left, workers = self._left(), len(self._workers)
+        if self._least() > left:
+            self._speed = replace(self._speed, stacked=1)  # fewer at a time have a result sooner
+            self._stacked = 1
+        choice = choose(self._setting, self._request, self._speed, workers, left, self._spent)
         self._trials = {c.architecture: self._trial(c) for c in choice.candidates}
         self._total = float(choice.epochs)
         self._report_plan(choice.u, choice.epochs, choice.epoch_seconds)
         return choice.scheduler
 
-    def _resume(self, resumed: Checkpoint) -> RungScheduler | None:
+    def _least(self) -> float:
+        """Wall seconds of the least training that has a result."""
+        request, workers = self._request, len(self._workers)
+        candidates: Sequence[Candidate] = request.candidates
+        if request.k is None and request.u is None:
+            candidates = [min(candidates, key=lambda c: self._costs.of(c.widths).epoch)]
+        return least_training(self._speed, first_group(request, candidates, workers, self._stacked), workers)
+
+    def _resume(self, resumed: Checkpoint) -> RungScheduler | Hyperband | None:
         self._trials = {trial.architecture: trial for trial in resumed.survivors}
         self._dropped, self._scored = list(resumed.leaderboard), resumed.n
+        if resumed.hyperband is not None:
+            return self._resume_hyperband(resumed, resumed.hyperband)
         rungs, reached = list(resumed.rungs), resumed.survivors[0].epochs
         mean = self._mean_epoch(list(self._trials))
         if rungs and not self._request.fixed and self._request.refinement == "sh":
@@ -177,6 +221,25 @@ class Refinement:
         self._total = float(max(1, epochs))
         self._report_plan(rungs[0].epochs_to if rungs else reached, epochs, mean)
         return RungScheduler(list(self._trials), rungs, resumed.rung + 1) if rungs else None
+
+    def _resume_hyperband(self, resumed: Checkpoint, state: Mapping[str, Any]) -> Hyperband:
+        try:
+            scheduler = Hyperband.from_state(state)
+            for architecture, score in resumed.fresh:
+                widths = tuple(int(width) for width in architecture.split("-"))
+                self._trials[architecture] = self._trial(Candidate(architecture, widths, score))
+            known = {*scheduler.entrants, *scheduler.fresh} <= set(self._trials)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInput("the checkpoint cannot be read", detail=str(error), hint="Start a new run.") from error
+        if not known:
+            raise InvalidInput(
+                "the checkpoint cannot be read", detail="A candidate is missing.", hint="Start a new run."
+            )
+        left = scheduler.brackets_left
+        epochs = sum(total_epochs(bracket) for bracket in left)
+        self._total = float(epochs)
+        self._report_plan(left[0][0].epochs_to, epochs, self._mean_epoch(list(self._trials)))
+        return scheduler
 
     def _report_plan(self, u: int, epochs: int, epoch_seconds: float) -> None:
         self._events.plan(
@@ -205,15 +268,12 @@ class Refinement:
             end = scheduler.end_rung()
             assert end is not None, "all jobs of the rung are reported"
             self._events.rung(end.rung, end.candidates, end.survivors)
-            if isinstance(scheduler, RungScheduler):
-                self._release_all_but(end)
-                if not scheduler.done and self._revise(scheduler, end):
-                    self._complete = False
-                ranking = self._ranking()
-                if ranking:
-                    self._keep_model(ranking[0])
-                if end.survivors and (not scheduler.done or not self._request.fixed):
-                    self._write_checkpoint(scheduler, end)
+            if isinstance(scheduler, RungScheduler) and not scheduler.done and self._revise(scheduler, end):
+                self._complete = False
+            self._release(scheduler)
+            self._keep_best()
+            if not scheduler.done or not self._request.fixed:
+                self._write_checkpoint(scheduler, end)
         return rung
 
     def _run_rung(self, scheduler: RungScheduler | Hyperband, first: Job) -> None:
@@ -233,6 +293,7 @@ class Refinement:
                         for job in jobs if in_time else ():
                             trial = self._trials[job.architecture]
                             scheduler.report(job.architecture, None if trial.failed else trial.best_metric)
+                        self._release(scheduler)
             except BaseException as error:
                 errors.append(error)
             finally:
@@ -300,14 +361,17 @@ class Refinement:
     def training_ends(self, trials: Sequence[Trial], batch_seconds: float) -> float:
         """See `Clock`."""
         with self._lock:
-            evaluation = self._active * sum(self._costs.of(t.widths).evaluation for t in trials)
+            evaluation = self._wall() * sum(self._costs.of(t.widths).evaluation for t in trials)
+            batch = self._wall() * sum(self._costs.batch(t.widths) for t in trials)
             slack = _SLACK if self._any_result() else _FIRST_SLACK
-            return self.evaluation_ends() - slack * (evaluation + max(batch_seconds, self._batch_seconds))
+            return self.evaluation_ends(trials) - slack * (evaluation + max(batch_seconds, batch))
 
-    def evaluation_ends(self) -> float:
+    def evaluation_ends(self, trials: Sequence[Trial]) -> float:
         """See `Clock`."""
-        # The chunk under way when the clock is read cannot be interrupted.
-        return self._setting.deadline - self._reserve - _SLACK * self._chunk_seconds
+        # The chunk under way when the clock is read cannot be interrupted; measured was perhaps that of narrower ones.
+        chunks = math.ceil(len(self._data.validation) / EVALUATION_ROWS)
+        chunk = self._wall() * sum(self._costs.of(t.widths).evaluation for t in trials) / chunks
+        return self._setting.deadline - self._reserve - _SLACK * max(self._chunk_seconds, chunk)
 
     def report(
         self, rung: int, trials: Sequence[Trial], results: Sequence[EpochResult], seconds: tuple[float, float]
@@ -326,29 +390,42 @@ class Refinement:
                     validation_metric=result.metric,
                     seconds=result.seconds,
                 )
+                if result.outputs is not None and self._setting.models:
+                    best = self._ranking()[0]
+                    if (best.architecture, best.best_epoch) == (result.architecture, result.epoch):
+                        self._outputs = (result.architecture, result.epoch), result.outputs.copy()
             if self._winning and trials[0].best_epoch == trials[0].epochs:
                 self._keep_model(trials[0])
+
+    def fell_short(self, trials: Sequence[Trial], seconds: tuple[float, float]) -> None:
+        """See `Clock`."""
+        with self._lock:
+            self._costs.fell_short([trial.widths for trial in trials], Seconds(*seconds))
 
     def progress(self, epochs: float) -> None:
         """See `Clock`."""
         with self._lock:
             self._done += epochs
             now = time.monotonic()
-            if now - self._reported >= _PROGRESS_SECONDS:
-                self._reported = now
+            if now - self._told >= _PROGRESS_SECONDS:
+                self._told = now
                 self._events.progress(self._done, max(self._total, self._done))
 
     def _left(self) -> float:
         """Seconds that training and evaluation may still take."""
         return self._setting.deadline - self._reserve - self._chunk_seconds - time.monotonic()
 
+    def _wall(self) -> int:
+        """Wall seconds of a worker for each second of the whole machine."""
+        return self._speed.wall(self._active)
+
     def _share_left(self, trials: Sequence[Trial]) -> float:
         """Epochs of these candidates, each with its evaluation, that the time left holds while the other workers
         go on; below 1 part of one.
         """
         each = [self._costs.of(trial.widths) for trial in trials]
-        training = self._active * sum(seconds.training for seconds in each)
-        evaluation = self._active * sum(seconds.evaluation for seconds in each)
+        training = self._wall() * sum(seconds.training for seconds in each)
+        evaluation = self._wall() * sum(seconds.evaluation for seconds in each)
         left = self._left()
         return left / (training + evaluation) if left > training + evaluation else (left - evaluation) / training
 
@@ -421,11 +498,16 @@ class Refinement:
         ranked = (trial for trial in self._trials.values() if trial.ranked)
         return sorted(ranked, key=lambda trial: (-trial.best_metric, trial.best is None))
 
-    def _release_all_but(self, end: RungEnd) -> None:
+    def _release(self, scheduler: RungScheduler | Hyperband) -> None:
         """Free networks of candidates that are out: a hundred wide ones with Adam's state are gigabytes."""
+        needed = scheduler.needed
+        best = next(iter(self._ranking()), None)
         for trial in self._trials.values():
-            if trial.architecture not in end.survivors:
-                trial.release()
+            if trial.best_epoch and trial.architecture not in needed:
+                # The best so far is what is kept, even if its training went wrong later.
+                trial.release(trial is not best)
+                if isinstance(scheduler, Hyperband):
+                    scheduler.dismiss(trial.architecture)
 
     def _nothing_trained(self) -> BudgetTooSmall | UnusableData:
         if self._complete:
@@ -433,44 +515,74 @@ class Refinement:
                 "every candidate diverged in training",
                 hint="Look for extreme values among the features' values.",
             )
-        cheapest = min(self._costs.of(c.widths).share(LEAST_SHARE) for c in self._request.candidates)
-        return too_small(self._setting, self._left(), cheapest)
+        # It was tried, so that it takes longer than there was, however it was measured.
+        had = time.monotonic() - self._began
+        return too_small(self._setting, self._spent, max(self._least(), had))
 
     # Models
 
     def _finish(self, winner: Trial, refit: bool) -> None:
         """Keep the winner's model, trained on held-out rows too if that is possible; its metrics are from before."""
-        data, best, metrics = self._data, winner.best, None
+        best = winner.best
         if best is None:
             return
-        if self._setting.models and self._share_left([winner]) > 0.0:
-            outputs = predict_alone(winner.layout, best, data.validation).numpy()
-            metrics = report(data.target, data.validation.truth, outputs)
-        rows = rows_in_all(data)
+        metrics = self._metrics(winner) if self._setting.models else None
+        again = self._refit(winner) if refit and self._data.drawn else None
+        winner.best = again or best
+        rows = rows_in_all(self._data) if again else len(self._data.train)
+        self._keep_model(winner, metrics, rows, last=True)
+
+    def _refit(self, winner: Trial) -> Weights | None:
+        """Weights of the winner trained on all rows; None if there is no time, or it came to nothing."""
+        data, rows = self._data, rows_in_all(self._data)
         cost = self._costs.of(winner.widths)
-        seconds = winner.best_epoch * cost.training * rows / len(data.train) + cost.evaluation
-        again = None
-        if refit and data.drawn and rows <= MOST_ROWS and _SLACK * seconds < self._left():
-            before, self._active = self._done, 1
-            self._total = before + winner.best_epoch
+        self._active = 1
+        seconds = self._wall() * (winner.best_epoch * cost.training * rows / len(data.train) + cost.evaluation)
+        if rows > MOST_ROWS or _SLACK * seconds > self._left():
+            return None
+        before = self._done
+        self._total = before + winner.best_epoch
 
-            def keep_going(epochs: float) -> bool:
-                self.progress(before + epochs - self._done)
-                return time.monotonic() < self.training_ends([winner], 0.0)
+        def keep_going(epochs: float) -> bool:
+            self.progress(before + epochs - self._done)
+            return time.monotonic() < self.training_ends([winner], 0.0)
 
-            with self._timings.phase("refit"):
-                again = refit_on_all(winner, data, self._options, keep_going)
-            winner.best = again or best
-        self._keep_model(winner, metrics, rows if again else len(data.train), last=True)
+        with self._timings.phase("refit"):
+            try:
+                return refit_on_all(winner, data, self._options, keep_going)
+            except Exception as error:
+                # A second copy of the rows may not fit in memory; there is a result without it.
+                _note(f"the winner was not trained again on all rows: {type(error).__name__}: {error}")
+                return None
+
+    def _metrics(self, trial: Trial) -> Mapping[str, float]:
+        """Everything that is told of a candidate's best epoch; computed once."""
+        epoch = trial.architecture, trial.best_epoch
+        if self._reported is None or self._reported[0] != epoch:
+            known = self._outputs
+            outputs = known[1] if known is not None and known[0] == epoch else None
+            if outputs is None:
+                assert trial.best is not None, "who has metrics had weights"
+                outputs = predict_alone(trial.layout, trial.best, self._data.validation).numpy()
+            self._reported = epoch, report(self._data.target, self._data.validation.truth, outputs)
+        return self._reported[1]
+
+    def _keep_best(self) -> None:
+        """Write the model of the best candidate so far."""
+        ranking = self._ranking()
+        if ranking:
+            self._keep_model(ranking[0])
 
     def _keep_model(
         self, best: Trial, metrics: Mapping[str, float] | None = None, rows: int | None = None, last: bool = False
     ) -> None:
         """Write the best model so far to one of the model files in turn, if it is better than the one before.
 
+        What goes wrong is told with the result, which does not hang on it.
+
         Args:
             best: Of the run.
-            metrics: Of the validation rows; what the trial knows of them by default.
+            metrics: Of the validation rows; those of its best epoch by default.
             rows: That it was trained on; the training rows by default.
             last: Whether nothing comes after it.
         """
@@ -480,11 +592,17 @@ class Refinement:
             return
         dropout, l2 = self._options.regularisation(rows or len(self._data.train))
         training = {"refinement": self._request.refinement, "dropout": dropout, "embedding_l2": l2}
-        with self._timings.phase("model") if last else nullcontext():
-            blob = model_of(best, self._data, metrics, training | ({"rows": rows} if rows else {})).to_bytes()
-            which = self._models % len(files)
-            checkpoints.write(files[which], blob)
+        try:
+            with self._timings.phase("model") if last else nullcontext():
+                told = metrics or self._metrics(best)
+                blob = model_of(best, self._data, told, training | ({"rows": rows} if rows else {})).to_bytes()
+                which = self._models % len(files)
+                checkpoints.write(files[which], blob)
+        except Exception as error:
+            self._unkept = f"{type(error).__name__}: {error}"
+            return
         self._models += 1
+        self._unkept = None
         self._kept = time.monotonic(), best.best_metric
         self._events.model(best.architecture, which, len(blob))
 
@@ -500,31 +618,55 @@ class Refinement:
                 detail="The training or validation rows are not those that the run was begun on.",
                 hint="Start a new run.",
             )
+        if any(t.layout != Layout.of(self._data, self._options.embedding, t.widths) for t in read.survivors):
+            raise InvalidInput(
+                "the run cannot go on: its networks are not made for these rows", hint="Start a new run."
+            )
         return read
 
-    def _write_checkpoint(self, scheduler: RungScheduler, end: RungEnd) -> None:
+    def _write_checkpoint(self, scheduler: RungScheduler | Hyperband, end: RungEnd) -> None:
         files = self._setting.checkpoints
-        survivors = tuple(self._trials[architecture] for architecture in end.survivors)
-        if not files or checkpoints.size(survivors) > checkpoints.MOST_BYTES:
+        if isinstance(scheduler, Hyperband) and not scheduler.done:
+            survivors = tuple(t for t in self._trials.values() if t.training is not None and t.best is not None)
+        elif isinstance(scheduler, Hyperband):
+            survivors = tuple(self._trials[architecture] for architecture in end.survivors)
+        else:
+            survivors = tuple(self._trials[architecture] for architecture in scheduler.entrants)
+        if not files or not survivors or checkpoints.size(survivors) > checkpoints.MOST_BYTES:
             return
+        when, took = self._checkpointed
+        if isinstance(scheduler, Hyperband) and took > _CHEAP_SECONDS and time.monotonic() - when < _RARELY * took:
+            return  # its rungs are many and short
+        began = time.monotonic()
         with self._timings.phase("checkpoint"):
             self._digest = self._digest or checkpoints.digest(self._data)
-            others = [t.row() for t in self._ranking() if t.architecture not in end.survivors]
+            others = [t.row() for t in self._ranking() if t not in survivors]
+            going = scheduler if isinstance(scheduler, Hyperband) and not scheduler.done else None
+            coming = (*going.entrants, *going.fresh) if going else ()
+            fresh = [self._trials[a] for a in coming if not self._trials[a].epochs]
             blob = checkpoints.to_bytes(
                 Checkpoint(
                     rung=end.rung,
-                    rungs=() if scheduler.done else scheduler.rungs_left,
+                    rungs=() if scheduler.done or isinstance(scheduler, Hyperband) else scheduler.rungs_left,
                     survivors=survivors,
                     leaderboard=(*others, *self._dropped),
                     digest=self._digest,
                     n=self._scored,
+                    hyperband=going.state() if going else None,
+                    fresh=tuple((trial.architecture, trial.score) for trial in fresh),
                 )
             )
             # In turn, so that the one before is whole while this one is being written.
             which = self._written % len(files)
             checkpoints.write(files[which], blob)
             self._written += 1
+        self._checkpointed = time.monotonic(), time.monotonic() - began
         self._events.checkpoint(end.rung, which, len(blob))
+
+
+def _note(line: str) -> None:
+    """A line for whoever looks for a cause: standard error is the process's log."""
+    print(f"trails: {line}", file=sys.stderr, flush=True)
 
 
 class _RungClock:
@@ -534,6 +676,7 @@ class _RungClock:
         self._run, self._rung = run, rung
         self.may_begin, self.training_ends = run.may_begin, run.training_ends
         self.evaluation_ends, self.progress = run.evaluation_ends, run.progress
+        self.fell_short = run.fell_short
 
     def report(self, trials: Sequence[Trial], results: Sequence[EpochResult], seconds: tuple[float, float]) -> None:
         """See `Clock`."""

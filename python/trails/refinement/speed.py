@@ -6,11 +6,15 @@ import statistics
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
+
+import torch
 
 from trails.model.network import multiply_accumulates
-from trails.refinement.costs import Costs, Seconds
-from trails.refinement.stack import EVALUATION_ROWS
+from trails.refinement.costs import Costs, Seconds, Speed
+from trails.refinement.metrics import measure as measure_metrics
+from trails.refinement.stack import EVALUATION_ROWS, rows_of_epoch
 from trails.refinement.trial import Trial
 from trails.refinement.workers import LocalWorker, Threads
 
@@ -21,47 +25,55 @@ _SECONDS, _SHARE = 0.6, 0.05
 _STACKED = 4
 """Candidates that are stacked to see whether that is faster, on a CPU. More do not fit in its caches."""
 
+_ORDERED_ROWS = 1 << 17
+"""Rows that are put in order to see what an epoch's take."""
+
+_UNCACHED = 2.0
+
+_PRODUCTS = 4.5
+"""A multiply-accumulate of training is three: one forward, two backward; and small products are slower than large."""
+
 _GAIN = 0.95
 """Stacking must take less than this share of the time that one by one takes."""
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Measured speed.
+class _Times:
+    """Wall seconds: before an epoch's first batch, of a batch, of a chunk of validation rows."""
 
-    Args:
-        costs: Seconds per epoch of every candidate, as a share of the machine.
-        batch_seconds: Wall time of a batch: training cannot be stopped within one.
-        chunk_seconds: Wall time of a chunk of validation rows.
-        stacked: Candidates to train together in one place.
-    """
-
-    costs: Costs
-    batch_seconds: float
-    chunk_seconds: float
-    stacked: int
+    begin: float
+    batch: float
+    chunk: float
 
 
-def measure(workers: Sequence[LocalWorker], trials: Sequence[Trial], seconds_left: float, together: str) -> Speed:
+def measure(
+    workers: Sequence[LocalWorker],
+    trials: Sequence[Trial],
+    seconds_left: float,
+    together: str,
+    given: bool = False,
+) -> Speed:
     """Time a few batches and a chunk of validation on every worker at once, on throw-away copies of a candidate.
 
-    The first candidate, or the cheapest where a few batches of the widest would cost too much of the time.
+    The first candidate, or the cheapest where a few batches of the widest would cost too much of the time and the plan
+    is free to pass over the widest.
 
     Args:
         workers: That will train.
         trials: Candidates, best first; none of them is changed.
         seconds_left: Until the deadline; 5 % of it, and 0.6 s, are what measuring may take, about.
         together: Option of that name.
+        given: Whether the first candidate is going to be trained whatever it costs.
     """
     trial = trials[0]
-    if seconds_left < _SHORT_SECONDS:
+    if seconds_left < _SHORT_SECONDS and not given:
         trial = min(trials, key=lambda t: multiply_accumulates(t.widths, t.layout.inputs))
     busy = list(workers[: len(trials)])
     seconds = min(_SECONDS, _SHARE * seconds_left)
-    batch, chunk = _time_all(busy, [trial], seconds)
+    times = _time_all(busy, [trial], seconds)
     data, layout = busy[0].data, trial.layout
     batches, rows = busy[0].batches, len(data.validation)
-    part = 1.0 / len(busy)
+    part = 1.0 / (busy[0].parts or len(busy))
     costs = Costs(
         inputs=layout.inputs,
         ids=layout.ids,
@@ -69,9 +81,12 @@ def measure(workers: Sequence[LocalWorker], trials: Sequence[Trial], seconds_lef
         rows=len(data.train),
         batches=batches,
         profiled=trial.widths,
-        seconds=Seconds(part * batch * batches, part * chunk * rows / min(rows, EVALUATION_ROWS)),
+        seconds=Seconds(
+            part * (times.begin + times.batch * batches), part * times.chunk * rows / min(rows, EVALUATION_ROWS)
+        ),
     )
-    return Speed(costs, batch, chunk, _stacked(busy, trial, len(trials), batch, together, seconds_left))
+    stacked = _stacked(busy, trial, len(trials), times.batch, together, seconds_left)
+    return Speed(costs, times.begin, times.chunk, stacked, busy[0].parts)
 
 
 def _stacked(
@@ -88,14 +103,14 @@ def _stacked(
         return most if gpu else 1
     several = most if gpu else min(_STACKED, most)
     copies = [Trial(f"{trial.architecture}/{n}", None, trial.layout, trial.seed) for n in range(several)]
-    together_seconds, _ = _time_all(busy, copies, _SECONDS)
+    together_seconds = _time_all(busy, copies, _SECONDS).batch
     return several if together_seconds / several < _GAIN * batch else 1
 
 
-def _time_all(busy: Sequence[LocalWorker], trials: Sequence[Trial], seconds: float) -> tuple[float, float]:
-    """Seconds of a batch and of a chunk of validation rows while every worker is at it, medians over workers."""
+def _time_all(busy: Sequence[LocalWorker], trials: Sequence[Trial], seconds: float) -> _Times:
+    """What everything takes while every worker is at it, medians over workers."""
     limit = time.monotonic() + seconds
-    measured: list[tuple[float, float]] = []
+    measured: list[_Times] = []
 
     def one(worker: LocalWorker) -> None:
         measured.append(_time(worker, trials, limit))
@@ -108,15 +123,16 @@ def _time_all(busy: Sequence[LocalWorker], trials: Sequence[Trial], seconds: flo
     if len(measured) < len(busy):
         # What a thread raised is on standard error; here it is raised again, where it can be told.
         measured = [_time(busy[0], trials, limit)]
-    batch, chunk = (statistics.median(times) for times in zip(*measured, strict=True))
-    return batch, chunk
+    return _Times(*(statistics.median(getattr(m, f.name) for m in measured) for f in fields(_Times)))
 
 
-def _time(worker: LocalWorker, trials: Sequence[Trial], limit: float) -> tuple[float, float]:
-    """Seconds of a batch and of a chunk of validation rows, medians."""
+def _time(worker: LocalWorker, trials: Sequence[Trial], limit: float) -> _Times:
+    """What everything takes on one worker, medians."""
     copies = [Trial(t.architecture, None, t.layout, t.seed) for t in trials]
     with worker.cores:
+        began = time.monotonic()
         stack = worker.stack(copies)
+        begin = time.monotonic() - began + _time_order(worker)
         threads = Threads(worker.cores)
         steps: list[float] = []
         number = 0
@@ -132,9 +148,49 @@ def _time(worker: LocalWorker, trials: Sequence[Trial], limit: float) -> tuple[f
             if time.monotonic() > limit and number > 1:
                 break
         chunks: list[float] = []
+        rows = worker.data.validation.slice(0, min(EVALUATION_ROWS, len(worker.data.validation)))
         for _ in range(2):
             before = time.monotonic()
-            stack.predict(worker.data.validation, lambda: False)
+            outputs = stack.predict(rows)
+            assert outputs is not None, "nobody gives up"
+            with suppress(ValueError):  # so few rows may hold one class only
+                measure_metrics(worker.data.target, rows.truth, outputs[0].numpy())
             chunks.append(time.monotonic() - before)
     # The first steps fill caches and memory pools.
-    return statistics.median(steps[min(_WARMING_STEPS, len(steps) - 1) :]), min(chunks)
+    return _Times(begin, statistics.median(steps[min(_WARMING_STEPS, len(steps) - 1) :]), min(chunks))
+
+
+def _time_order(worker: LocalWorker) -> float:
+    """What it takes to copy an epoch's rows in their order, from a part of them."""
+    rows = worker.data.train
+    part = min(len(rows), _ORDERED_ROWS)
+    before = time.monotonic()
+    order = torch.randperm(part)
+    drawn = time.monotonic()
+    taken = rows.slice(0, part).take(order.to(rows.labels.device))
+    float(taken.labels[0])  # the number makes a GPU finish
+    took = time.monotonic() - drawn
+    seconds = (drawn - before) * len(rows) / part + took * rows_of_epoch(len(rows), worker.options) / part
+    # More rows than the part fit in no cache.
+    return seconds if part == len(rows) else _UNCACHED * seconds
+
+
+def seconds_per_product(threads: int) -> float:
+    """Seconds of a multiply-accumulate of training, forward and backward, by matrix products of some milliseconds: for
+    a guess at costs where there is no time to measure training itself.
+
+    Args:
+        threads: That train.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        left, right = torch.rand(256, 512), torch.rand(512, 512)
+        times = []
+        for _ in range(4):
+            began = time.monotonic()
+            left @ right
+            times.append(time.monotonic() - began)
+    finally:
+        torch.set_num_threads(before)
+    return _PRODUCTS * statistics.median(times) / (256 * 512 * 512)

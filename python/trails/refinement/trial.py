@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trails.refinement.protocol import LeaderboardRow
 from trails.refinement.stack import Training
 from trails.refinement.weights import Layout, Weights, derived_seed
@@ -22,6 +25,8 @@ class EpochResult:
         loss: Of the validation rows: log loss in nats, or the root mean square error in the target's unit.
         seconds: Wall time, evaluation included; candidates stacked together share theirs equally.
         finished: Whether all training rows were seen.
+        outputs: What it predicts for the validation rows, float32 (rows,) or (rows, outputs), if this is the best epoch
+            of the candidate so far.
     """
 
     architecture: str
@@ -31,6 +36,7 @@ class EpochResult:
     loss: float
     seconds: float
     finished: bool = True
+    outputs: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass
@@ -100,9 +106,11 @@ class Trial:
             self.best_metric, self.best_loss, self.best_epoch = result.metric, result.loss, result.epoch
             self.best = weights
 
-    def release(self) -> None:
-        """Free weights and optimiser state; the trial's numbers stay."""
-        self.training = self.best = None
+    def release(self, best: bool = True) -> None:
+        """Free optimiser state and weights, those of the best epoch only if ``best``; the trial's numbers stay."""
+        self.training = None
+        if best:
+            self.best = None
 
     def row(self) -> LeaderboardRow:
         """The trial on the leaderboard."""

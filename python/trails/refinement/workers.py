@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -35,12 +35,15 @@ class Clock(Protocol):
     def training_ends(self, trials: Sequence[Trial], batch_seconds: float) -> float:
         """When training must stop so that the evaluation is done in time; seconds of the monotonic clock."""
 
-    def evaluation_ends(self) -> float:
-        """When an evaluation has to be given up."""
+    def evaluation_ends(self, trials: Sequence[Trial]) -> float:
+        """When an evaluation of these candidates has to be given up."""
 
     def report(self, trials: Sequence[Trial], results: Sequence[EpochResult], seconds: tuple[float, float]) -> None:
         """An epoch of these candidates is over; seconds of training and of evaluation, as if the whole machine had
         worked on nothing else."""
+
+    def fell_short(self, trials: Sequence[Trial], seconds: tuple[float, float]) -> None:
+        """An epoch was given up in its evaluation; seconds as in `report`, of what all of it would have taken."""
 
     def progress(self, epochs: float) -> None:
         """So many model-epochs more are done; called after every batch."""
@@ -92,9 +95,14 @@ class Cores:
         """Threads that the calling thread may compute with at the moment."""
         return 1 if self._repeatable else max(1, self.count // max(1, self._busy))
 
+    @property
+    def parts(self) -> int:
+        """Into how many parts the cores are divided, however many compute; 0 where everyone has what others leave."""
+        return self.count if self._repeatable else 0
+
     def share(self) -> float:
         """Part of the machine that each of those who compute has."""
-        return 1.0 / max(1, self._busy)
+        return 1.0 / (self.parts or max(1, self._busy))
 
 
 class Threads:
@@ -134,6 +142,23 @@ class Threads:
             torch.set_num_threads(self._current)
 
 
+class _Spent:
+    """Seconds of the whole machine that one worker has used: wall time, each stretch by its share of the machine then.
+
+    Args:
+        share: Part of the machine that the worker has at the moment.
+    """
+
+    def __init__(self, share: Callable[[], float]) -> None:
+        self._share, self._last, self.seconds = share, time.monotonic(), 0.0
+
+    def until(self, now: float) -> float:
+        """All of them, with the stretch up to ``now``."""
+        self.seconds += (now - self._last) * self._share()
+        self._last = now
+        return self.seconds
+
+
 class LocalWorker:
     """Trains on one device of this machine.
 
@@ -148,7 +173,7 @@ class LocalWorker:
     def __init__(self, data: Dataset, options: Options, seed: int, cores: Cores, workers: int = 1) -> None:
         self.data = data
         self.cores = cores
-        self._options, self._seed, self._workers = options, seed, workers
+        self.options, self._seed, self._workers = options, seed, workers
         self._batch_seconds = 0.0
 
     @property
@@ -160,16 +185,16 @@ class LocalWorker:
         """The candidates, ready to be trained together."""
         layouts, trainings = [t.layout for t in trials], [t.begin() for t in trials]
         names, task = [t.architecture for t in trials], self.data.target.task
-        return Stack(layouts, trainings, self.data.train, self._options, self._seed, names, task)
+        return Stack(layouts, trainings, self.data.train, self.options, self._seed, names, task)
 
     @property
     def batches(self) -> int:
         """Batches of an epoch."""
-        return batches_of(len(self.data.train), self._options)
+        return batches_of(len(self.data.train), self.options)
 
     def batch(self, number: int) -> Rows:
         """Training rows of one batch, in the table's order; numbers start again after the last."""
-        size = rows_of_epoch(len(self.data.train), self._options) // self.batches
+        size = rows_of_epoch(len(self.data.train), self.options) // self.batches
         start = number % self.batches * size
         return self.data.train.slice(start, start + size)
 
@@ -184,9 +209,14 @@ class LocalWorker:
         rows = max(EVALUATION_ROWS, len(self.batch(0)))
         return 4 * (6 * layout.parameters + rows * (layout.inputs + 3 * sum(layout.widths)))
 
+    @property
+    def parts(self) -> int:
+        """As `Cores.parts`: a GPU is a part of the machine whether the others work or not."""
+        return self._workers if self.device.type == "cuda" else self.cores.parts
+
     def share(self) -> float:
         """Part of the machine that the calling thread has at the moment."""
-        return 1.0 / self._workers if self.device.type == "cuda" else self.cores.share()
+        return 1.0 / self.parts if self.parts else self.cores.share()
 
     def train(self, trials: Sequence[Trial], epochs_to: int, clock: Clock) -> bool:
         """See `Worker.train`."""
@@ -200,28 +230,46 @@ class LocalWorker:
         return in_time
 
     def _done(self, trials: Sequence[Trial], epochs_to: int) -> bool:
-        return all(t.failed or t.epochs >= epochs_to or t.stale(self._options.patience) for t in trials)
+        return all(t.failed or t.epochs >= epochs_to or t.stale(self.options.patience) for t in trials)
 
     def _epoch(self, trials: Sequence[Trial], stack: Stack, clock: Clock) -> bool:
         began = last = time.monotonic()
-        share = self.share()
+        spent = _Spent(self.share)
         threads = Threads(self.cores)
         threads.next(None)
         ends = clock.training_ends(trials, self._batch_seconds)
         number, done = trials[0].epochs + 1, 0.0
+        first: tuple[float, float] | None = None
 
         def keep_training(part: float) -> bool:
-            nonlocal done, last
+            nonlocal done, last, first
             clock.progress((part - done) * len(trials))
             done, now = part, time.monotonic()
+            used = spent.until(now)
+            first = first or (part, used)
             threads.next(now - last)
             last = time.monotonic()
             return now < ends
 
         losses = stack.train_epoch(number, keep_training).tolist()
         trained = time.monotonic()
-        logits = stack.predict(self.data.validation, lambda: time.monotonic() < clock.evaluation_ends())
+        training = spent.until(trained)
+        predicted = 0
+
+        def keep_predicting() -> bool:
+            nonlocal predicted
+            predicted += 1
+            now = time.monotonic()
+            spent.until(now)
+            return now < clock.evaluation_ends(trials)
+
+        logits = stack.predict(self.data.validation, keep_predicting)
         if logits is None:
+            evaluation = (spent.seconds - training) * len(self.data.validation) / (predicted * EVALUATION_ROWS)
+            assert first is not None, "an epoch has a batch"
+            # The rows' order, which comes before the first batch, says nothing of the batches.
+            whole = (training - first[1]) / (done - first[0]) if done > first[0] else 0.0
+            clock.fell_short(trials, (whole, evaluation))
             return False
         results = []
         target, truth = self.data.target, self.data.validation.truth
@@ -233,12 +281,15 @@ class LocalWorker:
                 continue
             measured, validation_loss = measure(target, truth, predictions[place])
             seconds = (time.monotonic() - began) / len(trials)
-            result = EpochResult(trial.architecture, number, loss, measured, validation_loss, seconds, finished)
             better = trial.is_better(measured, validation_loss)
+            outputs = predictions[place] if better else None
+            result = EpochResult(
+                trial.architecture, number, loss, measured, validation_loss, seconds, finished, outputs
+            )
             trial.add(result, stack.averaged(place) if better else None)
             results.append(result)
         ended = time.monotonic()
         if finished:
             self._batch_seconds = max((trained - began) / stack.batches, 0.5 * self._batch_seconds)
-        clock.report(trials, results, ((trained - began) * share, (ended - trained) * share))
+        clock.report(trials, results, (training, spent.until(ended) - training))
         return finished

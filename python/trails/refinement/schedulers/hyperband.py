@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 from trails.halving import Rung, largest_fitting, total_epochs
 from trails.refinement.schedulers.base import Job, Limits, RungEnd
@@ -15,7 +16,8 @@ class Hyperband:
     """Brackets one after another; the best of their winners wins.
 
     Each bracket takes candidates from the front of the list that no bracket before it had; when these run
-    out it takes the best-scored ones again, unless they failed, which then have epochs behind them already.
+    out it takes the best-scored ones again, unless they failed, which then have epochs behind them already. Who that
+    will be is known early (`needed`): the others' weights need not be kept.
     Rungs are numbered through. After the last rung of all the survivor is the winner, from whichever bracket.
 
     Args:
@@ -35,6 +37,7 @@ class Hyperband:
         self._candidates = list(candidates)
         self._fresh = 0
         self._failed: set[str] = set()
+        self._dismissed: set[str] = set()
         self._metrics: dict[str, float] = {}
         self._finalists: list[tuple[float, int, str]] = []
         self._later = [list(rungs) for rungs in brackets]
@@ -51,6 +54,34 @@ class Hyperband:
     def waiting(self) -> tuple[str, ...]:
         """Candidates of this rung that were not handed out yet."""
         return () if self._bracket is None else self._bracket.waiting
+
+    @property
+    def entrants(self) -> tuple[str, ...]:
+        """Candidates of this rung."""
+        return () if self._bracket is None else self._bracket.entrants
+
+    @property
+    def fresh(self) -> tuple[str, ...]:
+        """Candidates that no bracket had so far."""
+        return tuple(self._candidates[self._fresh :])
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Candidates that may be trained further: those of this bracket that are not out, those that brackets to come
+        take again, and the best of the winners so far.
+
+        The others' weights need not be kept: whoever does not keep them says so by `dismiss`.
+        """
+        wanted, fresh = 0, len(self._candidates) - self._fresh
+        for rungs in self._later:
+            own = min(fresh, rungs[0].candidates)
+            wanted, fresh = max(wanted, rungs[0].candidates - own), fresh - own
+        best = {min(self._finalists)[2]} if self._finalists else set()
+        return frozenset(self._again(wanted)) | best | (frozenset() if self._bracket is None else self._bracket.needed)
+
+    def dismiss(self, architecture: str) -> None:
+        """Do without a candidate that is not `needed`, even if others fail that brackets to come were to take again."""
+        self._dismissed.add(architecture)
 
     @property
     def done(self) -> bool:
@@ -113,11 +144,59 @@ class Hyperband:
         self._fresh = before + len(fresh)
         again: list[str] = []
         if len(fresh) < wanted:
-            again = [a for a in self._candidates[:before] if a not in self._failed][: wanted - len(fresh)]
+            again = self._again(wanted - len(fresh), before)
         if not again and not fresh:
             self._later = []
             return None
         return RungScheduler([*again, *fresh], rungs)
+
+    def _again(self, wanted: int, before: int | None = None) -> list[str]:
+        """The best-scored of those that brackets had, the first ``before`` of all, as far as they are still there."""
+        had = self._candidates[: self._fresh if before is None else before]
+        return [a for a in had if a not in self._failed and a not in self._dismissed][:wanted]
+
+    # Between two rungs it can be written down, and go on elsewhere.
+
+    def state(self) -> dict[str, Any]:
+        """Everything that it goes on from, for JSON; between two rungs only.
+
+        Raises:
+            ValueError: A rung is under way.
+        """
+        bracket = self._bracket
+        if bracket is not None and (bracket.reported or len(bracket.waiting) < len(bracket.entrants)):
+            raise ValueError("a rung is under way")
+        return {
+            "candidates": self._candidates,
+            "fresh": self._fresh,
+            "failed": sorted(self._failed),
+            "dismissed": sorted(self._dismissed),
+            "metrics": self._metrics,
+            "finalists": [list(finalist) for finalist in self._finalists],
+            "brackets": [[[r.candidates, r.epochs_to] for r in rungs] for rungs in self.brackets_left],
+            "entrants": list(self.entrants),
+            "next_rung": self._next_rung,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Hyperband:
+        """What `state` wrote down.
+
+        Raises:
+            KeyError, TypeError, ValueError: It was not written by `state`, or nothing was left to train.
+        """
+        made = cls.__new__(cls)
+        made._candidates = [str(architecture) for architecture in state["candidates"]]
+        made._order = {architecture: place for place, architecture in enumerate(made._candidates)}
+        made._fresh = int(state["fresh"])
+        made._failed, made._dismissed = set(state["failed"]), set(state["dismissed"])
+        made._metrics = {str(a): float(metric) for a, metric in state["metrics"].items()}
+        made._finalists = [(float(metric), int(place), str(a)) for metric, place, a in state["finalists"]]
+        now, *made._later = [[Rung(int(c), int(e)) for c, e in rungs] for rungs in state["brackets"]]
+        made._next_rung = int(state["next_rung"])
+        made._first_rung = made._next_rung - len(now)
+        made._bracket = RungScheduler([str(architecture) for architecture in state["entrants"]], now)
+        return made
 
 
 def hyperband_round(max_epochs: int, eta: int, candidates: int) -> list[list[Rung]]:

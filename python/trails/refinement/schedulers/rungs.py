@@ -54,6 +54,21 @@ class RungScheduler:
         return len(self._results)
 
     @property
+    def entrants(self) -> tuple[str, ...]:
+        """Candidates of this rung, in the order in which it was entered; the winner once all is done."""
+        return tuple(self._entrants)
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Candidates that may be trained further: those of this rung whose results are not in, or good enough.
+
+        The others are out, whatever results are still to come: their weights need not be kept.
+        """
+        reported = [a for a in self._entrants if a in self._results]
+        ranked = sorted(reported, key=lambda a: -self._results[a])
+        return frozenset(self._entrants) - set(ranked[self._kept(self._rung + 1) :])
+
+    @property
     def done(self) -> bool:
         """No rung is left."""
         return self._rung >= len(self._rungs)
@@ -118,10 +133,13 @@ class RungScheduler:
         ranked = sorted(self._entrants, key=lambda a: -self._results[a])  # stable: equal results keep their order
         ended = self._rung
         self._rung += 1
-        keep = 1 if self.done else self._rungs[self._rung].candidates
-        self._entrants = ranked[:keep]
+        self._entrants = ranked[: self._kept(self._rung)]
         self._waiting = [] if self.done else list(self._entrants)
         self._results = {}
         if not self._entrants:
             self._rung = len(self._rungs)
         return RungEnd(self._first_rung + ended, candidates, tuple(self._entrants))
+
+    def _kept(self, rung: int) -> int:
+        """Candidates of this rung: those that the one before leaves over; one after the last."""
+        return self._rungs[rung].candidates if rung < len(self._rungs) else 1
