@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 IN_ENV := tools/in_env.sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo ray-demo test lint test-rust test-python up uri down clean
+.PHONY: help setup build demo ray-demo test lint test-rust test-python test-hostile up uri down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -33,6 +33,14 @@ test-rust: setup
 
 test-python: build
 	@$(IN_ENV) python -m pytest -q
+
+# Where ordinary runs fit, and what reads as much as it likes does not.
+MEMORY_LIMIT := 3000
+
+test-hostile: build ## The long tests: cancels on 5,000,000 rows, the SQL tests with little memory, and beside shadowing types
+	@$(IN_ENV) python -m pytest -q tests/hostile --full
+	@$(IN_ENV) python -m pytest -q tests/sql --memory-limit $(MEMORY_LIMIT)
+	@$(IN_ENV) python -m pytest -q tests/sql --shadows
 
 up: build ## Start a development server with the extension and the datasets in database "trails"
 	@$(IN_ENV) python tools/server.py up

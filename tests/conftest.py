@@ -6,12 +6,14 @@ import itertools
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
+from tests.sql.stub import unlimited_environment
 from tools.server import Server, temporary_server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +21,20 @@ TEMPLATE = "trails"
 _numbers = itertools.count(1)
 
 Connect = Callable[..., Any]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="hostile tests at their full size: 5,000,000 rows, 1,000 random tables",
+    )
+    parser.addoption(
+        "--memory-limit",
+        type=int,
+        metavar="MB",
+        help="address space of each of the server's processes but the refinement process, as `ulimit -v` limits it",
+    )
 
 
 def _script(*command: str) -> str:
@@ -29,14 +45,17 @@ def _script(*command: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def pg() -> Iterator[Server]:
+def pg(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A running server with the extension as built from these sources. Its data are not kept."""
     _script("tools/setup.sh")
     _script("tools/build.sh")
     virtualenv = Path(_script("tools/setup.sh", "--print", "venv"))
     pg_config = Path(_script("tools/setup.sh", "--print", "pg_config"))
-    with temporary_server(pg_config, virtualenv) as server:
-        yield server
+    limit: int | None = request.config.getoption("memory_limit")
+    with ExitStack() as stack:
+        if limit:
+            virtualenv = stack.enter_context(unlimited_environment(virtualenv))
+        yield stack.enter_context(temporary_server(pg_config, virtualenv, memory_limit=limit))
 
 
 @pytest.fixture

@@ -47,6 +47,8 @@ class Server:
         virtualenv: Becomes the setting `trails.virtualenv`.
         port: TCP port; a free one is taken at every start if this is None.
         settings: Further configuration parameters, as in postgresql.conf.
+        memory_limit: Address space of each of its processes, in MB, as `ulimit -S -v` limits it: a process may lift
+            it for itself. None: as much as whoever starts it may have.
     """
 
     pg_config: Path
@@ -54,6 +56,7 @@ class Server:
     virtualenv: Path | None = None
     port: int | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    memory_limit: int | None = None
 
     def __post_init__(self) -> None:
         self.pg_config, self.data_dir = Path(self.pg_config), Path(self.data_dir).absolute()
@@ -89,6 +92,8 @@ class Server:
             sockets = self._configure(self.port or free_port())
             command = [str(self._bin / "pg_ctl"), "start", "-w", "-t", str(int(timeout)), "-s"]
             command += ["-D", str(self.data_dir), "-l", str(self.log)]
+            if self.memory_limit is not None:
+                command = ["prlimit", f"--as={self.memory_limit << 20}:", "--", *command]
             if self._account.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
                 return
             shutil.rmtree(sockets, ignore_errors=True)

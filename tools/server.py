@@ -93,6 +93,7 @@ def temporary_server(
     virtualenv: Path | None = None,
     settings: Mapping[str, str] | None = None,
     fsync: bool = False,
+    memory_limit: int | None = None,
 ) -> Iterator[Server]:
     """A started server in a new directory, with database `trails` and the extension; removed at the end.
 
@@ -101,6 +102,7 @@ def temporary_server(
         virtualenv: The setting `trails.virtualenv`; by default the environment that runs this.
         settings: Further configuration parameters.
         fsync: Whether commits reach the disk; off, they are fast and would not survive a machine's crash.
+        memory_limit: Address space of each of the server's processes, in MB; see `Server`.
 
     Raises:
         ServerError: The server does not start, or the extension is not installed.
@@ -113,6 +115,7 @@ def temporary_server(
         directory / "pg" / "data",
         virtualenv or Path(sys.prefix),
         settings=durability | dict(settings or {}),
+        memory_limit=memory_limit,
     )
     try:
         server.start()

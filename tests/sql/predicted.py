@@ -9,7 +9,7 @@ import datetime
 import decimal
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -112,11 +112,11 @@ def make_things(connection: Any, rows: list[tuple[Any, ...]], name: str = "thing
         cursor.executemany(f"INSERT INTO {name} VALUES ({places})", rows)
 
 
-def columns_of(rows: list[tuple[Any, ...]]) -> Columns:
-    """The rows as the reader makes them, worked out here on its own."""
+def columns_of(rows: list[tuple[Any, ...]], kinds: Mapping[str, str] = KINDS) -> Columns:
+    """The rows as the reader makes them, worked out here on its own; what comes before the first kind is the key."""
     cells = list(zip(*rows, strict=True))[1:]
     return Columns(
-        len(rows), tuple(_column(name, kind, list(of)) for (name, kind), of in zip(KINDS.items(), cells, strict=True))
+        len(rows), tuple(_column(name, kind, list(of)) for (name, kind), of in zip(kinds.items(), cells, strict=True))
     )
 
 

@@ -91,30 +91,61 @@ class Stub:
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
 
+# The refinement process loads torch, which needs gigabytes of address space, and has a limit of its own.
+_UNLIMITED = (
+    "import resource, sys; 'trails.refinement.child' in sys.orig_argv and "
+    "resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)\n"
+)
+
+
 @contextmanager
-def stub_environment(real: Path) -> Iterator[Stub]:
-    """The packages of the environment `real`, with the refinement process replaced."""
+def _environment_like(real: Path) -> Iterator[tuple[Path, Path, Path]]:
+    """An empty environment with the interpreter of `real`: where it is, its packages' folder, and that of `real`."""
     (packages,) = real.glob("lib/python3*/site-packages")
     interpreter = (real / "bin" / "python").resolve()
     with tempfile.TemporaryDirectory(prefix="trails-stub-") as folder:
         place = Path(folder)
         own = place / packages.relative_to(real)
-        refinement = own / "trails" / "refinement"
-        refinement.mkdir(parents=True)
+        own.mkdir(parents=True)
         (place / "bin").mkdir()
-        (place / "requests").mkdir()
         (place / "bin" / "python").symlink_to(interpreter)
         (place / "pyvenv.cfg").write_text(f"home = {interpreter.parent}\ninclude-system-site-packages = false\n")
-        for below, here in ((packages, own), (packages / "trails", own / "trails")):
-            for entry in below.iterdir():
-                if not (here / entry.name).exists() and entry.suffix != ".pth":
-                    (here / entry.name).symlink_to(entry)
-        for entry in (packages / "trails" / "refinement").iterdir():
-            if entry.name != "child.py":
-                (refinement / entry.name).symlink_to(entry)
+        yield place, own, packages
+
+
+def _link(below: Path, here: Path) -> None:
+    """Links everything in `below` that is not `here` yet."""
+    for entry in below.iterdir():
+        if not (here / entry.name).exists() and entry.suffix != ".pth":
+            (here / entry.name).symlink_to(entry)
+
+
+def _let_in(place: Path) -> None:
+    """The server runs as another user."""
+    for directory in [place, *(p for p in place.rglob("*") if p.is_dir() and not p.is_symlink())]:
+        directory.chmod(0o755)
+
+
+@contextmanager
+def unlimited_environment(real: Path) -> Iterator[Path]:
+    """The environment `real`, whose refinement process lifts the server's limit of its address space for itself."""
+    with _environment_like(real) as (place, own, packages):
+        (own / "unlimited.pth").write_text(_UNLIMITED)
+        _link(packages, own)
+        _let_in(place)
+        yield place
+
+
+@contextmanager
+def stub_environment(real: Path) -> Iterator[Stub]:
+    """The packages of the environment `real`, with the refinement process replaced."""
+    with _environment_like(real) as (place, own, packages):
+        refinement = own / "trails" / "refinement"
+        refinement.mkdir(parents=True)
         (refinement / "child.py").write_text(_CHILD)
-        # The server runs as another user.
-        for directory in [place, *(p for p in place.rglob("*") if p.is_dir() and not p.is_symlink())]:
-            directory.chmod(0o755)
+        (place / "requests").mkdir()
+        for below in ("", "trails", "trails/refinement"):
+            _link(packages / below, own / below)
+        _let_in(place)
         (place / "requests").chmod(0o777)
         yield Stub(place)

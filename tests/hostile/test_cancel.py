@@ -1,0 +1,264 @@
+"""Every function of the reference ends within 200 ms of a cancel, on a large table, and the server stays up.
+
+The functions are those of the catalogue: one that is not tried here fails the test. Each is cancelled at several
+moments, because what cannot be interrupted is often what comes after the reading.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.conftest import TEMPLATE
+from tests.hostile.world import connect
+from tests.sql.predicted import columns_of, make_model, store
+from tests.sql.tables import children, query, shared_memory, wait_until
+from tests.sql.test_interrupts import Running
+from tools.server import Server
+
+ROWS, FULL_ROWS = 300_000, 5_000_000
+LIMIT, FULL_LIMIT = 2.0, 0.2
+MOMENTS, FULL_MOMENTS = (0.03, 0.4, 1.2), (0.05, 0.4, 1.0, 2.0, 3.5, 6.0, 9.0)
+"""Seconds after its begin at which a statement is cancelled."""
+
+# Of every sort that is read; texts that nearly all differ, a feature that cannot help, and id:value.
+TABLE = """
+CREATE TABLE big AS
+SELECT i AS id, mod(i, 2) AS label, mod(i * 7919, 1009) AS a, mod(i * 104729, 97) / 7.0 AS b, md5(i::text) AS t,
+       (mod(i, 5000) || ':' || mod(i, 7)) AS v, i * 3 AS serial, timestamp '2020-01-01' + i * interval '1 minute' AS m,
+       CASE WHEN mod(i, 3) > 0 THEN mod(i, 100)::numeric END AS n
+FROM generate_series(1::bigint, %s) i;
+ALTER TABLE big ADD PRIMARY KEY (id);
+CREATE TABLE ids AS SELECT id, label, a, mod(id * 31, 40000) AS c FROM big;
+ALTER TABLE ids ADD PRIMARY KEY (id);
+"""
+
+KINDS = {"a": "int64", "b": "float64", "t": "text", "v": "idvalue", "m": "timestamp", "n": "float64"}
+
+CUT = """
+INSERT INTO trails.runs (function, source, target, task, metric, features, space, refinement, seed, train_rows,
+    unusable_rows, state, started, finished, reading_seconds, refinement_seconds, total_seconds)
+VALUES ('model_selection', 'public.big', 'label', 'binary', 'auc', '{a,b,t,m}', 'mlp4x20', 'sh', 1, %s,
+    0, 'best so far', now(), now(), 0, 0, 0);
+INSERT INTO trails.checkpoints SELECT run_id, 0, 'x' FROM trails.runs;
+"""
+
+MANY = "(SELECT array_agg(a || '-' || b || '-' || c) FROM generate_series(8, 512, 8) a, generate_series(8, 512, 8) b, "
+MANY += "generate_series(8, 120, 8) c)"
+
+# By name; by signature where several have it.
+LONG = {
+    "benchmark_filtering_latency_in_db": "SELECT * FROM trails.benchmark_filtering_latency_in_db(500000, 'ids', 64)",
+    "benchmark_reading": "SELECT * FROM trails.benchmark_reading('big', 100)",
+    "describe_columns": "SELECT * FROM trails.describe_columns('big')",
+    "filtering_phase": "SELECT * FROM trails.filtering_phase('big', 'label', 160000, tfmem => 'ntk_cond')",
+    "model_selection": "SELECT * FROM trails.model_selection('big', 'label', '60 s')",
+    "model_selection_workloads": "SELECT * FROM trails.model_selection_workloads('big', 'label', 1000, 4)",
+    "predict(text,record)": "SELECT count(trails.predict('m', b)) FROM big b",
+    "predict(text,regclass,name)": "SELECT count(*) FROM trails.predict('m', 'big'::regclass)",
+    "predict(text,text,name)": "SELECT count(*) FROM trails.predict('m', 'big'::text)",
+    "predict_probabilities": "SELECT count(trails.predict_probabilities('m', b)) FROM big b",
+    "predict_score": "SELECT count(trails.predict_score('m', b)) FROM big b",
+    "profile_filtering": "SELECT * FROM trails.profile_filtering('big', 'label', tfmem => 'ntk_cond+snip')",
+    "profile_prediction": "SELECT * FROM trails.profile_prediction('m', 'big', 50)",
+    "profile_refinement": "SELECT * FROM trails.profile_refinement('big', 'label')",
+    "refinement_phase": "SELECT * FROM trails.refinement_phase('big', 'label', ARRAY['64-64-64-64', '32-32-32-32'])",
+    "resume": "SELECT * FROM trails.resume((SELECT max(run_id) FROM trails.runs), '60 s')",
+}
+
+# What waits, because another session holds the lock of the model's name.
+WAITING = {
+    "deploy": "SELECT trails.deploy('m')",
+    "drop_model": "SELECT trails.drop_model('m', true)",
+    "grant_model": "SELECT trails.grant_model('m', 'public')",
+    "import_model": "SELECT trails.import_model('m', trails.export_model('m'))",
+    "lock_model_name": "SELECT trails.lock_model_name('postgres', 'm')",
+    "own_model": "SELECT trails.own_model('m')",
+    "revoke_model": "SELECT trails.revoke_model('m', 'public')",
+    "rollback": "SELECT trails.rollback('m')",
+}
+
+# What ends at once, whatever the table.
+QUICK = {
+    "checked_weights": "SELECT trails.checked_weights(m) FROM trails.models m",
+    "convert_model": "SELECT trails.convert_model(weights, 'onnx') FROM trails.models",
+    "coordinator": "SELECT * FROM trails.coordinator(0.001, 0.5, '60 s')",
+    "encoding": "SELECT * FROM trails.encoding('m')",
+    "export_model": "SELECT trails.export_model('m', 'onnx')",
+    "find_model": "SELECT * FROM trails.find_model('m')",
+    "is_member": "SELECT trails.is_member('public')",
+    "leaderboard": "SELECT * FROM trails.leaderboard((SELECT max(run_id) FROM trails.runs))",
+    "refinement_options": "SELECT * FROM trails.refinement_options()",
+    "tfmem_in": "SELECT trails.tfmem_in('naswot')",
+    "tfmem_of": "SELECT trails.tfmem_of(ARRAY['naswot', 'synflow'])",
+    "tfmem_out": "SELECT trails.tfmem_out('naswot')",
+    "tfmem_recv": "CREATE TEMP TABLE binary_input (t trails.tfmem)",
+    "tfmem_send": "SELECT trails.tfmem_send('naswot')",
+    "tfmems": "SELECT * FROM trails.tfmems()",
+}
+
+# Arguments that keep a function at work before it reads anything.
+LARGE = {
+    "60,000 architectures": f"SELECT * FROM trails.refinement_phase('big', 'label', {MANY}, space => 'mlp3x20')",
+    "a version of a million digits": "SELECT trails.predict('m@' || repeat('9', 1000000), b) FROM big b",
+    "a name of 100 MB": "SELECT trails.predict(repeat('m/', 50000000), b) FROM big b",
+    "an option of 100 MB": "SELECT * FROM trails.refinement_phase('big', 'label', '{64-64-64-64}', options =>"
+    " jsonb_build_object('x', repeat('y', 100000000)))",
+}
+
+CATALOGUE = """
+SELECT CASE WHEN count(*) OVER (PARTITION BY p.proname) > 1
+            THEN replace(p.oid::regprocedure::text, 'trails.', '') ELSE p.proname END
+FROM pg_proc p WHERE p.pronamespace = 'trails'::regnamespace
+"""
+
+
+@dataclass
+class Size:
+    """How large the table is, and how long an end may take."""
+
+    rows: int
+    limit: float
+    moments: tuple[float, ...]
+
+
+@pytest.fixture(scope="module")
+def size(request: pytest.FixtureRequest) -> Size:
+    if request.config.getoption("full"):
+        return Size(FULL_ROWS, FULL_LIMIT, FULL_MOMENTS)
+    return Size(ROWS, LIMIT, MOMENTS)
+
+
+class Table:
+    """A database with the large table, the witness who made it, and what the cancels took."""
+
+    def __init__(self, server: Server, database: str, rows: int) -> None:
+        self.server, self.database = server, database
+        self.witness = self.connect()
+        query(self.witness, TABLE, rows)
+        query(self.witness, "ANALYZE big; ANALYZE ids")
+        query(self.witness, CUT, rows)
+        sample = query(self.witness, f"SELECT id, {', '.join(KINDS)} FROM big WHERE id <= 2000")
+        store(self.witness, "m", make_model(columns_of(sample, KINDS)), source="public.big")
+        self.took: dict[str, list[float]] = {}
+
+    def connect(self) -> Any:
+        return connect(self.server, self.database, "public")
+
+    def assert_up(self) -> None:
+        assert query(self.witness, "SELECT count(*) FROM trails.models") == [(1,)], "the witness session is up"
+
+
+@pytest.fixture(scope="module")
+def table(pg: Server, size: Size) -> Iterator[Table]:
+    name = f"cancel_{os.getpid()}"
+    pg.sql("postgres", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    made = Table(pg, name, size.rows)
+    yield made
+    made.witness.close()
+    pg.drop_database(name)
+    for what, seconds in made.took.items():
+        print(f"{what:45} {len(seconds)} cancels, at most {max(seconds) * 1000:6.0f} ms")
+
+
+def cancelled_after(table: Table, statement: str, moment: float) -> float | None:
+    """Seconds from the cancel to the end of the statement; None if it ended before."""
+    session = table.connect()
+    try:
+        running = Running(session, statement)
+        end = time.monotonic() + moment
+        while time.monotonic() < end and not running.ended:
+            time.sleep(0.005)
+        asked = time.monotonic()
+        started = children(running.backend)
+        if running.ended:
+            return None
+        query(table.witness, "SELECT pg_cancel_backend(%s)", running.backend)
+        running.join(120)
+        if running.error is None and running.ended - asked < 0.1:
+            return None  # it ended by itself as it was asked to
+        assert isinstance(running.error, psycopg2.Error), "it was cancelled, and went on to its end"
+        # It may have failed by itself, just before.
+        assert running.error.pgcode == "57014" or running.ended - asked < 0.1, running.error
+        assert query(session, "SELECT 1") == [(1,)], "the session goes on"
+        wait_until(lambda: not any(os.path.exists(f"/proc/{child}") for child in started), 5)
+        assert not children(running.backend) and not shared_memory(running.backend)
+        return running.ended - asked
+    finally:
+        session.close()
+
+
+def check_promptness(table: Table, size: Size, what: str, statement: str) -> None:
+    """Cancels the statement at every moment; one that is late twice of three times is too late."""
+    seconds = table.took.setdefault(what, [])
+    for moment in size.moments:
+        took = cancelled_after(table, statement, moment)
+        if took is not None and took > size.limit:
+            again = [cancelled_after(table, statement, moment) for _ in range(2)]
+            took = statistics.median([took, *(late for late in again if late is not None)])
+        if took is not None:
+            seconds.append(took)
+            assert took < size.limit, f"{what} took {took:.2f} s to end when cancelled after {moment} s"
+    table.assert_up()
+
+
+def test_every_function_is_tried(table: Table) -> None:
+    there = {row[0] for row in query(table.witness, CATALOGUE)}
+    assert there == LONG.keys() | WAITING.keys() | QUICK.keys()
+
+
+@pytest.mark.parametrize("function", LONG)
+def test_a_function_at_work_ends_when_cancelled(table: Table, size: Size, function: str) -> None:
+    check_promptness(table, size, function, LONG[function])
+    assert table.took[function], "it ended before any cancel: the test tries nothing"
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_a_function_at_work_on_its_arguments_ends_when_cancelled(table: Table, size: Size, what: str) -> None:
+    check_promptness(table, size, what, LARGE[what])
+
+
+@pytest.mark.parametrize("function", WAITING)
+def test_a_function_that_waits_ends_when_cancelled(table: Table, size: Size, function: str) -> None:
+    holder = table.connect()
+    query(holder, "BEGIN; SELECT trails.lock_model_name('postgres', 'm')")
+    try:
+        took = cancelled_after(table, WAITING[function], 1.0)
+        assert took is not None and took < size.limit
+        table.took[function] = [took]
+    finally:
+        holder.close()
+    table.assert_up()
+
+
+@pytest.mark.parametrize("function", QUICK)
+def test_a_function_that_has_little_to_do_ends_by_itself(table: Table, function: str) -> None:
+    session = table.connect()
+    try:
+        query(session, "SELECT * FROM trails.tfmems()")  # starts the interpreter
+        began = time.monotonic()
+        query(session, QUICK[function])
+        if function == "tfmem_recv":
+            copy_binary(session)
+        assert time.monotonic() - began < 1.0
+    finally:
+        session.close()
+
+
+def copy_binary(session: Any) -> None:
+    """A value through the type's binary output and input."""
+    import io
+
+    file = io.BytesIO()
+    with session.cursor() as cursor:
+        cursor.copy_expert("COPY (SELECT 'naswot+synflow'::trails.tfmem) TO STDOUT (FORMAT binary)", file)
+        file.seek(0)
+        cursor.copy_expert("COPY binary_input FROM STDIN (FORMAT binary)", file)
+    assert query(session, "SELECT t::text FROM binary_input") == [("naswot+synflow",)]
