@@ -3,20 +3,21 @@
 
 \echo Use "ALTER EXTENSION trails UPDATE TO '0.2.0'" to load this file. \quit
 
-DROP FUNCTION benchmark_reading(regclass, integer);
-DROP FUNCTION model_selection(regclass, name, interval, name[], regclass, text, tfmem, text, integer, integer, integer, bigint, integer, jsonb);
-DROP FUNCTION model_selection_workloads(regclass, name, integer, integer, integer, name[], regclass, text, tfmem, text, bigint, integer, jsonb);
-DROP FUNCTION profile_refinement(regclass, name, text[], name[], regclass, text, bigint, jsonb);
-DROP FUNCTION refinement_phase(regclass, name, text[], integer, interval, name[], regclass, text, text, bigint, jsonb);
+DROP FUNCTION benchmark_reading(pg_catalog.regclass, integer);
+DROP FUNCTION model_selection(pg_catalog.regclass, pg_catalog.name, interval, pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, trails.tfmem, pg_catalog.text, integer, integer, integer, bigint, integer, pg_catalog.jsonb);
+DROP FUNCTION model_selection_workloads(pg_catalog.regclass, pg_catalog.name, integer, integer, integer, pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, trails.tfmem, pg_catalog.text, bigint, integer, pg_catalog.jsonb);
+DROP FUNCTION profile_refinement(pg_catalog.regclass, pg_catalog.name, pg_catalog.text[], pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, bigint, pg_catalog.jsonb);
+DROP FUNCTION refinement_phase(pg_catalog.regclass, pg_catalog.name, pg_catalog.text[], integer, interval, pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, pg_catalog.text, bigint, pg_catalog.jsonb);
 DROP FUNCTION resume(bigint, interval);
 
 -- Metrics other than AUC, and what a run was asked for.
-ALTER TABLE runs ADD COLUMN task text NOT NULL DEFAULT 'binary' CHECK (task IN ('binary', 'multiclass', 'regression'));
+ALTER TABLE runs ADD COLUMN task pg_catalog.text NOT NULL DEFAULT 'binary' 
+    CHECK (task OPERATOR(pg_catalog.=) ANY (ARRAY['binary', 'multiclass', 'regression']));
 ALTER TABLE runs ALTER COLUMN task DROP DEFAULT;
-ALTER TABLE runs ADD COLUMN metric text NOT NULL DEFAULT 'auc';
+ALTER TABLE runs ADD COLUMN metric pg_catalog.text NOT NULL DEFAULT 'auc';
 ALTER TABLE runs ALTER COLUMN metric DROP DEFAULT;
-ALTER TABLE runs ADD COLUMN model text;
-ALTER TABLE runs ADD COLUMN split name;
+ALTER TABLE runs ADD COLUMN model pg_catalog.text;
+ALTER TABLE runs ADD COLUMN split pg_catalog.name;
 ALTER TABLE candidates RENAME COLUMN validation_auc TO validation_metric;
 ALTER TABLE trials RENAME COLUMN validation_auc TO validation_metric;
 COMMENT ON COLUMN runs.metric IS 'what validation_metric is: auc, accuracy or r2; higher is better';
@@ -26,7 +27,7 @@ COMMENT ON COLUMN candidates.rank IS 'place on the leaderboard by validation met
 -- Rights come by the role trails_user from now on.
 REVOKE SELECT, INSERT, DELETE ON runs, candidates, trials, timings, checkpoints FROM PUBLIC;
 -- Checkpoints of the earlier release cannot be gone on from.
-DELETE FROM checkpoints;
+DELETE FROM trails.checkpoints;
 
 -- The registry: models that selections have stored, which of them are deployed, and who may use them.
 -- Everything runs as the caller: row-level security shows each role its own models and those granted to it, and lets it
@@ -34,27 +35,32 @@ DELETE FROM checkpoints;
 
 CREATE TABLE models (
     model_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name            text NOT NULL CHECK (name <> '' AND length(name) <= 200 AND name !~ '@[0-9]+$'),
-    version         integer NOT NULL CHECK (version > 0),
-    owner           name NOT NULL DEFAULT current_user,
+    name            pg_catalog.text NOT NULL CHECK (
+                        name OPERATOR(pg_catalog.<>) '' AND pg_catalog.length(name) OPERATOR(pg_catalog.<=) 200
+                        AND name OPERATOR(pg_catalog.!~) '@[0-9]+$'
+                    ),
+    version         integer NOT NULL CHECK (version OPERATOR(pg_catalog.>) 0),
+    owner           pg_catalog.name NOT NULL DEFAULT current_user,
     run_id          bigint REFERENCES runs ON DELETE SET NULL,
-    state           text NOT NULL DEFAULT 'candidate' CHECK (state IN ('candidate', 'deployed', 'archived')),
-    task            text NOT NULL CHECK (task IN ('binary', 'multiclass', 'regression')),
-    architecture    text NOT NULL,
-    source          text,
-    target          name NOT NULL,
-    columns         jsonb NOT NULL,
-    classes         text[],
-    encoder         jsonb NOT NULL,
-    metrics         jsonb NOT NULL,
-    digest          bytea NOT NULL,
-    weights         bytea NOT NULL,
-    created         timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    deployed        timestamptz,
+    state           pg_catalog.text NOT NULL DEFAULT 'candidate'
+                        CHECK (state OPERATOR(pg_catalog.=) ANY (ARRAY['candidate', 'deployed', 'archived'])),
+    task            pg_catalog.text NOT NULL
+                        CHECK (task OPERATOR(pg_catalog.=) ANY (ARRAY['binary', 'multiclass', 'regression'])),
+    architecture    pg_catalog.text NOT NULL,
+    source          pg_catalog.text,
+    target          pg_catalog.name NOT NULL,
+    columns         pg_catalog.jsonb NOT NULL,
+    classes         pg_catalog.text[],
+    encoder         pg_catalog.jsonb NOT NULL,
+    metrics         pg_catalog.jsonb NOT NULL,
+    digest          pg_catalog.bytea NOT NULL,
+    weights         pg_catalog.bytea NOT NULL,
+    created         pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    deployed        pg_catalog.timestamptz,
     UNIQUE (owner, name, version)
 );
 -- Two sessions that deploy at once cannot both succeed for one name.
-CREATE UNIQUE INDEX models_deployed ON models (owner, name) WHERE state = 'deployed';
+CREATE UNIQUE INDEX models_deployed ON models (owner, name) WHERE state OPERATOR(pg_catalog.=) 'deployed';
 CREATE INDEX models_run_id ON models (run_id);
 -- Weights hardly get smaller, and decompressing them would be paid by every session that predicts.
 ALTER TABLE models ALTER COLUMN weights SET STORAGE EXTERNAL;
@@ -70,39 +76,45 @@ COMMENT ON COLUMN models.weights IS 'weights and encoder as safetensors';
 COMMENT ON COLUMN models.deployed IS 'when it was last deployed; trails.rollback goes back in this order';
 
 CREATE TABLE model_grants (
-    owner           name NOT NULL DEFAULT current_user,
-    name            text NOT NULL,
-    grantee         name NOT NULL,
+    owner           pg_catalog.name NOT NULL DEFAULT current_user,
+    name            pg_catalog.text NOT NULL,
+    grantee         pg_catalog.name NOT NULL,
     PRIMARY KEY (owner, name, grantee)
 );
 COMMENT ON TABLE model_grants IS 'roles that may predict with the models of a name: trails.grant_model and trails.revoke_model';
 
 -- A role that was dropped matches nobody; looking it up by name would be an error.
-CREATE FUNCTION is_member(role name) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN role = 'public' OR EXISTS (
-        SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = role AND pg_catalog.pg_has_role(r.oid, 'USAGE')
+CREATE FUNCTION is_member(role pg_catalog.name) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN role OPERATOR(pg_catalog.=) 'public' OR EXISTS (
+        SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) role AND pg_catalog.pg_has_role(r.oid, 'USAGE')
     );
 COMMENT ON FUNCTION is_member IS 'whether the caller is the role or has its rights';
 
 ALTER TABLE models ENABLE ROW LEVEL SECURITY;
 ALTER TABLE model_grants ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own_models ON models USING (owner = current_user) WITH CHECK (owner = current_user);
+CREATE POLICY own_models ON models
+    USING (owner OPERATOR(pg_catalog.=) current_user) WITH CHECK (owner OPERATOR(pg_catalog.=) current_user);
 CREATE POLICY granted_models ON models FOR SELECT USING (EXISTS (
-    SELECT FROM model_grants g WHERE g.owner = models.owner AND g.name = models.name AND is_member(g.grantee)
+    SELECT FROM trails.model_grants g
+    WHERE g.owner OPERATOR(pg_catalog.=) models.owner AND g.name OPERATOR(pg_catalog.=) models.name
+      AND trails.is_member(g.grantee)
 ));
-CREATE POLICY own_grants ON model_grants USING (owner = current_user) WITH CHECK (owner = current_user);
-CREATE POLICY grants_to_me ON model_grants FOR SELECT USING (is_member(grantee));
+CREATE POLICY own_grants ON model_grants
+    USING (owner OPERATOR(pg_catalog.=) current_user) WITH CHECK (owner OPERATOR(pg_catalog.=) current_user);
+CREATE POLICY grants_to_me ON model_grants FOR SELECT USING (trails.is_member(grantee));
 
 SELECT pg_catalog.pg_extension_config_dump('models', '');
 SELECT pg_catalog.pg_extension_config_dump('models_model_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('model_grants', '');
 
-CREATE FUNCTION find_model(model text, source regclass DEFAULT NULL, target name DEFAULT NULL) RETURNS SETOF models
+CREATE FUNCTION find_model(
+    model pg_catalog.text, source pg_catalog.regclass DEFAULT NULL, target pg_catalog.name DEFAULT NULL
+) RETURNS SETOF trails.models
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    base text := regexp_replace(model, '@[0-9]+$', '');
+    base pg_catalog.text := regexp_replace(model, '@[0-9]+$', '');
     wanted numeric := substring(model FROM '@([0-9]+)$')::numeric;
-    owners name[];
+    owners pg_catalog.name[];
     found_ids bigint[];
 BEGIN
     IF model IS NULL THEN
@@ -146,7 +158,7 @@ COMMENT ON FUNCTION find_model IS
     'the model that a name means: its deployed version, else its latest; name@3 is version 3, owner/name another role''s';
 
 -- One of the caller's own models, and no other session deploys its name until the end of the transaction.
-CREATE FUNCTION own_model(model text) RETURNS models
+CREATE FUNCTION own_model(model pg_catalog.text) RETURNS trails.models
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     chosen trails.models;
@@ -169,13 +181,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION own_model IS 'the caller''s model of that name, locked against other sessions';
 
-CREATE FUNCTION lock_model_name(owner name, name text) RETURNS void LANGUAGE sql
+CREATE FUNCTION lock_model_name(owner pg_catalog.name, name pg_catalog.text) RETURNS pg_catalog.void LANGUAGE sql
     BEGIN ATOMIC
-        SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('trails.models ' || owner || '/' || name, 0));
+        SELECT pg_catalog.pg_advisory_xact_lock(
+            pg_catalog.hashtextextended(pg_catalog.format('trails.models %s/%s', owner, name), 0)
+        );
     END;
 COMMENT ON FUNCTION lock_model_name IS 'waits until no other transaction stores or deploys models of that name';
 
-CREATE FUNCTION deploy(model text) RETURNS TABLE (name text, version integer, replaced integer)
+CREATE FUNCTION deploy(model pg_catalog.text) RETURNS TABLE (name pg_catalog.text, version integer, replaced integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -196,7 +210,7 @@ END $$;
 COMMENT ON FUNCTION deploy IS
     'makes a version, the latest if none is named, the one that predictions by the model''s name use from now on';
 
-CREATE FUNCTION rollback(name text) RETURNS TABLE (version integer, replaced integer)
+CREATE FUNCTION rollback(name pg_catalog.text) RETURNS TABLE (version integer, replaced integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -226,7 +240,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION rollback IS 'deploys the version that was deployed before the present one';
 
-CREATE FUNCTION drop_model(model text, all_versions boolean DEFAULT false) RETURNS integer
+CREATE FUNCTION drop_model(model pg_catalog.text, all_versions boolean DEFAULT false) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     chosen trails.models := trails.own_model(model);
@@ -248,7 +262,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION drop_model IS 'deletes a model, or all versions of it; returns how many';
 
-CREATE FUNCTION grant_model(name text, grantee name) RETURNS void
+CREATE FUNCTION grant_model(name pg_catalog.text, grantee pg_catalog.name) RETURNS pg_catalog.void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     chosen trails.models := trails.own_model(grant_model.name);
@@ -264,7 +278,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION grant_model IS 'lets a role, or public, predict with all versions of a model; it needs trails_user too';
 
-CREATE FUNCTION revoke_model(name text, grantee name) RETURNS boolean
+CREATE FUNCTION revoke_model(name pg_catalog.text, grantee pg_catalog.name) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     chosen trails.models := trails.own_model(revoke_model.name);
@@ -276,8 +290,8 @@ END $$;
 COMMENT ON FUNCTION revoke_model IS 'takes back what trails.grant_model granted; false if nothing was';
 
 CREATE FUNCTION leaderboard(run bigint) RETURNS TABLE (
-    rank integer, architecture text, score double precision, metric text, validation_metric double precision,
-    epochs integer, parameters bigint, seconds double precision, model text
+    rank integer, architecture pg_catalog.text, score double precision, metric pg_catalog.text,
+    validation_metric double precision, epochs integer, parameters bigint, seconds double precision, model pg_catalog.text
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -295,7 +309,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION leaderboard IS 'the candidates of an earlier run, best first, with the model that was kept';
 
-CREATE FUNCTION checked_weights(model models) RETURNS bytea
+CREATE FUNCTION checked_weights(model trails.models) RETURNS pg_catalog.bytea
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF sha256(model.weights) <> model.digest THEN
@@ -308,9 +322,9 @@ END $$;
 COMMENT ON FUNCTION checked_weights IS 'the weights of a model, compared with their checksum';
 
 CREATE FUNCTION benchmark_reading(
-    source regclass,
+    source pg_catalog.regclass,
     repeats integer DEFAULT 1,
-    reader text DEFAULT 'receiver'
+    reader pg_catalog.text DEFAULT 'receiver'
 ) RETURNS TABLE (
     rows bigint,
     columns integer,
@@ -320,44 +334,44 @@ CREATE FUNCTION benchmark_reading(
 COMMENT ON FUNCTION benchmark_reading IS
     'reads every column that Trails can read into NumPy arrays, as often as asked, and tells the seconds of each time and a checksum of all cells; reader: receiver, batches, or rows for pgrx''s own way';
 
-CREATE FUNCTION convert_model(weights bytea, format text) RETURNS bytea
+CREATE FUNCTION convert_model(weights pg_catalog.bytea, format pg_catalog.text) RETURNS pg_catalog.bytea
     LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'convert_model_wrapper';
 COMMENT ON FUNCTION convert_model IS 'a model''s weights in another format; what trails.export_model calls';
 
-CREATE FUNCTION export_model(model text, format text DEFAULT 'safetensors') RETURNS bytea
+CREATE FUNCTION export_model(model pg_catalog.text, format pg_catalog.text DEFAULT 'safetensors') RETURNS pg_catalog.bytea
     LANGUAGE sql STABLE PARALLEL UNSAFE
     BEGIN ATOMIC
-        SELECT convert_model(checked_weights(m), format) FROM find_model(COALESCE(model, '')) m;
+        SELECT trails.convert_model(trails.checked_weights(m), format) FROM trails.find_model(COALESCE(model, '')) m;
     END;
 COMMENT ON FUNCTION export_model IS 'a model as a file''s content: safetensors, with the encoder in its header, or onnx';
 
 CREATE FUNCTION describe_columns(
-    source regclass,
-    features name[] DEFAULT NULL
+    source pg_catalog.regclass,
+    features pg_catalog.name[] DEFAULT NULL
 ) RETURNS TABLE (
-    column_name text,
-    type text,
-    kind text,
+    column_name pg_catalog.text,
+    type pg_catalog.text,
+    kind pg_catalog.text,
     rows bigint,
     nulls bigint,
     distinct_texts bigint,
-    minimum text,
-    maximum text
+    minimum pg_catalog.text,
+    maximum pg_catalog.text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'describe_columns_wrapper';
 COMMENT ON FUNCTION describe_columns IS
     'what Trails sees in a relation: every column, what it is read as (NULL: it cannot be read), and what it holds';
 
-CREATE FUNCTION encoding(model text) RETURNS TABLE (
+CREATE FUNCTION encoding(model pg_catalog.text) RETURNS TABLE (
     field integer,
-    column_name text,
-    kind text,
-    part text,
-    encoding text,
+    column_name pg_catalog.text,
+    kind pg_catalog.text,
+    part pg_catalog.text,
+    encoding pg_catalog.text,
     first_row bigint,
     embedding_rows bigint,
     categories bigint,
     buckets bigint,
-    examples text[],
+    examples pg_catalog.text[],
     edges double precision[],
     scale double precision,
     mean double precision,
@@ -367,120 +381,120 @@ COMMENT ON FUNCTION encoding IS
     'how a model encodes its columns: the categories, bins or scale of every field, and its rows of the embedding';
 
 CREATE FUNCTION import_model(
-    name text,
-    weights bytea,
-    source regclass DEFAULT NULL,
+    name pg_catalog.text,
+    weights pg_catalog.bytea,
+    source pg_catalog.regclass DEFAULT NULL,
     deploy boolean DEFAULT false
-) RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'import_model_wrapper';
+) RETURNS pg_catalog.text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'import_model_wrapper';
 COMMENT ON FUNCTION import_model IS
     'takes a model in that trails.export_model gave out, as the next version of a name; for superusers and whom they grant it';
 
 CREATE FUNCTION model_selection(
-    source regclass,
-    target name,
+    source pg_catalog.regclass,
+    target pg_catalog.name,
     budget interval DEFAULT '60 s',
-    features name[] DEFAULT NULL,
-    validation regclass DEFAULT NULL,
-    space text DEFAULT 'mlp4x20',
-    tfmem tfmem DEFAULT 'expressflow',
-    refinement text DEFAULT 'sh',
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
+    tfmem trails.tfmem DEFAULT 'expressflow',
+    refinement pg_catalog.text DEFAULT 'sh',
     n integer DEFAULT NULL,
     k integer DEFAULT NULL,
     u integer DEFAULT NULL,
     seed bigint DEFAULT 1,
     batch_size integer DEFAULT 32,
-    options jsonb DEFAULT NULL,
-    task text DEFAULT NULL,
-    split name DEFAULT NULL,
-    name text DEFAULT NULL
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL,
+    name pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
-    architecture text,
+    architecture pg_catalog.text,
     score double precision,
     validation_metric double precision,
     epochs integer,
     parameters bigint,
     seconds double precision,
-    model text
+    model pg_catalog.text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'model_selection_wrapper';
 COMMENT ON FUNCTION model_selection IS
     'ranks the architectures of a space without training, trains the best within the budget, returns the leaderboard';
 
 CREATE FUNCTION model_selection_workloads(
-    source regclass,
-    target name,
+    source pg_catalog.regclass,
+    target pg_catalog.name,
     n integer,
     k integer,
     u integer DEFAULT 1,
-    features name[] DEFAULT NULL,
-    validation regclass DEFAULT NULL,
-    space text DEFAULT 'mlp4x20',
-    tfmem tfmem DEFAULT 'expressflow',
-    refinement text DEFAULT 'sh',
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
+    tfmem trails.tfmem DEFAULT 'expressflow',
+    refinement pg_catalog.text DEFAULT 'sh',
     seed bigint DEFAULT 1,
     batch_size integer DEFAULT 32,
-    options jsonb DEFAULT NULL,
-    task text DEFAULT NULL,
-    split name DEFAULT NULL
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL
 ) RETURNS TABLE (
     run_id bigint,
-    phase text,
-    process text,
+    phase pg_catalog.text,
+    process pg_catalog.text,
     begin_seconds double precision,
     seconds double precision
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'model_selection_workloads_wrapper';
 COMMENT ON FUNCTION model_selection_workloads IS
     'scores n architectures and trains k of them, u epochs first, however long it takes, and tells where the time went';
 
-CREATE FUNCTION predict_probabilities(model text, "row" record) RETURNS double precision[]
+CREATE FUNCTION predict_probabilities(model pg_catalog.text, "row" pg_catalog.record) RETURNS double precision[]
     LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'predict_probabilities_wrapper';
 COMMENT ON FUNCTION predict_probabilities IS
     'for one row the probability of each class, in the order of trails.models.classes; NULL for regression';
 
-CREATE FUNCTION predict(model text, "row" record) RETURNS text
+CREATE FUNCTION predict(model pg_catalog.text, "row" pg_catalog.record) RETURNS pg_catalog.text
     LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'predict_record_wrapper';
-COMMENT ON FUNCTION predict(text, record) IS 'the predicted class of one row, or the number as text';
+COMMENT ON FUNCTION predict(pg_catalog.text, pg_catalog.record) IS 'the predicted class of one row, or the number as text';
 
 CREATE FUNCTION predict(
-    model text,
-    source regclass,
-    target name DEFAULT NULL
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    target pg_catalog.name DEFAULT NULL
 ) RETURNS TABLE (
-    key text,
-    prediction text,
+    key pg_catalog.text,
+    prediction pg_catalog.text,
     score double precision,
     probabilities double precision[]
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'predict_relation_wrapper';
-COMMENT ON FUNCTION predict(text, regclass, name) IS
+COMMENT ON FUNCTION predict(pg_catalog.text, pg_catalog.regclass, pg_catalog.name) IS
     'predictions for every row of a table or view, by primary key or else by number; model NULL: the one deployed for source and target';
 
 CREATE FUNCTION predict(
-    model text,
-    source text,
-    target name DEFAULT NULL
+    model pg_catalog.text,
+    source pg_catalog.text,
+    target pg_catalog.name DEFAULT NULL
 ) RETURNS TABLE (
-    key text,
-    prediction text,
+    key pg_catalog.text,
+    prediction pg_catalog.text,
     score double precision,
     probabilities double precision[]
 ) LANGUAGE sql STABLE PARALLEL UNSAFE
     BEGIN ATOMIC
         SELECT p.key, p.prediction, p.score, p.probabilities
-        FROM predict(predict.model, CAST(predict.source AS pg_catalog.regclass), predict.target) p;
+        FROM trails.predict(predict.model, CAST(predict.source AS pg_catalog.regclass), predict.target) p;
     END;
-COMMENT ON FUNCTION predict(text, text, name) IS 'the same for a table or view that is named by a text';
+COMMENT ON FUNCTION predict(pg_catalog.text, pg_catalog.text, pg_catalog.name) IS 'the same for a table or view that is named by a text';
 
-CREATE FUNCTION predict_score(model text, "row" record) RETURNS double precision
+CREATE FUNCTION predict_score(model pg_catalog.text, "row" pg_catalog.record) RETURNS double precision
     LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'predict_score_wrapper';
 COMMENT ON FUNCTION predict_score IS
     'for one row the probability of the positive of two classes, or of the predicted one of several, or the number';
 
 CREATE FUNCTION profile_prediction(
-    model text,
-    source regclass,
+    model pg_catalog.text,
+    source pg_catalog.regclass,
     repeats integer DEFAULT 1
 ) RETURNS TABLE (
-    phase text,
+    phase pg_catalog.text,
     rows bigint,
     seconds double precision,
     rows_per_second double precision
@@ -489,18 +503,18 @@ COMMENT ON FUNCTION profile_prediction IS
     'predicts for a table or view and tells the seconds of each phase, medians of as many repeats; the model is read anew each time';
 
 CREATE FUNCTION profile_refinement(
-    source regclass,
-    target name,
-    architectures text[] DEFAULT NULL,
-    features name[] DEFAULT NULL,
-    validation regclass DEFAULT NULL,
-    space text DEFAULT 'mlp4x20',
+    source pg_catalog.regclass,
+    target pg_catalog.name,
+    architectures pg_catalog.text[] DEFAULT NULL,
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
     seed bigint DEFAULT 1,
-    options jsonb DEFAULT NULL,
-    task text DEFAULT NULL,
-    split name DEFAULT NULL
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL
 ) RETURNS TABLE (
-    architecture text,
+    architecture pg_catalog.text,
     parameters bigint,
     workers integer,
     training_seconds double precision,
@@ -513,23 +527,23 @@ COMMENT ON FUNCTION profile_refinement IS
     'times an epoch of the named architectures, or of five that filtering would offer, on a table; trains nothing to keep';
 
 CREATE FUNCTION refinement_phase(
-    source regclass,
-    target name,
-    architectures text[],
+    source pg_catalog.regclass,
+    target pg_catalog.name,
+    architectures pg_catalog.text[],
     u integer DEFAULT NULL,
     budget interval DEFAULT '60 s',
-    features name[] DEFAULT NULL,
-    validation regclass DEFAULT NULL,
-    space text DEFAULT 'mlp4x20',
-    refinement text DEFAULT 'sh',
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
+    refinement pg_catalog.text DEFAULT 'sh',
     seed bigint DEFAULT 1,
-    options jsonb DEFAULT NULL,
-    task text DEFAULT NULL,
-    split name DEFAULT NULL,
-    name text DEFAULT NULL
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL,
+    name pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
-    architecture text,
+    architecture pg_catalog.text,
     rung integer,
     epoch integer,
     train_loss double precision,
@@ -545,13 +559,13 @@ CREATE FUNCTION resume(
     budget interval DEFAULT '60 s'
 ) RETURNS TABLE (
     rank integer,
-    architecture text,
+    architecture pg_catalog.text,
     score double precision,
     validation_metric double precision,
     epochs integer,
     parameters bigint,
     seconds double precision,
-    model text
+    model pg_catalog.text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resume_wrapper';
 COMMENT ON FUNCTION resume IS
     'goes on with a run of yours that was cut, from its last finished rung, as a new run; returns the leaderboard';
@@ -559,7 +573,7 @@ COMMENT ON FUNCTION resume IS
 -- Who may do what: everything goes to the role trails_user, nothing to everybody. A DBA grants that role.
 
 DO $$ BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'trails_user') THEN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'trails_user') THEN
         CREATE ROLE trails_user NOLOGIN;
         COMMENT ON ROLE trails_user IS 'may select, train and use models with the extension trails';
     END IF;
@@ -572,6 +586,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON models, model_grants TO trails_user;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA trails FROM PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA trails TO trails_user;
 -- Weights from elsewhere are for those to bring in who answer for them.
-REVOKE EXECUTE ON FUNCTION import_model(text, bytea, regclass, boolean) FROM trails_user;
+REVOKE EXECUTE ON FUNCTION import_model(pg_catalog.text, pg_catalog.bytea, pg_catalog.regclass, boolean) FROM trails_user;
 -- The type trails.tfmem must be readable by whoever has been granted it.
-GRANT EXECUTE ON FUNCTION tfmem_in(cstring), tfmem_out(tfmem), tfmem_recv(internal), tfmem_send(tfmem) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION tfmem_in(pg_catalog.cstring), tfmem_out(tfmem), tfmem_recv(pg_catalog.internal), tfmem_send(tfmem) TO PUBLIC;

@@ -1,4 +1,8 @@
 //! Writing what a run did into the catalogue tables, as the caller.
+//!
+//! Statements here, as all in this crate, run with the caller's search path and beside its temporary types, which come
+//! before all others: every type, function and operator is named with its schema, or arrives as a parameter, whose type
+//! is an OID. tests/core/test_qualified_sql.py reads them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -71,11 +75,11 @@ fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
             n, k, u, state, fault, reading_seconds, filtering_seconds, start_seconds, first_batch_seconds, \
             refinement_seconds, total_seconds, started, finished, asked_k, asked_u, task, metric, \
             model, split) \
-         VALUES ($1, $2, $3, $4::name, $5, $6::name[], $7, pg_catalog.make_interval(secs => $8), $9, \
-            $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
+         VALUES ($1, $2, $3, $4::pg_catalog.name, $5, $6::pg_catalog.name[], $7, \
+            pg_catalog.make_interval(secs => $8), $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
             $20, $21, $22, $23, $24, $25, $26, $27, $28, \
             $29, $30, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $30), \
-            pg_catalog.clock_timestamp(), $31, $32, $33, $34, $35, $36::name) RETURNING run_id",
+            pg_catalog.clock_timestamp(), $31, $32, $33, $34, $35, $36::pg_catalog.name) RETURNING run_id",
         &arguments,
     )?;
     Ok(run.expect("an insert of one row returns one row"))
@@ -104,9 +108,9 @@ fn write_candidates(run: i64, outcome: &Outcome) -> Result<()> {
     Spi::run_with_args(
         "INSERT INTO trails.candidates \
             (run_id, architecture, score, score_rank, rank, validation_metric, epochs, parameters, seconds) \
-         SELECT $1, c.* FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::float8[]), \
-            pg_catalog.unnest($4::int4[]), pg_catalog.unnest($5::int4[]), pg_catalog.unnest($6::float8[]), \
-            pg_catalog.unnest($7::int4[]), pg_catalog.unnest($8::int8[]), pg_catalog.unnest($9::float8[])) c",
+         SELECT $1, c.* FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), \
+            pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), \
+            pg_catalog.unnest($9)) c",
         &arguments,
     )?;
     Ok(())
@@ -126,9 +130,8 @@ fn write_trials(run: i64, trials: &[Epoch]) -> Result<()> {
     Spi::run_with_args(
         "INSERT INTO trails.trials \
             (run_id, architecture, rung, epoch, train_loss, validation_loss, validation_metric, seconds) \
-         SELECT $1, t.* FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::int4[]), \
-            pg_catalog.unnest($4::int4[]), pg_catalog.unnest($5::float8[]), pg_catalog.unnest($6::float8[]), \
-            pg_catalog.unnest($7::float8[]), pg_catalog.unnest($8::float8[])) t",
+         SELECT $1, t.* FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), \
+            pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8)) t",
         &arguments,
     )?;
     Ok(())
@@ -162,8 +165,8 @@ fn write_timings(run: i64, outcome: &Outcome) -> Result<()> {
     ];
     Spi::run_with_args(
         "INSERT INTO trails.timings (run_id, place, phase, process, begin_seconds, seconds) \
-         SELECT $1, t.place, t.phase, t.process, t.begin, t.seconds FROM ROWS FROM (pg_catalog.unnest($2::text[]), \
-            pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::float8[]), pg_catalog.unnest($5::float8[])) \
+         SELECT $1, t.place, t.phase, t.process, t.begin, t.seconds FROM ROWS FROM (pg_catalog.unnest($2), \
+            pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5)) \
             WITH ORDINALITY t (phase, process, begin, seconds, place)",
         &arguments,
     )?;

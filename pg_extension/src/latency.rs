@@ -99,11 +99,9 @@ fn published_target(source: &Source) -> Result<SourceColumn> {
 /// `NAME_train` in the search path, else `NAME` itself.
 fn training_table(dataset: &str) -> Result<pg_sys::Oid> {
     for name in [format!("{dataset}_train"), dataset.to_owned()] {
+        let query = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
         let found = Spi::connect(|client| {
-            client
-                .select("SELECT pg_catalog.to_regclass($1)::oid", Some(1), &[quote_identifier(&name).into()])?
-                .first()
-                .get_one::<pg_sys::Oid>()
+            client.select(query, Some(1), &[quote_identifier(&name).into()])?.first().get_one::<pg_sys::Oid>()
         });
         if let Ok(Some(oid)) = found {
             return Ok(oid);

@@ -43,8 +43,9 @@ pub fn run(run: i64, budget: f64) -> Result<Finished> {
 fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
     let earlier = Spi::connect(|client| -> Result<Option<Earlier>> {
         let rows = client.select(
-            "SELECT source, target::text, validation, features::text[], space, tfmem, refinement, options, seed, n, asked_k, asked_u, \
-                    state, task, split::text, model FROM trails.runs WHERE run_id OPERATOR(pg_catalog.=) $1",
+            "SELECT source, target::pg_catalog.text, validation, features::pg_catalog.text[], space, tfmem, refinement, \
+                    options, seed, n, asked_k, asked_u, state, task, split::pg_catalog.text, model \
+             FROM trails.runs WHERE run_id OPERATOR(pg_catalog.=) $1",
             Some(1),
             &[run.into()],
         )?;

@@ -4,27 +4,31 @@
 
 CREATE TABLE runs (
     run_id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    owner               name NOT NULL DEFAULT current_user,
-    function            text NOT NULL CHECK (
-                            function IN ('model_selection', 'refinement_phase', 'model_selection_workloads', 'resume')
+    owner               pg_catalog.name NOT NULL DEFAULT current_user,
+    function            pg_catalog.text NOT NULL CHECK (
+                            function OPERATOR(pg_catalog.=) ANY (
+                                ARRAY['model_selection', 'refinement_phase', 'model_selection_workloads', 'resume']
+                            )
                         ),
     continues           bigint REFERENCES runs ON DELETE SET NULL,
-    source              text NOT NULL,
-    target              name NOT NULL,
-    task                text NOT NULL CHECK (task IN ('binary', 'multiclass', 'regression')),
-    metric              text NOT NULL,
-    model               text,
-    validation          text,
-    split               name,
-    features            name[] NOT NULL,
-    left_out            jsonb NOT NULL DEFAULT '{}',
+    source              pg_catalog.text NOT NULL,
+    target              pg_catalog.name NOT NULL,
+    task                pg_catalog.text NOT NULL CHECK (
+                            task OPERATOR(pg_catalog.=) ANY (ARRAY['binary', 'multiclass', 'regression'])
+                        ),
+    metric              pg_catalog.text NOT NULL,
+    model               pg_catalog.text,
+    validation          pg_catalog.text,
+    split               pg_catalog.name,
+    features            pg_catalog.name[] NOT NULL,
+    left_out            pg_catalog.jsonb NOT NULL DEFAULT '{}',
     budget              interval,
-    space               text NOT NULL,
-    tfmem               text,
-    refinement          text NOT NULL,
-    options             jsonb,
+    space               pg_catalog.text NOT NULL,
+    tfmem               pg_catalog.text,
+    refinement          pg_catalog.text NOT NULL,
+    options             pg_catalog.jsonb,
     seed                bigint NOT NULL,
-    device              text,
+    device              pg_catalog.text,
     train_rows          bigint NOT NULL,
     validation_rows     bigint,
     unusable_rows       bigint NOT NULL,
@@ -35,10 +39,12 @@ CREATE TABLE runs (
     u                   integer,
     asked_k             integer,
     asked_u             integer,
-    state               text NOT NULL CHECK (state IN ('complete', 'best so far')),
-    fault               text,
-    started             timestamptz NOT NULL,
-    finished            timestamptz NOT NULL,
+    state               pg_catalog.text NOT NULL CHECK (
+                            state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'best so far'])
+                        ),
+    fault               pg_catalog.text,
+    started             pg_catalog.timestamptz NOT NULL,
+    finished            pg_catalog.timestamptz NOT NULL,
     reading_seconds     double precision NOT NULL,
     filtering_seconds   double precision,
     start_seconds       double precision,
@@ -72,7 +78,7 @@ COMMENT ON COLUMN runs.first_batch_seconds IS 'from the call until the first bat
 
 CREATE TABLE candidates (
     run_id          bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
-    architecture    text NOT NULL,
+    architecture    pg_catalog.text NOT NULL,
     score           double precision,
     score_rank      integer,
     rank            integer,
@@ -90,7 +96,7 @@ COMMENT ON COLUMN candidates.rank IS 'place on the leaderboard by validation met
 
 CREATE TABLE trials (
     run_id          bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
-    architecture    text NOT NULL,
+    architecture    pg_catalog.text NOT NULL,
     rung            integer NOT NULL,
     epoch           integer NOT NULL,
     train_loss      double precision,
@@ -104,8 +110,10 @@ COMMENT ON TABLE trials IS 'learning curves: one row per candidate and epoch, wi
 CREATE TABLE timings (
     run_id          bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
     place           integer NOT NULL,
-    phase           text NOT NULL,
-    process         text NOT NULL CHECK (process IN ('backend', 'refinement')),
+    phase           pg_catalog.text NOT NULL,
+    process         pg_catalog.text NOT NULL CHECK (
+                        process OPERATOR(pg_catalog.=) ANY (ARRAY['backend', 'refinement'])
+                    ),
     begin_seconds   double precision NOT NULL,
     seconds         double precision NOT NULL,
     PRIMARY KEY (run_id, place)
@@ -118,7 +126,7 @@ COMMENT ON COLUMN timings.begin_seconds IS 'from the call until the phase began'
 CREATE TABLE checkpoints (
     run_id          bigint PRIMARY KEY REFERENCES runs ON DELETE CASCADE,
     rung            integer NOT NULL,
-    weights         bytea NOT NULL
+    weights         pg_catalog.bytea NOT NULL
 );
 -- Weights hardly get smaller, and compressing them takes seconds.
 ALTER TABLE checkpoints ALTER COLUMN weights SET STORAGE EXTERNAL;
@@ -131,15 +139,24 @@ ALTER TABLE candidates ENABLE ROW LEVEL SECURITY;
 ALTER TABLE trials ENABLE ROW LEVEL SECURITY;
 ALTER TABLE timings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE checkpoints ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own_runs ON runs USING (owner = current_user) WITH CHECK (owner = current_user);
+CREATE POLICY own_runs ON runs
+    USING (owner OPERATOR(pg_catalog.=) current_user) WITH CHECK (owner OPERATOR(pg_catalog.=) current_user);
 CREATE POLICY own_candidates ON candidates
-    USING (EXISTS (SELECT FROM runs r WHERE r.run_id = candidates.run_id AND r.owner = current_user));
+    USING (EXISTS (
+        SELECT FROM trails.runs r WHERE r.run_id OPERATOR(pg_catalog.=) candidates.run_id AND r.owner OPERATOR(pg_catalog.=) current_user
+    ));
 CREATE POLICY own_trials ON trials
-    USING (EXISTS (SELECT FROM runs r WHERE r.run_id = trials.run_id AND r.owner = current_user));
+    USING (EXISTS (
+        SELECT FROM trails.runs r WHERE r.run_id OPERATOR(pg_catalog.=) trials.run_id AND r.owner OPERATOR(pg_catalog.=) current_user
+    ));
 CREATE POLICY own_timings ON timings
-    USING (EXISTS (SELECT FROM runs r WHERE r.run_id = timings.run_id AND r.owner = current_user));
+    USING (EXISTS (
+        SELECT FROM trails.runs r WHERE r.run_id OPERATOR(pg_catalog.=) timings.run_id AND r.owner OPERATOR(pg_catalog.=) current_user
+    ));
 CREATE POLICY own_checkpoints ON checkpoints
-    USING (EXISTS (SELECT FROM runs r WHERE r.run_id = checkpoints.run_id AND r.owner = current_user));
+    USING (EXISTS (
+        SELECT FROM trails.runs r WHERE r.run_id OPERATOR(pg_catalog.=) checkpoints.run_id AND r.owner OPERATOR(pg_catalog.=) current_user
+    ));
 
 SELECT pg_catalog.pg_extension_config_dump('runs', '');
 SELECT pg_catalog.pg_extension_config_dump('runs_run_id_seq', '');

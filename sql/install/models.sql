@@ -4,27 +4,32 @@
 
 CREATE TABLE models (
     model_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name            text NOT NULL CHECK (name <> '' AND length(name) <= 200 AND name !~ '@[0-9]+$'),
-    version         integer NOT NULL CHECK (version > 0),
-    owner           name NOT NULL DEFAULT current_user,
+    name            pg_catalog.text NOT NULL CHECK (
+                        name OPERATOR(pg_catalog.<>) '' AND pg_catalog.length(name) OPERATOR(pg_catalog.<=) 200
+                        AND name OPERATOR(pg_catalog.!~) '@[0-9]+$'
+                    ),
+    version         integer NOT NULL CHECK (version OPERATOR(pg_catalog.>) 0),
+    owner           pg_catalog.name NOT NULL DEFAULT current_user,
     run_id          bigint REFERENCES runs ON DELETE SET NULL,
-    state           text NOT NULL DEFAULT 'candidate' CHECK (state IN ('candidate', 'deployed', 'archived')),
-    task            text NOT NULL CHECK (task IN ('binary', 'multiclass', 'regression')),
-    architecture    text NOT NULL,
-    source          text,
-    target          name NOT NULL,
-    columns         jsonb NOT NULL,
-    classes         text[],
-    encoder         jsonb NOT NULL,
-    metrics         jsonb NOT NULL,
-    digest          bytea NOT NULL,
-    weights         bytea NOT NULL,
-    created         timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    deployed        timestamptz,
+    state           pg_catalog.text NOT NULL DEFAULT 'candidate'
+                        CHECK (state OPERATOR(pg_catalog.=) ANY (ARRAY['candidate', 'deployed', 'archived'])),
+    task            pg_catalog.text NOT NULL
+                        CHECK (task OPERATOR(pg_catalog.=) ANY (ARRAY['binary', 'multiclass', 'regression'])),
+    architecture    pg_catalog.text NOT NULL,
+    source          pg_catalog.text,
+    target          pg_catalog.name NOT NULL,
+    columns         pg_catalog.jsonb NOT NULL,
+    classes         pg_catalog.text[],
+    encoder         pg_catalog.jsonb NOT NULL,
+    metrics         pg_catalog.jsonb NOT NULL,
+    digest          pg_catalog.bytea NOT NULL,
+    weights         pg_catalog.bytea NOT NULL,
+    created         pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    deployed        pg_catalog.timestamptz,
     UNIQUE (owner, name, version)
 );
 -- Two sessions that deploy at once cannot both succeed for one name.
-CREATE UNIQUE INDEX models_deployed ON models (owner, name) WHERE state = 'deployed';
+CREATE UNIQUE INDEX models_deployed ON models (owner, name) WHERE state OPERATOR(pg_catalog.=) 'deployed';
 CREATE INDEX models_run_id ON models (run_id);
 -- Weights hardly get smaller, and decompressing them would be paid by every session that predicts.
 ALTER TABLE models ALTER COLUMN weights SET STORAGE EXTERNAL;
@@ -40,39 +45,45 @@ COMMENT ON COLUMN models.weights IS 'weights and encoder as safetensors';
 COMMENT ON COLUMN models.deployed IS 'when it was last deployed; trails.rollback goes back in this order';
 
 CREATE TABLE model_grants (
-    owner           name NOT NULL DEFAULT current_user,
-    name            text NOT NULL,
-    grantee         name NOT NULL,
+    owner           pg_catalog.name NOT NULL DEFAULT current_user,
+    name            pg_catalog.text NOT NULL,
+    grantee         pg_catalog.name NOT NULL,
     PRIMARY KEY (owner, name, grantee)
 );
 COMMENT ON TABLE model_grants IS 'roles that may predict with the models of a name: trails.grant_model and trails.revoke_model';
 
 -- A role that was dropped matches nobody; looking it up by name would be an error.
-CREATE FUNCTION is_member(role name) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN role = 'public' OR EXISTS (
-        SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = role AND pg_catalog.pg_has_role(r.oid, 'USAGE')
+CREATE FUNCTION is_member(role pg_catalog.name) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN role OPERATOR(pg_catalog.=) 'public' OR EXISTS (
+        SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) role AND pg_catalog.pg_has_role(r.oid, 'USAGE')
     );
 COMMENT ON FUNCTION is_member IS 'whether the caller is the role or has its rights';
 
 ALTER TABLE models ENABLE ROW LEVEL SECURITY;
 ALTER TABLE model_grants ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own_models ON models USING (owner = current_user) WITH CHECK (owner = current_user);
+CREATE POLICY own_models ON models
+    USING (owner OPERATOR(pg_catalog.=) current_user) WITH CHECK (owner OPERATOR(pg_catalog.=) current_user);
 CREATE POLICY granted_models ON models FOR SELECT USING (EXISTS (
-    SELECT FROM model_grants g WHERE g.owner = models.owner AND g.name = models.name AND is_member(g.grantee)
+    SELECT FROM trails.model_grants g
+    WHERE g.owner OPERATOR(pg_catalog.=) models.owner AND g.name OPERATOR(pg_catalog.=) models.name
+      AND trails.is_member(g.grantee)
 ));
-CREATE POLICY own_grants ON model_grants USING (owner = current_user) WITH CHECK (owner = current_user);
-CREATE POLICY grants_to_me ON model_grants FOR SELECT USING (is_member(grantee));
+CREATE POLICY own_grants ON model_grants
+    USING (owner OPERATOR(pg_catalog.=) current_user) WITH CHECK (owner OPERATOR(pg_catalog.=) current_user);
+CREATE POLICY grants_to_me ON model_grants FOR SELECT USING (trails.is_member(grantee));
 
 SELECT pg_catalog.pg_extension_config_dump('models', '');
 SELECT pg_catalog.pg_extension_config_dump('models_model_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('model_grants', '');
 
-CREATE FUNCTION find_model(model text, source regclass DEFAULT NULL, target name DEFAULT NULL) RETURNS SETOF models
+CREATE FUNCTION find_model(
+    model pg_catalog.text, source pg_catalog.regclass DEFAULT NULL, target pg_catalog.name DEFAULT NULL
+) RETURNS SETOF trails.models
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    base text := regexp_replace(model, '@[0-9]+$', '');
+    base pg_catalog.text := regexp_replace(model, '@[0-9]+$', '');
     wanted numeric := substring(model FROM '@([0-9]+)$')::numeric;
-    owners name[];
+    owners pg_catalog.name[];
     found_ids bigint[];
 BEGIN
     IF model IS NULL THEN
@@ -116,7 +127,7 @@ COMMENT ON FUNCTION find_model IS
     'the model that a name means: its deployed version, else its latest; name@3 is version 3, owner/name another role''s';
 
 -- One of the caller's own models, and no other session deploys its name until the end of the transaction.
-CREATE FUNCTION own_model(model text) RETURNS models
+CREATE FUNCTION own_model(model pg_catalog.text) RETURNS trails.models
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     chosen trails.models;
@@ -139,13 +150,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION own_model IS 'the caller''s model of that name, locked against other sessions';
 
-CREATE FUNCTION lock_model_name(owner name, name text) RETURNS void LANGUAGE sql
+CREATE FUNCTION lock_model_name(owner pg_catalog.name, name pg_catalog.text) RETURNS pg_catalog.void LANGUAGE sql
     BEGIN ATOMIC
-        SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('trails.models ' || owner || '/' || name, 0));
+        SELECT pg_catalog.pg_advisory_xact_lock(
+            pg_catalog.hashtextextended(pg_catalog.format('trails.models %s/%s', owner, name), 0)
+        );
     END;
 COMMENT ON FUNCTION lock_model_name IS 'waits until no other transaction stores or deploys models of that name';
 
-CREATE FUNCTION deploy(model text) RETURNS TABLE (name text, version integer, replaced integer)
+CREATE FUNCTION deploy(model pg_catalog.text) RETURNS TABLE (name pg_catalog.text, version integer, replaced integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -166,7 +179,7 @@ END $$;
 COMMENT ON FUNCTION deploy IS
     'makes a version, the latest if none is named, the one that predictions by the model''s name use from now on';
 
-CREATE FUNCTION rollback(name text) RETURNS TABLE (version integer, replaced integer)
+CREATE FUNCTION rollback(name pg_catalog.text) RETURNS TABLE (version integer, replaced integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -196,7 +209,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION rollback IS 'deploys the version that was deployed before the present one';
 
-CREATE FUNCTION drop_model(model text, all_versions boolean DEFAULT false) RETURNS integer
+CREATE FUNCTION drop_model(model pg_catalog.text, all_versions boolean DEFAULT false) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     chosen trails.models := trails.own_model(model);
@@ -218,7 +231,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION drop_model IS 'deletes a model, or all versions of it; returns how many';
 
-CREATE FUNCTION grant_model(name text, grantee name) RETURNS void
+CREATE FUNCTION grant_model(name pg_catalog.text, grantee pg_catalog.name) RETURNS pg_catalog.void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     chosen trails.models := trails.own_model(grant_model.name);
@@ -234,7 +247,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION grant_model IS 'lets a role, or public, predict with all versions of a model; it needs trails_user too';
 
-CREATE FUNCTION revoke_model(name text, grantee name) RETURNS boolean
+CREATE FUNCTION revoke_model(name pg_catalog.text, grantee pg_catalog.name) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     chosen trails.models := trails.own_model(revoke_model.name);
@@ -246,8 +259,8 @@ END $$;
 COMMENT ON FUNCTION revoke_model IS 'takes back what trails.grant_model granted; false if nothing was';
 
 CREATE FUNCTION leaderboard(run bigint) RETURNS TABLE (
-    rank integer, architecture text, score double precision, metric text, validation_metric double precision,
-    epochs integer, parameters bigint, seconds double precision, model text
+    rank integer, architecture pg_catalog.text, score double precision, metric pg_catalog.text,
+    validation_metric double precision, epochs integer, parameters bigint, seconds double precision, model pg_catalog.text
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -265,7 +278,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION leaderboard IS 'the candidates of an earlier run, best first, with the model that was kept';
 
-CREATE FUNCTION checked_weights(model models) RETURNS bytea
+CREATE FUNCTION checked_weights(model trails.models) RETURNS pg_catalog.bytea
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF sha256(model.weights) <> model.digest THEN

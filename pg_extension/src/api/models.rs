@@ -7,14 +7,14 @@ use crate::error::Result;
 use crate::models;
 
 #[pg_extern(sql = r#"
-CREATE FUNCTION convert_model(weights bytea, format text) RETURNS bytea
+CREATE FUNCTION convert_model(weights pg_catalog.bytea, format pg_catalog.text) RETURNS pg_catalog.bytea
     LANGUAGE c STABLE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION convert_model IS 'a model''s weights in another format; what trails.export_model calls';
 
-CREATE FUNCTION export_model(model text, format text DEFAULT 'safetensors') RETURNS bytea
+CREATE FUNCTION export_model(model pg_catalog.text, format pg_catalog.text DEFAULT 'safetensors') RETURNS pg_catalog.bytea
     LANGUAGE sql STABLE PARALLEL UNSAFE
     BEGIN ATOMIC
-        SELECT convert_model(checked_weights(m), format) FROM find_model(COALESCE(model, '')) m;
+        SELECT trails.convert_model(trails.checked_weights(m), format) FROM trails.find_model(COALESCE(model, '')) m;
     END;
 COMMENT ON FUNCTION export_model IS 'a model as a file''s content: safetensors, with the encoder in its header, or onnx';
 "#, requires = ["models"])]
@@ -26,11 +26,11 @@ fn convert_model(weights: Option<&[u8]>, format: Option<&str>) -> Vec<u8> {
 
 #[pg_extern(sql = r#"
 CREATE FUNCTION import_model(
-    name text,
-    weights bytea,
-    source regclass DEFAULT NULL,
+    name pg_catalog.text,
+    weights pg_catalog.bytea,
+    source pg_catalog.regclass DEFAULT NULL,
     deploy boolean DEFAULT false
-) RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
+) RETURNS pg_catalog.text LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION import_model IS
     'takes a model in that trails.export_model gave out, as the next version of a name; for superusers and whom they grant it';
 "#, requires = ["models"])]

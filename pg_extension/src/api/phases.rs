@@ -16,7 +16,7 @@ CREATE FUNCTION coordinator(
     epoch_seconds double precision,
     budget interval,
     only_phase1 boolean DEFAULT false,
-    space text DEFAULT 'mlp4x20'
+    space pg_catalog.text DEFAULT 'mlp4x20'
 ) RETURNS TABLE (
     n bigint,
     k integer,

@@ -77,7 +77,8 @@ impl Source {
         let found = Spi::connect(|client| {
             client
                 .select(
-                    "SELECT n.nspname::text, c.relname::text, c.relkind::text FROM pg_catalog.pg_class c \
+                    "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text \
+                     FROM pg_catalog.pg_class c \
                      JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
                      WHERE c.oid OPERATOR(pg_catalog.=) $1",
                     Some(1),
@@ -102,7 +103,7 @@ impl Source {
         let mut computed = false;
         let columns = Spi::connect(|client| -> Result<Vec<RelationColumn>> {
             let rows = client.select(
-                "SELECT a.attname::text, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+                "SELECT a.attname::pg_catalog.text, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), \
                         COALESCE(i.indisprimary, false), a.attgenerated OPERATOR(pg_catalog.=) 'v' \
                  FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_index i \
                    ON i.indrelid OPERATOR(pg_catalog.=) a.attrelid AND i.indisprimary \
