@@ -52,12 +52,12 @@ impl TrailsError {
     }
 
     fn report(self, level: PgLogLevel) {
-        let mut report = ErrorReport::new(self.code, self.message, "");
+        let mut report = ErrorReport::new(self.code, cut(self.message, LONGEST_MESSAGE), "");
         if let Some(detail) = self.detail {
-            report = report.set_detail(detail);
+            report = report.set_detail(cut(detail, LONGEST_DETAIL));
         }
         if let Some(hint) = self.hint {
-            report = report.set_hint(hint);
+            report = report.set_hint(cut(hint, LONGEST_DETAIL));
         }
         report.report(level);
     }
@@ -98,6 +98,26 @@ impl From<pgrx::spi::Error> for TrailsError {
     }
 }
 
+/// Characters of a message, at most: a caller's argument may be part of it, and a caller may give any.
+const LONGEST_MESSAGE: usize = 1_000;
+/// The same of a detail or hint, which may hold the end of a log or every column of a table.
+const LONGEST_DETAIL: usize = 100_000;
+/// Characters of an argument that a message shows.
+const LONGEST_SHOWN: usize = 100;
+
+/// The beginning of an argument, for messages.
+pub fn shown(argument: &str) -> String {
+    cut(argument.to_owned(), LONGEST_SHOWN)
+}
+
+fn cut(mut text: String, most: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(most) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
 /// The error code for a five-character SQLSTATE, `XX000` when it is not one.
 pub fn code_of(sqlstate: &str) -> PgSqlErrorCode {
     let valid = sqlstate.len() == 5 && sqlstate.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
@@ -112,6 +132,13 @@ pub fn code_of(sqlstate: &str) -> PgSqlErrorCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_are_shown_by_their_beginning() {
+        assert_eq!(shown("short"), "short");
+        assert_eq!(shown(&"ä".repeat(100)), "ä".repeat(100));
+        assert_eq!(shown(&"ä".repeat(10_000_000)), "ä".repeat(100) + "...");
+    }
 
     #[test]
     fn sqlstates_are_packed_as_the_server_packs_them() {

@@ -1,11 +1,11 @@
-//! The registry's rows: a blob is read by the package, which knows what is in it, and written as the caller.
+//! Models that are kept: a blob is read by the package, which knows what is in it, and by what will predict with it.
 
-use pgrx::datum::DatumWithOid;
-use pgrx::prelude::*;
+use pgrx::pg_sys;
 use pyo3::types::{PyAnyMethods, PyBytes};
 
-use crate::error::{Result, TrailsError};
-use crate::python;
+use crate::error::{shown, Result, TrailsError};
+use crate::registry::{self, NewModel};
+use crate::{identity, python};
 
 const LONGEST_NAME: usize = 200;
 
@@ -22,42 +22,35 @@ struct Described {
 
 /// Refuses a name that no model can have, before anything is trained for it.
 pub fn check_name(name: &str) -> Result<()> {
-    let digits = name.rsplit_once('@').is_some_and(|(_, v)| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit()));
-    if name.is_empty() || name.chars().count() > LONGEST_NAME || digits {
-        return Err(TrailsError::argument(format!("a model cannot be called \"{name}\""))
-            .hint("A name has 1 to 200 characters and does not end in @ and a number, which names a version."));
+    if name.is_empty() || name.chars().count() > LONGEST_NAME || name.contains(['/', '@']) {
+        return Err(TrailsError::argument(format!("a model cannot be called \"{}\"", shown(name))).hint(
+            "A name has 1 to 200 characters, and neither / nor @: owner/name is another role's model, name@3 a version.",
+        ));
     }
     Ok(())
 }
 
-/// Keeps a model as the next version of its name; returns name and version.
-pub fn store(name: &str, run: Option<i64>, source: Option<&str>, weights: &[u8]) -> Result<String> {
+/// Keeps a model of a relation, which has a name and an OID, as the next version of its name; returns name and version.
+pub fn store(name: &str, run: Option<i64>, source: Option<(&str, pg_sys::Oid)>, weights: &[u8]) -> Result<String> {
     check_name(name)?;
     let described = describe(weights)?;
-    Spi::run_with_args("SELECT trails.lock_model_name(CURRENT_USER, $1)", &[name.into()])?;
-    let arguments: Vec<DatumWithOid> = vec![
-        name.into(),
-        run.into(),
-        described.task.into(),
-        described.architecture.into(),
-        source.into(),
-        described.target.into(),
-        described.columns.into(),
-        described.classes.into(),
-        described.fields.into(),
-        described.metrics.into(),
-        weights.into(),
-    ];
-    let version = Spi::get_one_with_args::<i32>(
-        "INSERT INTO trails.models \
-            (name, version, run_id, task, architecture, source, target, columns, classes, encoder, metrics, digest, weights) \
-         SELECT $1, COALESCE(pg_catalog.max(m.version), 0) OPERATOR(pg_catalog.+) 1, $2, $3, $4, $5, $6::pg_catalog.name, \
-            $7::pg_catalog.jsonb, $8, $9::pg_catalog.jsonb, $10::pg_catalog.jsonb, pg_catalog.sha256($11), $11 \
-         FROM trails.models m WHERE m.owner OPERATOR(pg_catalog.=) CURRENT_USER AND m.name OPERATOR(pg_catalog.=) $1 \
-         RETURNING version",
-        &arguments,
-    )?;
-    Ok(format!("{name}@{}", version.expect("an insert of one row returns one row")))
+    // What predicts must be able to read it.
+    trails_model::Model::parse(weights)
+        .map_err(|error| TrailsError::argument("the model cannot be read").detail(format!("{error}.")))?;
+    let model = NewModel {
+        run,
+        task: described.task,
+        architecture: described.architecture,
+        source: source.map(|(name, _)| name.to_owned()),
+        relation: source.map(|(_, relation)| identity::of(relation)),
+        target: described.target,
+        columns: described.columns,
+        classes: described.classes,
+        encoder: described.fields,
+        metrics: described.metrics,
+        weights,
+    };
+    Ok(format!("{name}@{}", registry::insert(name, model)?))
 }
 
 fn describe(weights: &[u8]) -> Result<Described> {
@@ -83,11 +76,11 @@ mod tests {
     use super::check_name;
 
     #[test]
-    fn names_that_would_name_a_version_are_refused() {
-        for name in ["", "a@1", "@0", &"x".repeat(201)] {
+    fn names_that_would_name_a_version_or_an_owner_are_refused() {
+        for name in ["", "a@1", "@0", "a@", "a@b", "alice/churn", "/", &"x".repeat(201)] {
             assert!(check_name(name).is_err(), "{name}");
         }
-        for name in ["a", "a@", "a@b", "1@2x", "ä\"' ;", &"x".repeat(200)] {
+        for name in ["a", "a b", "a\\b", "ä\"' ;", &"x".repeat(200)] {
             assert!(check_name(name).is_ok(), "{name}");
         }
     }

@@ -95,11 +95,14 @@ pub fn run(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -
     task.check_budget()?;
     task.check_name()?;
     check_writable()?;
+    catalog::check_rights()?;
     let watch = ClientWatch::start();
     let mut outcome = train(function, task, origin, clock)?;
     let run = catalog::write(task, &mut outcome)?;
     let model = match (&task.name, outcome.model.take()) {
-        (Some(name), Some(weights)) => Some(models::store(name, Some(run), Some(&outcome.facts.source), &weights)?),
+        (Some(name), Some(weights)) => {
+            Some(models::store(name, Some(run), Some((&outcome.facts.source, task.source)), &weights)?)
+        }
         _ => None,
     };
     watch.stop();

@@ -2,16 +2,56 @@
 -- Everything here belongs to the extension, is dumped by pg_dump (checkpoints are not), and shows each role its own runs
 -- only: the functions write as the caller, and row-level security ties every row to the role that made it.
 
+-- Whoever owns the schema, or may create in it, could have laid objects there that this script would take for its own.
+DO $$
+DECLARE
+    here pg_catalog.pg_namespace;
+BEGIN
+    SELECT n.* INTO STRICT here FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'trails';
+    IF here.nspowner OPERATOR(pg_catalog.<>) CAST(pg_catalog.quote_ident(current_user) AS pg_catalog.regrole)
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) here.nspowner AND r.rolsuper)
+    THEN
+        RAISE EXCEPTION 'the schema trails belongs to %', pg_catalog.pg_get_userbyid(here.nspowner)
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = 'Its owner could put objects there that are run in place of the extension''s.',
+            HINT = 'DROP SCHEMA trails; CREATE EXTENSION makes it anew. Or ALTER SCHEMA trails OWNER TO CURRENT_USER.';
+    END IF;
+    IF EXISTS (
+        SELECT FROM pg_catalog.aclexplode(here.nspacl) a
+        WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND a.grantee OPERATOR(pg_catalog.<>) here.nspowner
+    ) THEN
+        RAISE EXCEPTION 'others than its owner may create objects in the schema trails'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'REVOKE CREATE ON SCHEMA trails FROM them, PUBLIC included; or DROP SCHEMA trails.';
+    END IF;
+    IF EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) here.oid)
+        OR EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace OPERATOR(pg_catalog.=) here.oid)
+        OR EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.typnamespace OPERATOR(pg_catalog.=) here.oid)
+        OR EXISTS (SELECT FROM pg_catalog.pg_operator o WHERE o.oprnamespace OPERATOR(pg_catalog.=) here.oid)
+    THEN
+        RAISE EXCEPTION 'the schema trails is not empty' USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = 'The extension has this schema for itself.',
+            HINT = 'Move what is in it, or DROP SCHEMA trails CASCADE.';
+    END IF;
+END $$;
+
+-- Owners are roles and no names: one that is renamed keeps what is its own, one that is made anew under an old name
+-- gets nothing. pg_dump writes a regrole as its name.
+CREATE FUNCTION caller() RETURNS pg_catalog.regrole LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CAST(pg_catalog.quote_ident(current_user) AS pg_catalog.regrole);
+COMMENT ON FUNCTION caller IS 'the role that a statement runs as';
+
 CREATE TABLE runs (
     run_id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    owner               pg_catalog.name NOT NULL DEFAULT current_user,
+    owner               pg_catalog.regrole NOT NULL DEFAULT trails.caller(),
     function            pg_catalog.text NOT NULL CHECK (
                             function OPERATOR(pg_catalog.=) ANY (
                                 ARRAY['model_selection', 'refinement_phase', 'model_selection_workloads', 'resume']
                             )
                         ),
-    continues           bigint REFERENCES runs ON DELETE SET NULL,
+    continues           bigint,
     source              pg_catalog.text NOT NULL,
+    relation            pg_catalog.text,
     target              pg_catalog.name NOT NULL,
     task                pg_catalog.text NOT NULL CHECK (
                             task OPERATOR(pg_catalog.=) ANY (ARRAY['binary', 'multiclass', 'regression'])
@@ -19,6 +59,7 @@ CREATE TABLE runs (
     metric              pg_catalog.text NOT NULL,
     model               pg_catalog.text,
     validation          pg_catalog.text,
+    validation_relation pg_catalog.text,
     split               pg_catalog.name,
     features            pg_catalog.name[] NOT NULL,
     left_out            pg_catalog.jsonb NOT NULL DEFAULT '{}',
@@ -56,6 +97,8 @@ CREATE INDEX runs_continues ON runs (continues);
 COMMENT ON TABLE runs IS 'one row per finished run: what was asked, what was planned, where the time went';
 COMMENT ON COLUMN runs.function IS 'the function that was called';
 COMMENT ON COLUMN runs.continues IS 'the run that trails.resume continued';
+COMMENT ON COLUMN runs.relation IS 'source as trails.relation_identity tells relations apart, whatever they are called';
+COMMENT ON COLUMN runs.validation_relation IS 'the same of validation';
 COMMENT ON COLUMN runs.metric IS 'what validation_metric is: auc, accuracy or r2; higher is better';
 COMMENT ON COLUMN runs.model IS 'the name under which the winner was to be kept';
 COMMENT ON COLUMN runs.split IS 'the column that says which rows are held out';
@@ -134,28 +177,42 @@ COMMENT ON TABLE checkpoints IS 'what trails.resume goes on from: runs that were
 COMMENT ON COLUMN checkpoints.rung IS 'the last finished rung';
 COMMENT ON COLUMN checkpoints.weights IS 'the survivors of that rung, as safetensors';
 
+-- In place of a foreign key to the table itself, which pg_dump warns of.
+CREATE FUNCTION forget_runs() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE trails.runs r SET continues = NULL FROM gone WHERE r.continues = gone.run_id;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION forget_runs IS 'a run that continued a deleted one continues none';
+CREATE TRIGGER forget_runs AFTER DELETE ON runs REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION trails.forget_runs();
+
 ALTER TABLE runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE candidates ENABLE ROW LEVEL SECURITY;
 ALTER TABLE trials ENABLE ROW LEVEL SECURITY;
 ALTER TABLE timings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE checkpoints ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_runs ON runs
-    USING (owner OPERATOR(pg_catalog.=) current_user) WITH CHECK (owner OPERATOR(pg_catalog.=) current_user);
+    USING (owner OPERATOR(pg_catalog.=) trails.caller()) WITH CHECK (owner OPERATOR(pg_catalog.=) trails.caller());
 CREATE POLICY own_candidates ON candidates
     USING (EXISTS (
-        SELECT FROM trails.runs r WHERE r.run_id OPERATOR(pg_catalog.=) candidates.run_id AND r.owner OPERATOR(pg_catalog.=) current_user
+        SELECT FROM trails.runs r
+        WHERE r.run_id OPERATOR(pg_catalog.=) candidates.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
     ));
 CREATE POLICY own_trials ON trials
     USING (EXISTS (
-        SELECT FROM trails.runs r WHERE r.run_id OPERATOR(pg_catalog.=) trials.run_id AND r.owner OPERATOR(pg_catalog.=) current_user
+        SELECT FROM trails.runs r
+        WHERE r.run_id OPERATOR(pg_catalog.=) trials.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
     ));
 CREATE POLICY own_timings ON timings
     USING (EXISTS (
-        SELECT FROM trails.runs r WHERE r.run_id OPERATOR(pg_catalog.=) timings.run_id AND r.owner OPERATOR(pg_catalog.=) current_user
+        SELECT FROM trails.runs r
+        WHERE r.run_id OPERATOR(pg_catalog.=) timings.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
     ));
 CREATE POLICY own_checkpoints ON checkpoints
     USING (EXISTS (
-        SELECT FROM trails.runs r WHERE r.run_id OPERATOR(pg_catalog.=) checkpoints.run_id AND r.owner OPERATOR(pg_catalog.=) current_user
+        SELECT FROM trails.runs r
+        WHERE r.run_id OPERATOR(pg_catalog.=) checkpoints.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
     ));
 
 SELECT pg_catalog.pg_extension_config_dump('runs', '');

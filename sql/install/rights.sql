@@ -8,8 +8,16 @@ DO $$ BEGIN
 END $$;
 
 GRANT USAGE ON SCHEMA trails TO trails_user;
-GRANT SELECT, INSERT, DELETE ON runs, candidates, trials, timings, checkpoints TO trails_user;
-GRANT SELECT, INSERT, UPDATE, DELETE ON models, model_grants TO trails_user;
+GRANT SELECT, DELETE ON runs, candidates, trials, timings, checkpoints, models TO trails_user;
+GRANT SELECT ON model_grants TO trails_user;
+-- By column: a run's number comes from its sequence, its owner is who writes it. Models are written by the functions only.
+GRANT INSERT (
+    function, continues, source, relation, target, task, metric, model, validation, validation_relation, split, features,
+    left_out, budget, space, tfmem, refinement, options, seed, device, train_rows, validation_rows, unusable_rows, scored,
+    failed_scores, n, k, u, asked_k, asked_u, state, fault, started, finished, reading_seconds, filtering_seconds,
+    start_seconds, first_batch_seconds, refinement_seconds, total_seconds
+) ON runs TO trails_user;
+GRANT INSERT ON candidates, trials, timings, checkpoints TO trails_user;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA trails FROM PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA trails TO trails_user;

@@ -48,7 +48,7 @@ KEYWORDS = NOT_CALLED | _words(
     "schema session_user to trigger true update view"
 )
 # What may follow FROM, JOIN and INTO without being a relation.
-NO_TABLES = NOT_CALLED | {"public", "trails_user"}
+NO_TABLES = NOT_CALLED | {"public", "strict", "trails_user"}
 HIDDEN_OPERATORS = re.compile(
     r"\b(?:in\s*\(|between\b|i?like\b(?!\s*=)|similar\s+to\b|is\s+(?:not\s+)?distinct\s+from\b|nullif\s*\(|natural\s+join\b"
     r"|join\s+\S+(?:\s+\w+)?\s+using\s*\()|\bcase\s+(?!when\b)",
@@ -99,7 +99,7 @@ def looked_up(sql: str) -> Iterator[tuple[int, str]]:
         elif word == "search_path":
             path = [t.text for t in listed[place + 1 : place + 5]]
             fixed_path = path == ["=", "pg_catalog", ",", "pg_temp"]
-        elif word == "set":
+        elif word in ("set", "raise"):
             assigning = True
         elif word in ("where", "from", "returning"):
             assigning = False
@@ -163,7 +163,7 @@ def statements(source: str) -> Iterator[tuple[int, str]]:
     for match in re.finditer(r'r#"(.*?)"#|(?<!\')c?"((?:[^"\\]|\\.)*)"', code, re.DOTALL):
         text = match[1] if match[1] is not None else re.sub(r"\\\n\s*", "\n", match[2]).replace('\\"', '"')
         statement = re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|SET|WITH|LOCK|DECLARE|EXPLAIN)\b", text)
-        if statement and not re.match(r"\s*(SELECT [\w, ]+ FROM trails\.\w+ shows|CREATE EXTENSION)", text):
+        if statement and not re.match(r"\s*(SELECT [\w, ]+ FROM [\w.]+ shows|CREATE EXTENSION)", text):
             yield code.count("\n", 0, match.start()) + 1, text
 
 
