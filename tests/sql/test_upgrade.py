@@ -95,8 +95,8 @@ def test_an_upgrade_equals_a_fresh_installation_and_keeps_runs(
         """,
     )
     copied = (
-        "function, source, target, features, space, refinement, seed, train_rows, unusable_rows, state, started, finished,"
-        " reading_seconds, refinement_seconds, total_seconds"
+        "function, source, target, features, space, refinement, seed, train_rows, unusable_rows, state, started,"
+        " finished, reading_seconds, refinement_seconds, total_seconds"
     )
     for owner in (ODD, "somebody who was dropped"):
         query(
