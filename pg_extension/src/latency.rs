@@ -10,7 +10,7 @@ use pgrx::spi::quote_identifier;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::error::{Result, TrailsError};
+use crate::error::{shown, Result, TrailsError};
 use crate::interrupts::ClientWatch;
 use crate::python;
 use crate::reader::columns::{Column, Table, Values};
@@ -107,6 +107,7 @@ fn training_table(dataset: &str) -> Result<pg_sys::Oid> {
             return Ok(oid);
         }
     }
+    let dataset = shown(dataset);
     Err(TrailsError::new(
         PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
         format!("there is no table \"{dataset}_train\" in the search path"),

@@ -312,3 +312,47 @@ def test_no_name_is_too_odd_to_be_told_that_there_is_no_such_model(roles: Roles,
         told = refused(roles["postgres"], statement, argument)
         assert told.sqlstate == "42704" and told.message_hint
         assert len(told.message_primary) < 200, "the argument is shown by its beginning"
+
+
+def test_a_wrapper_with_its_definers_rights_acts_as_its_definer(roles: Roles) -> None:
+    deployed(roles["alice"], "hers")
+    query(roles["postgres"], "GRANT CREATE ON SCHEMA shared TO alice")
+    query(
+        roles["alice"],
+        "CREATE FUNCTION shared.redeploy() RETURNS integer LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog "
+        "BEGIN ATOMIC SELECT version FROM trails.deploy('hers'); END; GRANT USAGE ON SCHEMA shared TO bob",
+    )
+    assert query(roles["bob"], "SELECT shared.redeploy(), current_user::text") == [(1, "bob")]
+    assert refused(roles["bob"], "SELECT * FROM trails.deploy('alice/hers')").sqlstate == "42704"
+
+
+LONG = "x" * 2_000_000
+SELECTION = "SELECT * FROM trails.model_selection('shared.orders', 'n', {})"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        SELECTION.format("name => %s"),
+        SELECTION.format("space => %s"),
+        SELECTION.format("tfmem => %s"),
+        SELECTION.format("refinement => %s"),
+        SELECTION.format("task => %s"),
+        SELECTION.format("options => jsonb_build_object(%s::text, 1)"),
+        SELECTION.format("options => jsonb_build_object('precision', %s::text)"),
+        "SELECT * FROM trails.refinement_phase('shared.orders', 'n', ARRAY[%s])",
+        "SELECT * FROM trails.filtering_phase('shared.orders', sampler => %s)",
+        "SELECT * FROM trails.benchmark_filtering_latency_in_db(1, %s)",
+        "SELECT * FROM trails.benchmark_filtering_latency_in_db(1, 'orders', 1, %s)",
+        "SELECT * FROM trails.benchmark_reading('shared.orders', reader => %s)",
+        "SELECT * FROM trails.coordinator(1, 1, '60 s', space => %s)",
+        "SELECT trails.import_model(%s, '')",
+        "SELECT trails.convert_model('', %s)",
+        "SELECT trails.grant_model(%s, 'bob')",
+    ],
+)
+def test_no_message_repeats_an_argument_of_any_length(roles: Roles, statement: str) -> None:
+    told = refused(roles["postgres"], statement, LONG)
+    parts = [told.message_primary, told.message_detail, told.message_hint, told.context]
+    assert sum(len(part or "") for part in parts) < 5_000
+    assert told.sqlstate != "XX000"
