@@ -7,6 +7,7 @@ typed buffers; or by one query of psycopg2's for each batch, as published. Rows 
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -32,23 +33,19 @@ def measure(connection: Any, dataset: str, models: int) -> tuple[Row, Row]:
 
 
 def _inside(connection: Any, dataset: str, models: int, config: str) -> Row:
-    # The server's user may not be able to read this checkout, so the file goes to the server first.
-    path = f"/tmp/trails-{dataset}.ini"
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE TEMP TABLE IF NOT EXISTS config (line text)")
-        cursor.execute("TRUNCATE config")
-        for line in config.splitlines():
-            cursor.execute("INSERT INTO config VALUES (%s)", (line,))
-        cursor.execute(f"COPY config TO '{path}'")
-    ((_, initialisation, retrieval, preprocessing, scoring, total),) = sql(
-        connection,
-        "SELECT * FROM benchmark_filtering_latency_in_db(%s, %s, %s, %s)",
-        models,
-        dataset,
-        BATCH_SIZE,
-        path,
-    )
-    Path(path).unlink(missing_ok=True)
+    # The server's user may not be able to read this checkout; a folder of our own has a name that nobody can prepare.
+    with tempfile.TemporaryDirectory(prefix="trails-") as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / f"{dataset}.ini"
+        path.write_text(config)
+        ((_, initialisation, retrieval, preprocessing, scoring, total),) = sql(
+            connection,
+            "SELECT * FROM benchmark_filtering_latency_in_db(%s, %s, %s, %s)",
+            models,
+            dataset,
+            BATCH_SIZE,
+            str(path),
+        )
     phases = dict(zip(PHASES, (initialisation, retrieval, preprocessing, scoring), strict=True))
     return {"side": IN, "models": models, "total": total, **phases}
 

@@ -1,7 +1,12 @@
-"""For tests that need PostgreSQL: a server with the extension, and a fresh database for each test."""
+"""For tests that need PostgreSQL: a server with the extension, and a fresh database for each test.
+
+`pytest --shadows` opens every session beside types, functions and operators of its own that are called as pg_catalog's:
+see tests/sql/shadows.py.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import subprocess
@@ -13,6 +18,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from tests.sql import shadows
 from tests.sql.stub import unlimited_environment
 from tools.server import Server, temporary_server
 
@@ -35,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="MB",
         help="address space of each of the server's processes but the refinement process, as `ulimit -v` limits it",
     )
+    parser.addoption("--shadows", action="store_true", help="open sessions beside types that shadow pg_catalog's")
 
 
 def _script(*command: str) -> str:
@@ -68,7 +75,7 @@ def database(pg: Server) -> Iterator[str]:
 
 
 @pytest.fixture
-def connect(pg: Server, database: str) -> Iterator[Connect]:
+def connect(pg: Server, database: str, request: pytest.FixtureRequest) -> Iterator[Connect]:
     """Opens psycopg2 connections to the fresh database, in autocommit mode; closes them after the test.
 
     `connect(role="alice", **libpq_parameters)`: a role that is not there is made, with no right but to log in.
@@ -86,6 +93,11 @@ def connect(pg: Server, database: str) -> Iterator[Connect]:
         connection = psycopg2.connect(**(pg.socket_parameters(database, role) | parameters))
         connection.autocommit = True
         connections.append(connection)
+        if request.config.getoption("--shadows"):
+            with contextlib.closing(psycopg2.connect(**pg.socket_parameters(database, "postgres"))) as superuser:
+                superuser.autocommit = True
+                shadows.lay_schema(superuser)
+            shadows.lay(connection)
         return connection
 
     yield open_one

@@ -14,20 +14,77 @@ BEGIN
     END IF;
 END $$;
 
-DROP FUNCTION benchmark_reading(regclass, integer);
-DROP FUNCTION model_selection(regclass, name, interval, name[], regclass, text, tfmem, text, integer, integer, integer, bigint, integer, jsonb);
-DROP FUNCTION model_selection_workloads(regclass, name, integer, integer, integer, name[], regclass, text, tfmem, text, bigint, integer, jsonb);
-DROP FUNCTION profile_refinement(regclass, name, text[], name[], regclass, text, bigint, jsonb);
-DROP FUNCTION refinement_phase(regclass, name, text[], integer, interval, name[], regclass, text, text, bigint, jsonb);
+DROP FUNCTION benchmark_reading(pg_catalog.regclass, integer);
+DROP FUNCTION model_selection(pg_catalog.regclass, pg_catalog.name, interval, pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, trails.tfmem, pg_catalog.text, integer, integer, integer, bigint, integer, pg_catalog.jsonb);
+DROP FUNCTION model_selection_workloads(pg_catalog.regclass, pg_catalog.name, integer, integer, integer, pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, trails.tfmem, pg_catalog.text, bigint, integer, pg_catalog.jsonb);
+DROP FUNCTION profile_refinement(pg_catalog.regclass, pg_catalog.name, pg_catalog.text[], pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, bigint, pg_catalog.jsonb);
+DROP FUNCTION refinement_phase(pg_catalog.regclass, pg_catalog.name, pg_catalog.text[], integer, interval, pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, pg_catalog.text, bigint, pg_catalog.jsonb);
 DROP FUNCTION resume(bigint, interval);
 
+-- Owners are roles and no names: one that is renamed keeps what is its own, one that is made anew under an old name
+-- gets nothing. pg_dump writes a regrole as its name.
+CREATE FUNCTION caller() RETURNS pg_catalog.regrole LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CAST(pg_catalog.quote_ident(current_user) AS pg_catalog.regrole);
+COMMENT ON FUNCTION caller IS 'the role that a statement runs as';
+
+-- A role that is no more owns nothing: its runs belong to no role (-) and superusers see them.
+DROP POLICY own_runs ON runs;
+DROP POLICY own_candidates ON candidates;
+DROP POLICY own_trials ON trials;
+DROP POLICY own_timings ON timings;
+DROP POLICY own_checkpoints ON checkpoints;
+ALTER TABLE runs ALTER COLUMN owner DROP DEFAULT;
+ALTER TABLE runs ALTER COLUMN owner TYPE pg_catalog.regrole
+    USING COALESCE(pg_catalog.to_regrole(pg_catalog.quote_ident(owner)), CAST('-' AS pg_catalog.regrole));
+ALTER TABLE runs ALTER COLUMN owner SET DEFAULT trails.caller();
+CREATE POLICY own_runs ON runs
+    USING (owner OPERATOR(pg_catalog.=) trails.caller()) WITH CHECK (owner OPERATOR(pg_catalog.=) trails.caller());
+CREATE POLICY own_candidates ON candidates
+    USING (EXISTS (
+        SELECT FROM trails.runs r
+        WHERE r.run_id OPERATOR(pg_catalog.=) candidates.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
+    ));
+CREATE POLICY own_trials ON trials
+    USING (EXISTS (
+        SELECT FROM trails.runs r
+        WHERE r.run_id OPERATOR(pg_catalog.=) trials.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
+    ));
+CREATE POLICY own_timings ON timings
+    USING (EXISTS (
+        SELECT FROM trails.runs r
+        WHERE r.run_id OPERATOR(pg_catalog.=) timings.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
+    ));
+CREATE POLICY own_checkpoints ON checkpoints
+    USING (EXISTS (
+        SELECT FROM trails.runs r
+        WHERE r.run_id OPERATOR(pg_catalog.=) checkpoints.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
+    ));
+
+ALTER TABLE runs DROP CONSTRAINT runs_continues_fkey;
+-- In place of a foreign key to the table itself, which pg_dump warns of.
+CREATE FUNCTION forget_runs() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE trails.runs r SET continues = NULL FROM gone WHERE r.continues = gone.run_id;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION forget_runs IS 'a run that continued a deleted one continues none';
+CREATE TRIGGER forget_runs AFTER DELETE ON runs REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION trails.forget_runs();
+
+-- Relations by what they are, whatever they are called.
+ALTER TABLE runs ADD COLUMN relation pg_catalog.text;
+ALTER TABLE runs ADD COLUMN validation_relation pg_catalog.text;
+COMMENT ON COLUMN runs.relation IS 'source as trails.relation_identity tells relations apart, whatever they are called';
+COMMENT ON COLUMN runs.validation_relation IS 'the same of validation';
+
 -- Metrics other than AUC, and what a run was asked for.
-ALTER TABLE runs ADD COLUMN task text NOT NULL DEFAULT 'binary' CHECK (task IN ('binary', 'multiclass', 'regression'));
+ALTER TABLE runs ADD COLUMN task pg_catalog.text NOT NULL DEFAULT 'binary' 
+    CHECK (task OPERATOR(pg_catalog.=) ANY (ARRAY['binary', 'multiclass', 'regression']));
 ALTER TABLE runs ALTER COLUMN task DROP DEFAULT;
-ALTER TABLE runs ADD COLUMN metric text NOT NULL DEFAULT 'auc';
+ALTER TABLE runs ADD COLUMN metric pg_catalog.text NOT NULL DEFAULT 'auc';
 ALTER TABLE runs ALTER COLUMN metric DROP DEFAULT;
-ALTER TABLE runs ADD COLUMN model text;
-ALTER TABLE runs ADD COLUMN split name;
+ALTER TABLE runs ADD COLUMN model pg_catalog.text;
+ALTER TABLE runs ADD COLUMN split pg_catalog.name;
 ALTER TABLE candidates RENAME COLUMN validation_auc TO validation_metric;
 ALTER TABLE trials RENAME COLUMN validation_auc TO validation_metric;
 COMMENT ON COLUMN runs.metric IS 'what validation_metric is: auc, accuracy or r2; higher is better';
@@ -37,41 +94,49 @@ COMMENT ON COLUMN candidates.rank IS 'place on the leaderboard by validation met
 -- Rights come by the role trails_user from now on.
 REVOKE SELECT, INSERT, DELETE ON runs, candidates, trials, timings, checkpoints FROM PUBLIC;
 -- Checkpoints of the earlier release cannot be gone on from.
-DELETE FROM checkpoints;
+DELETE FROM trails.checkpoints;
 
 -- The registry: models that selections have stored, which of them are deployed, and who may use them.
--- Everything runs as the caller: row-level security shows each role its own models and those granted to it, and lets it
--- change its own only.
+-- Row-level security shows each role its own models and those granted to it. It may delete its own rows; all else is
+-- written by the functions, which look the rows up as the caller and write them as the tables' owner, so that state,
+-- time of deployment, owner and weights are what the functions say they are.
 
 CREATE TABLE models (
     model_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name            text NOT NULL CHECK (name <> '' AND length(name) <= 200 AND name !~ '@[0-9]+$'),
-    version         integer NOT NULL CHECK (version > 0),
-    owner           name NOT NULL DEFAULT current_user,
+    name            pg_catalog.text NOT NULL CHECK (
+                        name OPERATOR(pg_catalog.<>) '' AND pg_catalog.length(name) OPERATOR(pg_catalog.<=) 200
+                        AND name OPERATOR(pg_catalog.!~) '[/@]'
+                    ),
+    version         integer NOT NULL CHECK (version OPERATOR(pg_catalog.>) 0),
+    owner           pg_catalog.regrole NOT NULL DEFAULT trails.caller(),
     run_id          bigint REFERENCES runs ON DELETE SET NULL,
-    state           text NOT NULL DEFAULT 'candidate' CHECK (state IN ('candidate', 'deployed', 'archived')),
-    task            text NOT NULL CHECK (task IN ('binary', 'multiclass', 'regression')),
-    architecture    text NOT NULL,
-    source          text,
-    target          name NOT NULL,
-    columns         jsonb NOT NULL,
-    classes         text[],
-    encoder         jsonb NOT NULL,
-    metrics         jsonb NOT NULL,
-    digest          bytea NOT NULL,
-    weights         bytea NOT NULL,
-    created         timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    deployed        timestamptz,
+    state           pg_catalog.text NOT NULL DEFAULT 'candidate'
+                        CHECK (state OPERATOR(pg_catalog.=) ANY (ARRAY['candidate', 'deployed', 'archived'])),
+    task            pg_catalog.text NOT NULL
+                        CHECK (task OPERATOR(pg_catalog.=) ANY (ARRAY['binary', 'multiclass', 'regression'])),
+    architecture    pg_catalog.text NOT NULL,
+    source          pg_catalog.text,
+    relation        pg_catalog.text,
+    target          pg_catalog.name NOT NULL,
+    columns         pg_catalog.jsonb NOT NULL,
+    classes         pg_catalog.text[],
+    encoder         pg_catalog.jsonb NOT NULL,
+    metrics         pg_catalog.jsonb NOT NULL,
+    digest          pg_catalog.bytea NOT NULL,
+    weights         pg_catalog.bytea NOT NULL,
+    created         pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    deployed        pg_catalog.timestamptz,
     UNIQUE (owner, name, version)
 );
 -- Two sessions that deploy at once cannot both succeed for one name.
-CREATE UNIQUE INDEX models_deployed ON models (owner, name) WHERE state = 'deployed';
+CREATE UNIQUE INDEX models_deployed ON models (owner, name) WHERE state OPERATOR(pg_catalog.=) 'deployed';
 CREATE INDEX models_run_id ON models (run_id);
 -- Weights hardly get smaller, and decompressing them would be paid by every session that predicts.
 ALTER TABLE models ALTER COLUMN weights SET STORAGE EXTERNAL;
 COMMENT ON TABLE models IS 'trained models by name and version, with everything that trails.predict needs';
 COMMENT ON COLUMN models.state IS '''candidate'' until it is deployed, ''deployed'', ''archived'' once another version is';
 COMMENT ON COLUMN models.source IS 'the relation it was trained on; NULL of an imported model that named none';
+COMMENT ON COLUMN models.relation IS 'source as trails.relation_identity tells relations apart, whatever they are called';
 COMMENT ON COLUMN models.columns IS 'the columns that a source must have to predict, with the kind of each';
 COMMENT ON COLUMN models.classes IS 'the classes in the order of probabilities; NULL for regression';
 COMMENT ON COLUMN models.encoder IS 'how columns become fields; trails.encoding(model) shows what each has learnt';
@@ -81,12 +146,13 @@ COMMENT ON COLUMN models.weights IS 'weights and encoder as safetensors';
 COMMENT ON COLUMN models.deployed IS 'when it was last deployed; trails.rollback goes back in this order';
 
 CREATE TABLE model_grants (
-    owner           name NOT NULL DEFAULT current_user,
-    name            text NOT NULL,
-    grantee         name NOT NULL,
+    owner           pg_catalog.regrole NOT NULL DEFAULT trails.caller(),
+    name            pg_catalog.text NOT NULL,
+    grantee         pg_catalog.regrole NOT NULL,
     PRIMARY KEY (owner, name, grantee)
 );
 COMMENT ON TABLE model_grants IS 'roles that may predict with the models of a name: trails.grant_model and trails.revoke_model';
+COMMENT ON COLUMN model_grants.grantee IS 'a role; - (no role) stands for public';
 
 -- A run's model that could not be kept under its name when the run ended: trails.keep_model takes it from here.
 CREATE TABLE unregistered_models (
@@ -99,36 +165,91 @@ COMMENT ON COLUMN unregistered_models.weights IS 'weights and encoder as safeten
 ALTER TABLE unregistered_models ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_unregistered_models ON unregistered_models USING (EXISTS (
     SELECT FROM trails.runs r
-    WHERE r.run_id OPERATOR(pg_catalog.=) unregistered_models.run_id AND r.owner OPERATOR(pg_catalog.=) current_user
+    WHERE r.run_id OPERATOR(pg_catalog.=) unregistered_models.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
 ));
 
--- A role that was dropped matches nobody; looking it up by name would be an error.
-CREATE FUNCTION is_member(role name) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN role = 'public' OR EXISTS (
-        SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = role AND pg_catalog.pg_has_role(r.oid, 'USAGE')
+-- A role that was dropped matches nobody.
+CREATE FUNCTION is_member(role pg_catalog.regrole) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN role OPERATOR(pg_catalog.=) CAST(0 AS pg_catalog.oid) OR EXISTS (
+        SELECT FROM pg_catalog.pg_roles r
+        WHERE r.oid OPERATOR(pg_catalog.=) role AND pg_catalog.pg_has_role(r.oid, 'USAGE')
     );
-COMMENT ON FUNCTION is_member IS 'whether the caller is the role or has its rights';
+COMMENT ON FUNCTION is_member IS 'whether the caller is the role or has its rights; - stands for public';
 
 ALTER TABLE models ENABLE ROW LEVEL SECURITY;
 ALTER TABLE model_grants ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own_models ON models USING (owner = current_user) WITH CHECK (owner = current_user);
+CREATE POLICY own_models ON models
+    USING (owner OPERATOR(pg_catalog.=) trails.caller()) WITH CHECK (owner OPERATOR(pg_catalog.=) trails.caller());
 CREATE POLICY granted_models ON models FOR SELECT USING (EXISTS (
-    SELECT FROM model_grants g WHERE g.owner = models.owner AND g.name = models.name AND is_member(g.grantee)
+    SELECT FROM trails.model_grants g
+    WHERE g.owner OPERATOR(pg_catalog.=) models.owner AND g.name OPERATOR(pg_catalog.=) models.name
+      AND trails.is_member(g.grantee)
 ));
-CREATE POLICY own_grants ON model_grants USING (owner = current_user) WITH CHECK (owner = current_user);
-CREATE POLICY grants_to_me ON model_grants FOR SELECT USING (is_member(grantee));
+CREATE POLICY own_grants ON model_grants
+    USING (owner OPERATOR(pg_catalog.=) trails.caller()) WITH CHECK (owner OPERATOR(pg_catalog.=) trails.caller());
+CREATE POLICY grants_to_me ON model_grants FOR SELECT USING (trails.is_member(grantee));
 
 SELECT pg_catalog.pg_extension_config_dump('models', '');
 SELECT pg_catalog.pg_extension_config_dump('models_model_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('model_grants', '');
 SELECT pg_catalog.pg_extension_config_dump('unregistered_models', '');
 
-CREATE FUNCTION find_model(model text, source regclass DEFAULT NULL, target name DEFAULT NULL) RETURNS SETOF models
+-- In messages; a caller may name anything.
+CREATE FUNCTION shown(given pg_catalog.text) RETURNS pg_catalog.text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN length(given) > 100 THEN left(given, 100) || '...' ELSE given END;
+END $$;
+COMMENT ON FUNCTION shown IS 'the beginning of an argument, for messages';
+
+-- Deployed models of a relation and target: those that a role owns, or those of others that were granted to it. A model
+-- belongs to the relation that it was trained on, whatever it is called now; once that is gone, as after a restore, to
+-- the one with its name. Names are compared and never looked up, so that no row can make this fail.
+CREATE FUNCTION deployed_models(source pg_catalog.regclass, target pg_catalog.name, own boolean)
+RETURNS SETOF trails.models
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    base text := regexp_replace(model, '@[0-9]+$', '');
-    wanted numeric := substring(model FROM '@([0-9]+)$')::numeric;
-    owners name[];
+    me regrole := trails.caller();
+    identity text := trails.relation_identity(source);
+    asked text := (
+        SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid = source
+    );
+    -- Superusers have the rights of every role, and were granted no more than others.
+    roles oid[] := ARRAY(
+        WITH RECURSIVE found AS (
+            SELECT me::oid AS role UNION SELECT m.roleid FROM pg_auth_members m JOIN found ON m.member = found.role
+        )
+        SELECT role FROM found WHERE pg_has_role(role, 'USAGE')
+    );
+BEGIN
+    RETURN QUERY
+        SELECT m.* FROM trails.models m
+        WHERE m.state = 'deployed' AND (deployed_models.target IS NULL OR m.target = deployed_models.target)
+          AND (m.relation = identity OR m.source = asked AND NOT trails.relation_exists(m.relation))
+          AND CASE WHEN own THEN m.owner = me ELSE m.owner <> me AND EXISTS (
+              SELECT FROM trails.model_grants g WHERE g.owner = m.owner AND g.name = m.name
+                AND (g.grantee = '-'::regrole OR g.grantee = ANY (roles))
+          ) END;
+END $$;
+COMMENT ON FUNCTION deployed_models IS
+    'the deployed models of a relation that are the caller''s own, or that others have granted to the caller';
+
+CREATE FUNCTION find_model(
+    model pg_catalog.text, source pg_catalog.regclass DEFAULT NULL, target pg_catalog.name DEFAULT NULL
+) RETURNS SETOF trails.models
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    me regrole := trails.caller();
+    digits text := substring(model FROM '@([0-9]+)$');
+    base text := left(model, length(model) - COALESCE(length(digits) + 1, 0));
+    bare text := regexp_replace(base, '^.*/', '');
+    -- More digits than any version has.
+    wanted bigint := CASE WHEN length(digits) > 10 THEN -1 ELSE digits::bigint END;
+    role_name text := CASE WHEN base <> bare THEN left(base, -length(bare) - 1) END;
+    own boolean;
+    owners regrole[];
+    targets bigint;
     found_ids bigint[];
 BEGIN
     IF model IS NULL THEN
@@ -136,17 +257,26 @@ BEGIN
             RAISE EXCEPTION 'no model is named' USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'Name one of trails.models, or the table whose deployed model is meant.';
         END IF;
-        SELECT array_agg(m.model_id ORDER BY m.owner = current_user DESC, m.deployed DESC) INTO found_ids
-        FROM trails.models m
-        WHERE m.state = 'deployed' AND to_regclass(m.source) = find_model.source
-          AND (find_model.target IS NULL OR m.target = find_model.target);
+        FOREACH own IN ARRAY ARRAY[true, false] LOOP
+            SELECT array_agg(m.model_id ORDER BY m.deployed DESC, m.model_id DESC), array_agg(DISTINCT m.owner),
+                count(DISTINCT m.target)
+            INTO found_ids, owners, targets FROM trails.deployed_models(source, find_model.target, own) m;
+            EXIT WHEN found_ids IS NOT NULL;
+        END LOOP;
         IF found_ids IS NULL THEN
             RAISE EXCEPTION 'no model of % is deployed', source || coalesce(' that predicts ' || quote_ident(target), '')
                 USING ERRCODE = 'undefined_object',
-                HINT = 'trails.deploy(model) deploys one; trails.models shows those there are.';
+                HINT = 'trails.deploy(model) deploys one; trails.models shows those there are. Another role''s must be '
+                    || 'granted, or named as owner/name.';
         END IF;
-        IF target IS NULL AND (SELECT count(DISTINCT m.target) > 1 FROM trails.models m WHERE m.model_id = ANY (found_ids))
-        THEN
+        IF cardinality(owners) > 1 THEN
+            RAISE EXCEPTION 'several roles have deployed a model of %', source USING ERRCODE = 'ambiguous_function',
+                DETAIL = format('They are %s.', (SELECT string_agg(o::text, ', ' ORDER BY o::text) FROM unnest(owners) o)),
+                HINT = format('Name the model, such as %L.', (
+                    SELECT pg_get_userbyid(m.owner) || '/' || m.name FROM trails.models m WHERE m.model_id = found_ids[1]
+                ));
+        END IF;
+        IF targets > 1 THEN
             RAISE EXCEPTION 'models of % for several targets are deployed', source
                 USING ERRCODE = 'ambiguous_parameter', HINT = 'Name the target, or the model.';
         END IF;
@@ -154,152 +284,28 @@ BEGIN
         RETURN;
     END IF;
     SELECT array_agg(DISTINCT m.owner) INTO owners FROM trails.models m
-    WHERE (m.name = base OR m.owner || '/' || m.name = base) AND (wanted IS NULL OR m.version = wanted);
+    WHERE m.name = bare AND (role_name IS NULL OR pg_get_userbyid(m.owner)::text = role_name)
+      AND (wanted IS NULL OR m.version = wanted);
     IF owners IS NULL THEN
-        RAISE EXCEPTION 'there is no model "%"', model USING ERRCODE = 'undefined_object',
+        RAISE EXCEPTION 'there is no model "%"', trails.shown(model) USING ERRCODE = 'undefined_object',
             HINT = 'SELECT name, version, state FROM trails.models shows those that you may use.';
     END IF;
-    IF cardinality(owners) > 1 AND current_user <> ALL (owners) THEN
+    IF cardinality(owners) > 1 AND me <> ALL (owners) THEN
         RAISE EXCEPTION 'several roles have a model "%"', model USING ERRCODE = 'ambiguous_parameter',
-            HINT = format('Say whose: %L.', owners[1] || '/' || model);
+            HINT = format('Say whose: %L.', pg_get_userbyid(owners[1]) || '/' || model);
     END IF;
     RETURN QUERY
         SELECT m.* FROM trails.models m
-        WHERE (m.name = base OR m.owner || '/' || m.name = base) AND (wanted IS NULL OR m.version = wanted)
-        ORDER BY m.owner = current_user DESC, m.state = 'deployed' DESC, m.version DESC LIMIT 1;
+        WHERE m.name = bare AND m.owner = CASE WHEN me = ANY (owners) THEN me ELSE owners[1] END
+          AND (wanted IS NULL OR m.version = wanted)
+        ORDER BY m.state = 'deployed' DESC, m.version DESC LIMIT 1;
 END $$;
 COMMENT ON FUNCTION find_model IS
     'the model that a name means: its deployed version, else its latest; name@3 is version 3, owner/name another role''s';
 
--- One of the caller's own models, and no other session deploys its name until the end of the transaction.
-CREATE FUNCTION own_model(model text) RETURNS models
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    chosen trails.models;
-BEGIN
-    IF model IS NULL THEN
-        RAISE EXCEPTION 'model must not be NULL' USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'SELECT name, version, state FROM trails.models shows those that you may use.';
-    END IF;
-    SELECT * INTO STRICT chosen FROM trails.find_model(model);
-    IF chosen.owner <> current_user AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
-        RAISE EXCEPTION 'the model "%" belongs to %', model, chosen.owner USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    -- Locks that nobody but the owner can hold: an advisory lock is open to every role.
-    PERFORM FROM trails.models m WHERE m.owner = chosen.owner AND m.name = chosen.name
-        ORDER BY m.model_id FOR NO KEY UPDATE;
-    -- Once more: another session may have changed it while this one waited.
-    SELECT * INTO chosen FROM trails.models m WHERE m.model_id = chosen.model_id;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the model "%" has just been dropped', model USING ERRCODE = 'undefined_object';
-    END IF;
-    RETURN chosen;
-END $$;
-COMMENT ON FUNCTION own_model IS 'the caller''s model of that name, locked against other sessions';
-
-CREATE FUNCTION deploy(model text) RETURNS TABLE (name text, version integer, replaced integer)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    chosen trails.models;
-BEGIN
-    chosen := trails.own_model(CASE WHEN model ~ '@[0-9]+$' THEN model ELSE (
-        SELECT m.owner || '/' || m.name || '@' || m2.latest FROM trails.find_model(model) m,
-            LATERAL (SELECT max(o.version) AS latest FROM trails.models o WHERE o.owner = m.owner AND o.name = m.name) m2
-    ) END);
-    UPDATE trails.models m SET state = 'archived'
-        WHERE m.owner = chosen.owner AND m.name = chosen.name AND m.state = 'deployed' AND m.model_id <> chosen.model_id
-        RETURNING m.version INTO replaced;
-    UPDATE trails.models m SET state = 'deployed', deployed = clock_timestamp() WHERE m.model_id = chosen.model_id;
-    name := chosen.name;
-    version := chosen.version;
-    RETURN NEXT;
-END $$;
-COMMENT ON FUNCTION deploy IS
-    'makes a version, the latest if none is named, the one that predictions by the model''s name use from now on';
-
-CREATE FUNCTION rollback(name text) RETURNS TABLE (version integer, replaced integer)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    current_one trails.models;
-    earlier trails.models;
-BEGIN
-    current_one := trails.own_model(rollback.name);
-    IF current_one.state <> 'deployed' THEN
-        RAISE EXCEPTION 'no version of "%" is deployed', rollback.name
-            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'trails.deploy(model) deploys one.';
-    END IF;
-    SELECT m.* INTO earlier FROM trails.models m
-        WHERE m.owner = current_one.owner AND m.name = current_one.name AND m.deployed IS NOT NULL
-          AND m.model_id <> current_one.model_id
-        ORDER BY m.deployed DESC LIMIT 1;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'no version of "%" was deployed before version %', rollback.name, current_one.version
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'trails.deploy(''name@version'') deploys any version.';
-    END IF;
-    -- What is rolled back leaves the history, so that another rollback goes further back.
-    UPDATE trails.models m SET state = 'archived', deployed = NULL WHERE m.model_id = current_one.model_id;
-    UPDATE trails.models m SET state = 'deployed' WHERE m.model_id = earlier.model_id;
-    version := earlier.version;
-    replaced := current_one.version;
-    RETURN NEXT;
-END $$;
-COMMENT ON FUNCTION rollback IS 'deploys the version that was deployed before the present one';
-
-CREATE FUNCTION drop_model(model text, all_versions boolean DEFAULT false) RETURNS integer
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    chosen trails.models := trails.own_model(model);
-    dropped integer;
-BEGIN
-    IF NOT all_versions AND model !~ '@[0-9]+$' AND (
-        SELECT count(*) > 1 FROM trails.models m WHERE m.owner = chosen.owner AND m.name = chosen.name
-    ) THEN
-        RAISE EXCEPTION 'the model "%" has several versions', model USING ERRCODE = 'ambiguous_parameter',
-            HINT = format('Say which, such as %L, or all_versions => true.',
-                regexp_replace(model, '@[0-9]+$', '') || '@' || chosen.version);
-    END IF;
-    DELETE FROM trails.models m
-        WHERE m.owner = chosen.owner AND m.name = chosen.name AND (all_versions OR m.model_id = chosen.model_id);
-    GET DIAGNOSTICS dropped = ROW_COUNT;
-    DELETE FROM trails.model_grants g WHERE g.owner = chosen.owner AND g.name = chosen.name
-        AND NOT EXISTS (SELECT FROM trails.models m WHERE m.owner = chosen.owner AND m.name = chosen.name);
-    RETURN dropped;
-END $$;
-COMMENT ON FUNCTION drop_model IS 'deletes a model, or all versions of it; returns how many';
-
-CREATE FUNCTION grant_model(name text, grantee name) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    chosen trails.models := trails.own_model(grant_model.name);
-BEGIN
-    IF grantee IS NULL THEN
-        RAISE EXCEPTION 'grantee must not be NULL' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF grantee <> 'public' AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = grantee) THEN
-        RAISE EXCEPTION 'role "%" does not exist', grantee USING ERRCODE = 'undefined_object';
-    END IF;
-    INSERT INTO trails.model_grants (owner, name, grantee) VALUES (chosen.owner, chosen.name, grantee)
-        ON CONFLICT DO NOTHING;
-END $$;
-COMMENT ON FUNCTION grant_model IS 'lets a role, or public, predict with all versions of a model; it needs trails_user too';
-
-CREATE FUNCTION revoke_model(name text, grantee name) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    chosen trails.models := trails.own_model(revoke_model.name);
-BEGIN
-    DELETE FROM trails.model_grants g
-        WHERE g.owner = chosen.owner AND g.name = chosen.name AND g.grantee = revoke_model.grantee;
-    RETURN FOUND;
-END $$;
-COMMENT ON FUNCTION revoke_model IS 'takes back what trails.grant_model granted; false if nothing was';
-
 CREATE FUNCTION leaderboard(run bigint) RETURNS TABLE (
-    rank integer, architecture text, score double precision, metric text, validation_metric double precision,
-    epochs integer, parameters bigint, seconds double precision, model text
+    rank integer, architecture pg_catalog.text, score double precision, metric pg_catalog.text,
+    validation_metric double precision, epochs integer, parameters bigint, seconds double precision, model pg_catalog.text
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -317,7 +323,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION leaderboard IS 'the candidates of an earlier run, best first, with the model that was kept';
 
-CREATE FUNCTION checked_weights(model models) RETURNS bytea
+CREATE FUNCTION checked_weights(model trails.models) RETURNS pg_catalog.bytea
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF sha256(model.weights) <> model.digest THEN
@@ -330,9 +336,9 @@ END $$;
 COMMENT ON FUNCTION checked_weights IS 'the weights of a model, compared with their checksum';
 
 CREATE FUNCTION benchmark_reading(
-    source regclass,
+    source pg_catalog.regclass,
     repeats integer DEFAULT 1,
-    reader text DEFAULT 'receiver'
+    reader pg_catalog.text DEFAULT 'receiver'
 ) RETURNS TABLE (
     rows bigint,
     columns integer,
@@ -342,44 +348,44 @@ CREATE FUNCTION benchmark_reading(
 COMMENT ON FUNCTION benchmark_reading IS
     'reads every column that Trails can read into NumPy arrays, as often as asked, and tells the seconds of each time and a checksum of all cells; reader: receiver, batches, or rows for pgrx''s own way';
 
-CREATE FUNCTION convert_model(weights bytea, format text) RETURNS bytea
+CREATE FUNCTION convert_model(weights pg_catalog.bytea, format pg_catalog.text) RETURNS pg_catalog.bytea
     LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'convert_model_wrapper';
 COMMENT ON FUNCTION convert_model IS 'a model''s weights in another format; what trails.export_model calls';
 
-CREATE FUNCTION export_model(model text, format text DEFAULT 'safetensors') RETURNS bytea
+CREATE FUNCTION export_model(model pg_catalog.text, format pg_catalog.text DEFAULT 'safetensors') RETURNS pg_catalog.bytea
     LANGUAGE sql STABLE PARALLEL UNSAFE
     BEGIN ATOMIC
-        SELECT convert_model(checked_weights(m), format) FROM find_model(COALESCE(model, '')) m;
+        SELECT trails.convert_model(trails.checked_weights(m), format) FROM trails.find_model(COALESCE(model, '')) m;
     END;
 COMMENT ON FUNCTION export_model IS 'a model as a file''s content: safetensors, with the encoder in its header, or onnx';
 
 CREATE FUNCTION describe_columns(
-    source regclass,
-    features name[] DEFAULT NULL
+    source pg_catalog.regclass,
+    features pg_catalog.name[] DEFAULT NULL
 ) RETURNS TABLE (
-    column_name text,
-    type text,
-    kind text,
+    column_name pg_catalog.text,
+    type pg_catalog.text,
+    kind pg_catalog.text,
     rows bigint,
     nulls bigint,
     distinct_texts bigint,
-    minimum text,
-    maximum text
+    minimum pg_catalog.text,
+    maximum pg_catalog.text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'describe_columns_wrapper';
 COMMENT ON FUNCTION describe_columns IS
     'what Trails sees in a relation: every column, what it is read as (NULL: it cannot be read), and what it holds';
 
-CREATE FUNCTION encoding(model text) RETURNS TABLE (
+CREATE FUNCTION encoding(model pg_catalog.text) RETURNS TABLE (
     field integer,
-    column_name text,
-    kind text,
-    part text,
-    encoding text,
+    column_name pg_catalog.text,
+    kind pg_catalog.text,
+    part pg_catalog.text,
+    encoding pg_catalog.text,
     first_row bigint,
     embedding_rows bigint,
     categories bigint,
     buckets bigint,
-    examples text[],
+    examples pg_catalog.text[],
     edges double precision[],
     scale double precision,
     mean double precision,
@@ -389,11 +395,11 @@ COMMENT ON FUNCTION encoding IS
     'how a model encodes its columns: the categories, bins or scale of every field, and its rows of the embedding';
 
 CREATE FUNCTION import_model(
-    name text,
-    weights bytea,
-    source regclass DEFAULT NULL,
+    name pg_catalog.text,
+    weights pg_catalog.bytea,
+    source pg_catalog.regclass DEFAULT NULL,
     deploy boolean DEFAULT false
-) RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'import_model_wrapper';
+) RETURNS pg_catalog.text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'import_model_wrapper';
 COMMENT ON FUNCTION import_model IS
     'takes a model in that trails.export_model gave out, as the next version of a name; for superusers and whom they grant it';
 
@@ -405,111 +411,111 @@ COMMENT ON FUNCTION keep_model IS
     'keeps the model of a run of yours that could not be kept when the run ended, without training it again';
 
 CREATE FUNCTION model_selection(
-    source regclass,
-    target name,
+    source pg_catalog.regclass,
+    target pg_catalog.name,
     budget interval DEFAULT '60 s',
-    features name[] DEFAULT NULL,
-    validation regclass DEFAULT NULL,
-    space text DEFAULT 'mlp4x20',
-    tfmem tfmem DEFAULT 'expressflow',
-    refinement text DEFAULT 'sh',
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
+    tfmem trails.tfmem DEFAULT 'expressflow',
+    refinement pg_catalog.text DEFAULT 'sh',
     n integer DEFAULT NULL,
     k integer DEFAULT NULL,
     u integer DEFAULT NULL,
     seed bigint DEFAULT 1,
     batch_size integer DEFAULT 32,
-    options jsonb DEFAULT NULL,
-    task text DEFAULT NULL,
-    split name DEFAULT NULL,
-    name text DEFAULT NULL
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL,
+    name pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
-    architecture text,
+    architecture pg_catalog.text,
     score double precision,
     validation_metric double precision,
     epochs integer,
     parameters bigint,
     seconds double precision,
-    model text
+    model pg_catalog.text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'model_selection_wrapper';
 COMMENT ON FUNCTION model_selection IS
     'ranks the architectures of a space without training, trains the best within the budget, returns the leaderboard';
 
 CREATE FUNCTION model_selection_workloads(
-    source regclass,
-    target name,
+    source pg_catalog.regclass,
+    target pg_catalog.name,
     n integer,
     k integer,
     u integer DEFAULT 1,
-    features name[] DEFAULT NULL,
-    validation regclass DEFAULT NULL,
-    space text DEFAULT 'mlp4x20',
-    tfmem tfmem DEFAULT 'expressflow',
-    refinement text DEFAULT 'sh',
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
+    tfmem trails.tfmem DEFAULT 'expressflow',
+    refinement pg_catalog.text DEFAULT 'sh',
     seed bigint DEFAULT 1,
     batch_size integer DEFAULT 32,
-    options jsonb DEFAULT NULL,
-    task text DEFAULT NULL,
-    split name DEFAULT NULL
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL
 ) RETURNS TABLE (
     run_id bigint,
-    phase text,
-    process text,
+    phase pg_catalog.text,
+    process pg_catalog.text,
     begin_seconds double precision,
     seconds double precision
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'model_selection_workloads_wrapper';
 COMMENT ON FUNCTION model_selection_workloads IS
     'scores n architectures and trains k of them, u epochs first, however long it takes, and tells where the time went';
 
-CREATE FUNCTION predict_probabilities(model text, "row" record) RETURNS double precision[]
+CREATE FUNCTION predict_probabilities(model pg_catalog.text, "row" pg_catalog.record) RETURNS double precision[]
     LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'predict_probabilities_wrapper';
 COMMENT ON FUNCTION predict_probabilities IS
     'for one row the probability of each class, in the order of trails.models.classes; NULL for regression';
 
-CREATE FUNCTION predict(model text, "row" record) RETURNS text
+CREATE FUNCTION predict(model pg_catalog.text, "row" pg_catalog.record) RETURNS pg_catalog.text
     LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'predict_record_wrapper';
-COMMENT ON FUNCTION predict(text, record) IS 'the predicted class of one row, or the number as text';
+COMMENT ON FUNCTION predict(pg_catalog.text, pg_catalog.record) IS 'the predicted class of one row, or the number as text';
 
 CREATE FUNCTION predict(
-    model text,
-    source regclass,
-    target name DEFAULT NULL
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    target pg_catalog.name DEFAULT NULL
 ) RETURNS TABLE (
-    key text,
-    prediction text,
+    key pg_catalog.text,
+    prediction pg_catalog.text,
     score double precision,
     probabilities double precision[]
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'predict_relation_wrapper';
-COMMENT ON FUNCTION predict(text, regclass, name) IS
+COMMENT ON FUNCTION predict(pg_catalog.text, pg_catalog.regclass, pg_catalog.name) IS
     'predictions for every row of a table or view, by primary key or else by number; model NULL: the one deployed for source and target';
 
 CREATE FUNCTION predict(
-    model text,
-    source text,
-    target name DEFAULT NULL
+    model pg_catalog.text,
+    source pg_catalog.text,
+    target pg_catalog.name DEFAULT NULL
 ) RETURNS TABLE (
-    key text,
-    prediction text,
+    key pg_catalog.text,
+    prediction pg_catalog.text,
     score double precision,
     probabilities double precision[]
 ) LANGUAGE sql STABLE PARALLEL UNSAFE
     BEGIN ATOMIC
         SELECT p.key, p.prediction, p.score, p.probabilities
-        FROM predict(predict.model, CAST(predict.source AS pg_catalog.regclass), predict.target) p;
+        FROM trails.predict(predict.model, CAST(predict.source AS pg_catalog.regclass), predict.target) p;
     END;
-COMMENT ON FUNCTION predict(text, text, name) IS 'the same for a table or view that is named by a text';
+COMMENT ON FUNCTION predict(pg_catalog.text, pg_catalog.text, pg_catalog.name) IS 'the same for a table or view that is named by a text';
 
-CREATE FUNCTION predict_score(model text, "row" record) RETURNS double precision
+CREATE FUNCTION predict_score(model pg_catalog.text, "row" pg_catalog.record) RETURNS double precision
     LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'predict_score_wrapper';
 COMMENT ON FUNCTION predict_score IS
     'for one row the probability of the positive of two classes, or of the predicted one of several, or the number';
 
 CREATE FUNCTION profile_prediction(
-    model text,
-    source regclass,
+    model pg_catalog.text,
+    source pg_catalog.regclass,
     repeats integer DEFAULT 1
 ) RETURNS TABLE (
-    phase text,
+    phase pg_catalog.text,
     rows bigint,
     seconds double precision,
     rows_per_second double precision
@@ -518,18 +524,18 @@ COMMENT ON FUNCTION profile_prediction IS
     'predicts for a table or view and tells the seconds of each phase, medians of as many repeats; the model is read anew each time';
 
 CREATE FUNCTION profile_refinement(
-    source regclass,
-    target name,
-    architectures text[] DEFAULT NULL,
-    features name[] DEFAULT NULL,
-    validation regclass DEFAULT NULL,
-    space text DEFAULT 'mlp4x20',
+    source pg_catalog.regclass,
+    target pg_catalog.name,
+    architectures pg_catalog.text[] DEFAULT NULL,
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
     seed bigint DEFAULT 1,
-    options jsonb DEFAULT NULL,
-    task text DEFAULT NULL,
-    split name DEFAULT NULL
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL
 ) RETURNS TABLE (
-    architecture text,
+    architecture pg_catalog.text,
     parameters bigint,
     workers integer,
     training_seconds double precision,
@@ -542,23 +548,23 @@ COMMENT ON FUNCTION profile_refinement IS
     'times an epoch of the named architectures, or of five that filtering would offer, on a table; trains nothing to keep';
 
 CREATE FUNCTION refinement_phase(
-    source regclass,
-    target name,
-    architectures text[],
+    source pg_catalog.regclass,
+    target pg_catalog.name,
+    architectures pg_catalog.text[],
     u integer DEFAULT NULL,
     budget interval DEFAULT '60 s',
-    features name[] DEFAULT NULL,
-    validation regclass DEFAULT NULL,
-    space text DEFAULT 'mlp4x20',
-    refinement text DEFAULT 'sh',
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
+    refinement pg_catalog.text DEFAULT 'sh',
     seed bigint DEFAULT 1,
-    options jsonb DEFAULT NULL,
-    task text DEFAULT NULL,
-    split name DEFAULT NULL,
-    name text DEFAULT NULL
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL,
+    name pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
-    architecture text,
+    architecture pg_catalog.text,
     rung integer,
     epoch integer,
     train_loss double precision,
@@ -574,34 +580,70 @@ CREATE FUNCTION resume(
     budget interval DEFAULT '60 s'
 ) RETURNS TABLE (
     rank integer,
-    architecture text,
+    architecture pg_catalog.text,
     score double precision,
     validation_metric double precision,
     epochs integer,
     parameters bigint,
     seconds double precision,
-    model text
+    model pg_catalog.text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resume_wrapper';
 COMMENT ON FUNCTION resume IS
     'goes on with a run of yours that was cut, as a new run, or keeps the model that a run could not; returns the leaderboard';
 
+CREATE FUNCTION deploy(model pg_catalog.text) RETURNS TABLE (name pg_catalog.text, version integer, replaced integer)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'deploy_wrapper';
+COMMENT ON FUNCTION deploy IS
+    'makes a version, the latest if none is named, the one that predictions by the model''s name use from now on';
+
+CREATE FUNCTION rollback(name pg_catalog.text) RETURNS TABLE (version integer, replaced integer)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rollback_wrapper';
+COMMENT ON FUNCTION rollback IS 'deploys the version that was deployed before the present one';
+
+CREATE FUNCTION drop_model(model pg_catalog.text, all_versions boolean DEFAULT false) RETURNS integer
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_model_wrapper';
+COMMENT ON FUNCTION drop_model IS 'deletes a model, or all versions of it; returns how many';
+
+CREATE FUNCTION grant_model(name pg_catalog.text, grantee pg_catalog.name) RETURNS pg_catalog.void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'grant_model_wrapper';
+COMMENT ON FUNCTION grant_model IS 'lets a role, or public, predict with all versions of a model; it needs trails_user too';
+
+CREATE FUNCTION revoke_model(name pg_catalog.text, grantee pg_catalog.name) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'revoke_model_wrapper';
+COMMENT ON FUNCTION revoke_model IS 'takes back what trails.grant_model granted; false if nothing was';
+
+CREATE FUNCTION relation_identity(source pg_catalog.regclass) RETURNS pg_catalog.text
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'relation_identity_wrapper';
+COMMENT ON FUNCTION relation_identity IS 'what tells a relation from all others, in any database: cluster, database and OID';
+
+CREATE FUNCTION relation_exists(identity pg_catalog.text) RETURNS boolean
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'relation_exists_wrapper';
+COMMENT ON FUNCTION relation_exists IS 'whether a relation of that identity is in this database';
+
 -- Who may do what: everything goes to the role trails_user, nothing to everybody. A DBA grants that role.
 
 DO $$ BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'trails_user') THEN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'trails_user') THEN
         CREATE ROLE trails_user NOLOGIN;
         COMMENT ON ROLE trails_user IS 'may select, train and use models with the extension trails';
     END IF;
 END $$;
 
 GRANT USAGE ON SCHEMA trails TO trails_user;
-GRANT SELECT, INSERT, DELETE ON runs, candidates, trials, timings, checkpoints TO trails_user;
-GRANT SELECT, INSERT, UPDATE, DELETE ON models, model_grants TO trails_user;
-GRANT SELECT, INSERT, DELETE ON unregistered_models TO trails_user;
+GRANT SELECT, DELETE ON runs, candidates, trials, timings, checkpoints, models, unregistered_models TO trails_user;
+GRANT SELECT ON model_grants TO trails_user;
+-- By column: a run's number comes from its sequence, its owner is who writes it. Models are written by the functions only.
+GRANT INSERT (
+    function, continues, source, relation, target, task, metric, model, validation, validation_relation, split, features,
+    left_out, budget, space, tfmem, refinement, options, seed, device, train_rows, validation_rows, unusable_rows, scored,
+    failed_scores, n, k, u, asked_k, asked_u, state, fault, started, finished, reading_seconds, filtering_seconds,
+    start_seconds, first_batch_seconds, refinement_seconds, total_seconds
+) ON runs TO trails_user;
+GRANT INSERT ON candidates, trials, timings, checkpoints TO trails_user;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA trails FROM PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA trails TO trails_user;
 -- Weights from elsewhere are for those to bring in who answer for them.
-REVOKE EXECUTE ON FUNCTION import_model(text, bytea, regclass, boolean) FROM trails_user;
+REVOKE EXECUTE ON FUNCTION import_model(pg_catalog.text, pg_catalog.bytea, pg_catalog.regclass, boolean) FROM trails_user;
 -- The type trails.tfmem must be readable by whoever has been granted it.
-GRANT EXECUTE ON FUNCTION tfmem_in(cstring), tfmem_out(tfmem), tfmem_recv(internal), tfmem_send(tfmem) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION tfmem_in(pg_catalog.cstring), tfmem_out(tfmem), tfmem_recv(pg_catalog.internal), tfmem_send(tfmem) TO PUBLIC;

@@ -1,14 +1,61 @@
 //! Writing what a run did into the catalogue tables, as the caller.
+//!
+//! Statements here, as all in this crate, run with the caller's search path and beside its temporary types, which come
+//! before all others: every type, function and operator is named with its schema, or arrives as a parameter, whose type
+//! is an OID. tests/core/test_qualified_sql.py reads them.
 
 use std::collections::{HashMap, HashSet};
 
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 
-use crate::error::Result;
+use crate::error::{Result, TrailsError};
+use crate::identity;
+use crate::owner;
 use crate::protocol::Trained;
 use crate::run::Task;
 use crate::selection::{Candidate, Checkpoint, Outcome};
+
+// What is written, table by table; a role needs INSERT on these columns and on no others.
+const RUN: &str = "function, continues, source, target, validation, features, left_out, budget, space, tfmem, refinement, \
+    options, seed, device, train_rows, validation_rows, unusable_rows, scored, failed_scores, n, k, u, state, fault, \
+    reading_seconds, filtering_seconds, start_seconds, first_batch_seconds, refinement_seconds, total_seconds, started, \
+    finished, asked_k, asked_u, task, metric, model, split, relation, validation_relation";
+const CANDIDATE: &str = "run_id, architecture, score, score_rank, rank, validation_metric, epochs, parameters, seconds";
+const TRIAL: &str = "run_id, architecture, rung, epoch, train_loss, validation_loss, validation_metric, seconds";
+const CHECKPOINT: &str = "run_id, rung, weights";
+const TIMING: &str = "run_id, place, phase, process, begin_seconds, seconds";
+
+/// Refuses a caller who could not record a run, before anything is trained for it.
+pub fn check_rights() -> Result<()> {
+    let rights =
+        "SELECT pg_catalog.bool_and(pg_catalog.has_column_privilege($1, c, 'INSERT')) FROM pg_catalog.unnest($2) c";
+    let tables = [
+        ("trails.runs", RUN),
+        ("trails.candidates", CANDIDATE),
+        ("trails.trials", TRIAL),
+        ("trails.checkpoints", CHECKPOINT),
+        ("trails.timings", TIMING),
+    ];
+    for (table, columns) in tables {
+        let columns: Vec<&str> = columns.split(", ").collect();
+        let given = Spi::connect(|client| -> Result<bool> {
+            let rows = client.select(rights, Some(1), &[table.into(), columns.into()])?;
+            Ok(rows.first().get::<bool>(1)?.unwrap_or(false))
+        })?;
+        if !given {
+            let (role, message) = (owner::name_of(owner::caller()), "permission denied to record a run");
+            return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
+                .detail(format!("The role {role} lacks INSERT on {table}, or on a column of it."))
+                .hint(format!(
+                    "A superuser gives it: GRANT trails_user TO {}; trails.filtering_phase and trails.predict record \
+                     nothing.",
+                    pgrx::spi::quote_identifier(&role)
+                )));
+        }
+    }
+    Ok(())
+}
 
 /// The run itself; returns its id.
 pub fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
@@ -53,18 +100,19 @@ pub fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
         told.metric().to_owned().into(),
         task.name.clone().into(),
         task.split.clone().into(),
+        identity::of(task.source).into(),
+        task.validation.map(identity::of).into(),
     ];
     let run = Spi::get_one_with_args::<i64>(
-        "INSERT INTO trails.runs (function, continues, source, target, validation, features, left_out, budget, space, \
-            tfmem, refinement, options, seed, device, train_rows, validation_rows, unusable_rows, scored, failed_scores, \
-            n, k, u, state, fault, reading_seconds, filtering_seconds, start_seconds, first_batch_seconds, \
-            refinement_seconds, total_seconds, started, finished, asked_k, asked_u, task, metric, \
-            model, split) \
-         VALUES ($1, $2, $3, $4::name, $5, $6::name[], $7, pg_catalog.make_interval(secs => $8), $9, \
-            $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-            $20, $21, $22, $23, $24, $25, $26, $27, $28, \
-            $29, $30, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $30), \
-            pg_catalog.clock_timestamp(), $31, $32, $33, $34, $35, $36::name) RETURNING run_id",
+        &format!(
+            "INSERT INTO trails.runs ({RUN}) \
+             VALUES ($1, $2, $3, $4::pg_catalog.name, $5, $6::pg_catalog.name[], $7, \
+                pg_catalog.make_interval(secs => $8), $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
+                $20, $21, $22, $23, $24, $25, $26, $27, $28, \
+                $29, $30, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $30), \
+                pg_catalog.clock_timestamp(), $31, $32, $33, $34, $35, $36::pg_catalog.name, $37, $38) \
+             RETURNING run_id"
+        ),
         &arguments,
     )?;
     Ok(run.expect("an insert of one row returns one row"))
@@ -91,11 +139,12 @@ pub fn write_candidates(run: i64, outcome: &Outcome) -> Result<()> {
         candidates.iter().map(|c| of(c).map(|(_, t)| t.seconds)).collect::<Vec<_>>().into(),
     ];
     Spi::run_with_args(
-        "INSERT INTO trails.candidates \
-            (run_id, architecture, score, score_rank, rank, validation_metric, epochs, parameters, seconds) \
-         SELECT $1, c.* FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::float8[]), \
-            pg_catalog.unnest($4::int4[]), pg_catalog.unnest($5::int4[]), pg_catalog.unnest($6::float8[]), \
-            pg_catalog.unnest($7::int4[]), pg_catalog.unnest($8::int8[]), pg_catalog.unnest($9::float8[])) c",
+        &format!(
+            "INSERT INTO trails.candidates ({CANDIDATE}) \
+             SELECT $1, c.* FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), \
+                pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), \
+                pg_catalog.unnest($9)) c"
+        ),
         &arguments,
     )?;
     Ok(())
@@ -115,11 +164,11 @@ pub fn write_trials(run: i64, outcome: &Outcome) -> Result<()> {
         trials.iter().map(|t| t.seconds).collect::<Vec<_>>().into(),
     ];
     Spi::run_with_args(
-        "INSERT INTO trails.trials \
-            (run_id, architecture, rung, epoch, train_loss, validation_loss, validation_metric, seconds) \
-         SELECT $1, t.* FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::int4[]), \
-            pg_catalog.unnest($4::int4[]), pg_catalog.unnest($5::float8[]), pg_catalog.unnest($6::float8[]), \
-            pg_catalog.unnest($7::float8[]), pg_catalog.unnest($8::float8[])) t",
+        &format!(
+            "INSERT INTO trails.trials ({TRIAL}) \
+             SELECT $1, t.* FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), \
+                pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8)) t"
+        ),
         &arguments,
     )?;
     Ok(())
@@ -129,12 +178,14 @@ pub fn write_trials(run: i64, outcome: &Outcome) -> Result<()> {
 pub fn write_checkpoint(run: i64, outcome: &Outcome) -> Result<()> {
     match (outcome.checkpoint.as_ref(), outcome.continues) {
         (Some(Checkpoint::New { rung, weights }), _) => Spi::run_with_args(
-            "INSERT INTO trails.checkpoints (run_id, rung, weights) VALUES ($1, $2, $3)",
+            &format!("INSERT INTO trails.checkpoints ({CHECKPOINT}) VALUES ($1, $2, $3)"),
             &[run.into(), (*rung).into(), weights.as_slice().into()],
         )?,
         (Some(Checkpoint::Continued), Some(earlier)) => Spi::run_with_args(
-            "INSERT INTO trails.checkpoints (run_id, rung, weights) \
-             SELECT $1, rung, weights FROM trails.checkpoints WHERE run_id OPERATOR(pg_catalog.=) $2",
+            &format!(
+                "INSERT INTO trails.checkpoints ({CHECKPOINT}) \
+                 SELECT $1, rung, weights FROM trails.checkpoints WHERE run_id OPERATOR(pg_catalog.=) $2"
+            ),
             &[run.into(), earlier.into()],
         )?,
         _ => {}
@@ -153,20 +204,13 @@ pub fn write_timings(run: i64, outcome: &Outcome) -> Result<()> {
         timings.iter().map(|t| t.phase.seconds).collect::<Vec<_>>().into(),
     ];
     Spi::run_with_args(
-        "INSERT INTO trails.timings (run_id, place, phase, process, begin_seconds, seconds) \
-         SELECT $1, t.place, t.phase, t.process, t.begin, t.seconds FROM ROWS FROM (pg_catalog.unnest($2::text[]), \
-            pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::float8[]), pg_catalog.unnest($5::float8[])) \
-            WITH ORDINALITY t (phase, process, begin, seconds, place)",
+        &format!(
+            "INSERT INTO trails.timings ({TIMING}) \
+             SELECT $1, t.place, t.phase, t.process, t.begin, t.seconds FROM ROWS FROM (pg_catalog.unnest($2), \
+                pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5)) \
+                WITH ORDINALITY t (phase, process, begin, seconds, place)"
+        ),
         &arguments,
-    )?;
-    Ok(())
-}
-
-/// A model that could not be kept under its name; `trails.keep_model` takes it from there.
-pub fn write_model(run: i64, weights: &[u8]) -> Result<()> {
-    Spi::run_with_args(
-        "INSERT INTO trails.unregistered_models (run_id, weights) VALUES ($1, $2)",
-        &[run.into(), weights.into()],
     )?;
     Ok(())
 }

@@ -70,6 +70,9 @@ impl TrailsError {
     /// As the client is told it. What must be kept from it is written to the server's log, so that pending interrupts
     /// may be raised.
     fn disclosed(mut self) -> Self {
+        self.message = cut(self.message, LONGEST_MESSAGE);
+        let [detail, hint] = [self.detail, self.hint].map(|text| text.map(|text| cut(text, LONGEST_DETAIL)));
+        (self.detail, self.hint) = (detail, hint);
         let Some(confidential) = self.confidential.take() else { return self };
         let told = if settings::visible() {
             confidential
@@ -126,6 +129,26 @@ impl From<pgrx::spi::Error> for TrailsError {
     }
 }
 
+/// Characters of a message, at most: a caller's argument may be part of it, and a caller may give any.
+const LONGEST_MESSAGE: usize = 1_000;
+/// The same of a detail or hint, which may hold the end of a log or every column of a table.
+const LONGEST_DETAIL: usize = 100_000;
+/// Characters of an argument that a message shows.
+const LONGEST_SHOWN: usize = 100;
+
+/// The beginning of an argument, for messages.
+pub fn shown(argument: &str) -> String {
+    cut(argument.to_owned(), LONGEST_SHOWN)
+}
+
+fn cut(mut text: String, most: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(most) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
 /// The error code for a five-character SQLSTATE, `XX000` when it is not one.
 pub fn code_of(sqlstate: &str) -> PgSqlErrorCode {
     let valid = sqlstate.len() == 5 && sqlstate.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
@@ -152,6 +175,13 @@ mod tests {
         for sqlstate in ["00000", "22023", "57014", "XX000", "55P03", "P0001"] {
             assert_eq!(sqlstate_of(code_of(sqlstate)), sqlstate);
         }
+    }
+
+    #[test]
+    fn arguments_are_shown_by_their_beginning() {
+        assert_eq!(shown("short"), "short");
+        assert_eq!(shown(&"ä".repeat(100)), "ä".repeat(100));
+        assert_eq!(shown(&"ä".repeat(10_000_000)), "ä".repeat(100) + "...");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use pyo3::exceptions::PyMemoryError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::error::{Result, TrailsError};
+use crate::error::{shown, Result, TrailsError};
 use crate::interrupts::ClientWatch;
 use crate::python;
 use crate::reader::columns::{Column, Table, Values};
@@ -102,16 +102,15 @@ fn published_target(source: &Source) -> Result<SourceColumn> {
 /// `NAME_train` in the search path, else `NAME` itself.
 fn training_table(dataset: &str) -> Result<pg_sys::Oid> {
     for name in [format!("{dataset}_train"), dataset.to_owned()] {
+        let query = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
         let found = Spi::connect(|client| {
-            client
-                .select("SELECT pg_catalog.to_regclass($1)::oid", Some(1), &[quote_identifier(&name).into()])?
-                .first()
-                .get_one::<pg_sys::Oid>()
+            client.select(query, Some(1), &[quote_identifier(&name).into()])?.first().get_one::<pg_sys::Oid>()
         });
         if let Ok(Some(oid)) = found {
             return Ok(oid);
         }
     }
+    let dataset = shown(dataset);
     Err(TrailsError::new(
         PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
         format!("there is no table \"{dataset}_train\" in the search path"),

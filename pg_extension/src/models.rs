@@ -1,11 +1,11 @@
-//! The registry's rows: a blob is read by the package, which knows what is in it, and written as the caller.
+//! Models that are kept: a blob is read by the package, which knows what is in it, and by what will predict with it.
 
-use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pyo3::types::{PyAnyMethods, PyBytes};
 
-use crate::error::{Result, TrailsError};
+use crate::error::{shown, Result, TrailsError};
 use crate::python;
+use crate::registry::{self, NewModel};
 
 const LONGEST_NAME: usize = 200;
 
@@ -22,93 +22,58 @@ struct Described {
 
 /// Refuses a name that no model can have, before anything is trained for it.
 pub fn check_name(name: &str) -> Result<()> {
-    let digits = name.rsplit_once('@').is_some_and(|(_, v)| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit()));
-    if name.is_empty() || name.chars().count() > LONGEST_NAME || digits {
-        return Err(TrailsError::argument(format!("a model cannot be called \"{name}\""))
-            .hint("A name has 1 to 200 characters and does not end in @ and a number, which names a version."));
+    if name.is_empty() || name.chars().count() > LONGEST_NAME || name.contains(['/', '@']) {
+        return Err(TrailsError::argument(format!("a model cannot be called \"{}\"", shown(name))).hint(
+            "A name has 1 to 200 characters, and neither / nor @: owner/name is another role's model, name@3 a version.",
+        ));
     }
     Ok(())
 }
 
-/// How often the next version of a name is looked for before other sessions that keep models of it are blamed.
-const ATTEMPTS: usize = 100;
+/// The relation that a model was trained on.
+pub struct Trained {
+    /// Its qualified name.
+    pub source: String,
+    /// What it is, whatever it is called: see `identity`.
+    pub relation: Option<String>,
+}
 
-/// Keeps a model as the next version of its name; returns name and version. No lock is taken that another role could
-/// hold: sessions that store the same version at once find that out, and the later one takes the next.
-pub fn store(name: &str, run: Option<i64>, source: Option<&str>, weights: &[u8]) -> Result<String> {
+/// Keeps a model as the next version of its name; returns name and version.
+pub fn store(name: &str, run: Option<i64>, on: Option<Trained>, weights: &[u8]) -> Result<String> {
     check_name(name)?;
+    // What predicts must be able to read it.
+    trails_model::Model::parse(weights)
+        .map_err(|error| TrailsError::argument("the model cannot be read").detail(format!("{error}.")))?;
     let described = describe(weights)?;
-    let arguments: Vec<DatumWithOid> = vec![
-        name.into(),
-        run.into(),
-        described.task.into(),
-        described.architecture.into(),
-        source.into(),
-        described.target.into(),
-        described.columns.into(),
-        described.classes.into(),
-        described.fields.into(),
-        described.metrics.into(),
-        weights.into(),
-    ];
-    for _ in 0..ATTEMPTS {
-        pgrx::check_for_interrupts!();
-        let version = Spi::connect_mut(|client| -> Result<Option<i32>> {
-            let stored = client.update(
-                "INSERT INTO trails.models \
-                    (name, version, run_id, task, architecture, source, target, columns, classes, encoder, metrics, \
-                     digest, weights) \
-                 SELECT $1, COALESCE(pg_catalog.max(m.version), 0) OPERATOR(pg_catalog.+) 1, $2, $3, $4, $5, \
-                    $6::pg_catalog.name, $7::pg_catalog.jsonb, $8, $9::pg_catalog.jsonb, $10::pg_catalog.jsonb, \
-                    pg_catalog.sha256($11), $11 \
-                 FROM trails.models m \
-                 WHERE m.owner OPERATOR(pg_catalog.=) CURRENT_USER AND m.name OPERATOR(pg_catalog.=) $1 \
-                 ON CONFLICT DO NOTHING RETURNING version",
-                Some(1),
-                &arguments,
-            )?;
-            Ok(if stored.is_empty() { None } else { stored.first().get_one::<i32>()? })
-        })?;
-        if let Some(version) = version {
-            return Ok(format!("{name}@{version}"));
-        }
-    }
-    Err(TrailsError::new(
-        PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
-        format!("other sessions kept storing versions of \"{name}\""),
-    )
-    .hint("Try again, or store it under another name."))
+    let (source, relation) = on.map_or((None, None), |on| (Some(on.source), on.relation));
+    let model = NewModel {
+        run,
+        task: described.task,
+        architecture: described.architecture,
+        source,
+        relation,
+        target: described.target,
+        columns: described.columns,
+        classes: described.classes,
+        encoder: described.fields,
+        metrics: described.metrics,
+        weights,
+    };
+    Ok(format!("{name}@{}", registry::insert(name, model)?))
 }
 
 /// Keeps the model of a run of the caller's that could not be kept when the run ended, under `name` or the one that was
 /// meant; returns name and version.
 pub fn keep(run: i64, name: Option<&str>) -> Result<String> {
-    /// Weights, source, and the name that was meant.
-    type Waiting = (Vec<u8>, String, Option<String>);
-    let waiting = Spi::connect_mut(|client| -> Result<Option<Waiting>> {
-        // Two sessions that keep it at once do not both do so: the later one waits, and finds none.
-        let rows = client.update(
-            "DELETE FROM trails.unregistered_models u USING trails.runs r \
-             WHERE u.run_id OPERATOR(pg_catalog.=) $1 AND r.run_id OPERATOR(pg_catalog.=) u.run_id \
-             RETURNING u.weights, r.source, r.model",
-            None,
-            &[run.into()],
-        )?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let row = rows.first();
-        Ok(Some((row.get(1)?.unwrap_or_default(), row.get(2)?.unwrap_or_default(), row.get(3)?)))
-    })?;
-    let (weights, source, meant) = waiting.ok_or_else(|| {
+    let waiting = registry::take_unregistered(run)?.ok_or_else(|| {
         TrailsError::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("no model of a run {run} of yours waits to be kept"),
         )
         .hint("SELECT run_id FROM trails.unregistered_models shows those that wait, trails.models those that are kept.")
     })?;
-    let name = name.or(meant.as_deref()).ok_or_else(|| TrailsError::argument("the model has no name"))?;
-    store(name, Some(run), Some(&source), &weights)
+    let name = name.or(waiting.name.as_deref()).ok_or_else(|| TrailsError::argument("the model has no name"))?;
+    store(name, Some(run), Some(waiting.on), &waiting.weights)
 }
 
 /// Whether the model of a run of the caller's waits to be kept, and nothing else is left of the run to go on from.
@@ -150,11 +115,11 @@ mod tests {
     use super::check_name;
 
     #[test]
-    fn names_that_would_name_a_version_are_refused() {
-        for name in ["", "a@1", "@0", &"x".repeat(201)] {
+    fn names_that_would_name_a_version_or_an_owner_are_refused() {
+        for name in ["", "a@1", "@0", "a@", "a@b", "alice/churn", "/", &"x".repeat(201)] {
             assert!(check_name(name).is_err(), "{name}");
         }
-        for name in ["a", "a@", "a@b", "1@2x", "ä\"' ;", &"x".repeat(200)] {
+        for name in ["a", "a b", "a\\b", "ä\"' ;", &"x".repeat(200)] {
             assert!(check_name(name).is_ok(), "{name}");
         }
     }

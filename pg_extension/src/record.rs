@@ -1,12 +1,12 @@
 //! What came of a run is written down. Whatever fails then, the leaderboard has been paid for: it is returned, and a
 //! warning says what was not kept, why, and what can be done.
 
-use crate::catalog;
 use crate::error::{sqlstate_of, Result, TrailsError};
-use crate::models;
+use crate::models::{self, Trained};
 use crate::patience::Patience;
 use crate::run::Task;
 use crate::selection::Outcome;
+use crate::{catalog, identity, registry};
 
 /// What was written.
 pub struct Recorded {
@@ -42,7 +42,10 @@ pub fn record(task: &Task, outcome: &mut Outcome) -> Recorded {
     }
     let weights = outcome.model.take();
     let model = match (&task.name, weights) {
-        (Some(name), Some(weights)) => keep(patience, name, run, &outcome.facts.source, &weights),
+        (Some(name), Some(weights)) => {
+            let on = || Trained { source: outcome.facts.source.clone(), relation: Some(identity::of(task.source)) };
+            keep(patience, name, run, on, &weights)
+        }
         _ => None,
     };
     Recorded { run, model }
@@ -62,14 +65,20 @@ fn write_part(
 }
 
 /// Keeps the model under its name, or else where `trails.keep_model` finds it.
-fn keep(patience: Patience, name: &str, run: Option<i64>, source: &str, weights: &[u8]) -> Option<String> {
-    let error = match patience.attempt("trails.models", || models::store(name, run, Some(source), weights)) {
+fn keep(
+    patience: Patience,
+    name: &str,
+    run: Option<i64>,
+    on: impl FnOnce() -> Trained,
+    weights: &[u8],
+) -> Option<String> {
+    let error = match patience.attempt("trails.models", || models::store(name, run, Some(on()), weights)) {
         Ok(model) => return Some(model),
         Err(error) => error,
     };
     let warning = warn(&format!("the model is not kept as \"{name}\""), error);
     let waits =
-        run.map(|run| (run, patience.attempt("trails.unregistered_models", || catalog::write_model(run, weights))));
+        run.map(|run| (run, patience.attempt("trails.unregistered_models", || registry::put_unregistered(run, weights))));
     match waits {
         Some((run, Ok(()))) => {
             warning

@@ -8,7 +8,8 @@ use pgrx::prelude::*;
 use pgrx::spi::SpiTupleTable;
 
 use crate::clock::Clock;
-use crate::error::{Result, TrailsError};
+use crate::error::{shown, Result, TrailsError};
+use crate::identity;
 use crate::patience::Patience;
 use crate::protocol::Epoch;
 use crate::run::Task;
@@ -57,8 +58,10 @@ const CATALOGUE: &str = "the catalogue of Trails";
 fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
     let earlier = Spi::connect(|client| -> Result<Option<Earlier>> {
         let rows = client.select(
-            "SELECT source, target::text, validation, features::text[], space, tfmem, refinement, options, seed, n, asked_k, asked_u, \
-                    state, task, split::text, model FROM trails.runs WHERE run_id OPERATOR(pg_catalog.=) $1",
+            "SELECT source, target::pg_catalog.text, validation, features::pg_catalog.text[], space, tfmem, refinement, \
+                    options, seed, n, asked_k, asked_u, state, task, split::pg_catalog.text, model, \
+                    relation, validation_relation \
+             FROM trails.runs WHERE run_id OPERATOR(pg_catalog.=) $1",
             Some(1),
             &[run.into()],
         )?;
@@ -94,10 +97,13 @@ fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
         )
     })?;
     let task = Task {
-        source: relation(run, "source", &earlier.source)?,
+        source: relation(run, "source", &earlier.source, earlier.relation.as_deref())?,
         target: earlier.target,
         features: Some(earlier.features),
-        validation: earlier.validation.map(|name| relation(run, "validation table", &name)).transpose()?,
+        validation: earlier
+            .validation
+            .map(|name| relation(run, "validation table", &name, earlier.validation_relation.as_deref()))
+            .transpose()?,
         budget: Some(budget),
         space: earlier.space,
         seed: earlier.seed,
@@ -132,6 +138,8 @@ struct Earlier {
     task: String,
     split: Option<String>,
     model: Option<String>,
+    relation: Option<String>,
+    validation_relation: Option<String>,
 }
 
 impl Earlier {
@@ -154,20 +162,20 @@ impl Earlier {
             task: row.get(14)?.ok_or_else(missing)?,
             split: row.get(15)?,
             model: row.get(16)?,
+            relation: row.get(17)?,
+            validation_relation: row.get(18)?,
         })
     }
 }
 
 const SAME_ROWS: &str = "A run goes on with the rows that it began with; start a new one with trails.model_selection.";
 
-/// The relation that an earlier run named.
-fn relation(run: i64, what: &str, name: &str) -> Result<pg_sys::Oid> {
-    let found =
-        Spi::get_one_with_args::<pg_sys::Oid>("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", &[name.into()])?;
-    found.ok_or_else(|| {
+/// The relation of an earlier run, whatever it is called now.
+fn relation(run: i64, what: &str, name: &str, recorded: Option<&str>) -> Result<pg_sys::Oid> {
+    identity::find(recorded, name)?.ok_or_else(|| {
         TrailsError::new(
             PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-            format!("{name}, the {what} of run {run}, does not exist any more"),
+            format!("{}, the {what} of run {run}, does not exist any more", shown(name)),
         )
         .hint(SAME_ROWS)
     })

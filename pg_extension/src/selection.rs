@@ -13,7 +13,7 @@ use crate::refinement::{Refinement, Told};
 use crate::resume::Resumed;
 use crate::rows::Scoring;
 use crate::run::{add_phases, Begun, Facts, Relations, Task};
-use crate::{leaderboard, progress};
+use crate::{catalog, leaderboard, progress};
 
 /// Share of the budget that scoring may take where `n` is not given and the metric cannot score the whole space.
 const FILTERING_SHARE: f64 = 0.1;
@@ -106,9 +106,6 @@ pub fn run(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -
     Ok(Finished { run, model, outcome })
 }
 
-/// Tables that every run is written to. What a cut one leaves, and a model, are looked at when there is one.
-const RECORDED_IN: [&str; 4] = ["trails.runs", "trails.candidates", "trails.trials", "trails.timings"];
-
 /// What a run did is recorded, which is better refused before it is done.
 fn check_writable() -> Result<()> {
     if unsafe { pg_sys::XactReadOnly } {
@@ -118,27 +115,7 @@ fn check_writable() -> Result<()> {
         )
         .hint("Begin one that may write; trails.filtering_phase and trails.predict need none."));
     }
-    // A right to some of the columns may be all that there is, and all that is needed.
-    let missing = Spi::connect(|client| {
-        let tables = RECORDED_IN.map(str::to_owned).to_vec();
-        client
-            .select(
-                "SELECT CURRENT_USER::pg_catalog.text, pg_catalog.min(t.name) FROM pg_catalog.unnest($1) t (name) \
-                 WHERE NOT pg_catalog.has_any_column_privilege(CURRENT_USER, t.name, 'INSERT')",
-                Some(1),
-                &[tables.into()],
-            )?
-            .first()
-            .get_two::<String, String>()
-    })?;
-    let (role, Some(table)) = missing else { return Ok(()) };
-    let role = role.unwrap_or_default();
-    Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied to record a run")
-        .detail(format!("The role {role} lacks INSERT on {table}."))
-        .hint(format!(
-            "A superuser gives it: GRANT trails_user TO {}; trails.filtering_phase and trails.predict record nothing.",
-            pgrx::spi::quote_identifier(&role)
-        )))
+    catalog::check_rights()
 }
 
 /// Refuses names and numbers that no run could use, before anything is read or started.

@@ -13,29 +13,74 @@ BEGIN
     END IF;
 END $$;
 
+-- Whoever owns the schema, or may create in it, could have laid objects there that this script would take for its own.
+DO $$
+DECLARE
+    here pg_catalog.pg_namespace;
+BEGIN
+    SELECT n.* INTO STRICT here FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'trails';
+    IF here.nspowner OPERATOR(pg_catalog.<>) CAST(pg_catalog.quote_ident(current_user) AS pg_catalog.regrole)
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) here.nspowner AND r.rolsuper)
+    THEN
+        RAISE EXCEPTION 'the schema trails belongs to %', pg_catalog.pg_get_userbyid(here.nspowner)
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = 'Its owner could put objects there that are run in place of the extension''s.',
+            HINT = 'DROP SCHEMA trails; CREATE EXTENSION makes it anew. Or ALTER SCHEMA trails OWNER TO CURRENT_USER.';
+    END IF;
+    IF EXISTS (
+        SELECT FROM pg_catalog.aclexplode(here.nspacl) a
+        WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND a.grantee OPERATOR(pg_catalog.<>) here.nspowner
+    ) THEN
+        RAISE EXCEPTION 'others than its owner may create objects in the schema trails'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'REVOKE CREATE ON SCHEMA trails FROM them, PUBLIC included; or DROP SCHEMA trails.';
+    END IF;
+    IF EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) here.oid)
+        OR EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace OPERATOR(pg_catalog.=) here.oid)
+        OR EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.typnamespace OPERATOR(pg_catalog.=) here.oid)
+        OR EXISTS (SELECT FROM pg_catalog.pg_operator o WHERE o.oprnamespace OPERATOR(pg_catalog.=) here.oid)
+    THEN
+        RAISE EXCEPTION 'the schema trails is not empty' USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = 'The extension has this schema for itself.',
+            HINT = 'Move what is in it, or DROP SCHEMA trails CASCADE.';
+    END IF;
+END $$;
+
+-- Owners are roles and no names: one that is renamed keeps what is its own, one that is made anew under an old name
+-- gets nothing. pg_dump writes a regrole as its name.
+CREATE FUNCTION caller() RETURNS pg_catalog.regrole LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CAST(pg_catalog.quote_ident(current_user) AS pg_catalog.regrole);
+COMMENT ON FUNCTION caller IS 'the role that a statement runs as';
+
 CREATE TABLE runs (
     run_id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    owner               name NOT NULL DEFAULT current_user,
-    function            text NOT NULL CHECK (
-                            function IN ('model_selection', 'refinement_phase', 'model_selection_workloads', 'resume')
+    owner               pg_catalog.regrole NOT NULL DEFAULT trails.caller(),
+    function            pg_catalog.text NOT NULL CHECK (
+                            function OPERATOR(pg_catalog.=) ANY (
+                                ARRAY['model_selection', 'refinement_phase', 'model_selection_workloads', 'resume']
+                            )
                         ),
-    continues           bigint REFERENCES runs ON DELETE SET NULL,
-    source              text NOT NULL,
-    target              name NOT NULL,
-    task                text NOT NULL CHECK (task IN ('binary', 'multiclass', 'regression')),
-    metric              text NOT NULL,
-    model               text,
-    validation          text,
-    split               name,
-    features            name[] NOT NULL,
-    left_out            jsonb NOT NULL DEFAULT '{}',
+    continues           bigint,
+    source              pg_catalog.text NOT NULL,
+    relation            pg_catalog.text,
+    target              pg_catalog.name NOT NULL,
+    task                pg_catalog.text NOT NULL CHECK (
+                            task OPERATOR(pg_catalog.=) ANY (ARRAY['binary', 'multiclass', 'regression'])
+                        ),
+    metric              pg_catalog.text NOT NULL,
+    model               pg_catalog.text,
+    validation          pg_catalog.text,
+    validation_relation pg_catalog.text,
+    split               pg_catalog.name,
+    features            pg_catalog.name[] NOT NULL,
+    left_out            pg_catalog.jsonb NOT NULL DEFAULT '{}',
     budget              interval,
-    space               text NOT NULL,
-    tfmem               text,
-    refinement          text NOT NULL,
-    options             jsonb,
+    space               pg_catalog.text NOT NULL,
+    tfmem               pg_catalog.text,
+    refinement          pg_catalog.text NOT NULL,
+    options             pg_catalog.jsonb,
     seed                bigint NOT NULL,
-    device              text,
+    device              pg_catalog.text,
     train_rows          bigint NOT NULL,
     validation_rows     bigint,
     unusable_rows       bigint NOT NULL,
@@ -46,10 +91,12 @@ CREATE TABLE runs (
     u                   integer,
     asked_k             integer,
     asked_u             integer,
-    state               text NOT NULL CHECK (state IN ('complete', 'best so far')),
-    fault               text,
-    started             timestamptz NOT NULL,
-    finished            timestamptz NOT NULL,
+    state               pg_catalog.text NOT NULL CHECK (
+                            state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'best so far'])
+                        ),
+    fault               pg_catalog.text,
+    started             pg_catalog.timestamptz NOT NULL,
+    finished            pg_catalog.timestamptz NOT NULL,
     reading_seconds     double precision NOT NULL,
     filtering_seconds   double precision,
     start_seconds       double precision,
@@ -61,6 +108,8 @@ CREATE INDEX runs_continues ON runs (continues);
 COMMENT ON TABLE runs IS 'one row per finished run: what was asked, what was planned, where the time went';
 COMMENT ON COLUMN runs.function IS 'the function that was called';
 COMMENT ON COLUMN runs.continues IS 'the run that trails.resume continued';
+COMMENT ON COLUMN runs.relation IS 'source as trails.relation_identity tells relations apart, whatever they are called';
+COMMENT ON COLUMN runs.validation_relation IS 'the same of validation';
 COMMENT ON COLUMN runs.metric IS 'what validation_metric is: auc, accuracy or r2; higher is better';
 COMMENT ON COLUMN runs.model IS 'the name under which the winner was to be kept';
 COMMENT ON COLUMN runs.split IS 'the column that says which rows are held out';
@@ -83,7 +132,7 @@ COMMENT ON COLUMN runs.first_batch_seconds IS 'from the call until the first bat
 
 CREATE TABLE candidates (
     run_id          bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
-    architecture    text NOT NULL,
+    architecture    pg_catalog.text NOT NULL,
     score           double precision,
     score_rank      integer,
     rank            integer,
@@ -101,7 +150,7 @@ COMMENT ON COLUMN candidates.rank IS 'place on the leaderboard by validation met
 
 CREATE TABLE trials (
     run_id          bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
-    architecture    text NOT NULL,
+    architecture    pg_catalog.text NOT NULL,
     rung            integer NOT NULL,
     epoch           integer NOT NULL,
     train_loss      double precision,
@@ -115,8 +164,10 @@ COMMENT ON TABLE trials IS 'learning curves: one row per candidate and epoch, wi
 CREATE TABLE timings (
     run_id          bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
     place           integer NOT NULL,
-    phase           text NOT NULL,
-    process         text NOT NULL CHECK (process IN ('backend', 'refinement')),
+    phase           pg_catalog.text NOT NULL,
+    process         pg_catalog.text NOT NULL CHECK (
+                        process OPERATOR(pg_catalog.=) ANY (ARRAY['backend', 'refinement'])
+                    ),
     begin_seconds   double precision NOT NULL,
     seconds         double precision NOT NULL,
     PRIMARY KEY (run_id, place)
@@ -129,7 +180,7 @@ COMMENT ON COLUMN timings.begin_seconds IS 'from the call until the phase began'
 CREATE TABLE checkpoints (
     run_id          bigint PRIMARY KEY REFERENCES runs ON DELETE CASCADE,
     rung            integer NOT NULL,
-    weights         bytea NOT NULL
+    weights         pg_catalog.bytea NOT NULL
 );
 -- Weights hardly get smaller, and compressing them takes seconds.
 ALTER TABLE checkpoints ALTER COLUMN weights SET STORAGE EXTERNAL;
@@ -137,20 +188,43 @@ COMMENT ON TABLE checkpoints IS 'what trails.resume goes on from: runs that were
 COMMENT ON COLUMN checkpoints.rung IS 'the last finished rung';
 COMMENT ON COLUMN checkpoints.weights IS 'the survivors of that rung, as safetensors';
 
+-- In place of a foreign key to the table itself, which pg_dump warns of.
+CREATE FUNCTION forget_runs() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE trails.runs r SET continues = NULL FROM gone WHERE r.continues = gone.run_id;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION forget_runs IS 'a run that continued a deleted one continues none';
+CREATE TRIGGER forget_runs AFTER DELETE ON runs REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION trails.forget_runs();
+
 ALTER TABLE runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE candidates ENABLE ROW LEVEL SECURITY;
 ALTER TABLE trials ENABLE ROW LEVEL SECURITY;
 ALTER TABLE timings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE checkpoints ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own_runs ON runs USING (owner = current_user) WITH CHECK (owner = current_user);
+CREATE POLICY own_runs ON runs
+    USING (owner OPERATOR(pg_catalog.=) trails.caller()) WITH CHECK (owner OPERATOR(pg_catalog.=) trails.caller());
 CREATE POLICY own_candidates ON candidates
-    USING (EXISTS (SELECT FROM runs r WHERE r.run_id = candidates.run_id AND r.owner = current_user));
+    USING (EXISTS (
+        SELECT FROM trails.runs r
+        WHERE r.run_id OPERATOR(pg_catalog.=) candidates.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
+    ));
 CREATE POLICY own_trials ON trials
-    USING (EXISTS (SELECT FROM runs r WHERE r.run_id = trials.run_id AND r.owner = current_user));
+    USING (EXISTS (
+        SELECT FROM trails.runs r
+        WHERE r.run_id OPERATOR(pg_catalog.=) trials.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
+    ));
 CREATE POLICY own_timings ON timings
-    USING (EXISTS (SELECT FROM runs r WHERE r.run_id = timings.run_id AND r.owner = current_user));
+    USING (EXISTS (
+        SELECT FROM trails.runs r
+        WHERE r.run_id OPERATOR(pg_catalog.=) timings.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
+    ));
 CREATE POLICY own_checkpoints ON checkpoints
-    USING (EXISTS (SELECT FROM runs r WHERE r.run_id = checkpoints.run_id AND r.owner = current_user));
+    USING (EXISTS (
+        SELECT FROM trails.runs r
+        WHERE r.run_id OPERATOR(pg_catalog.=) checkpoints.run_id AND r.owner OPERATOR(pg_catalog.=) trails.caller()
+    ));
 
 SELECT pg_catalog.pg_extension_config_dump('runs', '');
 SELECT pg_catalog.pg_extension_config_dump('runs_run_id_seq', '');

@@ -1,20 +1,27 @@
 -- Who may do what: everything goes to the role trails_user, nothing to everybody. A DBA grants that role.
 
 DO $$ BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'trails_user') THEN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'trails_user') THEN
         CREATE ROLE trails_user NOLOGIN;
         COMMENT ON ROLE trails_user IS 'may select, train and use models with the extension trails';
     END IF;
 END $$;
 
 GRANT USAGE ON SCHEMA trails TO trails_user;
-GRANT SELECT, INSERT, DELETE ON runs, candidates, trials, timings, checkpoints TO trails_user;
-GRANT SELECT, INSERT, UPDATE, DELETE ON models, model_grants TO trails_user;
-GRANT SELECT, INSERT, DELETE ON unregistered_models TO trails_user;
+GRANT SELECT, DELETE ON runs, candidates, trials, timings, checkpoints, models, unregistered_models TO trails_user;
+GRANT SELECT ON model_grants TO trails_user;
+-- By column: a run's number comes from its sequence, its owner is who writes it. Models are written by the functions only.
+GRANT INSERT (
+    function, continues, source, relation, target, task, metric, model, validation, validation_relation, split, features,
+    left_out, budget, space, tfmem, refinement, options, seed, device, train_rows, validation_rows, unusable_rows, scored,
+    failed_scores, n, k, u, asked_k, asked_u, state, fault, started, finished, reading_seconds, filtering_seconds,
+    start_seconds, first_batch_seconds, refinement_seconds, total_seconds
+) ON runs TO trails_user;
+GRANT INSERT ON candidates, trials, timings, checkpoints TO trails_user;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA trails FROM PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA trails TO trails_user;
 -- Weights from elsewhere are for those to bring in who answer for them.
-REVOKE EXECUTE ON FUNCTION import_model(text, bytea, regclass, boolean) FROM trails_user;
+REVOKE EXECUTE ON FUNCTION import_model(pg_catalog.text, pg_catalog.bytea, pg_catalog.regclass, boolean) FROM trails_user;
 -- The type trails.tfmem must be readable by whoever has been granted it.
-GRANT EXECUTE ON FUNCTION tfmem_in(cstring), tfmem_out(tfmem), tfmem_recv(internal), tfmem_send(tfmem) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION tfmem_in(pg_catalog.cstring), tfmem_out(tfmem), tfmem_recv(pg_catalog.internal), tfmem_send(tfmem) TO PUBLIC;

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import psycopg2
 import torch
 import xxhash
 from numpy.typing import NDArray
@@ -194,18 +195,31 @@ def store(
     source: str | None = "public.things",
     weights: bytes | None = None,
 ) -> None:
-    """A row of the registry, written as the connection's role; ``weights`` in place of the model's own."""
+    """A row of the registry that belongs to the connection's role; ``weights`` in place of the model's own.
+
+    Only superusers can write one by hand.
+    """
     blob = model.to_bytes()
+    ((owner, may),) = query(
+        connection, "SELECT current_user::text, rolsuper FROM pg_roles WHERE rolname = current_user"
+    )
+    if not may:
+        info = connection.info
+        connection = psycopg2.connect(host=info.host, port=info.port, dbname=info.dbname, user="postgres")
+        connection.autocommit = True
     query(
         connection,
-        "INSERT INTO trails.models (name, version, state, task, architecture, source, target, columns, classes,"
-        " encoder, metrics, digest, weights, deployed) VALUES"
-        " (%s, %s, %s, %s, %s, %s, %s, %s, %s, '[]', '{}', %s, %s, CASE WHEN %s = 'deployed' THEN now() END)",
+        "INSERT INTO trails.models (owner, name, version, state, task, architecture, source, relation, target, columns,"
+        " classes, encoder, metrics, digest, weights, deployed) VALUES"
+        " (quote_ident(%s)::regrole, %s, %s, %s, %s, %s, %s, trails.relation_identity(to_regclass(%s)), %s, %s, %s,"
+        " '[]', '{}', %s, %s, CASE WHEN %s = 'deployed' THEN clock_timestamp() END)",
+        owner,
         name,
         version,
         state,
         model.target.task,
         model.architecture,
+        source,
         source,
         model.target.name,
         json.dumps(dict(model.encoder.columns)),
@@ -214,6 +228,8 @@ def store(
         blob if weights is None else weights,
         state,
     )
+    if not may:
+        connection.close()
 
 
 def torch_outputs(model: Model, columns: Columns) -> NDArray[np.float32]:

@@ -88,7 +88,7 @@ class Stub:
 
     def requests(self) -> list[dict[str, Any]]:
         """What the process was sent since the script was set."""
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
+        return [json.loads(line) for line in self._log.read_text().splitlines()] if self._log.exists() else []
 
 
 # The refinement process loads torch, which needs gigabytes of address space, and has a limit of its own.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
+import pytest
 
 from tests.sql.tables import query
 from tools.server import Server
@@ -31,6 +32,7 @@ def tool(pg: Server, program: str, database: str, *arguments: str, stdin: bytes 
     ]
     done = subprocess.run([*command, *arguments, database], input=stdin, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+    assert program != "pg_dump" or done.stderr == b"", "a dump has nothing to warn of"
     return done.stdout
 
 
@@ -86,3 +88,38 @@ def test_dropping_the_extension_leaves_nothing_behind(session: Any) -> None:
     assert query(session, "SELECT count(*) FROM trails.runs") == [(0,)]
     query(session, SELECTED)
     assert query(session, "SELECT run_id, model FROM trails.runs") == [(1, "kept")]
+
+
+@pytest.mark.parametrize(
+    ("prepared", "mended"),
+    [
+        ("CREATE SCHEMA trails AUTHORIZATION mallory", "ALTER SCHEMA trails OWNER TO CURRENT_USER"),
+        (
+            "CREATE SCHEMA trails; GRANT CREATE ON SCHEMA trails TO mallory",
+            "REVOKE CREATE ON SCHEMA trails FROM mallory",
+        ),
+        ("CREATE SCHEMA trails; GRANT ALL ON SCHEMA trails TO PUBLIC", "REVOKE CREATE ON SCHEMA trails FROM PUBLIC"),
+        (
+            "CREATE SCHEMA trails; CREATE FUNCTION trails.format(text, name, text) RETURNS text LANGUAGE sql RETURN $1",
+            "DROP SCHEMA trails CASCADE",
+        ),
+        (
+            "CREATE SCHEMA trails; CREATE OPERATOR trails.= (FUNCTION = texteq, LEFTARG = text, RIGHTARG = text)",
+            "DROP OPERATOR trails.= (text, text)",
+        ),
+        ("CREATE SCHEMA trails; CREATE TYPE trails.text AS (a int)", "DROP TYPE trails.text"),
+    ],
+    ids=["owner", "granted", "public", "function", "operator", "type"],
+)
+def test_the_extension_is_not_made_in_a_schema_that_others_have_prepared(
+    connect: Callable[..., Any], prepared: str, mended: str
+) -> None:
+    superuser = connect()
+    connect(role="mallory").close()
+    query(superuser, f"DROP EXTENSION trails; DROP SCHEMA trails; {prepared}")
+    with pytest.raises(psycopg2.Error) as caught:
+        query(superuser, "CREATE EXTENSION trails")
+    assert caught.value.pgcode == "55000" and caught.value.diag.message_hint
+    query(superuser, mended)
+    query(superuser, "CREATE EXTENSION trails")
+    assert query(superuser, "SELECT count(*) FROM trails.runs") == [(0,)]

@@ -230,3 +230,19 @@ def test_coordinator_splits_a_budget(session: Any) -> None:
     with pytest.raises(psycopg2.Error, match="too small") as caught:
         query(session, "SELECT * FROM trails.coordinator(0.001, 2.0, '1 s')")
     assert caught.value.diag.sqlstate == "53400"
+
+
+@pytest.mark.parametrize("budget", ["infinity", "1000 years", "366 days", "178000000 years"])
+def test_a_budget_without_an_end_is_refused_at_once(session: Any, budget: str) -> None:
+    if budget == "infinity" and session.server_version < 170000:
+        pytest.skip("intervals have no infinity there")
+    for statement in (
+        "SELECT * FROM trails.model_selection('train', 'label', %s)",
+        "SELECT * FROM trails.refinement_phase('train', 'label', ARRAY['8-8-8-8'], budget => %s)",
+        "SELECT * FROM trails.resume(1, %s)",
+        "SELECT * FROM trails.coordinator(1, 1, %s)",
+    ):
+        with pytest.raises(psycopg2.Error) as caught:
+            query(session, statement, budget)
+        assert caught.value.pgcode == "22023" and "365 days" in str(caught.value), statement
+        assert caught.value.diag.message_hint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from tools.server import Server
 RELEASED = Path(__file__).parent / "released"
 VERSIONS = sorted(re.sub(r"trails--(.*)\.sql", r"\1", path.name) for path in RELEASED.glob("trails--*.sql"))
 
+ODD = "Analyst 'é\""
+
 _OBJECTS = """
 SELECT 'function', p.oid::regprocedure::text, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
        p.prosrc, concat_ws(' ', p.provolatile, p.proparallel, p.proisstrict, p.prosecdef, p.proconfig,
@@ -26,7 +28,8 @@ FROM pg_proc p WHERE p.pronamespace = 'trails'::regnamespace
 UNION ALL
 SELECT 'column', a.attrelid::regclass::text || '.' || a.attname, format_type(a.atttypid, a.atttypmod),
        a.attnotnull::text, pg_get_expr(d.adbin, d.adrelid), a.attidentity::text || a.attstorage::text,
-           col_description(a.attrelid, a.attnum), NULL
+           col_description(a.attrelid, a.attnum),
+           (SELECT string_agg(x::text, ',' ORDER BY x::text) FROM unnest(a.attacl) x)
 FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 JOIN pg_class c ON c.oid = a.attrelid
 WHERE c.relnamespace = 'trails'::regnamespace AND c.relkind IN ('r', 'v') AND a.attnum > 0 AND NOT a.attisdropped
@@ -43,6 +46,9 @@ SELECT 'policy', polrelid::regclass::text, polname, polcmd::text, pg_get_expr(po
 UNION ALL
 SELECT 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid), NULL, NULL, NULL, NULL, NULL
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relnamespace = 'trails'::regnamespace
+UNION ALL
+SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), tgenabled::text, NULL, NULL, NULL
+FROM pg_trigger WHERE NOT tgisinternal
 UNION ALL
 SELECT 'dumped', unnest(extconfig)::regclass::text, NULL, NULL, NULL, NULL, NULL, NULL
 FROM pg_extension WHERE extname = 'trails'
@@ -70,7 +76,10 @@ def old_database(pg: Server, request: pytest.FixtureRequest) -> Iterator[Any]:
         pg.drop_database(name)
 
 
-def test_an_upgrade_equals_a_fresh_installation_and_keeps_runs(old_database: Any, session: Any) -> None:
+def test_an_upgrade_equals_a_fresh_installation_and_keeps_runs(
+    old_database: Any, session: Any, connect: Callable[..., Any]
+) -> None:
+    connect(role=ODD)
     query(
         old_database,
         """
@@ -85,7 +94,21 @@ def test_an_upgrade_equals_a_fresh_installation_and_keeps_runs(old_database: Any
         INSERT INTO trails.checkpoints VALUES (1, 0, 'x');
         """,
     )
+    copied = (
+        "function, source, target, features, space, refinement, seed, train_rows, unusable_rows, state, started,"
+        " finished, reading_seconds, refinement_seconds, total_seconds"
+    )
+    for owner in (ODD, "somebody who was dropped"):
+        query(
+            old_database,
+            f"INSERT INTO trails.runs (owner, {copied}) SELECT %s, {copied} FROM trails.runs WHERE run_id = 1",
+            owner,
+        )
     query(old_database, "ALTER EXTENSION trails UPDATE")
+    owners = query(old_database, "SELECT owner::oid FROM trails.runs ORDER BY run_id")
+    roles = [query(old_database, "SELECT oid FROM pg_roles WHERE rolname = %s", name) for name in ("postgres", ODD)]
+    assert owners == [*roles[0], *roles[1], (0,)]
+    query(old_database, "DELETE FROM trails.runs WHERE run_id > 1")
     fresh, upgraded = (set(query(connection, _OBJECTS)) for connection in (session, old_database))
     assert upgraded - fresh == set() and fresh - upgraded == set()
     assert query(old_database, "SELECT task, metric, state FROM trails.runs") == [("binary", "auc", "best so far")]

@@ -11,9 +11,9 @@ use crate::reader::measure::{self, Reading, Way};
 #[pg_extern(sql = r#"
 CREATE FUNCTION benchmark_filtering_latency_in_db(
     n integer,
-    dataset text,
+    dataset pg_catalog.text,
     batch_size integer DEFAULT 64,
-    config text DEFAULT NULL
+    config pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     models integer,
     initialisation_seconds double precision,
@@ -54,9 +54,9 @@ fn benchmark_filtering_latency_in_db(
 
 #[pg_extern(sql = r#"
 CREATE FUNCTION benchmark_reading(
-    source regclass,
+    source pg_catalog.regclass,
     repeats integer DEFAULT 1,
-    reader text DEFAULT 'receiver'
+    reader pg_catalog.text DEFAULT 'receiver'
 ) RETURNS TABLE (
     rows bigint,
     columns integer,

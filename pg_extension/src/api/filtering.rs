@@ -16,12 +16,12 @@ const DEFAULT_K: i32 = 10;
 
 #[pg_extern(sql = r#"
 CREATE FUNCTION tfmems() RETURNS TABLE (
-    tfmem text,
-    orientation text,
-    needs text[],
+    tfmem pg_catalog.text,
+    orientation pg_catalog.text,
+    needs pg_catalog.text[],
     whole_space boolean,
-    description text,
-    paper text
+    description pg_catalog.text,
+    paper pg_catalog.text
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION tfmems IS
     'the training-free metrics: whether a higher or a lower score is better, what each reads, where it comes from';
@@ -45,21 +45,21 @@ fn tfmems() -> TableIterator<
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 #[pg_extern(sql = r#"
 CREATE FUNCTION filtering_phase(
-    source regclass,
-    target name DEFAULT NULL,
+    source pg_catalog.regclass,
+    target pg_catalog.name DEFAULT NULL,
     n integer DEFAULT NULL,
     k integer DEFAULT NULL,
-    tfmem tfmem DEFAULT 'expressflow',
-    space text DEFAULT 'mlp4x20',
+    tfmem trails.tfmem DEFAULT 'expressflow',
+    space pg_catalog.text DEFAULT 'mlp4x20',
     batch_size integer DEFAULT 32,
     seed bigint DEFAULT 1,
-    features name[] DEFAULT NULL,
-    sampler text DEFAULT NULL
+    features pg_catalog.name[] DEFAULT NULL,
+    sampler pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
-    architecture text,
+    architecture pg_catalog.text,
     score double precision,
-    scores jsonb,
+    scores pg_catalog.jsonb,
     parameters bigint,
     flops bigint,
     seconds double precision
@@ -107,16 +107,16 @@ fn filtering_phase(
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 #[pg_extern(sql = r#"
 CREATE FUNCTION profile_filtering(
-    source regclass,
-    target name DEFAULT NULL,
-    tfmem tfmem DEFAULT 'expressflow',
-    space text DEFAULT 'mlp4x20',
+    source pg_catalog.regclass,
+    target pg_catalog.name DEFAULT NULL,
+    tfmem trails.tfmem DEFAULT 'expressflow',
+    space pg_catalog.text DEFAULT 'mlp4x20',
     batch_size integer DEFAULT 32,
     seed bigint DEFAULT 1,
-    features name[] DEFAULT NULL
+    features pg_catalog.name[] DEFAULT NULL
 ) RETURNS TABLE (
-    tfmem text,
-    route text,
+    tfmem pg_catalog.text,
+    route pg_catalog.text,
     architectures bigint,
     seconds double precision,
     seconds_per_architecture double precision

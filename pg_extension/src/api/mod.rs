@@ -46,8 +46,17 @@ fn name_text(name: &CStr) -> String {
     name.to_string_lossy().into_owned()
 }
 
+/// A budget of more is a mistake, and infinity is one.
+const LONGEST_BUDGET: f64 = 365.0 * 86_400.0;
+
 fn seconds_of(budget: Option<Interval>) -> Result<f64> {
-    Ok(required(budget, "budget")?.as_micros() as f64 / 1e6)
+    let seconds = required(budget, "budget")?.as_micros() as f64 / 1e6;
+    if seconds > LONGEST_BUDGET {
+        return Err(TrailsError::argument("a budget of more than 365 days is none").hint(
+            "Say how long it may take, such as budget => '60 s'; a run that was cut goes on with trails.resume.",
+        ));
+    }
+    Ok(seconds)
 }
 
 fn texts_of(texts: Vec<Option<String>>, name: &str) -> Result<Vec<String>> {

@@ -4,7 +4,7 @@ use pgrx::datum::Interval;
 use pgrx::prelude::*;
 use pyo3::types::PyAnyMethods;
 
-use super::required;
+use super::{required, seconds_of};
 use crate::error::Result;
 use crate::python;
 
@@ -16,7 +16,7 @@ CREATE FUNCTION coordinator(
     epoch_seconds double precision,
     budget interval,
     only_phase1 boolean DEFAULT false,
-    space text DEFAULT 'mlp4x20'
+    space pg_catalog.text DEFAULT 'mlp4x20'
 ) RETURNS TABLE (
     n bigint,
     k integer,
@@ -42,7 +42,7 @@ fn coordinator(
         let arguments = (
             required(score_seconds, "score_seconds")?,
             required(epoch_seconds, "epoch_seconds")?,
-            required(budget, "budget")?.as_micros() as f64 / 1e6,
+            seconds_of(budget)?,
             required(only_phase1, "only_phase1")?,
             required(space, "space")?,
         );

@@ -16,33 +16,33 @@ use crate::prediction::{self, profile, record, relation};
 // as a regclass; text comes before both.
 #[pg_extern(sql = r#"
 CREATE FUNCTION predict(
-    model text,
-    source regclass,
-    target name DEFAULT NULL
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    target pg_catalog.name DEFAULT NULL
 ) RETURNS TABLE (
-    key text,
-    prediction text,
+    key pg_catalog.text,
+    prediction pg_catalog.text,
     score double precision,
     probabilities double precision[]
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION predict(text, regclass, name) IS
+COMMENT ON FUNCTION predict(pg_catalog.text, pg_catalog.regclass, pg_catalog.name) IS
     'predictions for every row of a table or view, by primary key or else by number; model NULL: the one deployed for source and target';
 
 CREATE FUNCTION predict(
-    model text,
-    source text,
-    target name DEFAULT NULL
+    model pg_catalog.text,
+    source pg_catalog.text,
+    target pg_catalog.name DEFAULT NULL
 ) RETURNS TABLE (
-    key text,
-    prediction text,
+    key pg_catalog.text,
+    prediction pg_catalog.text,
     score double precision,
     probabilities double precision[]
 ) LANGUAGE sql STABLE PARALLEL UNSAFE
     BEGIN ATOMIC
         SELECT p.key, p.prediction, p.score, p.probabilities
-        FROM predict(predict.model, CAST(predict.source AS pg_catalog.regclass), predict.target) p;
+        FROM trails.predict(predict.model, CAST(predict.source AS pg_catalog.regclass), predict.target) p;
     END;
-COMMENT ON FUNCTION predict(text, text, name) IS 'the same for a table or view that is named by a text';
+COMMENT ON FUNCTION predict(pg_catalog.text, pg_catalog.text, pg_catalog.name) IS 'the same for a table or view that is named by a text';
 "#, requires = ["models"])]
 fn predict_relation(
     model: Option<&str>,
@@ -60,9 +60,9 @@ fn predict_relation(
 
 // Safe in parallel workers: all that they read is the registry, and each worker keeps models of its own.
 #[pg_extern(sql = r#"
-CREATE FUNCTION predict(model text, "row" record) RETURNS text
+CREATE FUNCTION predict(model pg_catalog.text, "row" pg_catalog.record) RETURNS pg_catalog.text
     LANGUAGE c STABLE PARALLEL SAFE COST 100 AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
-COMMENT ON FUNCTION predict(text, record) IS 'the predicted class of one row, or the number as text';
+COMMENT ON FUNCTION predict(pg_catalog.text, pg_catalog.record) IS 'the predicted class of one row, or the number as text';
 "#, requires = ["models"])]
 fn predict_record(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
     let predicted = || unsafe { record::predict(required(model, "model")?, fcinfo, |predicted| predicted.text()) };
@@ -70,7 +70,7 @@ fn predict_record(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Opti
 }
 
 #[pg_extern(sql = r#"
-CREATE FUNCTION predict_score(model text, "row" record) RETURNS double precision
+CREATE FUNCTION predict_score(model pg_catalog.text, "row" pg_catalog.record) RETURNS double precision
     LANGUAGE c STABLE PARALLEL SAFE COST 100 AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION predict_score IS
     'for one row the probability of the positive of two classes, or of the predicted one of several, or the number';
@@ -81,7 +81,7 @@ fn predict_score(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Optio
 }
 
 #[pg_extern(sql = r#"
-CREATE FUNCTION predict_probabilities(model text, "row" record) RETURNS double precision[]
+CREATE FUNCTION predict_probabilities(model pg_catalog.text, "row" pg_catalog.record) RETURNS double precision[]
     LANGUAGE c STABLE PARALLEL SAFE COST 100 AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION predict_probabilities IS
     'for one row the probability of each class, in the order of trails.models.classes; NULL for regression';
@@ -95,11 +95,11 @@ fn predict_probabilities(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) 
 
 #[pg_extern(sql = r#"
 CREATE FUNCTION profile_prediction(
-    model text,
-    source regclass,
+    model pg_catalog.text,
+    source pg_catalog.regclass,
     repeats integer DEFAULT 1
 ) RETURNS TABLE (
-    phase text,
+    phase pg_catalog.text,
     rows bigint,
     seconds double precision,
     rows_per_second double precision
@@ -128,17 +128,17 @@ fn profile_prediction(
 }
 
 #[pg_extern(sql = r#"
-CREATE FUNCTION encoding(model text) RETURNS TABLE (
+CREATE FUNCTION encoding(model pg_catalog.text) RETURNS TABLE (
     field integer,
-    column_name text,
-    kind text,
-    part text,
-    encoding text,
+    column_name pg_catalog.text,
+    kind pg_catalog.text,
+    part pg_catalog.text,
+    encoding pg_catalog.text,
     first_row bigint,
     embedding_rows bigint,
     categories bigint,
     buckets bigint,
-    examples text[],
+    examples pg_catalog.text[],
     edges double precision[],
     scale double precision,
     mean double precision,

@@ -9,17 +9,17 @@ use crate::reader::describe::{self, Described};
 
 #[pg_extern(sql = r#"
 CREATE FUNCTION describe_columns(
-    source regclass,
-    features name[] DEFAULT NULL
+    source pg_catalog.regclass,
+    features pg_catalog.name[] DEFAULT NULL
 ) RETURNS TABLE (
-    column_name text,
-    type text,
-    kind text,
+    column_name pg_catalog.text,
+    type pg_catalog.text,
+    kind pg_catalog.text,
     rows bigint,
     nulls bigint,
     distinct_texts bigint,
-    minimum text,
-    maximum text
+    minimum pg_catalog.text,
+    maximum pg_catalog.text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION describe_columns IS
     'what Trails sees in a relation: every column, what it is read as (NULL: it cannot be read), and what it holds';

@@ -21,9 +21,9 @@ const BYTES_OF_A_MEGABYTE: f64 = 1_048_576.0;
 
 #[pg_extern(sql = r#"
 CREATE FUNCTION refinement_options() RETURNS TABLE (
-    name text,
-    default_value jsonb,
-    description text
+    name pg_catalog.text,
+    default_value pg_catalog.jsonb,
+    description pg_catalog.text
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION refinement_options IS
     'the training options that options => ''{...}'' may name, with their defaults';
@@ -42,23 +42,23 @@ fn refinement_options(
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 #[pg_extern(sql = r#"
 CREATE FUNCTION refinement_phase(
-    source regclass,
-    target name,
-    architectures text[],
+    source pg_catalog.regclass,
+    target pg_catalog.name,
+    architectures pg_catalog.text[],
     u integer DEFAULT NULL,
     budget interval DEFAULT '60 s',
-    features name[] DEFAULT NULL,
-    validation regclass DEFAULT NULL,
-    space text DEFAULT 'mlp4x20',
-    refinement text DEFAULT 'sh',
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
+    refinement pg_catalog.text DEFAULT 'sh',
     seed bigint DEFAULT 1,
-    options jsonb DEFAULT NULL,
-    task text DEFAULT NULL,
-    split name DEFAULT NULL,
-    name text DEFAULT NULL
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL,
+    name pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
-    architecture text,
+    architecture pg_catalog.text,
     rung integer,
     epoch integer,
     train_loss double precision,
@@ -127,18 +127,18 @@ fn curves(run: Finished) -> Vec<Point> {
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 #[pg_extern(sql = r#"
 CREATE FUNCTION profile_refinement(
-    source regclass,
-    target name,
-    architectures text[] DEFAULT NULL,
-    features name[] DEFAULT NULL,
-    validation regclass DEFAULT NULL,
-    space text DEFAULT 'mlp4x20',
+    source pg_catalog.regclass,
+    target pg_catalog.name,
+    architectures pg_catalog.text[] DEFAULT NULL,
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
     seed bigint DEFAULT 1,
-    options jsonb DEFAULT NULL,
-    task text DEFAULT NULL,
-    split name DEFAULT NULL
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL
 ) RETURNS TABLE (
-    architecture text,
+    architecture pg_catalog.text,
     parameters bigint,
     workers integer,
     training_seconds double precision,

@@ -57,32 +57,32 @@ fn recorded(run: i64, model: String) -> Result<Vec<Row>> {
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 #[pg_extern(sql = r#"
 CREATE FUNCTION model_selection(
-    source regclass,
-    target name,
+    source pg_catalog.regclass,
+    target pg_catalog.name,
     budget interval DEFAULT '60 s',
-    features name[] DEFAULT NULL,
-    validation regclass DEFAULT NULL,
-    space text DEFAULT 'mlp4x20',
-    tfmem tfmem DEFAULT 'expressflow',
-    refinement text DEFAULT 'sh',
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
+    tfmem trails.tfmem DEFAULT 'expressflow',
+    refinement pg_catalog.text DEFAULT 'sh',
     n integer DEFAULT NULL,
     k integer DEFAULT NULL,
     u integer DEFAULT NULL,
     seed bigint DEFAULT 1,
     batch_size integer DEFAULT 32,
-    options jsonb DEFAULT NULL,
-    task text DEFAULT NULL,
-    split name DEFAULT NULL,
-    name text DEFAULT NULL
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL,
+    name pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
-    architecture text,
+    architecture pg_catalog.text,
     score double precision,
     validation_metric double precision,
     epochs integer,
     parameters bigint,
     seconds double precision,
-    model text
+    model pg_catalog.text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION model_selection IS
     'ranks the architectures of a space without training, trains the best within the budget, returns the leaderboard';
@@ -131,25 +131,25 @@ fn model_selection(
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 #[pg_extern(sql = r#"
 CREATE FUNCTION model_selection_workloads(
-    source regclass,
-    target name,
+    source pg_catalog.regclass,
+    target pg_catalog.name,
     n integer,
     k integer,
     u integer DEFAULT 1,
-    features name[] DEFAULT NULL,
-    validation regclass DEFAULT NULL,
-    space text DEFAULT 'mlp4x20',
-    tfmem tfmem DEFAULT 'expressflow',
-    refinement text DEFAULT 'sh',
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
+    tfmem trails.tfmem DEFAULT 'expressflow',
+    refinement pg_catalog.text DEFAULT 'sh',
     seed bigint DEFAULT 1,
     batch_size integer DEFAULT 32,
-    options jsonb DEFAULT NULL,
-    task text DEFAULT NULL,
-    split name DEFAULT NULL
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL
 ) RETURNS TABLE (
     run_id bigint,
-    phase text,
-    process text,
+    phase pg_catalog.text,
+    process pg_catalog.text,
     begin_seconds double precision,
     seconds double precision
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
@@ -209,13 +209,13 @@ CREATE FUNCTION resume(
     budget interval DEFAULT '60 s'
 ) RETURNS TABLE (
     rank integer,
-    architecture text,
+    architecture pg_catalog.text,
     score double precision,
     validation_metric double precision,
     epochs integer,
     parameters bigint,
     seconds double precision,
-    model text
+    model pg_catalog.text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION resume IS
     'goes on with a run of yours that was cut, as a new run, or keeps the model that a run could not; returns the leaderboard';

@@ -10,7 +10,8 @@ use pgrx::prelude::*;
 use trails_model::{digest, Error, Model};
 
 use crate::encoding;
-use crate::error::{Result, TrailsError};
+use crate::error::{shown, Result, TrailsError};
+use crate::owner::caller;
 
 /// What a caller named: a model, or the table and target whose deployed model is meant.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +47,7 @@ thread_local! {
 
 /// The caller's own model of a name comes before any other's: for that one an index lookup is enough.
 const OWN_QUERY: &CStr = c"SELECT m.model_id, m.digest, m.name, m.version FROM trails.models m \
-    WHERE m.owner OPERATOR(pg_catalog.=) CURRENT_USER AND m.name OPERATOR(pg_catalog.=) $1 \
+    WHERE m.owner OPERATOR(pg_catalog.=) $3 AND m.name OPERATOR(pg_catalog.=) $1 \
       AND ($2 IS NULL OR m.version OPERATOR(pg_catalog.=) $2) \
     ORDER BY (m.state OPERATOR(pg_catalog.=) 'deployed') DESC, m.version DESC LIMIT 1";
 /// All rules, and all complaints.
@@ -61,7 +62,11 @@ pub fn find(wanted: &Wanted<'_>) -> Result<Found> {
         if let Some(model) = wanted.model {
             let (name, version) = parse_name(model);
             if let Some(version) = version {
-                let arguments = [(pg_sys::TEXTOID, name.into_datum()), (pg_sys::INT4OID, version.into_datum())];
+                let arguments = [
+                    (pg_sys::TEXTOID, name.into_datum()),
+                    (pg_sys::INT4OID, version.into_datum()),
+                    (pg_sys::OIDOID, caller().into_datum()),
+                ];
                 if let Some(found) = first_row(&OWN, OWN_QUERY, &arguments, found_in)? {
                     return found;
                 }
@@ -102,7 +107,7 @@ pub fn read(found: &Found) -> Result<Model> {
 }
 
 fn missing(name: &str) -> TrailsError {
-    TrailsError::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("there is no model \"{name}\""))
+    TrailsError::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("there is no model \"{}\"", shown(name)))
         .hint("SELECT name, version, state FROM trails.models shows those that you may use.")
 }
 

@@ -1,0 +1,286 @@
+//! What changes rows of the registry: storing, deploying, rolling back, dropping, granting. Who may do what is decided as
+//! the caller; the rows are written as their tables' owner.
+
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::error::{shown, Result, TrailsError};
+use crate::models::Trained;
+use crate::owner::{acting, caller, first, name_of, written};
+
+/// A version of a model that the caller may change; its name is locked until the end of the transaction.
+pub struct Own {
+    id: i64,
+    owner: pg_sys::Oid,
+    pub name: String,
+    pub version: i32,
+}
+
+/// What deploying or rolling back came to.
+pub struct Deployed {
+    pub name: String,
+    pub version: i32,
+    pub replaced: Option<i32>,
+}
+
+const OWN: &str = "SELECT m.model_id, m.owner::pg_catalog.oid, m.name, m.version FROM trails.find_model($1) m";
+
+impl Own {
+    /// The model that a name means, which must be the caller's; superusers may change everybody's.
+    pub fn find(model: &str) -> Result<Self> {
+        let found = Spi::connect(|client| -> Result<Self> {
+            let rows = client.select(OWN, Some(1), &[model.into()])?.first();
+            let missing = || gone(model);
+            Ok(Self {
+                id: rows.get(1)?.ok_or_else(missing)?,
+                owner: rows.get(2)?.ok_or_else(missing)?,
+                name: rows.get(3)?.ok_or_else(missing)?,
+                version: rows.get(4)?.ok_or_else(missing)?,
+            })
+        })?;
+        if found.owner != caller() && !unsafe { pg_sys::superuser_arg(caller()) } {
+            let message = format!("the model \"{}\" belongs to {}", shown(model), name_of(found.owner));
+            return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
+                .hint("Only its owner, or a superuser, may change it."));
+        }
+        lock(found.owner, &found.name)?;
+        // Once more: another session may have changed it while this one waited.
+        let there = "SELECT m.model_id FROM trails.models m WHERE m.model_id OPERATOR(pg_catalog.=) $1";
+        acting(|| first::<i64>(there, &[found.id.into()]))?.ok_or_else(|| gone(model))?;
+        Ok(found)
+    }
+
+    fn of_name(&self) -> [DatumWithOid<'_>; 2] {
+        [self.owner.into(), self.name.as_str().into()]
+    }
+
+    fn deployed(&self) -> Result<Option<i64>> {
+        let query = "SELECT m.model_id FROM trails.models m WHERE m.owner OPERATOR(pg_catalog.=) $1 \
+                     AND m.name OPERATOR(pg_catalog.=) $2 AND m.state OPERATOR(pg_catalog.=) 'deployed'";
+        first(query, &self.of_name())
+    }
+}
+
+/// Waits until no other transaction stores or deploys models of that name. No lock of this kind can be taken from SQL, so
+/// that nobody else can hold one.
+fn lock(owner: pg_sys::Oid, name: &str) -> Result<()> {
+    let query = "SELECT 'trails.models'::pg_catalog.regclass::pg_catalog.oid";
+    let registry = first::<pg_sys::Oid>(query, &[])?.unwrap_or(pg_sys::InvalidOid);
+    let hash = xxhash_rust::xxh3::xxh3_64(format!("{}/{name}", owner.to_u32()).as_bytes());
+    let (object, part) = (pg_sys::Oid::from(hash as u32), (hash >> 32) as u16);
+    unsafe { pg_sys::LockDatabaseObject(registry, object, part, pg_sys::ExclusiveLock as pg_sys::LOCKMODE) };
+    Ok(())
+}
+
+fn gone(model: &str) -> TrailsError {
+    let message = format!("the model \"{}\" has just been dropped", shown(model));
+    TrailsError::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, message)
+}
+
+/// Columns of a new row but for its owner, name and version, in the order of their parameters from $3 on.
+pub struct NewModel<'a> {
+    pub run: Option<i64>,
+    pub task: String,
+    pub architecture: String,
+    pub source: Option<String>,
+    pub relation: Option<String>,
+    pub target: String,
+    pub columns: String,
+    pub classes: Option<Vec<String>>,
+    pub encoder: String,
+    pub metrics: String,
+    pub weights: &'a [u8],
+}
+
+/// Adds a row as the caller's next version of a name; returns the version.
+pub fn insert(name: &str, model: NewModel<'_>) -> Result<i32> {
+    let owner = caller();
+    lock(owner, name)?;
+    let arguments: Vec<DatumWithOid> = vec![
+        owner.into(),
+        name.into(),
+        model.run.into(),
+        model.task.into(),
+        model.architecture.into(),
+        model.source.into(),
+        model.relation.into(),
+        model.target.into(),
+        model.columns.into(),
+        model.classes.into(),
+        model.encoder.into(),
+        model.metrics.into(),
+        model.weights.into(),
+    ];
+    let statement = "INSERT INTO trails.models (owner, name, version, run_id, task, architecture, source, relation, \
+            target, columns, classes, encoder, metrics, digest, weights) \
+         SELECT $1, $2, COALESCE(pg_catalog.max(m.version), 0) OPERATOR(pg_catalog.+) 1, $3, $4, $5, $6, $7, \
+            $8::pg_catalog.name, $9::pg_catalog.jsonb, $10, $11::pg_catalog.jsonb, $12::pg_catalog.jsonb, \
+            pg_catalog.sha256($13), $13 \
+         FROM trails.models m WHERE m.owner OPERATOR(pg_catalog.=) $1 AND m.name OPERATOR(pg_catalog.=) $2 \
+         RETURNING version";
+    let version = acting(|| first(statement, &arguments))?;
+    Ok(version.expect("an insert of one row returns one row"))
+}
+
+/// Puts the model of a run of the caller's that could not be kept where `take_unregistered` finds it. The registry is
+/// what its functions put there: a role that could write here could bring weights in from elsewhere.
+pub fn put_unregistered(run: i64, weights: &[u8]) -> Result<()> {
+    let statement = "INSERT INTO trails.unregistered_models (run_id, weights) SELECT r.run_id, $3 FROM trails.runs r \
+         WHERE r.run_id OPERATOR(pg_catalog.=) $1 AND r.owner OPERATOR(pg_catalog.=) $2";
+    let owner = caller();
+    acting(|| written(statement, &[run.into(), owner.into(), weights.into()])).map(|_| ())
+}
+
+/// A model that could not be kept when its run ended.
+pub struct Unregistered {
+    pub weights: Vec<u8>,
+    pub on: Trained,
+    /// The name that was meant.
+    pub name: Option<String>,
+}
+
+/// Takes the model of a run of the caller's away; None if there is none. Of two sessions that do so at once the later one
+/// waits, and finds none.
+pub fn take_unregistered(run: i64) -> Result<Option<Unregistered>> {
+    let statement = "DELETE FROM trails.unregistered_models u USING trails.runs r \
+         WHERE u.run_id OPERATOR(pg_catalog.=) $1 AND r.run_id OPERATOR(pg_catalog.=) u.run_id \
+           AND r.owner OPERATOR(pg_catalog.=) $2 \
+         RETURNING u.weights, r.source, r.relation, r.model";
+    let owner = caller();
+    acting(|| {
+        Spi::connect_mut(|client| {
+            let rows = client.update(statement, None, &[run.into(), owner.into()])?;
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            let row = rows.first();
+            let on = Trained { source: row.get(2)?.unwrap_or_default(), relation: row.get(3)? };
+            Ok(Some(Unregistered { weights: row.get(1)?.unwrap_or_default(), on, name: row.get(4)? }))
+        })
+    })
+}
+
+/// Whether a name says which version it means; a role's name before it may hold anything.
+fn names_version(model: &str) -> bool {
+    model.rsplit('/').next().is_some_and(|name| name.contains('@'))
+}
+
+/// Deploys a version, or the latest if none is named.
+pub fn deploy(model: &str) -> Result<Deployed> {
+    let mut chosen = Own::find(model)?;
+    acting(|| {
+        if !names_version(model) {
+            let latest = "SELECT m.model_id FROM trails.models m WHERE m.owner OPERATOR(pg_catalog.=) $1 \
+                 AND m.name OPERATOR(pg_catalog.=) $2 ORDER BY m.version DESC LIMIT 1";
+            chosen.id = first(latest, &chosen.of_name())?.ok_or_else(|| gone(model))?;
+        }
+        let replaced = archive(&chosen, false)?;
+        let statement = "UPDATE trails.models m SET state = 'deployed', deployed = pg_catalog.clock_timestamp() \
+                         WHERE m.model_id OPERATOR(pg_catalog.=) $1 RETURNING m.version";
+        let version = first(statement, &[chosen.id.into()])?.ok_or_else(|| gone(model))?;
+        Ok(Deployed { name: chosen.name.clone(), version, replaced })
+    })
+}
+
+/// Archives the version that is deployed, unless it is `chosen` itself; returns which one it was. One that is rolled back
+/// leaves the history, so that another rollback goes further back.
+fn archive(chosen: &Own, rolled_back: bool) -> Result<Option<i32>> {
+    let statement =
+        "UPDATE trails.models m SET state = 'archived', deployed = CASE WHEN $4 THEN NULL ELSE m.deployed END \
+                     WHERE m.owner OPERATOR(pg_catalog.=) $1 AND m.name OPERATOR(pg_catalog.=) $2 \
+                       AND m.state OPERATOR(pg_catalog.=) 'deployed' AND m.model_id OPERATOR(pg_catalog.<>) $3 \
+                     RETURNING m.version";
+    let [owner, name] = chosen.of_name();
+    first(statement, &[owner, name, chosen.id.into(), rolled_back.into()])
+}
+
+/// Deploys the version that was deployed before the present one.
+pub fn rollback(name: &str) -> Result<Deployed> {
+    let not_in_state = |message: String, hint: &str| {
+        TrailsError::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message).hint(hint)
+    };
+    let mut chosen = Own::find(name)?;
+    acting(|| {
+        if chosen.deployed()? != Some(chosen.id) {
+            let message = format!("no version of \"{}\" is deployed", shown(name));
+            return Err(not_in_state(message, "trails.deploy(model) deploys one."));
+        }
+        let earlier = "SELECT m.model_id FROM trails.models m WHERE m.owner OPERATOR(pg_catalog.=) $1 \
+             AND m.name OPERATOR(pg_catalog.=) $2 AND m.deployed IS NOT NULL \
+             AND m.model_id OPERATOR(pg_catalog.<>) $3 ORDER BY m.deployed DESC LIMIT 1";
+        let [owner, of] = chosen.of_name();
+        let Some(earlier) = first(earlier, &[owner, of, chosen.id.into()])? else {
+            let message = format!("no version of \"{}\" was deployed before version {}", shown(name), chosen.version);
+            return Err(not_in_state(message, "trails.deploy('name@version') deploys any version."));
+        };
+        chosen.id = earlier;
+        let replaced = archive(&chosen, true)?;
+        let statement = "UPDATE trails.models m SET state = 'deployed' \
+                         WHERE m.model_id OPERATOR(pg_catalog.=) $1 RETURNING m.version";
+        let version = first(statement, &[chosen.id.into()])?.ok_or_else(|| gone(name))?;
+        Ok(Deployed { name: chosen.name.clone(), version, replaced })
+    })
+}
+
+/// Deletes a version, or all of a name with what was granted on it; returns how many.
+pub fn drop(model: &str, all_versions: bool) -> Result<usize> {
+    let chosen = Own::find(model)?;
+    acting(|| {
+        let count = "SELECT pg_catalog.count(*) FROM trails.models m \
+             WHERE m.owner OPERATOR(pg_catalog.=) $1 AND m.name OPERATOR(pg_catalog.=) $2";
+        let versions = first::<i64>(count, &chosen.of_name())?.unwrap_or_default();
+        if !all_versions && !names_version(model) && versions > 1 {
+            let message = format!("the model \"{}\" has several versions", shown(model));
+            return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_AMBIGUOUS_PARAMETER, message).hint(format!(
+                "Say which, such as '{}@{}', or all_versions => true.",
+                shown(model),
+                chosen.version
+            )));
+        }
+        let statement = "DELETE FROM trails.models m WHERE m.owner OPERATOR(pg_catalog.=) $1 \
+             AND m.name OPERATOR(pg_catalog.=) $2 AND ($3 OR m.model_id OPERATOR(pg_catalog.=) $4)";
+        let [owner, name] = chosen.of_name();
+        let dropped = written(statement, &[owner, name, all_versions.into(), chosen.id.into()])?;
+        let statement = "DELETE FROM trails.model_grants g WHERE g.owner OPERATOR(pg_catalog.=) $1 \
+             AND g.name OPERATOR(pg_catalog.=) $2 AND NOT EXISTS (SELECT FROM trails.models m \
+             WHERE m.owner OPERATOR(pg_catalog.=) $1 AND m.name OPERATOR(pg_catalog.=) $2)";
+        written(statement, &chosen.of_name())?;
+        Ok(dropped)
+    })
+}
+
+/// A role, or no role for `public`, which statements are given as NULL.
+fn grantee_of(name: &str) -> Result<pg_sys::Oid> {
+    if name == "public" {
+        return Ok(pg_sys::InvalidOid);
+    }
+    let missing = || {
+        TrailsError::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"))
+            .hint("SELECT rolname FROM pg_roles shows those there are.")
+    };
+    let text = std::ffi::CString::new(name).map_err(|_| missing())?;
+    let role = unsafe { pg_sys::get_role_oid(text.as_ptr(), true) };
+    if role == pg_sys::InvalidOid {
+        return Err(missing());
+    }
+    Ok(role)
+}
+
+/// Lets a role, or public, predict with all versions of a model.
+pub fn grant(name: &str, grantee: &str) -> Result<()> {
+    let (chosen, grantee) = (Own::find(name)?, grantee_of(grantee)?);
+    let statement = "INSERT INTO trails.model_grants (owner, name, grantee) \
+         VALUES ($1, $2, COALESCE($3, CAST(0 AS pg_catalog.oid))) ON CONFLICT DO NOTHING";
+    let [owner, of] = chosen.of_name();
+    acting(|| written(statement, &[owner, of, grantee.into()])).map(|_| ())
+}
+
+/// Takes back what was granted; false if nothing was.
+pub fn revoke(name: &str, grantee: &str) -> Result<bool> {
+    let (chosen, grantee) = (Own::find(name)?, grantee_of(grantee)?);
+    let statement = "DELETE FROM trails.model_grants g WHERE g.owner OPERATOR(pg_catalog.=) $1 \
+         AND g.name OPERATOR(pg_catalog.=) $2 AND g.grantee OPERATOR(pg_catalog.=) COALESCE($3, CAST(0 AS pg_catalog.oid))";
+    let [owner, of] = chosen.of_name();
+    acting(|| written(statement, &[owner, of, grantee.into()])).map(|rows| rows > 0)
+}
