@@ -586,7 +586,8 @@ END $$;
 GRANT USAGE ON SCHEMA trails TO trails_user;
 GRANT SELECT, INSERT, DELETE ON runs, candidates, trials, timings, checkpoints TO trails_user;
 GRANT SELECT, INSERT, UPDATE, DELETE ON models, model_grants TO trails_user;
-GRANT SELECT, INSERT, DELETE ON unregistered_models TO trails_user;
+-- No role may have what it likes taken for a run's model.
+GRANT SELECT, DELETE ON unregistered_models TO trails_user;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA trails FROM PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA trails TO trails_user;

@@ -161,12 +161,3 @@ pub fn write_timings(run: i64, outcome: &Outcome) -> Result<()> {
     )?;
     Ok(())
 }
-
-/// A model that could not be kept under its name; `trails.keep_model` takes it from there.
-pub fn write_model(run: i64, weights: &[u8]) -> Result<()> {
-    Spi::run_with_args(
-        "INSERT INTO trails.unregistered_models (run_id, weights) VALUES ($1, $2)",
-        &[run.into(), weights.into()],
-    )?;
-    Ok(())
-}

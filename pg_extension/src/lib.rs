@@ -17,6 +17,7 @@ mod interrupts;
 mod latency;
 mod leaderboard;
 mod models;
+mod owner;
 mod patience;
 mod prediction;
 mod profile;
@@ -33,6 +34,7 @@ mod selection;
 mod settings;
 mod subtransaction;
 mod tell;
+mod unregistered;
 
 pg_module_magic!(name, version);
 

@@ -80,53 +80,6 @@ pub fn store(name: &str, run: Option<i64>, source: Option<&str>, weights: &[u8])
     .hint("Try again, or store it under another name."))
 }
 
-/// Keeps the model of a run of the caller's that could not be kept when the run ended, under `name` or the one that was
-/// meant; returns name and version.
-pub fn keep(run: i64, name: Option<&str>) -> Result<String> {
-    /// Weights, source, and the name that was meant.
-    type Waiting = (Vec<u8>, String, Option<String>);
-    let waiting = Spi::connect_mut(|client| -> Result<Option<Waiting>> {
-        // Two sessions that keep it at once do not both do so: the later one waits, and finds none.
-        let rows = client.update(
-            "DELETE FROM trails.unregistered_models u USING trails.runs r \
-             WHERE u.run_id OPERATOR(pg_catalog.=) $1 AND r.run_id OPERATOR(pg_catalog.=) u.run_id \
-             RETURNING u.weights, r.source, r.model",
-            None,
-            &[run.into()],
-        )?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let row = rows.first();
-        Ok(Some((row.get(1)?.unwrap_or_default(), row.get(2)?.unwrap_or_default(), row.get(3)?)))
-    })?;
-    let (weights, source, meant) = waiting.ok_or_else(|| {
-        TrailsError::new(
-            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("no model of a run {run} of yours waits to be kept"),
-        )
-        .hint("SELECT run_id FROM trails.unregistered_models shows those that wait, trails.models those that are kept.")
-    })?;
-    let name = name.or(meant.as_deref()).ok_or_else(|| TrailsError::argument("the model has no name"))?;
-    store(name, Some(run), Some(&source), &weights)
-}
-
-/// Whether the model of a run of the caller's waits to be kept, and nothing else is left of the run to go on from.
-pub fn waits(run: i64) -> Result<bool> {
-    let waits = Spi::connect(|client| {
-        client
-            .select(
-                "SELECT EXISTS (SELECT FROM trails.unregistered_models u WHERE u.run_id OPERATOR(pg_catalog.=) $1) \
-                 AND NOT EXISTS (SELECT FROM trails.checkpoints c WHERE c.run_id OPERATOR(pg_catalog.=) $1)",
-                Some(1),
-                &[run.into()],
-            )?
-            .first()
-            .get_one::<bool>()
-    })?;
-    Ok(waits.unwrap_or(false))
-}
-
 fn describe(weights: &[u8]) -> Result<Described> {
     python::call(|bridge| {
         let blob = PyBytes::new(bridge.py(), weights);

@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 
 use super::required;
 use crate::error::Result;
-use crate::models;
+use crate::{models, unregistered};
 
 #[pg_extern(sql = r#"
 CREATE FUNCTION convert_model(weights bytea, format text) RETURNS bytea
@@ -61,6 +61,6 @@ COMMENT ON FUNCTION keep_model IS
     'keeps the model of a run of yours that could not be kept when the run ended, without training it again';
 "#, requires = ["models"])]
 fn keep_model(run: Option<i64>, name: Option<&str>) -> String {
-    let kept = || -> Result<String> { models::keep(required(run, "run")?, name) };
+    let kept = || -> Result<String> { unregistered::keep(required(run, "run")?, name) };
     kept().unwrap_or_else(|error| error.raise())
 }
