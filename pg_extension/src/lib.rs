@@ -39,6 +39,7 @@ mod settings;
 mod shared;
 mod subtransaction;
 mod tell;
+mod unregistered;
 
 pg_module_magic!(name, version);
 

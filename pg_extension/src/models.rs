@@ -1,6 +1,5 @@
 //! Models that are kept: a blob is read by the package, which knows what is in it, and by what will predict with it.
 
-use pgrx::prelude::*;
 use pyo3::types::{PyAnyMethods, PyBytes};
 
 use crate::error::{shown, Result, TrailsError};
@@ -60,36 +59,6 @@ pub fn store(name: &str, run: Option<i64>, on: Option<Trained>, weights: &[u8]) 
         weights,
     };
     Ok(format!("{name}@{}", registry::insert(name, model)?))
-}
-
-/// Keeps the model of a run of the caller's that could not be kept when the run ended, under `name` or the one that was
-/// meant; returns name and version.
-pub fn keep(run: i64, name: Option<&str>) -> Result<String> {
-    let waiting = registry::take_unregistered(run)?.ok_or_else(|| {
-        TrailsError::new(
-            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("no model of a run {run} of yours waits to be kept"),
-        )
-        .hint("SELECT run_id FROM trails.unregistered_models shows those that wait, trails.models those that are kept.")
-    })?;
-    let name = name.or(waiting.name.as_deref()).ok_or_else(|| TrailsError::argument("the model has no name"))?;
-    store(name, Some(run), Some(waiting.on), &waiting.weights)
-}
-
-/// Whether the model of a run of the caller's waits to be kept, and nothing else is left of the run to go on from.
-pub fn waits(run: i64) -> Result<bool> {
-    let waits = Spi::connect(|client| {
-        client
-            .select(
-                "SELECT EXISTS (SELECT FROM trails.unregistered_models u WHERE u.run_id OPERATOR(pg_catalog.=) $1) \
-                 AND NOT EXISTS (SELECT FROM trails.checkpoints c WHERE c.run_id OPERATOR(pg_catalog.=) $1)",
-                Some(1),
-                &[run.into()],
-            )?
-            .first()
-            .get_one::<bool>()
-    })?;
-    Ok(waits.unwrap_or(false))
 }
 
 fn describe(weights: &[u8]) -> Result<Described> {

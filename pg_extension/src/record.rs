@@ -6,7 +6,7 @@ use crate::models::{self, Trained};
 use crate::patience::Patience;
 use crate::run::Task;
 use crate::selection::Outcome;
-use crate::{catalog, identity, registry};
+use crate::{catalog, identity, unregistered};
 
 /// What was written.
 pub struct Recorded {
@@ -22,9 +22,8 @@ pub fn record(task: &Task, outcome: &mut Outcome) -> Recorded {
     let run = patience
         .attempt("trails.runs", || catalog::write_run(task, outcome))
         .map_err(|error| {
-            warn("the run is not recorded", error)
-                .hint("The leaderboard is all that is left of it: mend the cause, and run it again.")
-                .warn();
+            let hint = "The leaderboard is all that is left of it: mend the cause, and run it again.";
+            hinting(warn("the run is not recorded", error), hint).warn();
         })
         .ok();
     if let Some(run) = run {
@@ -78,20 +77,21 @@ fn keep(
     };
     let warning = warn(&format!("the model is not kept as \"{name}\""), error);
     let waits =
-        run.map(|run| (run, patience.attempt("trails.unregistered_models", || registry::put_unregistered(run, weights))));
-    match waits {
+        run.map(|run| (run, patience.attempt("trails.unregistered_models", || unregistered::put(run, weights))));
+    const AGAIN: &str = "Mend the cause, and run the selection again.";
+    let warning = match waits {
         Some((run, Ok(()))) => {
-            warning
-                .hint(format!("It waits: SELECT trails.keep_model({run}) keeps it, without training it again."))
-                .warn();
+            let hint = format!("It waits: SELECT trails.keep_model({run}) keeps it, without training it again.");
+            hinting(warning, &hint)
         }
         Some((_, Err(second))) => {
-            let told = format!("Nor could it be put into trails.unregistered_models: {}", second.message);
-            let detail = warning.detail.clone().unwrap_or_default();
-            warning.detail(format!("{detail}\n{told}")).hint("Mend the cause, and run the selection again.").warn();
+            let first = warning.detail.as_deref().unwrap_or_default();
+            let detail = format!("{first}\nNor could it be put into trails.unregistered_models: {}", second.message);
+            hinting(warning.detail(detail), AGAIN)
         }
-        None => warning.hint("Mend the cause, and run the selection again.").warn(),
-    }
+        None => hinting(warning, AGAIN),
+    };
+    warning.warn();
     None
 }
 
@@ -100,4 +100,10 @@ fn warn(what: &str, error: TrailsError) -> TrailsError {
     let detail = format!("SQLSTATE {}", sqlstate_of(error.code));
     let detail = error.detail.as_deref().map_or(format!("{detail}."), |more| format!("{detail}: {more}"));
     TrailsError::warning(format!("{what}: {}", error.message)).because_of(error).detail(detail)
+}
+
+/// What to do, before what the cause's own hint says.
+fn hinting(warning: TrailsError, hint: &str) -> TrailsError {
+    let more = warning.hint.as_deref().map_or(String::new(), |more| format!(" {more}"));
+    warning.hint(format!("{hint}{more}"))
 }

@@ -6,7 +6,6 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::error::{shown, Result, TrailsError};
-use crate::models::Trained;
 use crate::owner::{acting, caller, first, name_of, written};
 
 /// A version of a model that the caller may change; its name is locked until the end of the transaction.
@@ -121,44 +120,6 @@ pub fn insert(name: &str, model: NewModel<'_>) -> Result<i32> {
          RETURNING version";
     let version = acting(|| first(statement, &arguments))?;
     Ok(version.expect("an insert of one row returns one row"))
-}
-
-/// Puts the model of a run of the caller's that could not be kept where `take_unregistered` finds it. The registry is
-/// what its functions put there: a role that could write here could bring weights in from elsewhere.
-pub fn put_unregistered(run: i64, weights: &[u8]) -> Result<()> {
-    let statement = "INSERT INTO trails.unregistered_models (run_id, weights) SELECT r.run_id, $3 FROM trails.runs r \
-         WHERE r.run_id OPERATOR(pg_catalog.=) $1 AND r.owner OPERATOR(pg_catalog.=) $2";
-    let owner = caller();
-    acting(|| written(statement, &[run.into(), owner.into(), weights.into()])).map(|_| ())
-}
-
-/// A model that could not be kept when its run ended.
-pub struct Unregistered {
-    pub weights: Vec<u8>,
-    pub on: Trained,
-    /// The name that was meant.
-    pub name: Option<String>,
-}
-
-/// Takes the model of a run of the caller's away; None if there is none. Of two sessions that do so at once the later one
-/// waits, and finds none.
-pub fn take_unregistered(run: i64) -> Result<Option<Unregistered>> {
-    let statement = "DELETE FROM trails.unregistered_models u USING trails.runs r \
-         WHERE u.run_id OPERATOR(pg_catalog.=) $1 AND r.run_id OPERATOR(pg_catalog.=) u.run_id \
-           AND r.owner OPERATOR(pg_catalog.=) $2 \
-         RETURNING u.weights, r.source, r.relation, r.model";
-    let owner = caller();
-    acting(|| {
-        Spi::connect_mut(|client| {
-            let rows = client.update(statement, None, &[run.into(), owner.into()])?;
-            if rows.is_empty() {
-                return Ok(None);
-            }
-            let row = rows.first();
-            let on = Trained { source: row.get(2)?.unwrap_or_default(), relation: row.get(3)? };
-            Ok(Some(Unregistered { weights: row.get(1)?.unwrap_or_default(), on, name: row.get(4)? }))
-        })
-    })
 }
 
 /// Whether a name says which version it means; a role's name before it may hold anything.

@@ -14,7 +14,7 @@ use crate::patience::Patience;
 use crate::protocol::Epoch;
 use crate::run::Task;
 use crate::selection::{self, Candidate, Finished, Origin};
-use crate::{child, models, progress};
+use crate::{child, progress, unregistered};
 
 /// What a new run takes over from the one that it continues.
 pub struct Resumed {
@@ -37,10 +37,10 @@ impl Resumed {
 /// Keeps the model that the run could not keep, if that is all that is left of it to do; returns its name and version.
 pub fn keep(run: i64, budget: f64, clock: &Clock) -> Result<Option<String>> {
     let patience = Patience::of(clock.began, Some(budget));
-    if !patience.attempt(CATALOGUE, || models::waits(run))? {
+    if !patience.attempt(CATALOGUE, || unregistered::waits(run))? {
         return Ok(None);
     }
-    let model = patience.attempt("trails.models", || models::keep(run, None))?;
+    let model = patience.attempt("trails.models", || unregistered::keep(run, None))?;
     progress::phase(&format!("run {run}: kept as {model}"));
     Ok(Some(model))
 }

@@ -31,7 +31,7 @@ from trails.selection import Settings, select
 from trails.table.columns import Column, Columns
 from trails.table.frames import column_of, conform, frame_columns
 from trails.table.texts import text_column
-from trails.trainer import write_columns
+from trails.trainer import OwnProcess, write_columns
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -440,6 +440,30 @@ for line in open("/proc/self/maps"):
         assert "[heap]" not in line, "large blocks go back to the system when they are freed"
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_process_that_does_not_end_does_not_hold_its_caller() -> None:
+    # One that is traced is its tracer's to reap first, killed or not.
+    code = """
+import ctypes, sys, time
+seize = 0x4206
+print(ctypes.CDLL(None).ptrace(seize, int(sys.argv[1]), None, None), flush=True)
+time.sleep(60)
+"""
+    with OwnProcess(time.monotonic(), math.inf):
+        (held,) = children()
+        tracer = subprocess.Popen([sys.executable, "-c", code, str(held.pid)], stdout=subprocess.PIPE)
+        try:
+            assert tracer.stdout is not None
+            if tracer.stdout.readline() != b"0\n":
+                pytest.skip("ptrace is not allowed here")
+            began = time.monotonic()
+        except BaseException:
+            tracer.kill()
+            raise
+    assert time.monotonic() - began < 20
+    tracer.kill()
+    tracer.wait()
 
 
 def test_the_budget_is_kept_and_used() -> None:

@@ -82,7 +82,8 @@ def test_a_function_with_its_owners_rights_does_not_show_its_callers_more(
     alice = login(stub.path)
     query(
         session,
-        f"CREATE FUNCTION wrapped() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS $$ SELECT count(*) FROM ({RUN}) r $$;"
+        "CREATE FUNCTION wrapped() RETURNS bigint LANGUAGE sql SECURITY DEFINER "
+        f"AS $$ SELECT count(*) FROM ({RUN}) r $$;"
         "GRANT EXECUTE ON FUNCTION wrapped TO alice",
     )
     assert secret not in words(told(alice, "SELECT wrapped()"))

@@ -168,8 +168,8 @@ def test_the_process_writes_no_bytecode_beside_the_packages(scripted: Any, stub:
     assert fault_of(scripted) == ("complete", None)
 
 
-# A process that is traced is its tracer's to reap: until then its parent waits for it in vain, killed or not, as for one
-# in uninterruptible sleep.
+# A process that is traced is its tracer's to reap: until then its parent waits for it in vain, killed or not, as for
+# one in uninterruptible sleep.
 HELD = """
 import ctypes
 PTRACE_SEIZE, PR_SET_PTRACER = 0x4206, 0x59616d61

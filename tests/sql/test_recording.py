@@ -223,6 +223,23 @@ def test_a_waiting_model_is_its_owners(keeping: Any, stub: Stub, connect: Callab
     assert query(alice, "SELECT trails.keep_model(1)") == [("kept@1",)]
 
 
+def test_no_role_can_have_another_model_taken_for_a_runs(keeping: Any, stub: Stub, connect: Callable[..., Any]) -> None:
+    connect(role="alice")
+    query(keeping, "GRANT trails_user TO alice; GRANT SELECT ON train, valid TO alice")
+    query(keeping, f"ALTER ROLE alice SET trails.virtualenv = '{stub.path}'")
+    alice = connect(role="alice")
+    selected(alice)
+    forged = "INSERT INTO trails.unregistered_models (run_id, weights) SELECT 1, weights FROM trails.models"
+    assert refused(alice, forged).sqlstate == "42501"
+    query(keeping, RAISE.format("models"))
+    selected(alice)
+    for forgery in ("SET weights = 'x'", "SET run_id = 1"):
+        assert refused(alice, f"UPDATE trails.unregistered_models {forgery}").sqlstate == "42501"
+    assert query(alice, "SELECT run_id FROM trails.unregistered_models") == [(2,)]
+    assert query(alice, "SELECT CURRENT_USER") == [("alice",)]
+    assert query(alice, "DELETE FROM trails.unregistered_models RETURNING run_id") == [(2,)]
+
+
 def test_a_role_that_may_not_record_a_run_learns_it_before_anything_is_trained(
     keeping: Any, stub: Stub, connect: Callable[..., Any]
 ) -> None:

@@ -293,7 +293,7 @@ def test_dumps_hold_runs_and_timings_but_no_checkpoints(session: Any) -> None:
     dumped = query(session, "SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'trails'")
     names = {name for (name,) in dumped}
     runs = ("runs", "runs_run_id_seq", "candidates", "trials", "timings")
-    models = ("models", "models_model_id_seq", "model_grants")
+    models = ("models", "models_model_id_seq", "model_grants", "unregistered_models")
     assert names == {f"trails.{table}" for table in (*runs, *models)}
 
 

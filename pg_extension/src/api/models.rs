@@ -8,7 +8,7 @@ use super::{name_text, required};
 use crate::error::{Result, TrailsError};
 use crate::models::Trained;
 use crate::registry::{self, Deployed};
-use crate::{identity, models};
+use crate::{identity, models, unregistered};
 
 /// A model that must be named.
 fn named<'a>(model: Option<&'a str>, argument: &str) -> Result<&'a str> {
@@ -151,6 +151,6 @@ COMMENT ON FUNCTION keep_model IS
     'keeps the model of a run of yours that could not be kept when the run ended, without training it again';
 "#, requires = ["models"])]
 fn keep_model(run: Option<i64>, name: Option<&str>) -> String {
-    let kept = || -> Result<String> { models::keep(required(run, "run")?, name) };
+    let kept = || -> Result<String> { unregistered::keep(required(run, "run")?, name) };
     kept().unwrap_or_else(|error| error.raise())
 }
