@@ -26,6 +26,7 @@ mod protocol;
 mod python;
 mod reader;
 mod refinement;
+mod reserve;
 mod resume;
 mod rows;
 mod run;

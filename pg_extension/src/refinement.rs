@@ -171,9 +171,7 @@ impl Refinement {
             ))
             .hint("Fewer categories make a smaller one: options => '{\"max_categories\": 1000}'."));
         }
-        let mut bytes = vec![0u8; written.length as usize];
-        file.read_exact_at(&mut bytes, 0)?;
-        Ok(bytes)
+        bytes_of(file, written.length)
     }
 
     /// The survivors of the last finished rung, for the catalogue; None, and a warning, if they cannot be kept.
@@ -183,9 +181,7 @@ impl Refinement {
             let file =
                 self.checkpoints.get(saved.which).ok_or_else(|| TrailsError::external("there is no such file"))?;
             self.check_room(saved.length)?;
-            let mut bytes = vec![0u8; saved.length as usize];
-            file.read_exact_at(&mut bytes, 0)?;
-            Ok(bytes)
+            bytes_of(file, saved.length)
         };
         read().map_err(|error| cannot_be_kept(&error)).ok().map(|bytes| (saved.rung, bytes))
     }
@@ -297,6 +293,17 @@ impl Refinement {
         )
         .hint(format!("Try budget => '{} s'.", (budget * 2.0).ceil().max(20.0)))
     }
+}
+
+/// The beginning of a file. What does not fit into memory is an error, where a failed allocation would end the process.
+fn bytes_of(file: &File, length: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length as usize).map_err(|_| {
+        TrailsError::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, format!("there is no memory for its {length} bytes"))
+    })?;
+    bytes.resize(length as usize, 0);
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 fn cannot_be_kept(error: &TrailsError) {
