@@ -31,6 +31,7 @@ mod reader;
 mod record;
 mod refinement;
 mod registry;
+mod reserve;
 mod resume;
 mod rows;
 mod run;

@@ -96,7 +96,7 @@ impl Shared {
 fn view<'py, T: Element>(owner: &Bound<'py, Mapping>, offset: u64, rows: usize) -> PyResult<Bound<'py, PyAny>> {
     let Mapping { begin, length } = *owner.get();
     let offset = offset as usize;
-    if offset % align_of::<T>() != 0 || offset.saturating_add(rows.saturating_mul(size_of::<T>())) > length {
+    if !offset.is_multiple_of(align_of::<T>()) || offset.saturating_add(rows.saturating_mul(size_of::<T>())) > length {
         return Err(PyValueError::new_err("a column lies outside its memory"));
     }
     // SAFETY: it lies within the mapping, aligned, and any bits are a number.

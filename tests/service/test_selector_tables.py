@@ -14,7 +14,7 @@ from tests.service.conftest import Database
 from trails import ModelSelector
 from trails.cli import main
 from trails.errors import InvalidInput, TrailsError
-from trails.service.reader import read_table
+from trails.service.reader import key_of, read_table
 
 
 @pytest.fixture
@@ -71,6 +71,32 @@ def test_the_callers_transaction_is_read_in_and_stays_open(connection: Any) -> N
     with pytest.raises(InvalidInput) as caught:
         read_table(connection, "mine")
     assert caught.value.sqlstate == "42P01"
+
+
+@pytest.mark.parametrize("autocommit", [False, True])
+def test_rows_come_in_their_order_while_another_session_scans_the_table(tables: Database, autocommit: bool) -> None:
+    tables.sql(
+        "CREATE TABLE large AS SELECT n, (SELECT repeat('x', (pg_size_bytes(current_setting('shared_buffers'))"
+        " / 4 * 5 / 4 / 40000)::int)) AS pad FROM generate_series(1, 40000) n"
+    )
+    with psycopg2.connect(tables.dsn) as other, psycopg2.connect(tables.dsn) as mine:
+        with other.cursor() as cursor:
+            cursor.execute("DECLARE c CURSOR FOR SELECT ctid FROM large; MOVE 20000 IN c")
+        mine.autocommit = autocommit
+        columns, _ = read_table(mine, "large", ["n"])
+        assert np.array_equal(columns["n"].data, np.arange(1, 40001))
+        with mine.cursor() as cursor:
+            cursor.execute("SHOW synchronize_seqscans")
+            assert cursor.fetchone() == ("on",), "the session's own setting is back"
+            cursor.execute("SELECT n FROM large LIMIT 1")
+            assert cursor.fetchone() != (1,), "the server would begin in the middle"
+    mine.close()
+    other.close()
+
+
+def test_a_column_that_the_key_only_includes_is_a_feature(tables: Database, connection: Any) -> None:
+    tables.sql("CREATE TABLE keyed (a int, b int, c int, PRIMARY KEY (c, a) INCLUDE (b))")
+    assert key_of(connection, "keyed") == {"a", "c"}
 
 
 def test_mistakes_with_tables_are_named(tables: Database, connection: Any) -> None:

@@ -14,9 +14,9 @@ from tests.sql.tables import query
 
 Connect = Callable[..., Any]
 
-BUDGET = 3.0
-SELECTION = "SELECT * FROM trails.model_selection('{}', 'label', n => 5, budget => '3 s' {})"
-PHASE = "SELECT * FROM trails.refinement_phase('{}', 'label', ARRAY['16-16'], space => 'mlp2x20', budget => '3 s' {})"
+BUDGET = 2.0
+SELECTION = "SELECT * FROM trails.model_selection('{}', 'label', n => 5, budget => '2 s' {})"
+PHASE = "SELECT * FROM trails.refinement_phase('{}', 'label', ARRAY['16-16'], space => 'mlp2x20', budget => '2 s' {})"
 LATE = "import time; ready(); time.sleep(60)"
 
 
@@ -44,7 +44,7 @@ def waiting(scripted: Any, stub: Stub) -> Any:
 @pytest.mark.parametrize("statement", [SELECTION, PHASE])
 def test_a_view_that_takes_its_time_ends_with_the_budget_and_is_named(waiting: Any, statement: str) -> None:
     told = spent(waiting, statement.format("slow", ""))
-    assert "slow" in told.message_primary and "3 s" in told.message_primary and "read" in told.message_primary
+    assert "slow" in told.message_primary and "2 s" in told.message_primary and "read" in told.message_primary
     assert "materialized" in told.message_hint
 
 

@@ -248,3 +248,18 @@ def test_child_dies_with_a_backend_that_is_killed(own_server: Server) -> None:
     os.kill(running.backend, signal.SIGKILL)
     wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in started), 5)
     running.join()
+
+
+def test_counting_the_texts_of_a_large_table_can_be_ended_at_any_moment(connect: Callable[..., Any]) -> None:
+    session = connect()
+    query(session, "CREATE VIEW v AS SELECT 't' || g AS a FROM (SELECT generate_series(1, 4000000) AS g) s")
+    statement = "SELECT distinct_texts FROM trails.describe_columns('v')"
+    began = time.monotonic()
+    assert query(session, statement) == [(4_000_000,)]
+    whole = time.monotonic() - began
+    for share in (0.6, 0.85):
+        query(session, f"SET statement_timeout = '{int(share * whole * 1000)} ms'")
+        began = time.monotonic()
+        with pytest.raises(psycopg2.errors.QueryCanceled):
+            query(session, statement)
+        assert time.monotonic() - began < share * whole + PROMPT + ALLOWANCE

@@ -58,10 +58,10 @@ def test_predictions_without_a_key_are_numbered_in_the_order_of_the_rows(connect
 
 
 BAD = [
-    ("id int PRIMARY KEY, x real", "SELECT g + 100, CASE g WHEN 7 THEN 'Infinity' ELSE g END::real", "(id = 107)"),
-    ("x real, a int, b text, PRIMARY KEY (b, a)", "SELECT CASE g WHEN 7 THEN 'Infinity' ELSE g END::real, g, 'k' || g",
+    ("id int PRIMARY KEY, x real", "SELECT g + 100, CASE g WHEN 7 THEN 'Infinity' ELSE g::real END", "(id = 107)"),
+    ("x real, a int, b text, PRIMARY KEY (b, a)", "SELECT CASE g WHEN 7 THEN 'Infinity' ELSE g::real END, g, 'k' || g",
      "(a = 7, b = k7)"),
-    ("x real", "SELECT CASE g WHEN 7 THEN 'Infinity' ELSE g END::real", None),
+    ("x real", "SELECT CASE g WHEN 7 THEN 'Infinity' ELSE g::real END", None),
 ]  # fmt: skip
 
 

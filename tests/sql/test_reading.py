@@ -170,6 +170,17 @@ def test_a_thousand_features_are_possible_and_more_are_not(session: Any) -> None
     assert len(query(session, "SELECT * FROM trails.filtering_phase('wide', 'label', n => 1, k => 1)")) == 1
 
 
+def test_a_column_that_the_primary_key_only_includes_is_a_feature(session: Any) -> None:
+    query(session, "CREATE TABLE t (a int, b int, y int, id int, PRIMARY KEY (id) INCLUDE (a) DEFERRABLE)")
+    query(session, "INSERT INTO t SELECT g % 7, g % 5, g % 2, g FROM generate_series(1, 99) g")
+    query(session, "UPDATE t SET a = 1")
+    query(session, "SET trails.progress = 'phases'")
+    del session.notices[:]
+    query(session, "SELECT * FROM trails.filtering_phase('t', 'y', n => 1, k => 1)")
+    assert any('feature "a" is left out' in notice for notice in session.notices), "it was looked at"
+    assert not any('"id"' in notice for notice in session.notices)
+
+
 def test_rows_are_read_as_the_caller(session: Any, connect: Callable[..., Any]) -> None:
     alice = connect(role="alice")
     query(session, "CREATE TABLE secret AS SELECT i AS a, mod(i, 2) AS b, 'x' AS c FROM generate_series(1, 50) i")

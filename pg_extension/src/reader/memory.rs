@@ -3,6 +3,8 @@
 //! A failed allocation would end the process, and with it every session of the server: what grows with the rows asks
 //! here first, and a refusal is an error like any other.
 
+use crate::reserve;
+
 /// So many items are moved at little cost.
 const FEW: usize = 65_536;
 
@@ -52,6 +54,9 @@ impl Memory {
         let wanted = length.checked_mul(size_of::<T>()).ok_or(Exhausted::System)?;
         if self.held.saturating_add(wanted - before) > self.limit {
             return Err(Exhausted::Limit);
+        }
+        if reserve::is_spent() {
+            return Err(Exhausted::System);
         }
         items.try_reserve_exact(length - items.len()).map_err(|_| Exhausted::System)?;
         self.held += bytes_of(items) - before;

@@ -28,7 +28,7 @@ pub use cell::{cell_of, Cell};
 pub use columns::Kind;
 
 use crate::error::{Result, TrailsError};
-use crate::{deadline, settings};
+use crate::{deadline, reserve, settings};
 use columns::{Column, Table};
 use labels::Labels;
 pub use memory::Exhausted;
@@ -53,6 +53,7 @@ fn receiver_for(
     spelling: Spelling,
     held: usize,
 ) -> Result<Box<Receiver>> {
+    reserve::fill();
     let mut sinks = Vec::with_capacity(columns.len());
     for (index, column) in columns.iter().enumerate() {
         let place = query.map_or(index, |query| query.places[index]);

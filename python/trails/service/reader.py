@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trails.errors import TrailsError
@@ -19,9 +19,12 @@ FIRST_BYTES, MOST_BYTES = 1 << 16, 1 << 22
 
 _KEY = """
 SELECT a.attname FROM pg_catalog.pg_index i
-JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid
+  AND a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])
 WHERE i.indrelid = pg_catalog.to_regclass(%s) AND i.indisprimary
 """
+
+_SOUND = (psycopg2.extensions.TRANSACTION_STATUS_IDLE, psycopg2.extensions.TRANSACTION_STATUS_INTRANS)
 
 Deliver = Callable[[Any], None]
 
@@ -78,14 +81,10 @@ class TableReader:
 
     def _read(self, cursor: Any, text: _Text) -> None:
         relation = self._relation
-        # Takes the lock that keeps the columns as they are; only then is it known what COPY will write.
-        cursor.execute(relation.query(limit=0))
-        name = sql.Identifier(relation.schema, relation.name).as_string(cursor)
-        now = find(cursor, name, tuple(column.name for column in relation.columns))
-        if now.structure != relation.structure:
-            raise changed(relation)
+        _lock(cursor, relation)
         cursor.execute("SET extra_float_digits = 1")
-        _copy(cursor, relation, text)
+        with _in_order(cursor):
+            _copy(cursor, relation, text)
 
 
 def read_table(
@@ -118,7 +117,11 @@ def read_table(
             gatherer = Gatherer(relation.arrow, target, like)
             text = _Text(relation, gatherer.add, threading.Event(), MOST_BYTES)
             try:
-                _copy(cursor, relation, text)
+                _lock(cursor, relation)
+                with _in_order(cursor):
+                    _copy(cursor, relation, text)
+                if connection.autocommit:  # The lock was let go of in between.
+                    _lock(cursor, relation)
             except Exception:
                 if text.error is not None:
                     raise text.error from None
@@ -136,6 +139,35 @@ def key_of(connection: Any, table: str) -> set[str]:
             return {name for (name,) in cursor.fetchall()}
     except psycopg2.Error as error:
         raise readable(error) from error
+
+
+def _lock(cursor: Any, relation: Relation) -> None:
+    """Takes the lock that keeps the columns as they are; only then is it known what COPY will write."""
+    cursor.execute(relation.query(limit=0))
+    name = sql.Identifier(relation.schema, relation.name).as_string(cursor)
+    now = find(cursor, name, tuple(column.name for column in relation.columns))
+    if now.structure != relation.structure:
+        raise changed(relation)
+
+
+@contextlib.contextmanager
+def _in_order(cursor: Any) -> Iterator[None]:
+    """Rows as they are stored: a seed must hold out the same rows whatever other sessions scan meanwhile."""
+    wanted = {"synchronize_seqscans": "off", "max_parallel_workers_per_gather": "0"}
+    cursor.execute("SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.unnest(%s) AS s (name)", ([*wanted],))
+    before = dict(cursor.fetchall())
+    _set(cursor, wanted)
+    try:
+        yield
+    finally:
+        # A transaction that has failed puts them back itself, and a connection that is gone needs none.
+        if cursor.connection.info.transaction_status in _SOUND:
+            _set(cursor, before)
+
+
+def _set(cursor: Any, settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        cursor.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
 
 
 def _copy(cursor: Any, relation: Relation, text: _Text) -> None:
