@@ -7,6 +7,7 @@ moments, because what cannot be interrupted is often what comes after the readin
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import time
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ ROWS, FULL_ROWS = 300_000, 5_000_000
 LIMIT, FULL_LIMIT = 2.0, 0.2
 MOMENTS, FULL_MOMENTS = (0.03, 0.4, 1.2), (0.05, 0.4, 1.0, 2.0, 3.5, 6.0, 9.0)
 """Seconds after its begin at which a statement is cancelled."""
+
+CUTS = 40
+"""Selections that a time-out cuts within milliseconds."""
 
 # Of every sort that is read; texts that nearly all differ, a feature that cannot help, and id:value.
 TABLE = """
@@ -232,6 +236,25 @@ def test_a_function_at_work_ends_when_cancelled(table: Table, size: Size, functi
 @pytest.mark.parametrize("what", LARGE)
 def test_a_function_at_work_on_its_arguments_ends_when_cancelled(table: Table, size: Size, what: str) -> None:
     check_promptness(table, size, what, LARGE[what], wrong=True)
+
+
+def test_selections_cut_at_any_moment_leave_nothing_behind(table: Table) -> None:
+    """A notice that is told while a cancel is pending must not leave by another way than an error does."""
+    session, chance = table.connect(), random.Random(7)
+    backend = session.info.backend_pid
+    query(session, "CREATE TABLE small AS SELECT id, label, a, b, v FROM big LIMIT 500")
+    try:
+        for _ in range(CUTS):
+            query(session, f"SET statement_timeout = {chance.choice([1, 2, 5, 8, 12, 20, 30, 50, 80, 200])}")
+            with pytest.raises(psycopg2.Error) as caught:
+                query(session, "SELECT * FROM trails.model_selection('small', 'label', '20 s')")
+            assert caught.value.pgcode == "57014"
+            query(session, "SET statement_timeout = 0")
+            assert not children(backend) and not shared_memory(backend)
+    finally:
+        query(session, "DROP TABLE small")
+        session.close()
+    table.assert_up()
 
 
 @pytest.mark.parametrize("function", WAITING)
