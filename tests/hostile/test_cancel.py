@@ -7,6 +7,7 @@ moments, because what cannot be interrupted is often what comes after the readin
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import time
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ ROWS, FULL_ROWS = 300_000, 5_000_000
 LIMIT, FULL_LIMIT = 2.0, 0.2
 MOMENTS, FULL_MOMENTS = (0.03, 0.4, 1.2), (0.05, 0.4, 1.0, 2.0, 3.5, 6.0, 9.0)
 """Seconds after its begin at which a statement is cancelled."""
+
+CUTS = 40
+"""Selections that a time-out cuts within milliseconds."""
 
 # Of every sort that is read; texts that nearly all differ, a feature that cannot help, and id:value.
 TABLE = """
@@ -61,11 +65,11 @@ LONG = {
     "filtering_phase": "SELECT * FROM trails.filtering_phase('big', 'label', 160000, tfmem => 'ntk_cond')",
     "model_selection": "SELECT * FROM trails.model_selection('big', 'label', '60 s')",
     "model_selection_workloads": "SELECT * FROM trails.model_selection_workloads('big', 'label', 1000, 4)",
-    "predict(text,record)": "SELECT count(trails.predict('m', b)) FROM big b",
+    "predict(text,record)": "SELECT count(trails.predict('m', big)) FROM big",
     "predict(text,regclass,name)": "SELECT count(*) FROM trails.predict('m', 'big'::regclass)",
     "predict(text,text,name)": "SELECT count(*) FROM trails.predict('m', 'big'::text)",
-    "predict_probabilities": "SELECT count(trails.predict_probabilities('m', b)) FROM big b",
-    "predict_score": "SELECT count(trails.predict_score('m', b)) FROM big b",
+    "predict_probabilities": "SELECT count(trails.predict_probabilities('m', big)) FROM big",
+    "predict_score": "SELECT count(trails.predict_score('m', big)) FROM big",
     "profile_filtering": "SELECT * FROM trails.profile_filtering('big', 'label', tfmem => 'ntk_cond+snip')",
     "profile_prediction": "SELECT * FROM trails.profile_prediction('m', 'big', 50)",
     "profile_refinement": "SELECT * FROM trails.profile_refinement('big', 'label')",
@@ -107,8 +111,8 @@ QUICK = {
 # Arguments that keep a function at work before it reads anything.
 LARGE = {
     "60,000 architectures": f"SELECT * FROM trails.refinement_phase('big', 'label', {MANY}, space => 'mlp3x20')",
-    "a version of a million digits": "SELECT trails.predict('m@' || repeat('9', 1000000), b) FROM big b",
-    "a name of 100 MB": "SELECT trails.predict(repeat('m/', 50000000), b) FROM big b",
+    "a version of a million digits": "SELECT trails.predict('m@' || repeat('9', 1000000), big) FROM big",
+    "a name of 100 MB": "SELECT trails.predict(repeat('m/', 50000000), big) FROM big",
     "an option of 100 MB": "SELECT * FROM trails.refinement_phase('big', 'label', '{64-64-64-64}', options =>"
     " jsonb_build_object('x', repeat('y', 100000000)))",
 }
@@ -157,19 +161,28 @@ class Table:
 
 
 @pytest.fixture(scope="module")
-def table(pg: Server, size: Size) -> Iterator[Table]:
+def table(request: pytest.FixtureRequest, pg: Server, size: Size) -> Iterator[Table]:
     name = f"cancel_{os.getpid()}"
     pg.sql("postgres", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     made = Table(pg, name, size.rows)
     yield made
     made.witness.close()
     pg.drop_database(name)
-    for what, seconds in made.took.items():
-        print(f"{what:45} {len(seconds)} cancels, at most {max(seconds) * 1000:6.0f} ms")
+    if request.config.getoption("full"):
+        report(request, made.took)
 
 
-def cancelled_after(table: Table, statement: str, moment: float) -> float | None:
-    """Seconds from the cancel to the end of the statement; None if it ended before."""
+def report(request: pytest.FixtureRequest, took: dict[str, list[float]]) -> None:
+    """Prints what the cancels took, whatever pytest captures."""
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{'cancelled':35} times  at most")
+        for what, seconds in took.items():
+            longest = f"{max(seconds) * 1000:5.0f} ms" if seconds else "it ended by itself"
+            print(f"{what:35} {len(seconds):5}  {longest}")
+
+
+def cancelled_after(table: Table, statement: str, moment: float, wrong: bool = False) -> float | None:
+    """Seconds from the cancel to its end; None if it ended before, with an error only if the statement is wrong."""
     session = table.connect()
     try:
         running = Running(session, statement)
@@ -179,14 +192,14 @@ def cancelled_after(table: Table, statement: str, moment: float) -> float | None
         asked = time.monotonic()
         started = children(running.backend)
         if running.ended:
+            assert wrong or running.error is None, running.error
             return None
         query(table.witness, "SELECT pg_cancel_backend(%s)", running.backend)
         running.join(120)
         if running.error is None and running.ended - asked < 0.1:
-            return None  # it ended by itself as it was asked to
+            return None  # it ended by itself just then
         assert isinstance(running.error, psycopg2.Error), "it was cancelled, and went on to its end"
-        # It may have failed by itself, just before.
-        assert running.error.pgcode == "57014" or running.ended - asked < 0.1, running.error
+        assert wrong or running.error.pgcode == "57014", running.error
         assert query(session, "SELECT 1") == [(1,)], "the session goes on"
         wait_until(lambda: not any(os.path.exists(f"/proc/{child}") for child in started), 5)
         assert not children(running.backend) and not shared_memory(running.backend)
@@ -195,13 +208,13 @@ def cancelled_after(table: Table, statement: str, moment: float) -> float | None
         session.close()
 
 
-def check_promptness(table: Table, size: Size, what: str, statement: str) -> None:
+def check_promptness(table: Table, size: Size, what: str, statement: str, wrong: bool = False) -> None:
     """Cancels the statement at every moment; one that is late twice of three times is too late."""
     seconds = table.took.setdefault(what, [])
     for moment in size.moments:
-        took = cancelled_after(table, statement, moment)
+        took = cancelled_after(table, statement, moment, wrong)
         if took is not None and took > size.limit:
-            again = [cancelled_after(table, statement, moment) for _ in range(2)]
+            again = [cancelled_after(table, statement, moment, wrong) for _ in range(2)]
             took = statistics.median([took, *(late for late in again if late is not None)])
         if took is not None:
             seconds.append(took)
@@ -222,7 +235,26 @@ def test_a_function_at_work_ends_when_cancelled(table: Table, size: Size, functi
 
 @pytest.mark.parametrize("what", LARGE)
 def test_a_function_at_work_on_its_arguments_ends_when_cancelled(table: Table, size: Size, what: str) -> None:
-    check_promptness(table, size, what, LARGE[what])
+    check_promptness(table, size, what, LARGE[what], wrong=True)
+
+
+def test_selections_cut_at_any_moment_leave_nothing_behind(table: Table) -> None:
+    """A notice that is told while a cancel is pending must not leave by another way than an error does."""
+    session, chance = table.connect(), random.Random(7)
+    backend = session.info.backend_pid
+    query(session, "CREATE TABLE small AS SELECT id, label, a, b, v FROM big LIMIT 500")
+    try:
+        for _ in range(CUTS):
+            query(session, f"SET statement_timeout = {chance.choice([1, 2, 5, 8, 12, 20, 30, 50, 80, 200])}")
+            with pytest.raises(psycopg2.Error) as caught:
+                query(session, "SELECT * FROM trails.model_selection('small', 'label', '20 s')")
+            assert caught.value.pgcode == "57014"
+            query(session, "SET statement_timeout = 0")
+            assert not children(backend) and not shared_memory(backend)
+    finally:
+        query(session, "DROP TABLE small")
+        session.close()
+    table.assert_up()
 
 
 @pytest.mark.parametrize("function", WAITING)

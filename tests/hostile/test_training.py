@@ -29,7 +29,7 @@ SELECTION = (
 
 PREDICTED = """
 SELECT count(*), count(p.prediction), count(*) FILTER (WHERE p.score IN ('NaN', 'Infinity', '-Infinity')), bool_and({})
-FROM trails.find_model('learnt') m, trails.predict('learnt', 'learnt') p
+FROM (SELECT classes FROM trails.models WHERE name = 'learnt') m, trails.predict('learnt', 'learnt') p
 """
 
 

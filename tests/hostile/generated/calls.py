@@ -29,7 +29,7 @@ _ARGUMENTS = {
     "benchmark_filtering_latency_in_db": {"n": "1", "dataset": "'base'", "batch_size": "8"},
     "profile_prediction": {"model": "'m'", "source": "'base'", "repeats": "1"},
     "export_model": {"model": "'m'", "format": "'safetensors'"},
-    "import_model": {"name": "'x'", "weights": "'x'", "deploy": "true"},
+    "import_model": {"name": "'x'", "weights": "trails.export_model('m')", "deploy": "true"},
     "grant_model": {"name": "'m'", "grantee": "'public'"},
     "revoke_model": {"name": "'m'", "grantee": "'public'"},
     "deploy": {"model": "'m'"},
