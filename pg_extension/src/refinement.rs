@@ -28,10 +28,8 @@ const LONGEST_VALUE: u64 = 0x3fff_0000;
 /// Bytes of a checkpoint that are written in a second; measured 35 to 70 million, less the more there are.
 const WRITTEN_A_SECOND: f64 = 35e6;
 
-/// Starting the process takes 2 to 4 s, more on a busy machine; reading, encoding and training on a cell some 0.2
-/// microseconds, texts and wide networks several times that.
+/// Starting the process takes 2 to 4 s, more on a busy machine.
 const LEAST_TO_TRY: f64 = 10.0;
-const SECONDS_A_CELL: f64 = 1e-6;
 
 /// What the process has told so far.
 #[derive(Debug, Default)]
@@ -77,8 +75,8 @@ pub struct Refinement {
     resumed: Option<File>,
     /// When the statement began, and its budget in seconds.
     budget: Option<(Instant, f64)>,
-    /// Of the rows that were sent.
-    cells: f64,
+    /// A guess at what reading, encoding and the least training take, for an error that names a budget.
+    work_seconds: f64,
     ready: bool,
     silence: Duration,
 }
@@ -94,7 +92,19 @@ impl Refinement {
         let spawned = Instant::now();
         let child = Child::start(virtualenv, settings::refinement_threads(), &files)?;
         let (ready, silence) = (false, Duration::ZERO);
-        Ok(Self { child, spawned, train, validation, checkpoints, models, resumed, budget, cells: 0.0, ready, silence })
+        Ok(Self {
+            child,
+            spawned,
+            train,
+            validation,
+            checkpoints,
+            models,
+            resumed,
+            budget,
+            work_seconds: 0.0,
+            ready,
+            silence,
+        })
     }
 
     /// The files for the training and the validation columns, with their descriptors in the process.
@@ -112,7 +122,8 @@ impl Refinement {
         validation: Option<&TableLayout>,
     ) -> Result<()> {
         let ray_address = settings::ray_address();
-        self.cells = [Some(train), validation].into_iter().flatten().map(TableLayout::cells).sum();
+        let cells = [Some(train), validation].into_iter().flatten().map(TableLayout::cells).sum();
+        self.work_seconds = task.work_seconds(train.rows as f64, cells);
         self.send(&Request::Rows(protocol::Rows {
             target: &task.target,
             seed: task.seed,
@@ -312,13 +323,14 @@ impl Refinement {
             PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             format!("the refinement process gave no result within the budget of {budget} s"),
         )
-        .hint(format!("Try budget => '{} s'.", budget_to_try(budget, self.cells)))
+        .hint(format!("Try budget => '{} s'.", budget_to_try(budget, self.work_seconds)))
     }
 }
 
-/// A budget that is enough where nothing was measured that would tell: `tried` seconds were not, for so many cells.
-pub fn budget_to_try(tried: f64, cells: f64) -> f64 {
-    (2.0 * tried).max(LEAST_TO_TRY).max(LEAST_TO_TRY / 2.0 + cells * SECONDS_A_CELL).ceil()
+/// A budget that is enough where nothing was measured that would tell: `tried` seconds were not, and the work is guessed
+/// at.
+pub fn budget_to_try(tried: f64, work_seconds: f64) -> f64 {
+    (2.0 * tried).max(LEAST_TO_TRY).max(LEAST_TO_TRY / 2.0 + work_seconds).ceil()
 }
 
 fn cannot_be_kept(error: &TrailsError) {
