@@ -195,8 +195,7 @@ class OwnProcess(Trainer):
         rest = memoryview(json.dumps(request).encode() + b"\n")
         began = time.monotonic()
         while rest:
-            _, writable, _ = select.select([], [self._requests], [], _LOOK_SECONDS)
-            if writable:
+            if _is_ready(self._requests, select.POLLOUT):
                 try:
                     rest = rest[os.write(self._requests, rest) :]
                 except BrokenPipeError:
@@ -207,8 +206,7 @@ class OwnProcess(Trainer):
     def _next(self) -> Event:
         """The next event."""
         while b"\n" not in self._pending:
-            readable, _, _ = select.select([self._events], [], [], _LOOK_SECONDS)
-            if readable:
+            if _is_ready(self._events, select.POLLIN):
                 chunk = os.read(self._events, 1 << 16)
                 if not chunk:
                     raise self._death()
@@ -252,6 +250,14 @@ class OwnProcess(Trainer):
         length = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, length - _LOG_TAIL))
         return self._log.read().decode("utf-8", "replace").strip() or None
+
+
+def _is_ready(descriptor: int, event: int) -> bool:
+    """Whether a pipe is ready, or closed at its other end, within a moment; descriptors above 1023 are too much for
+    `select.select`."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(1000 * _LOOK_SECONDS))
 
 
 class InProcess(Trainer):
