@@ -28,10 +28,8 @@ const LONGEST_VALUE: u64 = 0x3fff_0000;
 /// Bytes of a checkpoint that are written in a second; measured 35 to 70 million, less the more there are.
 const WRITTEN_A_SECOND: f64 = 35e6;
 
-/// Starting the process takes 2 to 4 s, more on a busy machine; reading, encoding and training on a cell some 0.2
-/// microseconds, texts and wide networks several times that.
+/// Starting the process takes 2 to 4 s, more on a busy machine.
 const LEAST_TO_TRY: f64 = 10.0;
-const SECONDS_A_CELL: f64 = 1e-6;
 
 /// What the process has told so far.
 #[derive(Debug, Default)]
@@ -79,8 +77,8 @@ pub struct Refinement {
     budget: Option<(Instant, f64)>,
     /// Seconds of the budget that were over when training was asked for.
     spent: Option<f64>,
-    /// Of the rows that were sent.
-    cells: f64,
+    /// A guess at what reading, encoding and the least training take, for an error that names a budget.
+    work_seconds: f64,
     ready: bool,
     silence: Duration,
 }
@@ -95,8 +93,21 @@ impl Refinement {
             [&train, &validation].into_iter().chain(&checkpoints).chain(&models).chain(&resumed).collect();
         let spawned = Instant::now();
         let child = Child::start(virtualenv, settings::refinement_threads(), &files)?;
-        let (spent, cells, ready, silence) = (None, 0.0, false, Duration::ZERO);
-        Ok(Self { child, spawned, train, validation, checkpoints, models, resumed, budget, spent, cells, ready, silence })
+        let (spent, ready, silence) = (None, false, Duration::ZERO);
+        Ok(Self {
+            child,
+            spawned,
+            train,
+            validation,
+            checkpoints,
+            models,
+            resumed,
+            budget,
+            spent,
+            work_seconds: 0.0,
+            ready,
+            silence,
+        })
     }
 
     /// The files for the training and the validation columns, with their descriptors in the process.
@@ -114,7 +125,8 @@ impl Refinement {
         validation: Option<&TableLayout>,
     ) -> Result<()> {
         let ray_address = settings::ray_address();
-        self.cells = [Some(train), validation].into_iter().flatten().map(TableLayout::cells).sum();
+        let cells = [Some(train), validation].into_iter().flatten().map(TableLayout::cells).sum();
+        self.work_seconds = task.work_seconds(train.rows as f64, cells);
         self.send(&Request::Rows(protocol::Rows {
             target: &task.target,
             seed: task.seed,
@@ -317,7 +329,7 @@ impl Refinement {
             )),
             None => error.detail("Reading and waiting for locks took all of it."),
         };
-        error.hint(format!("Try budget => '{} s'.", budget_to_try(budget, self.spent.unwrap_or(budget), self.cells)))
+        error.hint(format!("Try budget => '{} s'.", budget_to_try(budget, self.spent.unwrap_or(budget), self.work_seconds)))
     }
 }
 
@@ -337,11 +349,11 @@ fn read_beginning(file: &File, length: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whole seconds of a budget that is enough where nothing was measured that would tell. `tried` seconds were not, for so
-/// many cells: what was `spent` before training is needed again, and twice of what was left for it.
-pub fn budget_to_try(tried: f64, spent: f64, cells: f64) -> f64 {
+/// Whole seconds of a budget that is enough where nothing was measured that would tell, and the work is guessed at. `tried`
+/// seconds were not: what was `spent` before training is needed again, and twice of what was left for it.
+pub fn budget_to_try(tried: f64, spent: f64, work_seconds: f64) -> f64 {
     let twice = spent + (2.0 * (tried - spent)).max(LEAST_TO_TRY);
-    twice.max(LEAST_TO_TRY / 2.0 + cells * SECONDS_A_CELL).ceil()
+    twice.max(LEAST_TO_TRY / 2.0 + work_seconds).ceil()
 }
 
 /// When a budget is over for good: what is not there by then is not waited for.
@@ -392,6 +404,6 @@ mod tests {
         assert_eq!(budget_to_try(60.0, 10.0, 0.0), 110.0);
         assert_eq!(budget_to_try(30.0, 40.0, 0.0), 50.0);
         assert_eq!(budget_to_try(1.0, 0.0, 0.0), 10.0);
-        assert_eq!(budget_to_try(8.0, 2.0, 40e6), 45.0);
+        assert_eq!(budget_to_try(8.0, 2.0, 40.0), 45.0);
     }
 }

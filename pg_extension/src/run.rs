@@ -22,6 +22,10 @@ use crate::{models, progress, python, settings};
 const RESERVE_SECONDS: f64 = 0.15;
 /// Starting an interpreter and importing torch alone takes longer than this on any machine.
 const SMALLEST_BUDGET: f64 = 2.0;
+/// Reading and encoding take some 0.2 microseconds, texts several times that.
+const SECONDS_A_CELL: f64 = 1e-6;
+/// The least training of the widest network, which is trained whatever it costs where k or u is given.
+const SECONDS_A_ROW: f64 = 30e-6;
 
 /// Which rows, and how candidates are trained on them.
 #[derive(Debug, Clone)]
@@ -56,23 +60,31 @@ impl Task {
             )
             .hint(format!(
                 "Starting the refinement process alone takes seconds: begin with budget => '{} s'.",
-                budget_to_try(budget, 0.0, self.cells()?)
+                budget_to_try(budget, 0.0, self.work_expected()?)
             ))),
             _ => Ok(()),
         }
     }
 
-    /// About how many cells there are to read; 0 if the catalogue does not know.
-    fn cells(&self) -> Result<f64> {
-        let found = Spi::get_one_with_args::<f64>(
-            "SELECT GREATEST(reltuples, 0)::pg_catalog.float8 OPERATOR(pg_catalog.*) relnatts::pg_catalog.float8 \
+    /// A guess at the seconds of reading, encoding and the least training.
+    pub fn work_seconds(&self, rows: f64, cells: f64) -> f64 {
+        let free = self.k.is_none() && self.u.is_none();
+        cells * SECONDS_A_CELL + if free { 0.0 } else { rows * SECONDS_A_ROW }
+    }
+
+    /// The same by what the catalogue knows of the source, which may be nothing.
+    fn work_expected(&self) -> Result<f64> {
+        let found = Spi::get_two_with_args::<f64, f64>(
+            "SELECT GREATEST(reltuples, 0)::pg_catalog.float8, relnatts::pg_catalog.float8 \
              FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1",
             &[self.source.into()],
         );
-        match found {
-            Err(pgrx::spi::Error::InvalidPosition) => Ok(0.0), // there is no such relation
-            found => Ok(found?.unwrap_or(0.0)),
-        }
+        let (rows, columns) = match found {
+            Err(pgrx::spi::Error::InvalidPosition) => return Ok(0.0), // there is no such relation
+            found => found?,
+        };
+        let rows = rows.unwrap_or(0.0);
+        Ok(self.work_seconds(rows, rows * columns.unwrap_or(0.0)))
     }
 
     /// Refuses a name that no model can have.

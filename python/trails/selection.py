@@ -12,7 +12,7 @@ from typing import Any
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData
 from trails.model.store import Model
 from trails.table.columns import Columns
-from trails.trainer import Event, InProcess, OwnProcess, budget_to_try
+from trails.trainer import Event, InProcess, OwnProcess, budget_to_try, work_seconds
 
 RESERVE_SECONDS = 0.15
 """Kept back from refinement for reading the model and returning it."""
@@ -120,7 +120,7 @@ def select(
 
     settings, started = settings or Settings(), time.monotonic() if started is None else started
     options = json.dumps(dict(settings.options))
-    _check(settings, options, train.rows * len(train))
+    _check(settings, options, (train, validation))
     timings: list[dict[str, Any]] = []
 
     def finish(phase: str, began: float) -> None:
@@ -231,14 +231,15 @@ class _Heard:
         self._hear(event)
 
 
-def _check(settings: Settings, options: str, cells: int) -> None:
+def _check(settings: Settings, options: str, tables: tuple[Columns | None, ...]) -> None:
     """Refuse names and numbers that no run could use, before a process is started."""
     from trails import bridge
 
     if math.isnan(settings.budget):
         raise InvalidInput("a budget is a number of seconds, not NaN")
     if settings.budget < SMALLEST_BUDGET:
-        enough = budget_to_try(0.0, cells)
+        given = settings.k is not None or settings.u is not None
+        enough = budget_to_try(0.0, work_seconds(tables, given))
         raise BudgetTooSmall(
             f"a budget of {settings.budget:g} s is too small to train a model",
             hint=f"Loading torch alone takes seconds: begin with {enough:g} s.",

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,10 +33,12 @@ _KINDS: dict[str, type[TrailsError]] = {"InvalidInput": InvalidInput, "UnusableD
 _SILENCE, _SILENCE_BEFORE_READY = 10.0, 60.0
 """Seconds without a sign of life after which the process counts as hung; before it is ready, libraries are loaded."""
 
-# Starting a process takes 2 to 4 s, more on a busy machine; encoding and training on a cell some 0.2 microseconds,
-# texts and wide networks several times that.
 _LEAST_TO_TRY = 10.0
-_SECONDS_A_CELL = 1e-6
+"""Starting a process takes 2 to 4 s, more on a busy machine."""
+
+# Encoding takes some 0.2 microseconds a cell, texts several times that; the least training of the widest network, which
+# is trained whatever it costs where k or u is given, comes on top.
+_SECONDS_A_CELL, _SECONDS_A_ROW = 1e-6, 30e-6
 
 _LOOK_SECONDS = 0.25
 
@@ -47,14 +49,26 @@ _LOG_TAIL = 4000
 _ALIGNED = 64
 
 
-def budget_to_try(tried: float, cells: int) -> float:
-    """A budget in seconds that is enough where nothing was measured that would tell.
+def work_seconds(tables: Iterable[Columns | None], given: bool) -> float:
+    """A guess at the seconds of encoding and the least training.
+
+    Args:
+        tables: Of the run.
+        given: Whether k or u is.
+    """
+    sizes = [(table.rows, len(table)) for table in tables if table is not None]
+    cells = sum(rows * columns for rows, columns in sizes) * _SECONDS_A_CELL
+    return cells + (sizes[0][0] * _SECONDS_A_ROW if given and sizes else 0.0)
+
+
+def budget_to_try(tried: float, work: float) -> float:
+    """A budget that is enough where nothing was measured that would tell.
 
     Args:
         tried: Seconds that were not enough.
-        cells: Rows times columns of all tables.
+        work: See `work_seconds`.
     """
-    return float(math.ceil(max(2.0 * tried, _LEAST_TO_TRY, _LEAST_TO_TRY / 2 + cells * _SECONDS_A_CELL)))
+    return float(math.ceil(max(2.0 * tried, _LEAST_TO_TRY, _LEAST_TO_TRY / 2 + work)))
 
 
 class Trainer(ABC):
@@ -140,12 +154,13 @@ class OwnProcess(Trainer):
         assert self._process.stdin is not None and self._process.stdout is not None
         self._requests, self._events = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._requests, False)
-        self._pending, self._cells = b"", 0
+        self._pending, self._work = b"", 0.0
+        self._tables: tuple[Columns | None, ...] = ()
         self._ready, self._alive = False, time.monotonic()
 
     def rows(self, train: Columns, validation: Columns | None, setting: Mapping[str, Any]) -> None:
         """See `Trainer.rows`: they are written to memory that both processes see."""
-        self._cells = sum(columns.rows * len(columns) for columns in (train, validation) if columns is not None)
+        self._tables = train, validation
         layouts = [
             None if columns is None else {**write_columns(columns, file), "fd": file}
             for columns, file in zip((train, validation), self._files, strict=True)
@@ -155,6 +170,8 @@ class OwnProcess(Trainer):
 
     def refine(self, request: Mapping[str, Any], hear: Hear) -> None:
         """See `Trainer.refine`."""
+        self._work = work_seconds(self._tables, request.get("k") is not None or request.get("u") is not None)
+        self._tables = ()
         self._send({"request": "refine", **request})
         while True:
             event = self._next()
@@ -184,8 +201,7 @@ class OwnProcess(Trainer):
         rest = memoryview(json.dumps(request).encode() + b"\n")
         began = time.monotonic()
         while rest:
-            _, writable, _ = select.select([], [self._requests], [], _LOOK_SECONDS)
-            if writable:
+            if _is_ready(self._requests, select.POLLOUT):
                 try:
                     rest = rest[os.write(self._requests, rest) :]
                 except BrokenPipeError:
@@ -196,8 +212,7 @@ class OwnProcess(Trainer):
     def _next(self) -> Event:
         """The next event."""
         while b"\n" not in self._pending:
-            readable, _, _ = select.select([self._events], [], [], _LOOK_SECONDS)
-            if readable:
+            if _is_ready(self._events, select.POLLIN):
                 chunk = os.read(self._events, 1 << 16)
                 if not chunk:
                     raise self._death()
@@ -206,7 +221,7 @@ class OwnProcess(Trainer):
             elif time.monotonic() - self._alive > (_SILENCE if self._ready else _SILENCE_BEFORE_READY):
                 raise self._hung()
             if self._is_late():
-                enough = budget_to_try(self._budget, self._cells)
+                enough = budget_to_try(self._budget, self._work)
                 raise BudgetTooSmall(
                     f"training gave no result within the budget of {self._budget:g} s",
                     hint=f"Try a budget of {enough:g} s.",
@@ -241,6 +256,14 @@ class OwnProcess(Trainer):
         length = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, length - _LOG_TAIL))
         return self._log.read().decode("utf-8", "replace").strip() or None
+
+
+def _is_ready(descriptor: int, event: int) -> bool:
+    """Whether a pipe is ready, or closed at its other end, within a moment; descriptors above 1023 are too much for
+    `select.select`."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(1000 * _LOOK_SECONDS))
 
 
 class InProcess(Trainer):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import fcntl
 import json
 import math
 import os
+import resource
+import select as select_module
 import subprocess
 import sys
 import time
@@ -31,7 +34,7 @@ from trails.selection import Settings, select
 from trails.table.columns import Column, Columns
 from trails.table.frames import column_of, conform, frame_columns
 from trails.table.texts import text_column
-from trails.trainer import OwnProcess, write_columns
+from trails.trainer import OwnProcess, _is_ready, budget_to_try, work_seconds, write_columns
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -488,6 +491,30 @@ def test_a_budget_that_holds_nothing_is_refused() -> None:
     with pytest.raises(BudgetTooSmall):
         select(train, target, None, Settings(budget=2.0))
     assert not children()
+
+
+def test_a_host_with_many_open_files_can_wait_for_its_process() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
+    ends = os.pipe()
+    try:
+        high = fcntl.fcntl(ends[0], fcntl.F_DUPFD, 2000)
+        os.write(ends[1], b"x")
+        assert high >= 2000 and _is_ready(high, select_module.POLLIN)
+        os.close(high)
+    finally:
+        for descriptor in ends:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_budget_that_is_only_guessed_at_grows_with_the_rows() -> None:
+    train, _ = table_of(1_000)
+    assert budget_to_try(0.0, work_seconds((train, None), True)) == 10.0
+    assert budget_to_try(12.0, 0.0) == 24.0
+    large = Columns(10_000_000, train.columns)
+    assert budget_to_try(2.0, work_seconds((large, None), False)) == 5.0 + 10.0 * len(train)
+    assert budget_to_try(2.0, work_seconds((large, large), True)) == 5.0 + 20.0 * len(train) + 300.0
 
 
 def test_a_process_that_is_killed_leaves_the_best_so_far() -> None:

@@ -21,8 +21,8 @@ import pytest
 import torch
 
 from trails.model.network import multiply_accumulates
+from trails.refinement import keeping, session, speed, workers
 from trails.refinement import run as run_module
-from trails.refinement import session, speed, workers
 from trails.refinement.dataset import Dataset, Rows
 from trails.refinement.options import Options
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
@@ -221,7 +221,7 @@ def _dataset(case: Case) -> Dataset:
 def _on(machine: Machine, patch: pytest.MonkeyPatch) -> Iterator[None]:
     clock = SimpleNamespace(monotonic=machine.monotonic)
     case, threads = machine.case, torch.get_num_threads()
-    for module in (session, speed, workers, run_module):
+    for module in (keeping, session, speed, workers, run_module):
         patch.setattr(module, "time", clock)
 
     def local_workers(setting: Setting, options: Options, data: Dataset, _: Any, repeatable: bool) -> list[_Worker]:
@@ -244,8 +244,8 @@ def _on(machine: Machine, patch: pytest.MonkeyPatch) -> Iterator[None]:
 
     patch.setattr(run_module, "local_workers", local_workers)
     patch.setattr(run_module, "seconds_per_product", lambda threads: case.product / threads)
-    patch.setattr(session, "predict_alone", predict_alone)
-    patch.setattr(session, "model_of", model_of)
+    patch.setattr(keeping, "predict_alone", predict_alone)
+    patch.setattr(keeping, "model_of", model_of)
     patch.setattr(session, "refit_on_all", refit)
     try:
         yield

@@ -19,6 +19,7 @@ from tests.refinement.test_child import labelled
 from trails.errors import InvalidInput
 from trails.model.store import Model
 from trails.refinement import checkpoint
+from trails.refinement.devices import cores
 from trails.refinement.metrics import measure
 from trails.refinement.options import Options, describe_options, parse_options
 from trails.table.columns import Columns
@@ -252,6 +253,17 @@ def test_a_candidate_beyond_the_memory_limit_is_an_error_and_what_finished_stays
     # The caller returns it, and keeps it where it was given a name.
     assert outcome.model is not None and outcome.model.architecture == CANDIDATES[0][0]
     assert set(outcome.model.metrics) == {"auc", "log_loss", "accuracy"}
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_cost_the_run(train: Table, validation: Table) -> None:
+    outcome = run(train, validation, CANDIDATES, k=4, u=1, checkpoints=[99_998, 99_999])  # nothing is open there
+    assert outcome.last["event"] == "result" and outcome.last["complete"] is True, outcome.last
+    assert not outcome.named("checkpoint") and "no checkpoint of rung 0: OSError" in outcome.log
+
+
+def test_there_are_no_more_threads_than_cores() -> None:
+    available = len(os.sched_getaffinity(0))
+    assert (cores(0), cores(1), cores(1024)) == (available, 1, available)
 
 
 def test_what_goes_wrong_with_the_model_does_not_cost_the_leaderboard(train: Table, validation: Table) -> None:

@@ -122,6 +122,19 @@ def test_late_process_does_not_cost_the_budget(scripted: Any, stub: Stub) -> Non
     assert state == "best so far" and fault == "the refinement process gave no result within the budget of 5 s"
 
 
+def test_model_that_could_not_be_written_costs_only_itself(scripted: Any, stub: Stub) -> None:
+    stub.script(
+        TWO_EPOCHS + "send('result', leaderboard=[row(b, 0.8), row(a, 0.7)], complete=True, unkept='OSError: no space')"
+    )
+    scripted.notices.clear()
+    rows = query(scripted, RUN.replace("u => 1)", "u => 1, name => 'kept')"))
+    assert [row[3] for row in rows] == [0.8, 0.7]
+    (warning,) = [notice for notice in scripted.notices if notice.startswith("WARNING")]
+    assert "the model cannot be kept" in warning and "no space" in warning
+    assert fault_of(scripted) == ("complete", None)
+    assert query(scripted, "SELECT count(*) FROM trails.models") == [(0,)]
+
+
 def test_checkpoint_that_is_not_there_costs_only_itself(scripted: Any, stub: Stub) -> None:
     stub.script(TWO_EPOCHS + "checkpoint(rows, 0, 0, b'short', length=1 << 20); os._exit(1)")
     scripted.notices.clear()

@@ -213,6 +213,27 @@ def test_too_small_a_budget_names_one_that_works(session: Any, budget: str) -> N
     assert rows
 
 
+def test_too_small_a_budget_for_the_widest_network_on_many_rows_names_one_that_works(session: Any) -> None:
+    """With k and u given the best-scored network is trained, whatever it costs, in one thread."""
+    make_table(session, "many", 10_000, 150_000)
+    query(session, "ANALYZE many")
+    statement = "SELECT * FROM trails.model_selection('many', 'label', %s, k => 1, u => 1, name => 'widest')"
+    with pytest.raises(psycopg2.Error) as caught:
+        query(session, statement, "1 s")
+    assert caught.value.pgcode == "53400"
+    named = re.search(r"'([0-9]+) s'", caught.value.diag.message_hint or "")
+    assert named is not None and int(named[1]) == 11, "5 s, and 30 microseconds a row, and one a cell"
+    try:
+        rows = query(session, statement, "4.5 s")
+    except psycopg2.Error as error:
+        found = re.search(r"(?:about |')([0-9.]+) s", error.diag.message_hint or "")
+        assert error.pgcode == "53400" and found and float(found[1]) > 4.5
+        rows = query(session, statement, f"{found[1]} s")
+    assert len(rows) == 1
+    ((metrics,),) = query(session, "SELECT metrics FROM trails.models WHERE name = 'widest'")
+    assert set(metrics) == {"auc", "log_loss", "accuracy"}
+
+
 def test_budget_is_kept_with_time_to_spare_used(session: Any) -> None:
     make_table(session, "larger", 10_000, 60_000)
     query(session, "SELECT * FROM trails.model_selection('larger', 'label', '15 s', validation => 'valid')")

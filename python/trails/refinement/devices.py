@@ -66,5 +66,9 @@ def select(names: str) -> list[torch.device]:
 
 
 def cores(threads: int) -> int:
-    """CPU threads to train with: ``threads``, or every core that this process may use if it is 0."""
-    return threads if threads > 0 else len(os.sched_getaffinity(0))
+    """CPU threads to train with: ``threads``, or every core that this process may use if it is 0.
+
+    There are never more threads than cores: each holds a candidate, and a thousand of them on four cores only memory.
+    """
+    available = len(os.sched_getaffinity(0))
+    return min(threads, available) if threads > 0 else available

@@ -45,7 +45,7 @@ def embedding_backward(upper: Tensor, ids: Tensor, count: int) -> Tensor:
 
 
 def norm(before: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """BatchNorm of (rows, outputs) in training: the result, and the mean and 1 / standard deviation (outputs,) of them."""
+    """BatchNorm of (rows, outputs) in training: the result, and the mean and 1 / standard deviation (outputs,)."""
     made: tuple[Tensor, Tensor, Tensor] = _pick("norm", before)(before, scale, shift)
     return made
 

@@ -68,7 +68,7 @@ class Spent:
             reserve: Seconds that this process keeps for itself, beside those that its caller does.
             filtering: Seconds that scoring took.
         """
-        callers = setting.started + setting.budget - setting.deadline
+        callers = setting.started + setting.budget - setting.deadline if math.isfinite(setting.deadline) else 0.0
         return cls(now - setting.started, reserve + callers, filtering)
 
 

@@ -7,12 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from trails.coordinator import total_epochs
 from trails.errors import BudgetTooSmall, InvalidInput, UnusableData
@@ -22,14 +19,13 @@ from trails.refinement import memory
 from trails.refinement.checkpoint import Checkpoint
 from trails.refinement.costs import Costs, Seconds, Speed
 from trails.refinement.dataset import Dataset
-from trails.refinement.export import blob_size, model_of
-from trails.refinement.metrics import report, report_seconds
+from trails.refinement.keeping import ModelKeeper
 from trails.refinement.planning import LEAST_SHARE, Spent, choose, first_group, least_training, too_small
 from trails.refinement.protocol import Candidate, Events, LeaderboardRow, Refine, Setting, TimingRow
 from trails.refinement.refit import MOST_ROWS, rows_in_all
 from trails.refinement.refit import refit as refit_on_all
 from trails.refinement.schedulers import Hyperband, Job, RungEnd, RungScheduler
-from trails.refinement.stack import EVALUATION_ROWS, predict_alone
+from trails.refinement.stack import EVALUATION_ROWS
 from trails.refinement.trial import EpochResult, Trial
 from trails.refinement.weights import Layout, Weights
 from trails.refinement.workers import Worker
@@ -45,15 +41,6 @@ _SLACK = 1.3
 _FIRST_SLACK = 2.0
 
 _PROGRESS_SECONDS = 0.25
-
-_WRITTEN_A_SECOND = 35e6
-"""Bytes of a model that the caller writes to its table in a second; measured 35 to 70 million."""
-
-_MOST_RESERVED = 0.1
-"""Of the budget, what is kept back for writing a model at most."""
-
-_KEEP_SECONDS = 5.0
-"""The best model so far is written at most so often: it is for runs that something ends before their time."""
 
 _CHEAP_SECONDS, _RARELY = 0.1, 20.0
 """A checkpoint of Hyperband that takes longer than the first is written only after so many times what it took."""
@@ -114,11 +101,8 @@ class Refinement:
         self._complete, self._in_time, self._winning = True, True, False
         self._done, self._total, self._told = 0.0, 1.0, -math.inf
         self._digest, self._written, self._checkpointed = "", 0, (-math.inf, 0.0)
-        self._reserve, self._models, self._kept = RESERVE_SECONDS, 0, (0.0, -math.inf)
-        self._unkept: str | None = None
-        # Of the best candidate's best epoch: what it predicts for the validation rows, and all its metrics.
-        self._outputs: tuple[tuple[str, int], NDArray[np.float32]] | None = None
-        self._reported: tuple[tuple[str, int], Mapping[str, float]] | None = None
+        self._reserve = RESERVE_SECONDS
+        self._keeper = ModelKeeper(setting, request, data, events, self._timings)
 
     def run(self) -> list[Trial]:
         """Spend the budget.
@@ -133,13 +117,8 @@ class Refinement:
         """
         resumed = self._read_checkpoint()
         trials = list(resumed.survivors) if resumed else [self._trial(c) for c in self._offered()]
-        reserve = self._reserve
-        if self._setting.models:
-            # The caller writes it to a table within the budget; some candidates may be too large to be trained at all.
-            largest = max(blob_size(trial, self._data) for trial in trials)
-            metrics = report_seconds(self._data.target, len(self._data.validation))
-            reserve += largest / _WRITTEN_A_SECOND + metrics
-            self._reserve = min(reserve, self._reserve + _MOST_RESERVED * self._setting.budget + metrics)
+        model, any_model = self._keeper.reserve(trials)
+        self._reserve += model
         with self._timings.phase("measure"):
             self._speed = self._measure(trials, self._setting.deadline - time.monotonic())
         self._costs: Costs = self._speed.costs
@@ -148,12 +127,14 @@ class Refinement:
         self._spent = Spent.until(
             self._setting,
             time.monotonic(),
-            reserve + _SLACK * self._chunk_seconds,
+            RESERVE_SECONDS + any_model + _SLACK * self._chunk_seconds,
             self._request.score_seconds * self._request.scored,
         )
         self._began = time.monotonic()
         scheduler = self._resume(resumed) if resumed else self._choose()
         rung = resumed.rung if resumed else 0
+        for best in self._ranking()[:1]:
+            self._keeper.write(best)  # of the run that is continued
         # A plan that is fixed is fixed: the same seed gives the same result on a faster machine too.
         free = not self._request.fixed and math.isfinite(self._setting.deadline)
         try:
@@ -166,14 +147,14 @@ class Refinement:
                 ranked = self._ranking()
         except Exception:
             # The caller tells of the fault and returns what had finished: with the best model of that.
-            self._kept = 0.0, self._kept[1]
-            self._keep_best()
+            for best in self._ranking()[:1]:
+                self._keeper.write_at_once(best)
             raise
         if not ranked:
             raise self._nothing_trained()
         self._finish(ranked[0], refit=free and self._options.refit)
         rows = sorted([*(t.row() for t in ranked), *self._dropped], key=lambda row: -row["validation_metric"])
-        self._events.result(rows, self._complete, self._timings.rows, self._unkept)
+        self._events.result(rows, self._complete, self._timings.rows, self._keeper.unkept)
         return ranked
 
     # What to train
@@ -271,9 +252,14 @@ class Refinement:
             if isinstance(scheduler, RungScheduler) and not scheduler.done and self._revise(scheduler, end):
                 self._complete = False
             self._release(scheduler)
-            self._keep_best()
+            for best in self._ranking()[:1]:
+                self._keeper.write(best)
             if not scheduler.done or not self._request.fixed:
-                self._write_checkpoint(scheduler, end)
+                try:
+                    self._write_checkpoint(scheduler, end)
+                except Exception as error:
+                    # Without it the run cannot be resumed; it goes on.
+                    _note(f"no checkpoint of rung {rung}: {type(error).__name__}: {error}")
         return rung
 
     def _run_rung(self, scheduler: RungScheduler | Hyperband, first: Job) -> None:
@@ -390,12 +376,9 @@ class Refinement:
                     validation_metric=result.metric,
                     seconds=result.seconds,
                 )
-                if result.outputs is not None and self._setting.models:
-                    best = self._ranking()[0]
-                    if (best.architecture, best.best_epoch) == (result.architecture, result.epoch):
-                        self._outputs = (result.architecture, result.epoch), result.outputs.copy()
+                self._keeper.note(result, self._ranking()[0])
             if self._winning and trials[0].best_epoch == trials[0].epochs:
-                self._keep_model(trials[0])
+                self._keeper.write(trials[0])
 
     def fell_short(self, trials: Sequence[Trial], seconds: tuple[float, float]) -> None:
         """See `Clock`."""
@@ -526,11 +509,10 @@ class Refinement:
         best = winner.best
         if best is None:
             return
-        metrics = self._metrics(winner) if self._setting.models else None
-        again = self._refit(winner) if refit and self._data.drawn else None
+        learnt = self._keeper.learn_metrics(winner)
+        again = self._refit(winner) if learnt and refit and self._data.drawn else None
         winner.best = again or best
-        rows = rows_in_all(self._data) if again else len(self._data.train)
-        self._keep_model(winner, metrics, rows, last=True)
+        self._keeper.write_last(winner, rows_in_all(self._data) if again else len(self._data.train))
 
     def _refit(self, winner: Trial) -> Weights | None:
         """Weights of the winner trained on all rows; None if there is no time, or it came to nothing."""
@@ -554,57 +536,6 @@ class Refinement:
                 # A second copy of the rows may not fit in memory; there is a result without it.
                 _note(f"the winner was not trained again on all rows: {type(error).__name__}: {error}")
                 return None
-
-    def _metrics(self, trial: Trial) -> Mapping[str, float]:
-        """Everything that is told of a candidate's best epoch; computed once."""
-        epoch = trial.architecture, trial.best_epoch
-        if self._reported is None or self._reported[0] != epoch:
-            known = self._outputs
-            outputs = known[1] if known is not None and known[0] == epoch else None
-            if outputs is None:
-                assert trial.best is not None, "who has metrics had weights"
-                outputs = predict_alone(trial.layout, trial.best, self._data.validation).numpy()
-            self._reported = epoch, report(self._data.target, self._data.validation.truth, outputs)
-        return self._reported[1]
-
-    def _keep_best(self) -> None:
-        """Write the model of the best candidate so far."""
-        ranking = self._ranking()
-        if ranking:
-            self._keep_model(ranking[0])
-
-    def _keep_model(
-        self, best: Trial, metrics: Mapping[str, float] | None = None, rows: int | None = None, last: bool = False
-    ) -> None:
-        """Write the best model so far to one of the model files in turn, if it is better than the one before.
-
-        What goes wrong is told with the result, which does not hang on it.
-
-        Args:
-            best: Of the run.
-            metrics: Of the validation rows; those of its best epoch by default.
-            rows: That it was trained on; the training rows by default.
-            last: Whether nothing comes after it.
-        """
-        files, (when, metric) = self._setting.models, self._kept
-        recent = time.monotonic() - when < _KEEP_SECONDS and not last
-        if not files or best.best is None or recent or (best.best_metric <= metric and not last):
-            return
-        dropout, l2 = self._options.regularisation(rows or len(self._data.train))
-        training = {"refinement": self._request.refinement, "dropout": dropout, "embedding_l2": l2}
-        try:
-            with self._timings.phase("model") if last else nullcontext():
-                told = metrics or self._metrics(best)
-                blob = model_of(best, self._data, told, training | ({"rows": rows} if rows else {})).to_bytes()
-                which = self._models % len(files)
-                checkpoints.write(files[which], blob)
-        except Exception as error:
-            self._unkept = f"{type(error).__name__}: {error}"
-            return
-        self._models += 1
-        self._unkept = None
-        self._kept = time.monotonic(), best.best_metric
-        self._events.model(best.architecture, which, len(blob))
 
     # Checkpoints
 

@@ -1,0 +1,132 @@
+"""The best model so far, written where the caller finds it: a run that ends before its time has it too."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trails.refinement import checkpoint
+from trails.refinement.dataset import Dataset
+from trails.refinement.export import blob_size, model_of
+from trails.refinement.metrics import report, report_seconds
+from trails.refinement.protocol import Events, Refine, Setting
+from trails.refinement.stack import predict_alone
+from trails.refinement.trial import EpochResult, Trial
+
+if TYPE_CHECKING:
+    from trails.refinement.session import Timings
+
+_WRITTEN_A_SECOND = 35e6
+"""Bytes of a model that the caller writes to its table in a second; measured 35 to 70 million."""
+
+_MOST_RESERVED = 0.1
+"""Of the budget, what is kept back for writing a model at most."""
+
+_KEEP_SECONDS = 5.0
+"""The best model so far is written at most so often: it is for runs that something ends before their time."""
+
+
+class ModelKeeper:
+    """Writes the best candidate's model with all its metrics; does nothing if the caller keeps none.
+
+    Args:
+        setting: Where models are written.
+        request: What is trained.
+        data: Encoded rows.
+        events: Where to tell of it.
+        timings: Of the run.
+
+    Attributes:
+        unkept: Why the last model could not be written; None if it was.
+    """
+
+    def __init__(self, setting: Setting, request: Refine, data: Dataset, events: Events, timings: Timings) -> None:
+        self._setting, self._request, self._data, self._events, self._timings = setting, request, data, events, timings
+        self._written, self._when, self._metric = 0, 0.0, -math.inf
+        # Of the best candidate's best epoch: what it predicts for the validation rows, and all its metrics.
+        self._outputs: tuple[tuple[str, int], NDArray[np.float32]] | None = None
+        self._reported: tuple[tuple[str, int], Mapping[str, float]] | None = None
+        self.unkept: str | None = None
+
+    def reserve(self, trials: Sequence[Trial]) -> tuple[float, float]:
+        """Seconds of the budget to keep back for the model, and what would be kept back of any budget.
+
+        The caller writes it to a table within the budget; some candidates may be too large to be trained at all.
+        """
+        if not self._setting.models:
+            return 0.0, 0.0
+        metrics = report_seconds(self._data.target, len(self._data.validation))
+        writing = max(blob_size(trial, self._data) for trial in trials) / _WRITTEN_A_SECOND
+        return metrics + min(writing, _MOST_RESERVED * self._setting.budget), metrics + writing
+
+    def note(self, result: EpochResult, best: Trial) -> None:
+        """Take in an epoch: what it predicts is kept as long as it is the best epoch of the ``best`` candidate."""
+        epoch = result.architecture, result.epoch
+        if self._setting.models and result.outputs is not None and (best.architecture, best.best_epoch) == epoch:
+            self._outputs = epoch, result.outputs.copy()
+
+    def write(self, best: Trial) -> None:
+        """Write the best model so far, unless there is one as good, or one was written a moment ago."""
+        recent = time.monotonic() - self._when < _KEEP_SECONDS
+        if self._setting.models and best.best is not None and not recent and best.best_metric > self._metric:
+            self._write(best, len(self._data.train), last=False)
+
+    def write_at_once(self, best: Trial) -> None:
+        """Write the best model so far, unless there is one as good: something ends the run."""
+        self._when = -math.inf
+        self.write(best)
+
+    def write_last(self, winner: Trial, rows: int) -> None:
+        """Write the winner's model; its weights may come from another training, on so many rows."""
+        if self._setting.models and winner.best is not None:
+            self._write(winner, rows, last=True)
+
+    def learn_metrics(self, trial: Trial) -> bool:
+        """Compute the metrics of a candidate's best epoch, which are told of it whatever weights it gets afterwards.
+
+        Returns:
+            False if that failed: then it must not get others.
+        """
+        if not self._setting.models or trial.best is None:
+            return True
+        try:
+            self._metrics(trial)
+        except Exception as error:
+            self.unkept = f"{type(error).__name__}: {error}"
+            return False
+        return True
+
+    def _metrics(self, trial: Trial) -> Mapping[str, float]:
+        """Everything that is told of a candidate's best epoch; computed once."""
+        epoch = trial.architecture, trial.best_epoch
+        if self._reported is None or self._reported[0] != epoch:
+            if self._outputs is not None and self._outputs[0] == epoch:
+                outputs = self._outputs[1]
+            else:  # of an earlier run
+                assert trial.best is not None, "who has metrics had weights"
+                outputs = predict_alone(trial.layout, trial.best, self._data.validation).numpy()
+            self._reported = epoch, report(self._data.target, self._data.validation.truth, outputs)
+        return self._reported[1]
+
+    def _write(self, best: Trial, rows: int, last: bool) -> None:
+        """Write to one of the files in turn. What goes wrong is told with the result, which does not hang on it."""
+        files, options = self._setting.models, self._request.options
+        dropout, l2 = options.regularisation(rows)
+        training = {"refinement": self._request.refinement, "dropout": dropout, "embedding_l2": l2, "rows": rows}
+        which = self._written % len(files)
+        try:
+            with self._timings.phase("model") if last else nullcontext():
+                blob = model_of(best, self._data, self._metrics(best), training).to_bytes()
+                checkpoint.write(files[which], blob)
+        except Exception as error:
+            self.unkept = f"{type(error).__name__}: {error}"
+            return
+        self._written += 1
+        self._when, self._metric, self.unkept = time.monotonic(), best.best_metric, None
+        self._events.model(best.architecture, which, len(blob))
