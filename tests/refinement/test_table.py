@@ -8,11 +8,13 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.refinement.backend import Table, memfd
 from trails.errors import InvalidInput, UnusableData
+from trails.refinement.dataset import prepare
 from trails.table.columns import Column, Columns
 from trails.table.encoder import Encoder
 from trails.table.fields import FIRST_SLOT, NULL, UNKNOWN
@@ -84,6 +86,28 @@ def test_a_missing_column_and_one_of_another_type_are_refused() -> None:
         encoder.transform(Columns(1, (Column("c", "text", np.zeros(1, np.int64)),)))
     with pytest.raises(InvalidInput, match='no column "c"'):
         encoder.transform(Columns(1, (Column("d", "int32", np.zeros(1, np.int32)),)))
+
+
+def test_a_validation_table_of_narrower_types_is_the_same_rows() -> None:
+    generator = np.random.default_rng(3)
+    days, small = generator.integers(-900, 900, 200), generator.integers(-50, 50, 200)
+    label = Column("y", "float64", small * 0.5 + days)
+    train = Columns(
+        200,
+        (
+            Column("x", "float64", small * 1.5),
+            Column("day", "timestamp", days * 86_400_000_000 + 7),
+            label,
+        ),
+    )
+    wide = (Column("x", "float64", small * 1.0), Column("day", "timestamp", days * 86_400_000_000))
+    narrow = (Column("x", "int32", small.astype(np.int32)), Column("day", "date", days.astype(np.int32)))
+    whole = (Column("y", "float64", days * 1.0), Column("y", "int64", days))
+    found = [
+        prepare(train, Columns(200, (*features, target)), "y", 1, torch.device("cpu")).validation
+        for features, target in zip((wide, narrow), whole, strict=True)
+    ]
+    assert torch.equal(found[0].ids, found[1].ids) and torch.equal(found[0].labels, found[1].labels)
 
 
 @pytest.mark.parametrize("spread", [1, 1_000_003])

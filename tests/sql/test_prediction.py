@@ -14,7 +14,7 @@ import numpy as np
 import psycopg2
 import pytest
 
-from tests.sql.predicted import columns_of, expected, make_model, make_things, store, things
+from tests.sql.predicted import KINDS, columns_of, expected, make_model, make_things, store, things
 from tests.sql.tables import query
 from tools.server import Server
 from trails.model.store import Model
@@ -158,6 +158,121 @@ def test_a_row_is_any_record_with_the_columns(sql: Any) -> None:
     other = refused(sql, "SELECT trails.predict('m', t) FROM (SELECT 'x'::text AS a, 1.0 AS \"B\") t")
     assert other.sqlstate == "42804" and "integer" in other.message_primary
     assert refused(sql, "SELECT trails.predict(NULL, t) FROM things t").sqlstate == "22023"
+
+
+def test_a_row_with_a_column_twice_is_refused_where_the_model_reads_it(sql: Any) -> None:
+    columns = Columns(3, (Column("amount", "float64", np.array([1.0, 2.0, 3.0])),))
+    model = make_model(columns)
+    store(sql, "m", model)
+    query(sql, "CREATE TABLE base (id int, amount float8); INSERT INTO base VALUES (1, 2.0)")
+    for function in ("predict", "predict_score", "predict_probabilities"):
+        error = refused(sql, f"SELECT trails.{function}('m', r) FROM (SELECT b.*, 0.5::float8 AS amount FROM base b) r")
+        assert error.sqlstate == "42702" and '"amount"' in error.message_primary
+        assert "another name" in error.message_hint
+    # What the model does not read may be there as often as one likes.
+    (_, score, _) = expected(model, Columns(1, (Column("amount", "float64", np.array([2.0])),)))[0]
+    found = query(
+        sql, "SELECT trails.predict_score('m', r) FROM (SELECT b.*, c.id FROM base b JOIN base c USING (id)) r"
+    )
+    assert found[0][0] == pytest.approx(score, abs=1e-6)
+
+
+WIDER = {
+    "amount": (
+        Column("amount", "float64", np.linspace(-40, 40, 81)), "float8", ("smallint", "integer", "bigint", "boolean")
+    ),
+    "flag": (Column("flag", "int64", np.array([0, 1, 2], np.int64)), "bigint", ("boolean",)),
+    "moment": (
+        Column("moment", "timestamp", np.linspace(-(10**15), 10**15, 81).astype(np.int64)), "timestamp", ("date",)
+    ),
+}  # fmt: skip
+"""A column of each family that takes others: as it was trained, the cast to it, and what it takes."""
+
+
+@pytest.mark.parametrize("name", WIDER)
+@pytest.mark.parametrize("fitting", [Fitting(bins=0), Fitting(bins=7, numbers=())])
+def test_types_that_lose_nothing_are_taken(sql: Any, name: str, fitting: Fitting) -> None:
+    column, cast, others = WIDER[name]
+    store(sql, "m", make_model(Columns(len(column.data), (column,)), fitting=fitting))
+    values = {"boolean": "i % 2 = 0", "date": "DATE '1990-01-01' + i * 300"}
+    for other in others:
+        value = f"CASE WHEN i % 5 > 0 THEN ({values.get(other, f'(i - 20)::{other}')}) END"
+        wider = f"(x::int)::{cast}" if other == "boolean" else f"x::{cast}"
+        query(
+            sql, f"CREATE TABLE given AS SELECT x AS {name} FROM (SELECT {value} AS x FROM generate_series(1, 60) i) s"
+        )
+        query(sql, f"CREATE TABLE same AS SELECT {wider} AS {name} FROM (SELECT {name} AS x FROM given) s")
+        ((kept, distinct),) = query(sql, f"SELECT count(*), count(DISTINCT {name}) FROM same")
+        assert kept == 60 and distinct > 1
+        select = "SELECT prediction, score, probabilities FROM trails.predict('m', '{}')"
+        single = "SELECT trails.predict_score('m', t) FROM {} t"
+        for statement in (select, single):
+            assert query(sql, statement.format("given")) == query(sql, statement.format("same")), other
+        query(sql, "DROP TABLE given, same")
+
+
+def test_a_date_beyond_the_last_timestamp_is_an_error(sql: Any) -> None:
+    column = WIDER["moment"][0]
+    store(sql, "m", make_model(Columns(len(column.data), (column,))))
+    query(sql, "CREATE TABLE late (moment date); INSERT INTO late VALUES ('infinity'), (NULL), ('2020-01-01')")
+    assert len(query(sql, "SELECT * FROM trails.predict('m', 'late')")) == 3
+    query(sql, "INSERT INTO late VALUES ('5874897-12-31')")
+    for statement in ("SELECT * FROM trails.predict('m', 'late')", "SELECT trails.predict('m', l) FROM late l"):
+        error = refused(sql, statement)
+        assert error.sqlstate == "22008" and '"moment"' in error.message_primary and error.message_hint
+
+
+def test_null_needs_no_type_in_a_row(sql: Any) -> None:
+    model = make_model(columns_of(TRAINED))
+    store(sql, "m", model)
+    names = ", ".join(f'NULL AS "{name.replace(chr(34), chr(34) * 2)}"' for name in KINDS)
+    untyped = query(sql, f"SELECT trails.predict_score('m', r) FROM (SELECT {names}) r")
+    query(sql, "INSERT INTO things (id) VALUES (9999)")
+    assert untyped == query(sql, "SELECT trails.predict_score('m', t) FROM things t WHERE id = 9999")
+    column = Columns(3, (Column("a", "date", np.array([1, 2, 3], np.int32)),))
+    store(sql, "dates", make_model(column))
+    rows = "(VALUES (1, NULL), (2, NULL::text)) r (i, a)"
+    assert len(query(sql, f"SELECT trails.predict('dates', r) FROM {rows}")) == 2
+    error = refused(sql, "SELECT trails.predict('dates', r) FROM (VALUES (NULL), ('2020-01-01')) r (a)")
+    assert error.sqlstate == "42804" and "CAST(a AS date)" in error.message_hint
+
+
+CASTABLE = {
+    "boolean": "true", "smallint": "1", "integer": "1", "bigint": "1", "real": "1", "double precision": "1",
+    "numeric": "1", "text": "'2020-01-01 12:00'", "varchar": "'x'", "char(3)": "'x'", "date": "'2020-01-01'", "time": "'12:00'",
+    "timestamp": "'2020-01-01'", "timestamptz": "'2020-01-01+00'", "interval": "'1 day'", "jsonb": "'1'",
+    "uuid": "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'", "inet": "'::1'", "money": "1", "integer[]": "'{1}'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["flag", "number", "size", "word", "day", "local", "clock", "span", "published"])
+def test_the_hint_of_another_type_is_a_cast_that_works(sql: Any, name: str) -> None:
+    whole = columns_of(TRAINED)
+    store(sql, "m", make_model(Columns(whole.rows, (whole[name],))))
+    worked = 0
+    for sql_type, value in CASTABLE.items():
+        query(sql, f"DROP TABLE IF EXISTS given; CREATE TABLE given AS SELECT {value}::{sql_type} AS {name}")
+        single = f"SELECT trails.predict('m', r) FROM (SELECT {{expression}} AS {name} FROM given) r"
+        try:
+            query(sql, "SELECT * FROM trails.predict('m', 'given')")
+            continue
+        except psycopg2.Error as error:
+            if name == "published" and error.pgcode == "22P02":
+                continue  # a text, and of another form
+            assert error.pgcode in ("42804", "0A000"), (sql_type, error)
+            hint = error.diag.message_hint
+        assert refused(sql, single.format(expression=name)).message_hint == hint, sql_type
+        if not hint.startswith("Write CAST("):
+            assert "id:value" in hint or "There is no cast" in hint, (sql_type, hint)
+            continue
+        cast = hint.removeprefix("Write ").partition(" in a view")[0]
+        try:
+            query(sql, single.format(expression=cast))
+            worked += 1
+        except psycopg2.Error as error:
+            # The value may be none of the other type; that there is such a cast is what the hint knows.
+            assert error.pgcode in ("22P02", "22007", "22023"), (sql_type, cast, error)
+    assert worked > 0 or name == "published"
 
 
 def test_rows_of_several_types_and_models_at_one_call(sql: Any) -> None:

@@ -76,6 +76,50 @@ def test_process_is_sent_the_names_the_plan_and_the_deadline(scripted: Any, stub
     assert len(set(rows["checkpoints"])) == 2 and rows["validation"] is None
 
 
+def test_a_validation_table_may_have_types_that_stand_for_the_sources(scripted: Any, stub: Stub) -> None:
+    query(
+        scripted,
+        "CREATE TABLE src AS SELECT id, label, colour::float8 AS colour, shape, "
+        "(DATE '2020-01-01' + noise)::timestamp AS day FROM train",
+    )
+    query(
+        scripted,
+        "CREATE TABLE held AS SELECT id, label, colour, shape > 3 AS shape, DATE '2020-01-01' + noise AS day "
+        "FROM valid",
+    )
+    stub.script(DONE)
+    run = (
+        "SELECT * FROM trails.refinement_phase('{}', 'label', ARRAY['8-8-8-8'], u => 1, features => '{}', "
+        "validation => '{}')"
+    )
+    query(scripted, run.format("src", "{colour,day,shape}", "held"))
+    told = stub.requests()[0]
+    kinds = [{column["name"]: column["kind"] for column in told[of]["columns"]} for of in ("train", "validation")]
+    assert kinds[0] == {"colour": "float64", "day": "timestamp", "shape": "int64", "label": "int32"}
+    assert kinds[1] == {"colour": "int32", "day": "date", "shape": "boolean", "label": "int32"}
+    for column, cast in (("colour", "bigint"), ("day", "date"), ("shape", "boolean")):
+        with pytest.raises(psycopg2.Error, match=f'column "{column}" has type') as caught:
+            query(scripted, run.format("held", f"{{{column}}}", "src"))
+        hint = caught.value.diag.message_hint
+        assert caught.value.pgcode == "42804"
+        assert f"CAST({column} AS {cast})" in hint or "There is no cast" in hint, hint
+
+
+def test_columns_that_cannot_be_read_are_left_out_and_recorded(scripted: Any, stub: Stub) -> None:
+    query(scripted, "ALTER TABLE train ADD note jsonb, ADD cost money, ADD address inet")
+    stub.script(DONE)
+    scripted.notices.clear()
+    query(scripted, "SELECT * FROM trails.refinement_phase('train', 'label', ARRAY['8-8-8-8'], u => 1)")
+    told = "".join(scripted.notices)
+    reasons = {
+        name: f"type {name_of} cannot be learned from"
+        for name, name_of in (("note", "jsonb"), ("cost", "money"), ("address", "inet"))
+    }
+    assert all(f'feature "{name}" is left out: {reason}' in told for name, reason in reasons.items())
+    ((left_out, features),) = query(scripted, "SELECT left_out, features::text[] FROM trails.runs")
+    assert left_out == reasons and features == ["colour", "shape", "noise"]
+
+
 def test_options_reach_the_process_and_the_catalogue(scripted: Any, stub: Stub) -> None:
     stub.script(DONE)
     query(scripted, CURVES + ', options => \'{"dropout": 0.25, "eta": 4, "winner": false}\')')

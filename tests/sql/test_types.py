@@ -211,25 +211,49 @@ def test_long_texts_wherever_they_are_stored(session: Any) -> None:
     ["integer[]", "json", "jsonb", "bytea", "int4range", "money", "timetz", "bit(3)", "point", "inet", "xml",
      "tsvector", "pair", "name", "oid"],
 )  # fmt: skip
-def test_other_types_are_refused_by_name_and_shown_without_a_kind(session: Any, sql_type: str) -> None:
+def test_other_types_are_left_out_and_refused_by_name(session: Any, sql_type: str) -> None:
     query(session, "CREATE TYPE pair AS (a int, b int)")
     query(session, f"CREATE TABLE t (id int PRIMARY KEY, label int, fine int, odd {sql_type})")
     query(session, "INSERT INTO t SELECT n, mod(n, 2), mod(n, 5) FROM generate_series(1, 200) n")
     rows = query(session, "SELECT column_name, kind, rows, nulls FROM trails.describe_columns('t')")
     assert rows[3] == ("odd", None, None, None) and rows[2] == ("fine", "int32", 200, 0)
-    for features in ("", ", features => ARRAY['odd']"):
-        with pytest.raises(psycopg2.Error, match=r'column "odd" of public\.t has type') as caught:
-            query(session, f"SELECT * FROM trails.filtering_phase('t', 'label'{features})")
-        assert caught.value.pgcode == "0A000"
-        assert "features => ARRAY[...]" in caught.value.diag.message_hint
-        assert "numeric, text" in caught.value.diag.message_hint and "view" in caught.value.diag.message_hint
-    query(session, "SELECT * FROM trails.filtering_phase('t', 'label', features => ARRAY['fine'], n => 100)")
+    with pytest.raises(psycopg2.Error, match=r'column "odd" of public\.t has type') as caught:
+        query(session, "SELECT * FROM trails.filtering_phase('t', 'label', features => ARRAY['fine', 'odd'])")
+    assert caught.value.pgcode == "0A000"
+    assert "features => ARRAY[...]" in caught.value.diag.message_hint
+    assert "numeric, text" in caught.value.diag.message_hint and "view" in caught.value.diag.message_hint
+    session.notices.clear()
+    assert query(session, "SELECT * FROM trails.filtering_phase('t', 'label', n => 100)")
+    told = [notice for notice in session.notices if 'feature "odd" is left out: type' in notice]
+    assert len(told) == 1 and "cannot be learned from" in told[0]
+    query(session, "ALTER TABLE t DROP fine")
+    with pytest.raises(psycopg2.Error, match="no column to learn from") as caught:
+        query(session, "SELECT * FROM trails.filtering_phase('t', 'label')")
+    assert caught.value.pgcode == "22023" and "view" in caught.value.diag.message_hint
 
 
 def test_a_domain_over_an_unreadable_type_is_refused_too(session: Any) -> None:
     query(session, "CREATE DOMAIN tags AS text[]")
     make(session, "tags", ["{a,b}"])
     assert described(session)["kind"] is None
+
+
+def test_a_null_among_the_names_is_refused(session: Any) -> None:
+    make(session, "integer", ["1", "2"])
+    for statement in (
+        "SELECT * FROM trails.describe_columns('t', '{x,NULL}')",
+        "SELECT * FROM trails.filtering_phase('t', features => '{x,NULL}')",
+        "SELECT * FROM trails.profile_filtering('t', 'x', features => '{NULL}')",
+        "SELECT * FROM trails.model_selection('t', 'x', features => ARRAY[NULL]::name[])",
+        "SELECT * FROM trails.refinement_phase('t', 'x', ARRAY['8-8-8-8'], features => '{x,NULL}')",
+        "SELECT * FROM trails.profile_refinement('t', 'x', features => '{x,NULL}')",
+        "SELECT * FROM trails.model_selection_workloads('t', 'x', 10, 2, features => '{x,NULL}')",
+    ):
+        with pytest.raises(psycopg2.Error, match="features must not hold NULL") as caught:
+            query(session, statement)
+        assert caught.value.pgcode == "22023" and '"NULL"' in caught.value.diag.message_hint, statement
+    query(session, 'CREATE TABLE named ("NULL" int)')
+    assert query(session, """SELECT column_name FROM trails.describe_columns('named', '{"NULL"}')""") == [("NULL",)]
 
 
 def test_named_columns_alone_are_described(session: Any) -> None:
