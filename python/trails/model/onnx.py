@@ -35,7 +35,8 @@ def to_onnx(model: Model) -> bytes:
 
     constants: dict[str, Any] = {
         "embedding": model.embedding,
-        "flat": np.array([0, -1], np.int64),
+        # Said in numbers: of no row at all the width could not be found out.
+        "flat": np.array([-1, model.encoder.fields * model.embedding.shape[1]], np.int64),
         "last": np.array([2], np.int64),
     }
     nodes = [

@@ -69,8 +69,8 @@ class Encoder:
     @property
     def offsets(self) -> list[int]:
         """First embedding row of every field."""
-        ends = np.cumsum([part.slots for part in self.parts])
-        return [0, *ends[:-1].tolist()] if self.parts else []
+        ends = np.cumsum([part.slots for part in self.parts]).tolist()
+        return [0, *ends][: len(ends)]
 
     @property
     def columns(self) -> list[tuple[str, str]]:
@@ -165,7 +165,8 @@ def _restore(number: int, described: Mapping[str, Any], tensors: Mapping[str, ND
     }
     if f"fields.{number}.ends" in tensors:
         ends, whole = tensors[f"fields.{number}.ends"].tolist(), tensors[f"fields.{number}.bytes"].tobytes()
-        begins = [0, *ends[:-1]]
+        # As many beginnings as ends: a field without a category has neither.
+        begins = [0, *ends][: len(ends)]
         learnt["spellings"] = {
             code: whole[begin:end].decode("utf-8", "replace")
             for code, begin, end in zip(learnt["categories"].tolist(), begins, ends, strict=True)
