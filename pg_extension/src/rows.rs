@@ -1,12 +1,14 @@
 //! The rows that filtering looks at: read as the caller, checked, and held by the interpreter.
 
+use std::collections::HashMap;
+
 use numpy::{PyArray1, PyArrayMethods};
 use pgrx::pg_sys;
 use pyo3::prelude::*;
 
 use crate::error::{Result, TrailsError};
 use crate::reader;
-use crate::reader::columns::Table;
+use crate::reader::columns::{Column, Table, Values};
 use crate::reader::source::{Source, SourceColumn};
 use crate::{progress, python, settings};
 
@@ -123,15 +125,27 @@ pub struct TrainingRows {
 
 impl TrainingRows {
     /// Takes over what `Wanted::read` has read. A target that cannot be learnt, and a table without a feature that can
-    /// help, are errors.
-    pub fn take(wanted: &Wanted, table: Table, task: Option<&str>, options: Option<String>) -> Result<Self> {
+    /// help, are errors. `seed` is what refinement draws held-out rows with, if it does: neither these nor those that
+    /// the split column holds out are looked at.
+    pub fn take(
+        wanted: &Wanted,
+        table: Table,
+        task: Option<&str>,
+        options: Option<String>,
+        seed: Option<i64>,
+    ) -> Result<Self> {
         let mut columns = table.columns;
         let target = wanted.target.as_ref().and_then(|_| columns.pop());
-        columns.truncate(wanted.features.len());
+        let split = wanted.split.as_ref().and_then(|_| columns.pop());
         let (rows, left_out) = python::call(move |bridge| {
             let py = bridge.py();
+            let spellings: HashMap<String, Vec<(i64, String)>> =
+                target.iter().chain(&split).map(|column| (column.name.clone(), spellings(column))).collect();
             let target = target.map(|column| python::array(py, column)).transpose()?;
-            let rows = bridge.call_method1("training_rows", (python::arrays(py, columns)?, target, task, options))?;
+            let split = split.map(|column| python::array(py, column)).transpose()?;
+            let features = python::arrays(py, columns)?;
+            let arguments = (features, target, task, options, split, seed, spellings, python::check(py)?);
+            let rows = bridge.call_method1("training_rows", arguments)?;
             let left_out: Vec<(String, String)> = rows.call_method0("left_out")?.extract()?;
             Ok((python::Held::new(rows), left_out))
         })?;
@@ -142,7 +156,8 @@ impl TrainingRows {
         let features: Vec<String> = wanted.features.iter().map(|c| c.name.clone()).filter(kept).collect();
         if features.is_empty() {
             return Err(TrailsError::data(format!("no column of {} can help to predict", wanted.source.name))
-                .detail("Every feature is constant or different in every row."));
+                .detail("Every feature is constant or different in every row.")
+                .hint("Add columns that several rows have in common; NOTICEs name what is wrong with each."));
         }
         Ok(Self { rows, left_out, features })
     }
@@ -218,6 +233,14 @@ impl TrainingRows {
             self.rows.bind(py).call_method1("profile", arguments)?.extract()
         })
     }
+}
+
+/// Hashes and texts of a text column, as far as they are known.
+fn spellings(column: &Column) -> Vec<(i64, String)> {
+    let Values::Text { texts, .. } = &column.values else { return Vec::new() };
+    let begins = std::iter::once(0).chain(texts.ends.iter().copied());
+    let spelt = begins.zip(&texts.ends).map(|(begin, &end)| &texts.bytes[begin as usize..end as usize]);
+    texts.hashes.iter().copied().zip(spelt.map(|text| String::from_utf8_lossy(text).into_owned())).collect()
 }
 
 fn tell(asked: &Scoring, scored: i64, failed: i64, seconds: f64, best: Option<(&str, f64)>, notices: &[String]) {

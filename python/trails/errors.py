@@ -6,7 +6,48 @@ no table of its own. Outside PostgreSQL they are ordinary exceptions.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import json
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, ClassVar
+
+_SHOWN = 100
+"""Characters of a value that a message repeats at most."""
+
+_LISTED = 20
+"""Names that a message lists at most."""
+
+
+def shown(value: object) -> str:
+    """A value as a message repeats it: on one line, and cut where it is long. A text is not quoted."""
+    text = value if isinstance(value, str) else _written(value)
+    # Cut twice, so that a text of megabytes is not looked at whole.
+    text = "".join(c if c.isprintable() else " " for c in text[: _SHOWN + 1])
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def shown_json(value: object) -> str:
+    """A value as JSON, which options are given as; a text is quoted."""
+    return shown(_written(value))
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names as a message lists them, the first of them if there are many."""
+    several = list(islice(names, _LISTED + 1))
+    text = ", ".join(map(shown, several[:_LISTED]))
+    return text if len(several) <= _LISTED else f"{text}, ..."
+
+
+def _written(value: Any) -> str:
+    """As JSON where it is that, else as Python writes it."""
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__}"
 
 
 class TrailsError(Exception):

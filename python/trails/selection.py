@@ -78,6 +78,7 @@ class Selection:
         seconds: Of all of it.
         complete: False if time cut what was planned.
         fault: What ended training before its time; the model is then the best so far.
+        warnings: What else a person should know.
     """
 
     model: Model
@@ -90,6 +91,7 @@ class Selection:
     seconds: float
     complete: bool
     fault: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def select(
@@ -131,7 +133,14 @@ def select(
         began = time.monotonic()
         features = [(c.name, c.kind, c.data, c.nulls, c.values) for c in train.without(target)]
         own = train[target]
-        rows = bridge.training_rows(features, (own.name, own.kind, own.data, None, None), settings.task, options)
+        rows = bridge.training_rows(
+            features,
+            (own.name, own.kind, own.data, None, None),
+            settings.task,
+            options,
+            seed=settings.seed if validation is None else None,
+            spellings=None if own.texts is None else {target: list(own.texts.spellings().items())},
+        )
         left_out = dict(rows.left_out())
         train, validation = _useful(train, left_out), None if validation is None else _useful(validation, left_out)
         if len(train) < 2:
@@ -204,6 +213,7 @@ def select(
         time.monotonic() - started,
         heard.complete and fault is None,
         fault,
+        tuple(heard.warnings),
     )
 
 
@@ -215,12 +225,15 @@ class _Heard:
         self.leaderboard: list[dict[str, Any]] = []
         self.curves: list[dict[str, Any]] = []
         self.timings: list[dict[str, Any]] = []
+        self.warnings: list[str] = []
         self.metric, self.complete = "", False
 
     def __call__(self, event: Event) -> None:
         rest = {name: value for name, value in event.items() if name != "event"}
         if event["event"] == "rows":
             self.metric = event["metric"]
+        elif event["event"] == "warning":
+            self.warnings.append(event["message"])
         elif event["event"] == "epoch":
             self.curves.append(rest)
         elif event["event"] == "result":

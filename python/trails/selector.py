@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, UnusableData
 from trails.model.store import Model
+from trails.refinement.options import parse_options
 from trails.selection import Settings, select
 from trails.selector_inputs import (
     BadInput,
@@ -28,7 +29,8 @@ from trails.selector_inputs import (
     vector_of,
 )
 from trails.table.columns import KINDS, Column, Columns
-from trails.table.frames import array_columns, column_of, conform, frame_columns, is_frame, names_of
+from trails.table.conform import conform, conform_all
+from trails.table.frames import array_columns, column_of, frame_columns, is_frame, names_of
 from trails.table.split import holdout
 from trails.table.target import learn_target, parse_task
 
@@ -179,6 +181,8 @@ class ModelSelector:
             if held is None:
                 held = _validation(train, name, settings)
             found = select(train, name, held, settings, hear=self._hear, started=started)
+        for warning in found.warnings:
+            warnings.warn(warning, stacklevel=2)
         if found.fault is not None:
             warnings.warn(f"{found.fault}; the model is the best of what had finished", stacklevel=2)
         self.model_ = found.model
@@ -210,9 +214,8 @@ class ModelSelector:
                 raise InvalidInput("validation is a pair of X and y") from None
             held_features = self._features(other)
             held_target = self._target(name, vector_of(other_labels, held_features.rows), learn=False)
-            like = {column.name: column for column in features}
-            same = [conform(column, like[column.name].family) for column in held_features]
-            held = Columns(held_features.rows, (*same, conform(held_target, target.family)))
+            same = conform_all(held_features, {column.name: column.family for column in features})
+            held = Columns(held_features.rows, (*same.columns, conform(held_target, target.family)))
         self.rows_left_out_ = 0
         return Columns(features.rows, (*features.columns, target)), held, name
 
@@ -379,7 +382,7 @@ class ModelSelector:
                 like = Columns(0, tuple(_example(name, family) for name, family in wanted.items()))
                 return read_table(X, table, list(wanted), like=like)[0]
             columns = self._features(X)
-            return Columns(columns.rows, tuple(conform(columns[name], family) for name, family in wanted.items()))
+            return conform_all(columns, wanted)
 
     def _check_fitted(self) -> None:
         if hasattr(self, "model_"):
@@ -505,12 +508,12 @@ def told(event: Mapping[str, Any]) -> str | None:
 
 def _validation(train: Columns, target: str, settings: Settings) -> Columns | None:
     """The training rows where too few differ for some to be held out; None to have that done."""
-    learnt = learn_target([train[target]], settings.task)
-    labels = learnt.labels(train[target])
-    classes = labels != 0 if learnt.task == "binary" else labels
-    share = float(settings.options.get("validation_share", 0.2))
+    column = train[target]
+    learnt = learn_target(column, settings.task)
+    labels = learnt.labels(column)
+    share = parse_options(settings.options).validation_share
     try:
-        sides = holdout(classes, settings.seed, share, learnt.task == "binary")
+        sides = holdout(learnt.strata(column), settings.seed, share, learnt.task == "binary")
         if all(len(side) and (labels[side] != labels[side[0]]).any() for side in sides):
             return None
     except UnusableData:

@@ -261,6 +261,8 @@ class InProcess(Trainer):
         events = Events(lambda line: self._heard(json.loads(line), hear))
         target = data.target
         events.rows(timings.rows[-1]["seconds"], time.monotonic() - self._started, target.task, target.metric)
+        for warning in data.warnings:
+            events.warning(warning)
         threads = torch.get_num_threads()
         torch.set_num_threads(cores(setting.threads))
         try:

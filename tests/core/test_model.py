@@ -108,6 +108,19 @@ def test_a_source_that_lacks_a_column_or_has_another_type_is_refused() -> None:
     model, columns = made("binary"), rows(10, 4)
     with pytest.raises(InvalidInput, match='no column "x"'):
         model.outputs(columns.without("x"))
-    other = Columns(10, (*columns.without("x"), Column("x", "int32", np.zeros(10, np.int32))))
-    with pytest.raises(InvalidInput, match="integer, and the model was trained with number"):
+    other = Columns(10, (*columns.without("x"), Column("x", "date", np.zeros(10, np.int32))))
+    with pytest.raises(InvalidInput, match="date, and the model was trained with number") as caught:
         model.outputs(other)
+    assert 'astype("float64")' in (caught.value.hint or "")
+
+
+def test_a_type_that_loses_nothing_predicts_as_the_models_own() -> None:
+    model, columns = made("binary"), rows(10, 4)
+    whole = Column("x", "int32", np.arange(10, dtype=np.int32))
+    same = Column("x", "float64", np.arange(10.0))
+    outputs = [model.outputs(Columns(10, (*columns.without("x"), column))) for column in (whole, same)]
+    np.testing.assert_array_equal(*outputs)
+    nothing = Column("x", "text", np.zeros(10, np.int64), None, np.ones(10, np.uint8))
+    missing = Column("x", "float64", np.full(10, np.nan))
+    outputs = [model.outputs(Columns(10, (*columns.without("x"), column))) for column in (nothing, missing)]
+    np.testing.assert_array_equal(*outputs)

@@ -29,7 +29,8 @@ from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableDat
 from trails.model.store import Model
 from trails.selection import Settings, select
 from trails.table.columns import Column, Columns
-from trails.table.frames import column_of, conform, frame_columns
+from trails.table.conform import conform
+from trails.table.frames import column_of, frame_columns
 from trails.table.texts import text_column
 from trails.trainer import write_columns
 

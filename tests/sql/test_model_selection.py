@@ -88,7 +88,8 @@ def test_a_model_is_kept_though_no_text_is_frequent_enough_to_be_told_apart(sess
     query(session, "CREATE TABLE m1 (a text, b int, y bool)")
     query(session, "INSERT INTO m1 SELECT 't' || i % 5, i % 2, i % 2 = 0 FROM generate_series(1, 10) i")
     rows = query(
-        session, "SELECT rank, model FROM trails.model_selection('m1', 'y', budget => '4 s', k => 1, name => 'm1')"
+        session,
+        "SELECT rank, model FROM trails.model_selection('m1', 'y', budget => '40 s', k => 1, u => 1, name => 'm1')",
     )
     assert rows == [(1, "m1@1")]
     ((predicted,),) = query(session, "SELECT count(prediction) FROM trails.predict('m1', 'm1')")

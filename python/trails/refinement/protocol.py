@@ -261,6 +261,10 @@ class Events:
         """Rows are encoded, which took ``seconds``; the first batch was ready ``first_batch`` after the start."""
         self._send("rows", seconds=seconds, first_batch=first_batch, task=task, metric=metric)
 
+    def warning(self, message: str) -> None:
+        """Something of the rows that a person should know; the run goes on."""
+        self._send("warning", message=message)
+
     def plan(
         self,
         *,

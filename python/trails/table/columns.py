@@ -5,12 +5,13 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, listed, shown
 
 Family = Literal["boolean", "integer", "number", "text", "idvalue", "date", "timestamp", "time", "interval"]
 
@@ -99,6 +100,15 @@ class Column:
             nulls=None if self.nulls is None else self.nulls[rows],
         )
 
+    def part(self, rows: slice) -> Column:
+        """Views of some rows that follow each other."""
+        return replace(
+            self,
+            data=self.data[rows],
+            values=None if self.values is None else self.values[rows],
+            nulls=None if self.nulls is None else self.nulls[rows],
+        )
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -176,12 +186,16 @@ class Columns:
         Raises:
             InvalidInput: There is none.
         """
-        for column in self.columns:
-            if column.name == name:
-                return column
+        if (column := self._by_name.get(name)) is not None:
+            return column
         raise InvalidInput(
-            f'there is no column "{name}"', detail=f"Columns: {', '.join(c.name for c in self.columns)}."
+            f'there is no column "{shown(name)}"', detail=f"Columns: {listed(c.name for c in self.columns)}."
         )
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        """A search for each of thousands of columns would look at millions of names."""
+        return {column.name: column for column in reversed(self.columns)}
 
     def without(self, name: str) -> Columns:
         """All columns but ``name``."""

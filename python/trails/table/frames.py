@@ -221,35 +221,3 @@ def _utc(item: Any) -> Any:
 
 def _microseconds(time: dt.time) -> int:
     return ((time.hour * 60 + time.minute) * 60 + time.second) * 1_000_000 + time.microsecond
-
-
-def conform(column: Column, family: str) -> Column:
-    """The column as one of ``family``, where its values allow it: whole numbers are numbers, and numbers that are whole
-    are integers; a column that is NULL throughout is of any kind.
-
-    Raises:
-        InvalidInput: They do not (SQLSTATE 42804).
-    """
-    if column.family == family:
-        return column
-    absent = column.absent()
-    if family == "number" and column.family in ("integer", "boolean"):
-        return replace(column, kind="float64", data=column.data.astype(np.float64))
-    if family == "integer" and column.family == "boolean":
-        return replace(column, kind="int32")
-    if family == "timestamp" and column.family == "date":
-        return replace(column, kind="timestamp", data=column.data.astype(np.int64) * 86_400_000_000)
-    if family in ("integer", "boolean") and column.family in ("number", "integer"):
-        data = column.data if absent is None else np.where(absent, 0, column.data)
-        within = (data >= (0 if family == "boolean" else -(2.0**63))) & (data < (2 if family == "boolean" else 2.0**63))
-        if within.all() and (data == np.floor(data)).all():
-            kind = "boolean" if family == "boolean" else "int64"
-            mask = None if absent is None else absent.astype(np.uint8)
-            return replace(column, kind=kind, data=data.astype(KINDS[kind][0]), nulls=mask)
-    if absent is not None and absent.all():
-        kind = next(kind for kind, (_, own) in KINDS.items() if own == family)
-        return Column(column.name, kind, np.zeros(len(column.data), KINDS[kind][0]), None, absent.astype(np.uint8))
-    raise InvalidInput(
-        f'the column "{column.name}" is of kind {column.family}, and the model was trained with {family}',
-        sqlstate="42804",
-    )
