@@ -199,6 +199,7 @@ class Rows:
         rows = self._count
         most = max(2 * wanted, min(_LOOKED_AT * wanted, _CELLS_LOOKED_AT // self.fields))
         drawn = generator.choice(rows, size=min(rows, most), replace=False)
+        by_chance = len(drawn)
         if self.positive is not None:
             # Rare classes may not be among them.
             for side in (False, True):
@@ -214,7 +215,8 @@ class Rows:
         # Among a few thousand rows a text that occurs once may be a common one.
         encoder = Encoder.fit(table, replace(self.fitting, min_count=1), check)
         encoded = encoder.transform(table, check)
-        first = _first_of_each(encoded, check)
+        # A rare class is not lost to rows that are like its own.
+        first = _one_of_each(encoded, np.roll(np.arange(len(drawn)), len(drawn) - by_chance), check)
         values = None if encoded.values is None else encoded.values[first]
         return drawn[first].astype(np.int64, copy=False), encoder, Encoded(encoded.ids[first], values)
 
@@ -295,8 +297,8 @@ def _embed(
     return embedded
 
 
-def _first_of_each(encoded: Encoded, check: Check) -> NDArray[np.intp]:
-    """The first of all rows that are alike, in ascending order.
+def _one_of_each(encoded: Encoded, order: NDArray[np.intp], check: Check) -> NDArray[np.intp]:
+    """Of rows that are alike the one that comes first in ``order``; places in ascending order.
 
     Rows are told apart by 64 bits: a sum over fields, each times an odd number of its own.
     """
@@ -311,8 +313,8 @@ def _first_of_each(encoded: Encoded, check: Check) -> NDArray[np.intp]:
             bits = (encoded.values[:, place] + np.float32(0)).view(np.uint32).astype(np.uint64)
             cells ^= bits * odd[1, place]
         codes += (cells ^ (cells >> np.uint64(32))) * odd[0, place]
-    _, first = np.unique(codes, return_index=True)
-    return np.sort(first)
+    _, first = np.unique(codes[order], return_index=True)
+    return np.sort(order[first])
 
 
 def _two_sides(learnt: Target, target: Column, check: Check) -> NDArray[np.bool_]:
