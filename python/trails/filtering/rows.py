@@ -21,7 +21,7 @@ from trails.table.fitting import Fitting
 from trails.table.split import held_out, sides
 from trails.table.target import Target, learn_target
 from trails.table.useless import useless_features
-from trails.tfmem import Batch, Tfmem
+from trails.tfmem import REGISTRY, Batch, Tfmem
 
 # Rows looked at for each row wanted: few tables repeat a row so often that these hold too few distinct ones.
 _LOOKED_AT = 64
@@ -37,6 +37,8 @@ WIDEST_ROW = 1 << 17
 
 _MEDIAN_OF = 1 << 18
 """Rows that a median is taken from: more would move it by as little as another sample does."""
+
+_MOST_BATCHES = max(metric.batches for metric in REGISTRY.values())
 
 _STREAM = 2
 """Number of the random stream that draws rows and their embedding."""
@@ -199,7 +201,6 @@ class Rows:
         rows = self._count
         most = max(2 * wanted, min(_LOOKED_AT * wanted, _CELLS_LOOKED_AT // self.fields))
         drawn = generator.choice(rows, size=min(rows, most), replace=False)
-        by_chance = len(drawn)
         if self.positive is not None:
             # Rare classes may not be among them.
             for side in (False, True):
@@ -215,8 +216,13 @@ class Rows:
         # Among a few thousand rows a text that occurs once may be a common one.
         encoder = Encoder.fit(table, replace(self.fitting, min_count=1), check)
         encoded = encoder.transform(table, check)
-        # A rare class is not lost to rows that are like its own.
-        first = _one_of_each(encoded, np.roll(np.arange(len(drawn)), len(drawn) - by_chance), check)
+        order = np.arange(len(drawn))
+        if self.positive is not None:
+            # The rarer side must not be lost to rows that are like its own.
+            sides_drawn = self.positive[drawn]
+            rarer = np.flatnonzero(sides_drawn == (2 * np.count_nonzero(sides_drawn) < len(drawn)))[:_MOST_BATCHES]
+            order = np.concatenate([rarer, np.delete(order, rarer)])
+        first = _one_of_each(encoded, order, check)
         values = None if encoded.values is None else encoded.values[first]
         return drawn[first].astype(np.int64, copy=False), encoder, Encoded(encoded.ids[first], values)
 
