@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trails.checks import Check, no_check, pieces
 from trails.coordinator import plan as _plan
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 from trails.filtering.latency import LatencyScorer, parse_config
 from trails.filtering.rows import Held, Rows, check_batch_size, check_target
 from trails.filtering.samplers import make_sampler
@@ -405,7 +405,7 @@ def export_model(blob: bytes, form: str) -> bytes:
     if form == "safetensors":
         return blob
     if form != "onnx":
-        raise InvalidInput(f'there is no format "{form}"', hint="Formats: safetensors, onnx.")
+        raise InvalidInput(f'there is no format "{shown(form)}"', hint="Formats: safetensors, onnx.")
     from trails.model.onnx import to_onnx
 
     return to_onnx(Model.from_bytes(blob))

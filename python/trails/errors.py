@@ -17,6 +17,9 @@ _SHOWN = 100
 _LISTED = 20
 """Names that a message lists at most."""
 
+_LONGEST_MESSAGE, _LONGEST_DETAIL = 2_000, 20_000
+"""Characters of a message or a hint, and of a detail, which may be a traceback."""
+
 
 def shown(value: object) -> str:
     """A value as a message repeats it: on one line, and cut where it is long. A text is not quoted."""
@@ -36,6 +39,10 @@ def listed(names: Iterable[object]) -> str:
     several = list(islice(names, _LISTED + 1))
     text = ", ".join(map(shown, several[:_LISTED]))
     return text if len(several) <= _LISTED else f"{text}, ..."
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _written(value: Any) -> str:
@@ -69,6 +76,10 @@ class TrailsError(Exception):
         hint: str | None = None,
         sqlstate: str | None = None,
     ) -> None:
+        # Whatever a caller gave may be in there: a log must not fill with megabytes of it.
+        message = _cut(message, _LONGEST_MESSAGE)
+        detail = None if detail is None else _cut(detail, _LONGEST_DETAIL)
+        hint = None if hint is None else _cut(hint, _LONGEST_MESSAGE)
         super().__init__(message)
         self.message = message
         self.detail = detail

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData
+from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData, shown
 from trails.model.store import Model
 from trails.table.columns import Columns
 from trails.trainer import Event, InProcess, OwnProcess
@@ -120,8 +121,9 @@ def select(
     """
     from trails import bridge
 
-    settings, started = settings or Settings(), time.monotonic() if started is None else started
-    options = json.dumps(dict(settings.options))
+    settings, started = _whole_numbers(settings or Settings()), time.monotonic() if started is None else started
+    asked = plain_options(settings.options)
+    options = json.dumps(asked)
     _check(settings, options)
     timings: list[dict[str, Any]] = []
 
@@ -157,7 +159,7 @@ def select(
                 "device": settings.device,
                 "threads": settings.threads,
                 "task": settings.task,
-                "options": dict(settings.options),
+                "options": asked,
             },
         )
         finish("rows", began)
@@ -186,7 +188,7 @@ def select(
                     "refinement": settings.refinement,
                     "k": settings.k,
                     "u": settings.u,
-                    "options": dict(settings.options),
+                    "options": asked,
                     "score_seconds": spent / max(1, scored),
                     "scored": scored,
                     "candidates": candidates,
@@ -217,6 +219,29 @@ def select(
     )
 
 
+def plain_options(options: Any) -> dict[str, Any]:
+    """Options as they are after a journey through JSON: NumPy's numbers are Python's.
+
+    Args:
+        options: A mapping of names to values, or None for no option.
+
+    Raises:
+        InvalidInput: They cannot be written as JSON.
+    """
+    hint = 'For instance: options={"dropout": 0.1}.'
+    if options is not None and not isinstance(options, Mapping):
+        raise InvalidInput(f"options are a mapping of names to values, not {shown(options)}", hint=hint)
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(dict(options or {}), default=lambda value: value.item()))
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InvalidInput(
+            "options are a mapping of names to what JSON knows: numbers, texts, booleans, lists, mappings",
+            detail=shown(str(error)),
+            hint=hint,
+        ) from error
+    return found
+
+
 class _Heard:
     """Keeps what refinement tells, and passes it on."""
 
@@ -239,6 +264,26 @@ class _Heard:
         elif event["event"] == "result":
             self.leaderboard, self.complete, self.timings = event["leaderboard"], event["complete"], event["timings"]
         self._hear(event)
+
+
+def _whole_numbers(settings: Settings) -> Settings:
+    """The settings with whole numbers of Python's own, which JSON can write.
+
+    Raises:
+        InvalidInput: One is no whole number, or of more than 64 bits.
+    """
+    found: dict[str, int] = {}
+    for name in ("n", "k", "u", "batch_size", "seed", "threads"):
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        try:
+            found[name] = operator.index(value)
+        except TypeError:
+            raise InvalidInput(f"{name} is a whole number, not {shown(value)}") from None
+        if not -(2**63) <= found[name] < 2**63:
+            raise InvalidInput(f"{name} is a whole number of 64 bits, not {shown(value)}")
+    return replace(settings, **found)  # type: ignore[arg-type]
 
 
 def _check(settings: Settings, options: str) -> None:
@@ -266,8 +311,12 @@ def _useful(columns: Columns, left_out: Mapping[str, str]) -> Columns:
 def _no_feature(left_out: Mapping[str, str]) -> TrailsError:
     if not left_out:
         return InvalidInput("there is no feature to learn from", detail="The only column is the target.")
-    reasons = [f"{name}: {reason}" for name, reason in list(left_out.items())[:_SHOWN_COLUMNS]]
-    return UnusableData("no feature can help", detail=f"{'; '.join(reasons)}.")
+    reasons = [f"{shown(name)}: {reason}" for name, reason in list(left_out.items())[:_SHOWN_COLUMNS]]
+    return UnusableData(
+        "no feature can help",
+        detail=f"{'; '.join(reasons)}.",
+        hint="Give features of which several rows have the same value, or numbers.",
+    )
 
 
 def _best_of(curves: list[dict[str, Any]], scores: Mapping[str, float | None]) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import numbers
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput, UnusableData
+from trails.errors import InvalidInput, UnusableData, shown
 from trails.model.store import Model
 from trails.refinement.options import parse_options
-from trails.selection import Settings, select
+from trails.selection import Settings, plain_options, select
 from trails.selector_inputs import (
     BadInput,
     as_value_errors,
@@ -26,6 +25,8 @@ from trails.selector_inputs import (
     is_connection,
     matrix_of,
     seconds_of,
+    seed_of,
+    threads_of,
     vector_of,
 )
 from trails.table.columns import KINDS, Column, Columns
@@ -74,7 +75,7 @@ class ModelSelector:
         options: Of training, such as ``{"dropout": 0.1}``; see docs/refinement.md.
         random_state: Of everything random: a whole number, None for 1, or a NumPy generator that one is drawn from.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
-        n_jobs: CPU threads; None or -1 for all cores.
+        n_jobs: CPU threads, at most as many as there are cores; None or -1 for all cores, -2 for all but one.
         isolated: Whether training runs in a process of its own, which starts anew, and so takes some seconds to load
             torch, at every `fit`. False trains in this process.
         verbose: Whether phases are printed.
@@ -156,7 +157,7 @@ class ModelSelector:
         with as_value_errors():
             for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
                 delattr(self, name)  # Of an earlier fit, which may have been of another task.
-            seed = self._seed()
+            seed = seed_of(self.random_state)
             if is_connection(X):
                 train, held, name = self._read(X, y, target, validation)
             else:
@@ -173,9 +174,9 @@ class ModelSelector:
                 k=self.k,
                 u=self.u,
                 seed=seed,
-                options=dict(self.options or {}),
+                options=plain_options(self.options),
                 device=self.device,
-                threads=0 if self.n_jobs in (None, -1) else int(self.n_jobs or 0),
+                threads=threads_of(self.n_jobs),
                 isolated=self.isolated,
             )
             if held is None:
@@ -236,7 +237,7 @@ class ModelSelector:
 
     def _task_of(self, target: Column) -> str | None:
         if self.task not in self._tasks:
-            raise InvalidInput(f"task is one of {', '.join(self._tasks)}, not {self.task!r}")
+            raise InvalidInput(f"task is one of {', '.join(self._tasks)}, not '{shown(self.task)}'")
         return parse_task(self.task)
 
     def _features(self, X: Any, fitting: bool = False) -> Columns:
@@ -310,17 +311,6 @@ class ModelSelector:
         self.n_features_in_ = len(train) - 1
         self.feature_names_in_ = np.array([column.name for column in train.without(target)], object)
         return train, held, target
-
-    def _seed(self) -> int:
-        given = self.random_state
-        if given is None:
-            return 1
-        if isinstance(given, numbers.Integral):
-            return int(given)
-        for draw in ("integers", "randint"):
-            if hasattr(given, draw):
-                return int(getattr(given, draw)(0, 2**31 - 1))
-        raise InvalidInput(f"random_state is a whole number, None or a NumPy generator, not {given!r}")
 
     def _hear(self, event: Mapping[str, Any]) -> None:
         if self.verbose and (line := told(event)) is not None:
@@ -413,7 +403,7 @@ class ModelSelector:
         known = self._parameters()
         for name, value in params.items():
             if name not in known:
-                raise BadInput(f"there is no parameter {name!r}", hint=f"Parameters: {', '.join(known)}.")
+                raise BadInput(f"there is no parameter '{shown(name)}'", hint=f"Parameters: {', '.join(known)}.")
             setattr(self, name, value)
         return self
 

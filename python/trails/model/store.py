@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 from trails.table.columns import Columns, Family
 from trails.table.encoder import Encoder
 from trails.table.target import TASKS, Target, Task
@@ -91,12 +91,14 @@ class Model:
             header = header_of(blob)
             if header["format"] != FORMAT or header["version"] != VERSION:
                 raise InvalidInput(
-                    f"the model is of another version of Trails: {header['format']} {header['version']}",
+                    f"the model is of another version of Trails: {shown(header['format'])} {shown(header['version'])}",
                     hint=f"This release reads {FORMAT} {VERSION}.",
                 )
             return _restore(header, tensors)
-        except (SafetensorError, KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
-            raise InvalidInput("the model cannot be read", detail=str(error)) from error
+        except (SafetensorError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InvalidInput("the model cannot be read", detail=shown(str(error))) from error
+        except RecursionError:
+            raise InvalidInput("the model cannot be read", detail="Its header is nested too deeply.") from None
 
     def outputs(self, columns: Columns) -> NDArray[np.float32]:
         """What the network predicts.
@@ -159,7 +161,7 @@ def header_of(blob: bytes) -> dict[str, Any]:
     """The JSON part of a blob, unchecked.
 
     Raises:
-        KeyError, TypeError, ValueError: Not a model.
+        KeyError, TypeError, ValueError, RecursionError: Not a model.
     """
     length = int.from_bytes(blob[:8], "little")
     found: dict[str, Any] = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["trails"])

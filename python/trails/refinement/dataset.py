@@ -120,7 +120,7 @@ def prepare(
     if split is not None and validation is None:
         features = features.without(split)
     if len(features) == 0:
-        raise InvalidInput("there is no feature to learn from", detail=f'The only column is "{target}".')
+        raise InvalidInput("there is no feature to learn from", detail=f'The only column is "{shown(target)}".')
     if train.rows < MIN_TRAINING_ROWS:
         raise UnusableData(f"too few rows to train on: {train.rows}", hint=f"At least {MIN_TRAINING_ROWS} are needed.")
     drawn = validation is None and split is None
@@ -194,10 +194,10 @@ def _check(target: Target, labels: NDArray[Any], which: str) -> None:
     if len(labels) and (labels != labels[0]).any():
         return
     if target.task == "regression":
-        raise UnusableData(f'the target "{target.name}" is the same in all {len(labels)} {which} rows')
-    holds = target.classes[int(labels[0])] if len(labels) else "nothing"
+        raise UnusableData(f'the target "{shown(target.name)}" is the same in all {len(labels)} {which} rows')
+    holds = shown(target.classes[int(labels[0])]) if len(labels) else "nothing"
     raise UnusableData(
-        f'the target "{target.name}" has one class only in the {which} rows',
+        f'the target "{shown(target.name)}" has one class only in the {which} rows',
         detail=f"Every one of {len(labels)} rows holds {holds}.",
         hint="Both classes must occur, in the training and in the validation rows.",
     )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from trails.errors import BudgetTooSmall, InvalidInput, TrailsError
+from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, shown
 from trails.refinement.options import Options, parse_options
 
 
@@ -169,14 +169,15 @@ def parse_request(line: bytes | str) -> Refine | Profile:
 def _malformed() -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInput(f"malformed refinement request: {type(error).__name__}: {error}") from error
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        told = f"malformed refinement request: {type(error).__name__}: {shown(str(error))}"
+        raise InvalidInput(told) from error
 
 
 def _fields(line: bytes | str, *names: str) -> dict[str, Any]:
     fields: dict[str, Any] = json.loads(line)
     if fields["request"] not in names:
-        raise InvalidInput(f"unknown request {fields['request']!r}")
+        raise InvalidInput(f"unknown request '{shown(fields['request'])}'")
     return fields
 
 

@@ -138,7 +138,7 @@ class Columns:
                 return np.frombuffer(buffer, dtype, count, int(offset))
             except ValueError as error:
                 raise InvalidInput(
-                    f'column "{name}" does not fit in its buffer',
+                    f'column "{shown(name)}" does not fit in its buffer',
                     detail=f"{count} items of {np.dtype(dtype).name} from byte {offset}: {error}.",
                 ) from error
 
@@ -147,7 +147,7 @@ class Columns:
             name, kind = str(entry["name"]), entry["kind"]
             if kind not in KINDS:
                 raise InvalidInput(
-                    f'column "{name}" has the unknown kind "{kind}"', detail=f"Known kinds: {', '.join(KINDS)}."
+                    f'column "{shown(name)}" has the unknown kind "{kind}"', detail=f"Known kinds: {', '.join(KINDS)}."
                 )
             values, nulls, texts = (entry.get(part) for part in ("values", "nulls", "texts"))
             spelt = None

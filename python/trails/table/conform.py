@@ -10,8 +10,7 @@ from trails.errors import InvalidInput, shown
 from trails.table.columns import KINDS, Column, Columns, Family
 
 _MICROSECONDS_A_DAY = 86_400_000_000
-_LONGEST = 2**63 // _MICROSECONDS_A_DAY - 1
-"""Days from 2000-01-01 whose microseconds fit in 64 bits."""
+_LAST_DAY = (2**63 - 1) // _MICROSECONDS_A_DAY
 
 FRAME_CASTS: Mapping[str, str] = {
     "boolean": '.astype("boolean")',
@@ -65,7 +64,7 @@ def conform(column: Column, family: Family | str, casts: Mapping[str, str] = FRA
         casts: What an error says would make a column one of a family.
 
     Raises:
-        InvalidInput: They do not (SQLSTATE 42804).
+        InvalidInput: They do not (SQLSTATE 42804); a date is beyond the last timestamp (22008).
     """
     if column.family == family:
         return column
@@ -103,8 +102,12 @@ def _made(column: Column, family: str) -> Column | None:
     if family == "number":
         return Column(column.name, "float64", data.astype(np.float64), None, mask)
     if family == "timestamp":
-        if np.abs(data.astype(np.int64)).max() > _LONGEST:
-            return None
+        if (np.abs(data.astype(np.int64)) > _LAST_DAY).any():
+            raise InvalidInput(
+                f'column "{shown(column.name)}" holds a date that is out of range for timestamp',
+                hint="Make it missing, or an earlier date.",
+                sqlstate="22008",
+            )
         return Column(column.name, "timestamp", data.astype(np.int64) * _MICROSECONDS_A_DAY, None, mask)
     if family == "date":
         days, rest = np.divmod(data, _MICROSECONDS_A_DAY)

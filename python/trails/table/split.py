@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.checks import Check, no_check, pieces
-from trails.errors import InvalidInput, UnusableData
+from trails.errors import InvalidInput, UnusableData, shown
 from trails.table.columns import Column
 
 MOST_HELD_OUT = 200_000
@@ -126,13 +126,13 @@ def sides(column: Column, check: Check = no_check) -> tuple[Mask, Mask]:
         first, second, neither = (~here & np.isin(part.data, values) for values in words)
         if not (here | first | second | neither).all():
             raise InvalidInput(
-                f'the split column "{column.name}" holds something else than train, valid or test',
+                f'the split column "{shown(column.name)}" holds something else than train, valid or test',
                 hint="It is boolean (true for validation), 0, 1 and 2, or one of these words.",
             )
         train[piece], held[piece] = here | first, second
     if not train.any() or not held.any():
         raise UnusableData(
-            f'the split column "{column.name}" leaves no row for {"validation" if train.any() else "training"}'
+            f'the split column "{shown(column.name)}" leaves no row for {"validation" if train.any() else "training"}'
         )
     return train, held
 
@@ -144,7 +144,7 @@ def _words(column: Column) -> list[NDArray[np.int64]]:
         return [np.array(values, np.int64) for values in ([0], [1], neither)]
     if column.family != "text":
         raise InvalidInput(
-            f'the split column "{column.name}" is of kind {column.family}',
+            f'the split column "{shown(column.name)}" is of kind {column.family}',
             hint="It is boolean (true for validation), 0, 1 and 2, or the words train, valid and test.",
         )
     spelt = {} if column.texts is None else column.texts.spellings()

@@ -136,7 +136,7 @@ def parse_task(task: str | None) -> Task | None:
     if task is None or task == "auto":
         return None
     if task not in TASKS:
-        raise InvalidInput(f'there is no task "{task}"', hint=f"Tasks: {', '.join(TASKS)}; NULL infers it.")
+        raise InvalidInput(f'there is no task "{shown(task)}"', hint=f"Tasks: {', '.join(TASKS)}; NULL infers it.")
     return task
 
 
@@ -182,6 +182,12 @@ def learn_target(column: Column, task: str | None = None, check: Check = no_chec
         mean, deviation = _scale(column.data, check)
         return Target(column.name, column.family, chosen, np.empty(0), (), mean, deviation)
     classes = _spelt(column, keys, spellings)
+    # Filtering may know no spellings, and tells classes apart by their keys.
+    if spellings and len(set(classes)) < len(classes):
+        raise UnusableData(
+            f'classes of the target "{shown(column.name)}" begin alike for as long as labels are kept',
+            hint="Give a view with shorter labels that differ.",
+        )
     if column.kind == "text":
         order = np.array(sorted(range(len(classes)), key=classes.__getitem__))
         keys, classes = keys[order], [classes[place] for place in order]
