@@ -100,7 +100,7 @@ class _Part:
         found = "text" if self._texts else KINDS[self._kind][1]
         return InvalidInput(
             f'column "{self._name}" has type {found} in {self._relation}, and the model was trained with {family}',
-            hint=f'Give a view that casts it: "{self._name}"{SQL_CASTS[family]}.',
+            hint=f"Give a view that casts it: {SQL_CASTS[family].format(self._name)}.",
             sqlstate="42804",
         )
 

@@ -13,29 +13,29 @@ _MICROSECONDS_A_DAY = 86_400_000_000
 _LAST_DAY = (2**63 - 1) // _MICROSECONDS_A_DAY
 
 FRAME_CASTS: Mapping[str, str] = {
-    "boolean": '.astype("boolean")',
-    "integer": '.astype("Int64")',
-    "number": '.astype("float64")',
-    "text": ".astype(str)",
-    "date": ".dt.date",
-    "timestamp": '.astype("datetime64[us]")',
-    "time": ".dt.time",
-    "interval": '.astype("timedelta64[us]")',
+    "boolean": 'X["{}"].astype("boolean")',
+    "integer": 'X["{}"].astype("Int64")',
+    "number": 'X["{}"].astype("float64")',
+    "text": 'X["{}"].astype(str)',
+    "date": 'X["{}"].dt.date',
+    "timestamp": 'X["{}"].astype("datetime64[us]")',
+    "time": 'X["{}"].dt.time',
+    "interval": 'X["{}"].astype("timedelta64[us]")',
 }
-"""What makes a column of a data frame one of a family."""
+"""What makes a column of a data frame, whose name belongs between the braces, one of a family."""
 
 SQL_CASTS: Mapping[str, str] = {
-    "boolean": "::boolean",
-    "integer": "::bigint",
-    "number": "::double precision",
-    "text": "::text",
-    "idvalue": "::text",
-    "date": "::date",
-    "timestamp": "::timestamp",
-    "time": "::time",
-    "interval": "::interval",
+    "boolean": '"{}"::boolean',
+    "integer": '"{}"::bigint',
+    "number": '"{}"::double precision',
+    "text": '"{}"::text',
+    "idvalue": '"{}"::text',
+    "date": '"{}"::date',
+    "timestamp": '"{}"::timestamp',
+    "time": '"{}"::time',
+    "interval": '"{}"::interval',
 }
-"""What makes a column of a table one of a family."""
+"""The same of a table's column."""
 
 _MAY_CONFORM: Mapping[str, frozenset[str]] = {
     "number": frozenset({"integer", "boolean"}),
@@ -79,7 +79,7 @@ def conform(column: Column, family: Family | str, casts: Mapping[str, str] = FRA
     name, cast = shown(column.name), casts.get(family)
     raise InvalidInput(
         f'the column "{name}" is of kind {column.family}, and the model was trained with {family}',
-        hint=None if cast is None else f'Make it one: "{name}"{cast}.',
+        hint=None if cast is None else f"Make it one: {cast.format(name)}.",
         sqlstate="42804",
     )
 
@@ -112,6 +112,8 @@ def _made(column: Column, family: str) -> Column | None:
     if family == "date":
         days, rest = np.divmod(data, _MICROSECONDS_A_DAY)
         return None if rest.any() else Column(column.name, "date", days.astype(np.int32), None, mask)
+    if family == "integer" and column.family == "boolean":
+        return replace(column, kind="int32")
     least, beyond = (0, 2) if family == "boolean" else (-(2.0**63), 2.0**63)
     if not ((data >= least) & (data < beyond)).all() or not (data == np.floor(data)).all():
         return None
