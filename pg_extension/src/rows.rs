@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use numpy::{PyArray1, PyArrayMethods};
 use pgrx::pg_sys;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use crate::error::{Result, TrailsError};
 use crate::reader;
@@ -177,10 +178,10 @@ impl TrainingRows {
                 settings::filtering_threads(),
                 python::check(py)?,
             );
-            type Answer<'py> = (Vec<String>, Bound<'py, PyArray1<f64>>, i64, i64, f64, Vec<String>);
+            type Answer<'py> = (Bound<'py, PyList>, Bound<'py, PyArray1<f64>>, i64, i64, f64, Vec<String>);
             let (names, scores, scored, failed, seconds, notices): Answer<'_> =
                 self.rows.bind(py).call_method1("shortlist", arguments)?.extract()?;
-            let candidates = names.into_iter().zip(scores.to_vec()?).collect();
+            let candidates = python::extract_all::<String>(&names)?.into_iter().zip(scores.to_vec()?).collect();
             Ok((Shortlist { candidates, scored, failed, seconds }, notices))
         })?;
         let best = found.candidates.first().map(|(architecture, score)| (architecture.as_str(), *score));
@@ -211,7 +212,9 @@ impl TrainingRows {
                 settings::filtering_threads(),
                 python::check(py)?,
             );
-            self.rows.bind(py).call_method1("rank", arguments)?.extract()
+            let (ranked, scored, failed, notices): (Bound<'_, PyList>, i64, i64, Vec<String>) =
+                self.rows.bind(py).call_method1("rank", arguments)?.extract()?;
+            Ok((python::extract_all(&ranked)?, scored, failed, notices))
         })?;
         let best = ranked.first().map(|(architecture, score, ..)| (architecture.as_str(), *score));
         tell(asked, scored, failed, began.elapsed().as_secs_f64(), best, &notices);
