@@ -83,6 +83,13 @@ def test_a_blob_says_what_it_is_and_is_the_same_every_time() -> None:
         bridge.export_model(blob, "pickle")
 
 
+def test_onnx_does_not_write_numbers_that_it_cannot_hold() -> None:
+    model = made("regression")
+    large = replace(model, target=replace(model.target, mean=1e300, std=1e299))
+    with pytest.raises(InvalidInput, match="too large for ONNX"):
+        bridge.export_model(large.to_bytes(), "onnx")
+
+
 def test_a_metric_that_is_no_number_is_left_out() -> None:
     model = replace(made("binary"), metrics={"auc": float("nan"), "log_loss": 0.5})
     assert Model.from_bytes(model.to_bytes()).metrics == {"log_loss": 0.5}
