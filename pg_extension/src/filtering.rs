@@ -46,7 +46,7 @@ fn on_rows<T>(
     let watch = ClientWatch::start();
     let read = wanted.read()?;
     rows::warn_of_unusable(read.unusable);
-    let answer = work(&TrainingRows::take(&wanted, Columns::Own(read), None, None)?)?;
+    let answer = work(&TrainingRows::take(&wanted, Columns::Own(read), None, None, None)?)?;
     watch.stop();
     Ok(answer)
 }

@@ -82,6 +82,10 @@ pub enum Event {
     /// A sign of life.
     Alive {},
     Rows(Encoded),
+    /// Something of the rows that a person should know.
+    Warning {
+        message: String,
+    },
     Plan(Plan),
     Epoch(Epoch),
     Progress {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use numpy::PyArray1;
 use pgrx::prelude::*;
+use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
@@ -13,6 +14,9 @@ use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
 use crate::error::{code_of, Result, TrailsError};
 use crate::reader::columns::{Column, Values};
 use crate::{encoding, interrupts, settings};
+
+/// Items of a list that are taken over between two looks at the caller: a few milliseconds.
+const EXTRACTED_AT_ONCE: usize = 4096;
 
 thread_local! {
     static BRIDGE: OnceCell<Py<PyModule>> = const { OnceCell::new() };
@@ -120,6 +124,19 @@ pub fn check<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyCFunction>> {
             Ok(())
         },
     )
+}
+
+/// Items of a list that may hold millions, with a look at the caller between some thousands of them.
+pub fn extract_all<'py, T: FromPyObjectOwned<'py>>(list: &Bound<'py, PyList>) -> PyResult<Vec<T>> {
+    let check = check(list.py())?;
+    let mut items = Vec::with_capacity(list.len());
+    for (place, item) in list.iter().enumerate() {
+        if place % EXTRACTED_AT_ONCE == 0 {
+            check.call0()?;
+        }
+        items.push(item.extract().map_err(Into::into)?);
+    }
+    Ok(items)
 }
 
 /// A Python object that lives longer than one call. It is let go of while attached to the interpreter, also when an

@@ -376,6 +376,7 @@ fn note(event: Event, told: &mut Told) {
             told.device = Some(device);
         }
         Event::Rows(encoded) => told.encoded = Some(encoded),
+        Event::Warning { message } => TrailsError::warning(message).warn(),
         Event::Plan(plan) => {
             progress::plan(&plan);
             told.plan = Some(plan);

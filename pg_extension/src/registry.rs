@@ -92,10 +92,13 @@ pub struct NewModel<'a> {
     pub weights: &'a [u8],
 }
 
-/// Adds a row as the caller's next version of a name; returns the version.
+/// How often the next version of a name is looked for before other sessions that store models of it are blamed.
+const ATTEMPTS: usize = 100;
+
+/// Adds a row as the caller's next version of a name; returns the version. Sessions that store the same version at once
+/// find that out, and the later one takes the next: one that has deployed the name, and is not finished, keeps nobody waiting.
 pub fn insert(name: &str, model: NewModel<'_>) -> Result<i32> {
     let owner = caller();
-    lock(owner, name)?;
     let arguments: Vec<DatumWithOid> = vec![
         owner.into(),
         name.into(),
@@ -117,9 +120,18 @@ pub fn insert(name: &str, model: NewModel<'_>) -> Result<i32> {
             $8::pg_catalog.name, $9::pg_catalog.jsonb, $10, $11::pg_catalog.jsonb, $12::pg_catalog.jsonb, \
             pg_catalog.sha256($13), $13 \
          FROM trails.models m WHERE m.owner OPERATOR(pg_catalog.=) $1 AND m.name OPERATOR(pg_catalog.=) $2 \
-         RETURNING version";
-    let version = acting(|| first(statement, &arguments))?;
-    Ok(version.expect("an insert of one row returns one row"))
+         ON CONFLICT DO NOTHING RETURNING version";
+    for _ in 0..ATTEMPTS {
+        pgrx::check_for_interrupts!();
+        if let Some(version) = acting(|| first(statement, &arguments))? {
+            return Ok(version);
+        }
+    }
+    Err(TrailsError::new(
+        PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+        format!("other sessions kept storing versions of \"{name}\""),
+    )
+    .hint("Try again, or store it under another name."))
 }
 
 /// Whether a name says which version it means; a role's name before it may hold anything.

@@ -1,13 +1,16 @@
 //! The rows that filtering looks at: read as the caller, checked, and held by the interpreter.
 
+use std::collections::HashMap;
+
 use numpy::{PyArray1, PyArrayMethods};
 use pgrx::pg_sys;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use crate::error::{Result, TrailsError};
 use crate::python::NumpyColumn;
 use crate::reader;
-use crate::reader::columns::Table;
+use crate::reader::columns::{spellings, Table, Values};
 use crate::reader::source::{Source, SourceColumn};
 use crate::shared::Shared;
 use crate::{progress, python, settings};
@@ -147,17 +150,41 @@ impl Columns {
             Self::Shared(shared) => shared.arrays(py),
         }
     }
+
+    /// Hashes and texts of a text column, as far as they are known.
+    fn spellings(&self, place: usize) -> Vec<(i64, String)> {
+        match self {
+            Self::Own(table) => match &table.columns[place].values {
+                Values::Text { texts, .. } => spellings(&texts.hashes, &texts.ends, &texts.bytes),
+                _ => Vec::new(),
+            },
+            Self::Shared(shared) => shared.spellings(place),
+        }
+    }
 }
 
 impl TrainingRows {
     /// Takes over what `Wanted::read` has read. A target that cannot be learnt, and a table without a feature that can
-    /// help, are errors.
-    pub fn take(wanted: &Wanted, columns: Columns, task: Option<&str>, options: Option<String>) -> Result<Self> {
+    /// help, are errors. `seed` is what refinement draws held-out rows with, if it does: neither these nor those that
+    /// the split column holds out are looked at.
+    pub fn take(
+        wanted: &Wanted,
+        columns: Columns,
+        task: Option<&str>,
+        options: Option<String>,
+        seed: Option<i64>,
+    ) -> Result<Self> {
+        // The column that splits rows comes after the features, and the target is the last one.
+        let spelt = wanted.split.iter().chain(&wanted.target).zip(wanted.features.len()..);
+        let spellings: HashMap<String, Vec<(i64, String)>> =
+            spelt.map(|(column, place)| (column.name.clone(), columns.spellings(place))).collect();
         let (rows, left_out) = python::call(move |bridge| {
-            let mut columns = columns.arrays(bridge.py())?;
+            let py = bridge.py();
+            let mut columns = columns.arrays(py)?;
             let target = wanted.target.as_ref().and_then(|_| columns.pop());
-            columns.truncate(wanted.features.len());
-            let rows = bridge.call_method1("training_rows", (columns, target, task, options))?;
+            let split = wanted.split.as_ref().and_then(|_| columns.pop());
+            let arguments = (columns, target, task, options, split, seed, spellings, python::check(py)?);
+            let rows = bridge.call_method1("training_rows", arguments)?;
             let left_out: Vec<(String, String)> = rows.call_method0("left_out")?.extract()?;
             Ok((python::Held::new(rows), left_out))
         })?;
@@ -167,7 +194,8 @@ impl TrainingRows {
         let features: Vec<String> = wanted.features.iter().map(|c| c.name.clone()).filter(kept).collect();
         if features.is_empty() {
             return Err(TrailsError::data(format!("no column of {} can help to predict", wanted.source.name))
-                .detail("Every feature is constant or different in every row."));
+                .detail("Every feature is constant or different in every row.")
+                .hint("Add columns that several rows have in common; NOTICEs name what is wrong with each."));
         }
         Ok(Self { rows, left_out, features })
     }
@@ -187,10 +215,10 @@ impl TrainingRows {
                 settings::filtering_threads(),
                 python::check(py)?,
             );
-            type Answer<'py> = (Vec<String>, Bound<'py, PyArray1<f64>>, i64, i64, f64, Vec<String>);
+            type Answer<'py> = (Bound<'py, PyList>, Bound<'py, PyArray1<f64>>, i64, i64, f64, Vec<String>);
             let (names, scores, scored, failed, seconds, notices): Answer<'_> =
                 self.rows.bind(py).call_method1("shortlist", arguments)?.extract()?;
-            let candidates = names.into_iter().zip(scores.to_vec()?).collect();
+            let candidates = python::extract_all::<String>(&names)?.into_iter().zip(scores.to_vec()?).collect();
             Ok((Shortlist { candidates, scored, failed, seconds }, notices))
         })?;
         let best = found.candidates.first().map(|(architecture, score)| (architecture.as_str(), *score));
@@ -221,7 +249,9 @@ impl TrainingRows {
                 settings::filtering_threads(),
                 python::check(py)?,
             );
-            self.rows.bind(py).call_method1("rank", arguments)?.extract()
+            let (ranked, scored, failed, notices): (Bound<'_, PyList>, i64, i64, Vec<String>) =
+                self.rows.bind(py).call_method1("rank", arguments)?.extract()?;
+            Ok((python::extract_all(&ranked)?, scored, failed, notices))
         })?;
         let best = ranked.first().map(|(architecture, score, ..)| (architecture.as_str(), *score));
         tell(asked, scored, failed, began.elapsed().as_secs_f64(), best, &notices);

@@ -100,8 +100,10 @@ impl Task {
 
     /// The architectures as the space writes them; one that is not in it is an error.
     pub fn check_architectures(&self, architectures: &[String]) -> Result<Vec<String>> {
-        let arguments = (&self.space, architectures);
-        python::call(|bridge| bridge.call_method1("check_architectures", arguments)?.extract())
+        python::call(|bridge| {
+            let arguments = (&self.space, architectures, python::check(bridge.py())?);
+            bridge.call_method1("check_architectures", arguments)?.extract()
+        })
     }
 
     /// The options as JSON text.
@@ -197,7 +199,9 @@ impl Begun {
         ));
         rows::warn_of_unusable(unusable);
 
-        let rows = TrainingRows::take(&wanted, Columns::Shared(train), task.task.as_deref(), task.options_text())?;
+        let seed = (validation.is_none() && task.split.is_none()).then_some(task.seed);
+        let columns = Columns::Shared(train);
+        let rows = TrainingRows::take(&wanted, columns, task.task.as_deref(), task.options_text(), seed)?;
         for layout in [Some(&mut train_layout), validation_layout.as_mut()].into_iter().flatten() {
             layout.columns.retain(|c| !rows.left_out.iter().any(|(name, _)| *name == c.name));
         }

@@ -31,6 +31,17 @@ impl Mapping {
         }
         Ok(Self { begin: begin as usize, length })
     }
+
+    /// So many numbers from a place on; None where they would lie outside, or not aligned.
+    fn numbers<T: Element + Copy>(&self, offset: u64, count: usize) -> Option<&[T]> {
+        let offset = usize::try_from(offset).ok()?;
+        let end = offset.checked_add(count.checked_mul(size_of::<T>())?)?;
+        if end > self.length || !offset.is_multiple_of(align_of::<T>()) {
+            return None;
+        }
+        // SAFETY: it lies within the mapping, aligned, and any bits are a number.
+        Some(unsafe { std::slice::from_raw_parts((self.begin + offset) as *const T, count) })
+    }
 }
 
 impl Drop for Mapping {
@@ -70,6 +81,18 @@ impl Shared {
         self.mapping.length
     }
 
+    /// Hashes and texts of a text column, as far as they are known.
+    pub fn spellings(&self, place: usize) -> Vec<(i64, String)> {
+        let Some(texts) = &self.layout.columns[place].texts else { return Vec::new() };
+        let read = || -> Option<Vec<(i64, String)>> {
+            let hashes = self.mapping.numbers::<i64>(texts.hashes, texts.count)?;
+            let ends = self.mapping.numbers::<u32>(texts.ends, texts.count)?;
+            let bytes = self.mapping.numbers::<u8>(texts.bytes, ends.last().map_or(0, |&end| end as usize))?;
+            Some(columns::spellings(hashes, ends, bytes))
+        };
+        read().unwrap_or_default()
+    }
+
     /// The columns as NumPy's, without a copy. The memory is theirs from then on.
     pub fn arrays(self, py: Python<'_>) -> PyResult<Vec<NumpyColumn<'_>>> {
         let Self { layout, mapping } = self;
@@ -93,15 +116,9 @@ impl Shared {
 }
 
 /// An array over mapped memory, which lives as long as any of its arrays does.
-fn view<'py, T: Element>(owner: &Bound<'py, Mapping>, offset: u64, rows: usize) -> PyResult<Bound<'py, PyAny>> {
-    let Mapping { begin, length } = *owner.get();
-    let offset = offset as usize;
-    if !offset.is_multiple_of(align_of::<T>()) || offset.saturating_add(rows.saturating_mul(size_of::<T>())) > length {
-        return Err(PyValueError::new_err("a column lies outside its memory"));
-    }
-    // SAFETY: it lies within the mapping, aligned, and any bits are a number.
-    unsafe {
-        let numbers = ArrayView1::from_shape_ptr(rows, (begin + offset) as *const T);
-        Ok(PyArray1::borrow_from_array(&numbers, owner.clone().into_any()).into_any())
-    }
+fn view<'py, T: Element + Copy>(owner: &Bound<'py, Mapping>, offset: u64, rows: usize) -> PyResult<Bound<'py, PyAny>> {
+    let outside = || PyValueError::new_err("a column lies outside its memory");
+    let numbers = ArrayView1::from(owner.get().numbers::<T>(offset, rows).ok_or_else(outside)?);
+    // SAFETY: the array keeps the mapping.
+    unsafe { Ok(PyArray1::borrow_from_array(&numbers, owner.clone().into_any()).into_any()) }
 }

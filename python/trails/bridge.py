@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.checks import Check, no_check, pieces
 from trails.coordinator import plan as _plan
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 from trails.filtering.latency import LatencyScorer, parse_config
-from trails.filtering.rows import Rows, check_batch_size, check_target
+from trails.filtering.rows import Held, Rows, check_batch_size, check_target
 from trails.filtering.samplers import make_sampler
 from trails.filtering.scoring import Scorer, jacobian_rows
 from trails.filtering.search import ScoredPool, check_count, score_pool
@@ -29,6 +31,7 @@ from trails.refinement.schedulers import check_scheduler
 from trails.space.mlp import MlpSpace, parse_space
 from trails.table.columns import Column, Columns
 from trails.table.target import parse_task
+from trails.table.texts import texts_of
 from trails.tfmem import REGISTRY, Setting, Tfmem, parse_tfmems
 from trails.tfmem.counts import flops_of
 from trails.workers import available_cores
@@ -48,11 +51,13 @@ __all__ = [
     "training_rows",
 ]
 
-Check = Callable[[], None]
-
 ArrayColumn = tuple[str, str, NDArray[Any], NDArray[np.uint8] | None, NDArray[np.float32] | None]
 """Name and kind (`trails.table.columns.KINDS`); values (rows,) of the kind's dtype; uint8 (rows,) mask, 1 where NULL,
 or None without NULLs; float32 (rows,) values of ``id:value`` columns, or None when all are 1."""
+
+
+_LOOK_EVERY = 1024
+"""Architectures written or read between two looks at the caller."""
 
 # How long a profile measures a metric that is paid for one architecture at a time.
 _PROFILED = 200
@@ -126,8 +131,13 @@ def check_refinement(
     check_scheduler(refinement, k=k, u=u, eta=chosen.eta, max_epochs=chosen.max_epochs)
 
 
-def check_architectures(space: str, architectures: Sequence[str]) -> list[str]:
+def check_architectures(space: str, architectures: Sequence[str], check: Check = no_check) -> list[str]:
     """The architectures as the space writes them.
+
+    Args:
+        space: Name of the space.
+        architectures: Widths joined by hyphens.
+        check: Called at least every 50 ms; what it raises ends the call.
 
     Raises:
         InvalidInput: None is given, one is given twice, or one is not in the space.
@@ -135,11 +145,15 @@ def check_architectures(space: str, architectures: Sequence[str]) -> list[str]:
     if not architectures:
         raise InvalidInput("no architecture is given")
     mlps = parse_space(space)
-    written = [mlps.format(mlps.parse(architecture)) for architecture in architectures]
-    for place, architecture in enumerate(written):
-        if architecture in written[:place]:
+    written: dict[str, None] = {}
+    for place, given in enumerate(architectures):
+        if place % _LOOK_EVERY == 0:
+            check()
+        architecture = mlps.format(mlps.parse(given))
+        if architecture in written:
             raise InvalidInput(f"architecture {architecture} is given more than once")
-    return written
+        written[architecture] = None
+    return list(written)
 
 
 def refinement_options() -> list[tuple[str, str, str]]:
@@ -152,6 +166,10 @@ def training_rows(
     target: ArrayColumn | None,
     task: str | None = None,
     options: str | None = None,
+    split: ArrayColumn | None = None,
+    seed: int | None = None,
+    spellings: Mapping[str, Sequence[tuple[int, str]]] | None = None,
+    check: Check = no_check,
 ) -> TrainingRows:
     """Take the columns of a table over.
 
@@ -160,15 +178,31 @@ def training_rows(
         target: The target column, without NULLs, or None.
         task: What is learnt of it; None to infer it.
         options: JSON object of training options, some of which say how columns are encoded.
+        split: The column that says which rows are held out, if there is one.
+        seed: With which refinement will draw rows to hold out, if it will.
+        spellings: Hashes and texts of the target and the split column by name, as far as they are known.
+        check: Called at least every 50 ms; what it raises ends the call.
 
     Raises:
         UnusableData: Nothing can be learnt of the target.
-        InvalidInput: Its type cannot be learnt, or the options are wrong.
+        InvalidInput: Its type cannot be learnt, the split column cannot say which rows are held out, or the options are
+            wrong.
     """
     columns = Columns(len(features[0][2]) if features else 0, tuple(map(_column, features)))
-    fitting = parse_options(options).fitting()
+    chosen = parse_options(options)
+    fitting = chosen.fitting()
     fitting.check(columns)
-    return TrainingRows(Rows(columns, None if target is None else _column(target), task, fitting))
+
+    def spelt(array: ArrayColumn | None) -> Column | None:
+        if array is None:
+            return None
+        texts = {code: text.encode() for code, text in (spellings or {}).get(array[0], ())}
+        return replace(_column(array), texts=texts_of(texts) if texts else None)
+
+    held = None
+    if split is not None or seed is not None:
+        held = Held(spelt(split), seed or 0, chosen.validation_share)
+    return TrainingRows(Rows(columns, spelt(target), task, fitting, chosen.embedding, held, check))
 
 
 def _column(column: ArrayColumn) -> Column:
@@ -221,10 +255,13 @@ class TrainingRows:
         """
         began = time.perf_counter()
         architectures, metrics = parse_space(space), parse_tfmems(tfmem)
-        setting, notices = self._setting(architectures, metrics, batch_size, seed, workers)
+        setting, notices = self._setting(architectures, metrics, batch_size, seed, workers, check)
         pool = score_pool(architectures, metrics, setting, n=n, seconds=seconds, check=check)
         chosen = shortlist(architectures, pool, setting.inputs, k or 0, check)
-        names = [architectures.format(architectures.architecture(int(i))) for i in pool.indices[chosen]]
+        names = []
+        for place in pieces(chosen.size, check, _LOOK_EVERY):
+            indices = pool.indices[chosen[place]].tolist()
+            names += [architectures.format(architectures.architecture(index)) for index in indices]
         scores = pool.shown(metrics)[chosen]
         return names, scores, pool.indices.size, pool.failed, time.perf_counter() - began, notices
 
@@ -247,9 +284,11 @@ class TrainingRows:
             best ``k``; how many were scored; how many of these failed; notices.
         """
         architectures, metrics = parse_space(space), parse_tfmems(tfmem)
-        setting, notices = self._setting(architectures, metrics, batch_size, seed, workers)
+        setting, notices = self._setting(architectures, metrics, batch_size, seed, workers, check)
         pool = score_pool(architectures, metrics, setting, n=n, sampler=sampler, check=check)
-        rows = [_row(architectures, metrics, pool, place, setting.inputs) for place in pool.best(k).tolist()]
+        best, rows = pool.best(k, check), []
+        for piece in pieces(best.size, check, _LOOK_EVERY):
+            rows += [_row(architectures, metrics, pool, place, setting.inputs) for place in best[piece].tolist()]
         return rows, pool.indices.size, pool.failed, notices
 
     def profile(
@@ -257,7 +296,7 @@ class TrainingRows:
     ) -> list[tuple[str, str, int, float]]:
         """Time every metric on its own: name, how it scores, architectures scored, seconds."""
         architectures, metrics = parse_space(space), parse_tfmems(tfmem)
-        setting, _ = self._setting(architectures, metrics, batch_size, seed, workers)
+        setting, _ = self._setting(architectures, metrics, batch_size, seed, workers, check)
         rows = []
         for metric in metrics:
             scorer = Scorer(architectures, [metric], setting, check)
@@ -278,9 +317,9 @@ class TrainingRows:
         return rows
 
     def _setting(
-        self, space: MlpSpace, metrics: Sequence[Tfmem], batch_size: int, seed: int, workers: int
+        self, space: MlpSpace, metrics: Sequence[Tfmem], batch_size: int, seed: int, workers: int, check: Check
     ) -> tuple[Setting, list[str]]:
-        batches, notices = self._rows.batches(metrics, batch_size, _unsigned(seed))
+        batches, notices = self._rows.batches(metrics, batch_size, _unsigned(seed), check)
         if any(metric.name == "jacob_cov" for metric in metrics):
             usable = jacobian_rows(space, batches[0])
             if usable < len(batches[0].x):
@@ -366,7 +405,7 @@ def export_model(blob: bytes, form: str) -> bytes:
     if form == "safetensors":
         return blob
     if form != "onnx":
-        raise InvalidInput(f'there is no format "{form}"', hint="Formats: safetensors, onnx.")
+        raise InvalidInput(f'there is no format "{shown(form)}"', hint="Formats: safetensors, onnx.")
     from trails.model.onnx import to_onnx
 
     return to_onnx(Model.from_bytes(blob))

@@ -6,7 +6,55 @@ no table of its own. Outside PostgreSQL they are ordinary exceptions.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import json
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, ClassVar
+
+_SHOWN = 100
+"""Characters of a value that a message repeats at most."""
+
+_LISTED = 20
+"""Names that a message lists at most."""
+
+_LONGEST_MESSAGE, _LONGEST_DETAIL = 2_000, 20_000
+"""Characters of a message or a hint, and of a detail, which may be a traceback."""
+
+
+def shown(value: object) -> str:
+    """A value as a message repeats it: on one line, and cut where it is long. A text is not quoted."""
+    text = value if isinstance(value, str) else _written(value)
+    # Cut twice, so that a text of megabytes is not looked at whole.
+    text = "".join(c if c.isprintable() else " " for c in text[: _SHOWN + 1])
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def shown_json(value: object) -> str:
+    """A value as JSON, which options are given as; a text is quoted."""
+    return shown(_written(value))
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names as a message lists them, the first of them if there are many."""
+    several = list(islice(names, _LISTED + 1))
+    text = ", ".join(map(shown, several[:_LISTED]))
+    return text if len(several) <= _LISTED else f"{text}, ..."
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _written(value: Any) -> str:
+    """As JSON where it is that, else as Python writes it."""
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__}"
 
 
 class TrailsError(Exception):
@@ -28,6 +76,10 @@ class TrailsError(Exception):
         hint: str | None = None,
         sqlstate: str | None = None,
     ) -> None:
+        # Whatever a caller gave may be in there: a log must not fill with megabytes of it.
+        message = _cut(message, _LONGEST_MESSAGE)
+        detail = None if detail is None else _cut(detail, _LONGEST_DETAIL)
+        hint = None if hint is None else _cut(hint, _LONGEST_MESSAGE)
         super().__init__(message)
         self.message = message
         self.detail = detail

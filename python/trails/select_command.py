@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from trails import __version__
-from trails.errors import InvalidInput, TrailsError
+from trails.errors import InvalidInput, TrailsError, shown
 
 if TYPE_CHECKING:
     from trails.selection import Selection, Settings
@@ -116,6 +116,8 @@ def _select(options: argparse.Namespace, settings: Settings, log: _Log, started:
     log.note("timings", found.timings)
     for row in found.leaderboard:
         log.note("candidate", row)
+    for warning in found.warnings:
+        log.say(f"warning: {warning}")
     if found.fault is not None:
         log.say(f"warning: {found.fault}; the model is the best of what had finished")
     best = found.leaderboard[0]
@@ -130,7 +132,10 @@ def _select(options: argparse.Namespace, settings: Settings, log: _Log, started:
     log.say(f"{found.seconds:.1f} of {settings.budget:g} s used")
     test = source.read("test", train)
     if test is not None:
-        told |= {f"test_{name}": value for name, value in measure(found, train, test, settings.task).items()}
+        measured, odd = measure(found, train, test, settings.task)
+        told |= {f"test_{name}": value for name, value in measured.items()}
+        if odd is not None:
+            log.say(f"warning: {odd}")
     if options.save is not None:
         options.save.write_bytes(found.model.to_bytes())
         log.say(f"the model is in {options.save}")
@@ -141,23 +146,28 @@ def _select(options: argparse.Namespace, settings: Settings, log: _Log, started:
     print(f"log: {log.path}")
 
 
-def measure(found: Selection, train: Columns, test: Columns, task: str | None) -> dict[str, float]:
-    """Metrics of the winner on test rows; see `trails.refinement.metrics.report`."""
+def measure(found: Selection, train: Columns, test: Columns, task: str | None) -> tuple[dict[str, float], str | None]:
+    """Metrics of the winner on test rows, none if these tell nothing apart; see `trails.refinement.metrics.report`.
+
+    Returns:
+        The metrics, and what a person should know of the rows if there is anything.
+    """
     import numpy as np
 
     from trails.refinement.metrics import report
-    from trails.table.target import learn_target
+    from trails.table.target import learn_target, leave_unknown_out
 
     target = found.model.target
-    column = test[target.name]
-    if target.task == "regression":
-        truth: Any = (column.data.astype(np.float64) - target.mean) / target.std
-    else:
-        # The model knows its classes' names; which values those are, the training rows tell.
-        labels = learn_target([train[target.name]], task).labels(column)
-        truth = labels != 0 if target.task == "binary" else labels
-    outputs = found.model.outputs(test)
-    return report(target, truth, outputs if target.task == "multiclass" else outputs[:, 0])
+    # The model knows its classes' names; which values those are, the training rows tell.
+    learnt = target if target.task == "regression" else learn_target(train[target.name], task)
+    known, warning = leave_unknown_out(learnt, test[target.name], "test")
+    rows = test if warning is None else test.take(np.flatnonzero(known))
+    labels = learnt.labels(rows[target.name])
+    if not len(labels) or (labels == labels[0]).all():
+        return {}, warning or f'the target "{shown(target.name)}" is the same in all {len(labels)} test rows'
+    outputs = found.model.outputs(rows)
+    truth: Any = labels != 0 if target.task == "binary" else labels
+    return report(target, truth, outputs if target.task == "multiclass" else outputs[:, 0]), warning
 
 
 class _Files:

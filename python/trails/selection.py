@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData
+from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData, shown
 from trails.model.store import Model
 from trails.table.columns import Columns
 from trails.trainer import Event, InProcess, OwnProcess, budget_to_try, work_seconds
@@ -78,6 +79,7 @@ class Selection:
         seconds: Of all of it.
         complete: False if time cut what was planned.
         fault: What ended training before its time; the model is then the best so far.
+        warnings: What else a person should know.
     """
 
     model: Model
@@ -90,6 +92,7 @@ class Selection:
     seconds: float
     complete: bool
     fault: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def select(
@@ -118,8 +121,9 @@ def select(
     """
     from trails import bridge
 
-    settings, started = settings or Settings(), time.monotonic() if started is None else started
-    options = json.dumps(dict(settings.options))
+    settings, started = _whole_numbers(settings or Settings()), time.monotonic() if started is None else started
+    asked = plain_options(settings.options)
+    options = json.dumps(asked)
     _check(settings, options, (train, validation))
     timings: list[dict[str, Any]] = []
 
@@ -131,7 +135,14 @@ def select(
         began = time.monotonic()
         features = [(c.name, c.kind, c.data, c.nulls, c.values) for c in train.without(target)]
         own = train[target]
-        rows = bridge.training_rows(features, (own.name, own.kind, own.data, None, None), settings.task, options)
+        rows = bridge.training_rows(
+            features,
+            (own.name, own.kind, own.data, None, None),
+            settings.task,
+            options,
+            seed=settings.seed if validation is None else None,
+            spellings=None if own.texts is None else {target: list(own.texts.spellings().items())},
+        )
         left_out = dict(rows.left_out())
         train, validation = _useful(train, left_out), None if validation is None else _useful(validation, left_out)
         if len(train) < 2:
@@ -148,7 +159,7 @@ def select(
                 "device": settings.device,
                 "threads": settings.threads,
                 "task": settings.task,
-                "options": dict(settings.options),
+                "options": asked,
             },
         )
         finish("rows", began)
@@ -177,7 +188,7 @@ def select(
                     "refinement": settings.refinement,
                     "k": settings.k,
                     "u": settings.u,
-                    "options": dict(settings.options),
+                    "options": asked,
                     "score_seconds": spent / max(1, scored),
                     "scored": scored,
                     "candidates": candidates,
@@ -205,7 +216,31 @@ def select(
         time.monotonic() - started,
         heard.complete and fault is None,
         fault,
+        tuple(heard.warnings),
     )
+
+
+def plain_options(options: Any) -> dict[str, Any]:
+    """Options as they are after a journey through JSON: NumPy's numbers are Python's.
+
+    Args:
+        options: A mapping of names to values, or None for no option.
+
+    Raises:
+        InvalidInput: They cannot be written as JSON.
+    """
+    hint = 'For instance: options={"dropout": 0.1}.'
+    if options is not None and not isinstance(options, Mapping):
+        raise InvalidInput(f"options are a mapping of names to values, not {shown(options)}", hint=hint)
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(dict(options or {}), default=lambda value: value.item()))
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InvalidInput(
+            "options are a mapping of names to what JSON knows: numbers, texts, booleans, lists, mappings",
+            detail=shown(str(error)),
+            hint=hint,
+        ) from error
+    return found
 
 
 class _Heard:
@@ -216,6 +251,7 @@ class _Heard:
         self.leaderboard: list[dict[str, Any]] = []
         self.curves: list[dict[str, Any]] = []
         self.timings: list[dict[str, Any]] = []
+        self.warnings: list[str] = []
         self.metric, self.complete = "", False
         self.unkept: str | None = None
 
@@ -223,12 +259,34 @@ class _Heard:
         rest = {name: value for name, value in event.items() if name != "event"}
         if event["event"] == "rows":
             self.metric = event["metric"]
+        elif event["event"] == "warning":
+            self.warnings.append(event["message"])
         elif event["event"] == "epoch":
             self.curves.append(rest)
         elif event["event"] == "result":
             self.leaderboard, self.complete, self.timings = event["leaderboard"], event["complete"], event["timings"]
             self.unkept = event["unkept"]
         self._hear(event)
+
+
+def _whole_numbers(settings: Settings) -> Settings:
+    """The settings with whole numbers of Python's own, which JSON can write.
+
+    Raises:
+        InvalidInput: One is no whole number, or of more than 64 bits.
+    """
+    found: dict[str, int] = {}
+    for name in ("n", "k", "u", "batch_size", "seed", "threads"):
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        try:
+            found[name] = operator.index(value)
+        except TypeError:
+            raise InvalidInput(f"{name} is a whole number, not {shown(value)}") from None
+        if not -(2**63) <= found[name] < 2**63:
+            raise InvalidInput(f"{name} is a whole number of 64 bits, not {shown(value)}")
+    return replace(settings, **found)  # type: ignore[arg-type]
 
 
 def _check(settings: Settings, options: str, tables: tuple[Columns | None, ...]) -> None:
@@ -260,8 +318,12 @@ def _useful(columns: Columns, left_out: Mapping[str, str]) -> Columns:
 def _no_feature(left_out: Mapping[str, str]) -> TrailsError:
     if not left_out:
         return InvalidInput("there is no feature to learn from", detail="The only column is the target.")
-    reasons = [f"{name}: {reason}" for name, reason in list(left_out.items())[:_SHOWN_COLUMNS]]
-    return UnusableData("no feature can help", detail=f"{'; '.join(reasons)}.")
+    reasons = [f"{shown(name)}: {reason}" for name, reason in list(left_out.items())[:_SHOWN_COLUMNS]]
+    return UnusableData(
+        "no feature can help",
+        detail=f"{'; '.join(reasons)}.",
+        hint="Give features of which several rows have the same value, or numbers.",
+    )
 
 
 def _best_of(curves: list[dict[str, Any]], scores: Mapping[str, float | None]) -> list[dict[str, Any]]:

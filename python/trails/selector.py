@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import numbers
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput, UnusableData
+from trails.errors import InvalidInput, UnusableData, shown
 from trails.model.store import Model
-from trails.selection import Settings, select
+from trails.refinement.options import parse_options
+from trails.selection import Settings, plain_options, select
 from trails.selector_inputs import (
     BadInput,
     as_value_errors,
@@ -25,10 +25,13 @@ from trails.selector_inputs import (
     is_connection,
     matrix_of,
     seconds_of,
+    seed_of,
+    threads_of,
     vector_of,
 )
 from trails.table.columns import KINDS, Column, Columns
-from trails.table.frames import array_columns, column_of, conform, frame_columns, is_frame, names_of
+from trails.table.conform import conform, conform_all
+from trails.table.frames import array_columns, column_of, frame_columns, is_frame, names_of
 from trails.table.split import holdout
 from trails.table.target import learn_target, parse_task
 
@@ -72,7 +75,7 @@ class ModelSelector:
         options: Of training, such as ``{"dropout": 0.1}``; see docs/refinement.md.
         random_state: Of everything random: a whole number, None for 1, or a NumPy generator that one is drawn from.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
-        n_jobs: CPU threads; None or -1 for all cores.
+        n_jobs: CPU threads, at most as many as there are cores; None or -1 for all cores, -2 for all but one.
         isolated: Whether training runs in a process of its own, which starts anew, and so takes some seconds to load
             torch, at every `fit`. False trains in this process.
         verbose: Whether phases are printed.
@@ -154,7 +157,7 @@ class ModelSelector:
         with as_value_errors():
             for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
                 delattr(self, name)  # Of an earlier fit, which may have been of another task.
-            seed = self._seed()
+            seed = seed_of(self.random_state)
             if is_connection(X):
                 train, held, name = self._read(X, y, target, validation)
             else:
@@ -171,14 +174,16 @@ class ModelSelector:
                 k=self.k,
                 u=self.u,
                 seed=seed,
-                options=dict(self.options or {}),
+                options=plain_options(self.options),
                 device=self.device,
-                threads=0 if self.n_jobs in (None, -1) else int(self.n_jobs or 0),
+                threads=threads_of(self.n_jobs),
                 isolated=self.isolated,
             )
             if held is None:
                 held = _validation(train, name, settings)
             found = select(train, name, held, settings, hear=self._hear, started=started)
+        for warning in found.warnings:
+            warnings.warn(warning, stacklevel=2)
         if found.fault is not None:
             warnings.warn(f"{found.fault}; the model is the best of what had finished", stacklevel=2)
         self.model_ = found.model
@@ -210,9 +215,8 @@ class ModelSelector:
                 raise InvalidInput("validation is a pair of X and y") from None
             held_features = self._features(other)
             held_target = self._target(name, vector_of(other_labels, held_features.rows), learn=False)
-            like = {column.name: column for column in features}
-            same = [conform(column, like[column.name].family) for column in held_features]
-            held = Columns(held_features.rows, (*same, conform(held_target, target.family)))
+            same = conform_all(held_features, {column.name: column.family for column in features})
+            held = Columns(held_features.rows, (*same.columns, conform(held_target, target.family)))
         self.rows_left_out_ = 0
         return Columns(features.rows, (*features.columns, target)), held, name
 
@@ -235,7 +239,7 @@ class ModelSelector:
 
     def _task_of(self, target: Column) -> str | None:
         if self.task not in self._tasks:
-            raise InvalidInput(f"task is one of {', '.join(self._tasks)}, not {self.task!r}")
+            raise InvalidInput(f"task is one of {', '.join(self._tasks)}, not '{shown(self.task)}'")
         return parse_task(self.task)
 
     def _features(self, X: Any, fitting: bool = False) -> Columns:
@@ -310,17 +314,6 @@ class ModelSelector:
         self.feature_names_in_ = np.array([column.name for column in train.without(target)], object)
         return train, held, target
 
-    def _seed(self) -> int:
-        given = self.random_state
-        if given is None:
-            return 1
-        if isinstance(given, numbers.Integral):
-            return int(given)
-        for draw in ("integers", "randint"):
-            if hasattr(given, draw):
-                return int(getattr(given, draw)(0, 2**31 - 1))
-        raise InvalidInput(f"random_state is a whole number, None or a NumPy generator, not {given!r}")
-
     def _hear(self, event: Mapping[str, Any]) -> None:
         if self.verbose and (line := told(event)) is not None:
             print(line, flush=True)
@@ -381,7 +374,7 @@ class ModelSelector:
                 like = Columns(0, tuple(_example(name, family) for name, family in wanted.items()))
                 return read_table(X, table, list(wanted), like=like)[0]
             columns = self._features(X)
-            return Columns(columns.rows, tuple(conform(columns[name], family) for name, family in wanted.items()))
+            return conform_all(columns, wanted)
 
     def _check_fitted(self) -> None:
         if hasattr(self, "model_"):
@@ -412,7 +405,7 @@ class ModelSelector:
         known = self._parameters()
         for name, value in params.items():
             if name not in known:
-                raise BadInput(f"there is no parameter {name!r}", hint=f"Parameters: {', '.join(known)}.")
+                raise BadInput(f"there is no parameter '{shown(name)}'", hint=f"Parameters: {', '.join(known)}.")
             setattr(self, name, value)
         return self
 
@@ -507,12 +500,12 @@ def told(event: Mapping[str, Any]) -> str | None:
 
 def _validation(train: Columns, target: str, settings: Settings) -> Columns | None:
     """The training rows where too few differ for some to be held out; None to have that done."""
-    learnt = learn_target([train[target]], settings.task)
-    labels = learnt.labels(train[target])
-    classes = labels != 0 if learnt.task == "binary" else labels
-    share = float(settings.options.get("validation_share", 0.2))
+    column = train[target]
+    learnt = learn_target(column, settings.task)
+    labels = learnt.labels(column)
+    share = parse_options(settings.options).validation_share
     try:
-        sides = holdout(classes, settings.seed, share, learnt.task == "binary")
+        sides = holdout(learnt.strata(column), settings.seed, share, learnt.task == "binary")
         if all(len(side) and (labels[side] != labels[side[0]]).any() for side in sides):
             return None
     except UnusableData:

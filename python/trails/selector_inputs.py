@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput, UnusableData
+from trails.errors import InvalidInput, UnusableData, shown
+from trails.workers import available_cores
 
 
 class BadInput(InvalidInput, ValueError):
@@ -48,8 +49,40 @@ def seconds_of(budget: float | timedelta | None) -> float:
     if isinstance(budget, timedelta):
         return budget.total_seconds()
     if isinstance(budget, numbers.Real) and not isinstance(budget, bool):
-        return float(budget)
-    raise InvalidInput(f"budget is a number of seconds, a timedelta or None, not {budget!r}")
+        try:
+            return float(budget)
+        except OverflowError:
+            pass
+    raise InvalidInput(f"budget is a number of seconds, a timedelta or None, not {shown(budget)}")
+
+
+def threads_of(n_jobs: Any) -> int:
+    """CPU threads as scikit-learn counts them, 0 for all cores."""
+    if n_jobs is None:
+        return 0
+    if not isinstance(n_jobs, numbers.Integral) or isinstance(n_jobs, bool):
+        raise InvalidInput(f"n_jobs is a whole number or None, not {shown(n_jobs)}")
+    if n_jobs == 0:
+        raise InvalidInput("n_jobs == 0 has no meaning", hint="Give 1 or more threads, or -1 for all cores.")
+    threads, cores = int(n_jobs), available_cores()
+    if threads == -1:
+        return 0
+    return min(threads, cores) if threads > 0 else max(1, cores + 1 + threads)
+
+
+def seed_of(random_state: Any) -> int:
+    """A seed of 64 bits: the number itself, 1 for None, or one that a generator draws."""
+    if random_state is None:
+        return 1
+    if isinstance(random_state, numbers.Integral):
+        seed = int(random_state)
+        if -(2**63) <= seed < 2**63:
+            return seed
+        raise InvalidInput(f"random_state is a whole number of 64 bits, not {shown(random_state)}")
+    for draw in ("integers", "randint"):
+        if hasattr(random_state, draw):
+            return int(getattr(random_state, draw)(0, 2**31 - 1))
+    raise InvalidInput(f"random_state is a whole number, None or a NumPy generator, not {shown(random_state)}")
 
 
 def matrix_of(X: Any) -> NDArray[Any]:

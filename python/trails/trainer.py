@@ -284,8 +284,12 @@ class InProcess(Trainer):
         from trails.refinement.protocol import parse_setting
         from trails.refinement.session import Timings
 
-        layout = {"rows": train.rows, "columns": []}
-        fields = {"train": layout, "validation": None, "models": self._models, "checkpoints": ()}
+        train_layout, held_layout = (
+            # Where the columns lie nobody asks, but how many there are decides what an epoch is thought to take.
+            None if table is None else {"rows": table.rows, "columns": [{"name": column.name} for column in table]}
+            for table in (train, validation)
+        )
+        fields = {"train": train_layout, "validation": held_layout, "models": self._models, "checkpoints": ()}
         parsed = parse_setting(json.dumps({"request": "rows", **setting, **fields}))
         devices, timings = select_devices(parsed.device), Timings(self._started)
         with timings.phase("encode"):
@@ -309,12 +313,15 @@ class InProcess(Trainer):
         events = Events(lambda line: self._heard(json.loads(line), hear))
         target = data.target
         events.rows(timings.rows[-1]["seconds"], time.monotonic() - self._started, target.task, target.metric)
-        threads = torch.get_num_threads()
+        for warning in data.warnings:
+            events.warning(warning)
+        threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
         torch.set_num_threads(cores(setting.threads))
         try:
             refine(setting, parsed, data, devices, events, timings)
         finally:
             torch.set_num_threads(threads)
+            torch.set_float32_matmul_precision(precision)
 
 
 def write_columns(columns: Columns, file: int) -> dict[str, Any]:

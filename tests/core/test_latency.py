@@ -97,3 +97,19 @@ def test_an_unknown_metric_in_the_file_is_refused() -> None:
     with pytest.raises(InvalidInput, match="'magic'") as caught:
         parse_config(config("magic"))
     assert "jacflow" in (caught.value.hint or "")
+
+
+LINES = ["nemb = 0", "nemb = 1000000000", "nfeat = -1", "nfeat = 1000000000000", f"nfeat = {'9' * 9999}"]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_configuration_that_no_memory_holds_is_refused(line: str) -> None:
+    with pytest.raises(InvalidInput, match="configuration file") as caught:
+        parse_config(f"[MLP_TRAINER]\n{line}\n")
+    assert len(caught.value.message) < 300 and caught.value.hint
+
+
+@pytest.mark.parametrize("seed", [-1, 10**30])
+def test_any_whole_number_is_a_seed(seed: int) -> None:
+    scorer = LatencyScorer(parse_config(f"[DEFAULT]\nseed = {seed}\n[MLP]\nhidden_choice_len = 10\n"), 2, FIELDS)
+    assert sum(scorer.score(0, batch()[0])) > 0

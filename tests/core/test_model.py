@@ -83,6 +83,13 @@ def test_a_blob_says_what_it_is_and_is_the_same_every_time() -> None:
         bridge.export_model(blob, "pickle")
 
 
+def test_onnx_does_not_write_numbers_that_it_cannot_hold() -> None:
+    model = made("regression")
+    large = replace(model, target=replace(model.target, mean=1e300, std=1e299))
+    with pytest.raises(InvalidInput, match="too large for ONNX"):
+        bridge.export_model(large.to_bytes(), "onnx")
+
+
 def test_a_metric_that_is_no_number_is_left_out() -> None:
     model = replace(made("binary"), metrics={"auc": float("nan"), "log_loss": 0.5})
     assert Model.from_bytes(model.to_bytes()).metrics == {"log_loss": 0.5}
@@ -109,8 +116,9 @@ def test_a_source_that_lacks_a_column_or_has_another_type_is_refused() -> None:
     with pytest.raises(InvalidInput, match='no column "x"'):
         model.outputs(columns.without("x"))
     other = Columns(10, (*columns.without("x"), Column("x", "timestamp", np.zeros(10, np.int64))))
-    with pytest.raises(InvalidInput, match="timestamp, and the model was trained with number"):
+    with pytest.raises(InvalidInput, match="timestamp, and the model was trained with number") as caught:
         model.outputs(other)
+    assert 'astype("float64")' in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("bins", [0, 8])
@@ -145,3 +153,15 @@ def test_whole_numbers_stand_for_numbers_and_dates_for_timestamps(bins: int) -> 
     with pytest.raises(InvalidInput, match="out of range for timestamp") as caught:
         encoder.transform(table(*list(given)[:2], Column("when", "date", np.full(60, 2**31 - 1, np.int32))))
     assert caught.value.sqlstate == "22008"
+
+
+def test_a_type_that_loses_nothing_predicts_as_the_models_own() -> None:
+    model, columns = made("binary"), rows(10, 4)
+    whole = Column("x", "int32", np.arange(10, dtype=np.int32))
+    same = Column("x", "float64", np.arange(10.0))
+    outputs = [model.outputs(Columns(10, (*columns.without("x"), column))) for column in (whole, same)]
+    np.testing.assert_array_equal(*outputs)
+    nothing = Column("x", "text", np.zeros(10, np.int64), None, np.ones(10, np.uint8))
+    missing = Column("x", "float64", np.full(10, np.nan))
+    outputs = [model.outputs(Columns(10, (*columns.without("x"), column))) for column in (nothing, missing)]
+    np.testing.assert_array_equal(*outputs)

@@ -32,7 +32,8 @@ from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableDat
 from trails.model.store import Model
 from trails.selection import Settings, select
 from trails.table.columns import Column, Columns
-from trails.table.frames import column_of, conform, frame_columns
+from trails.table.conform import conform
+from trails.table.frames import column_of, frame_columns
 from trails.table.texts import text_column
 from trails.trainer import OwnProcess, _is_ready, budget_to_try, work_seconds, write_columns
 
@@ -233,6 +234,60 @@ def test_validation_rows_may_be_given() -> None:
         selector().fit(train, labels(train), validation=7)
     with pytest.raises(ValueError, match="inconsistent"):
         selector().fit(train, labels(train), validation=(valid, labels(train)))
+
+
+def unlike(table: pd.DataFrame) -> pd.DataFrame:
+    """The same rows in other types, none of which loses anything."""
+    changed = table.assign(
+        whole=table["whole"].astype(float),
+        nullable=[None if pd.isna(value) else float(value) for value in table["nullable"]],
+        flag=table["flag"].astype(int),
+        day=pd.to_datetime(table["day"]),
+        number=table["number"].round(),
+        text=None,
+        moment=None,
+        clock=None,
+        span=float("nan"),
+    )
+    changed["number"] = changed["number"].astype("Int64")
+    return changed
+
+
+def test_other_types_that_lose_nothing_are_taken_in_validation_and_prediction() -> None:
+    train, valid = frame(1_000), frame(300, 1)
+    truth = labels(train)
+    same = valid.assign(number=valid["number"].round(), text=None, moment=pd.NaT, clock=None, span=pd.NaT)
+    for kind in ("text", "clock"):
+        same[kind] = same[kind].astype(object)
+    found = [selector(u=3).fit(train, truth, validation=(table, labels(valid))) for table in (same, unlike(valid))]
+    assert found[0].leaderboard_[0]["validation_loss"] == found[1].leaderboard_[0]["validation_loss"]
+    for one in found:
+        assert np.array_equal(one.predict_proba(same), one.predict_proba(unlike(valid)))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "cast"),
+    [
+        ("number", "a", 'X["number"].astype("float64")'),
+        ("whole", 1.5, 'X["whole"].astype("Int64")'),
+        ("text", 7, 'X["text"].astype(str)'),
+        ("moment", 7, 'X["moment"].astype("datetime64[us]")'),
+        ("day", pd.Timestamp("2020-01-01 12:00"), 'X["day"].dt.date'),
+    ],
+)
+def test_a_type_that_would_lose_something_is_refused_with_the_cast(name: str, values: Any, cast: str) -> None:
+    train, valid = frame(200), frame(100, 1).assign(**{name: values})
+    with pytest.raises(ValueError, match=f'"{name}"') as caught:
+        selector(u=1).fit(train, labels(train), validation=(valid, labels(frame(100, 1))))
+    assert isinstance(caught.value, InvalidInput) and caught.value.sqlstate == "42804" and cast in caught.value.hint
+
+
+def test_a_class_that_only_validation_has_is_left_out_with_a_warning() -> None:
+    X = np.random.default_rng(0).integers(0, 4, (400, 2))
+    y = X[:, 0] % 2
+    with pytest.warns(UserWarning, match=r"20 validation rows are left out: .* \(7\)"):
+        found = selector(u=2).fit(X, y, validation=(X[:100], np.where(np.arange(100) % 5 == 0, 7, y[:100])))
+    assert found.task_ == "binary" and found.classes_.tolist() == [0, 1] and found.model_.target.classes == ("0", "1")
 
 
 def test_few_rows_are_validated_on_themselves_and_that_is_said() -> None:

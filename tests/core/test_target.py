@@ -13,7 +13,7 @@ from trails.refinement.dataset import class_weights
 from trails.refinement.metrics import accuracy, cross_entropy, macro_auc, measure, report
 from trails.table.columns import Column
 from trails.table.split import MOST_HELD_OUT, by_column, holdout
-from trails.table.target import Target, learn_target
+from trails.table.target import Target, learn_target, leave_unknown_out
 
 
 def integers(values: list[int], kind: str = "int64") -> Column:
@@ -38,7 +38,7 @@ def floats(values: list[float]) -> Column:
     ],
 )
 def test_the_task_is_inferred(column: Column, task: str, classes: tuple[str, ...]) -> None:
-    target = learn_target([column])
+    target = learn_target(column)
     assert (target.task, target.classes) == (task, classes)
     labels = target.labels(column)
     if task == "multiclass":
@@ -51,18 +51,18 @@ def test_the_task_is_inferred(column: Column, task: str, classes: tuple[str, ...
 
 def test_texts_are_classes_by_their_spelling() -> None:
     column = texts(["b", "a", "c", "a"])
-    assert learn_target([column]).labels(column).tolist() == [1, 0, 2, 0]
+    assert learn_target(column).labels(column).tolist() == [1, 0, 2, 0]
 
 
 def test_the_caller_may_name_the_task() -> None:
-    assert learn_target([integers([1, 2, 3, 4])], "regression").task == "regression"
-    assert learn_target([integers(list(range(30)))], "multiclass").outputs == 30
+    assert learn_target(integers([1, 2, 3, 4]), "regression").task == "regression"
+    assert learn_target(integers(list(range(30))), "multiclass").outputs == 30
     for column, task, words in (
         (texts(["a", "b", "c"]), "regression", "no number"),
         (integers([1, 2, 3]), "binary", "3 different values"),
         (integers([1, 2]), "multiclass", "two classes"),
-        (integers(list(range(2000))), "multiclass", "2000 classes"),
-        (texts([str(n) for n in range(1500)]), None, "1500 classes"),
+        (integers(list(range(2000))), "multiclass", "more than 1000 classes"),
+        (texts([str(n) for n in range(1500)]), None, "more than 1000 classes"),
         (integers([4, 4]), None, "one class only"),
         (integers([4]), None, "too few"),
         (integers([]), None, "no usable row"),
@@ -70,19 +70,37 @@ def test_the_caller_may_name_the_task() -> None:
         (Column("y", "date", np.arange(3, dtype=np.int32)), None, "cannot be predicted"),
     ):
         with pytest.raises((InvalidInput, UnusableData), match=words):
-            learn_target([column], task)
+            learn_target(column, task)
 
 
-def test_validation_may_hold_classes_that_training_does_not() -> None:
-    target = learn_target([integers([1, 2, 1]), integers([2, 3])])
-    assert target.classes == ("1", "2", "3")
+def test_validation_rows_of_a_class_that_training_has_not_are_left_out() -> None:
+    target = learn_target(integers([1, 2, 1]))
+    assert (target.task, target.classes) == ("binary", ("1", "2"))
     with pytest.raises(UnusableData, match="not known"):
         target.labels(integers([9]))
+    kept, warning = leave_unknown_out(target, integers([2, 3, 1, 3, 4]))
+    assert kept.tolist() == [True, False, True, False, False]
+    assert warning == '3 validation rows are left out: of "y" they hold what no training row holds (3, 4)'
+    assert leave_unknown_out(target, integers([2, 1]))[1] is None
+    words = learn_target(texts(["a", "b", "c"]))
+    assert "(d)" in (leave_unknown_out(words, texts(["a", "d"]))[1] or "")
+    assert leave_unknown_out(learn_target(floats([1.5, 2.5, 3.5])), floats([9.0]))[1] is None
+
+
+@pytest.mark.parametrize(
+    "values", [[1e308, -1.7e308, 1.7e308], [1e-310, 2e-310, 5e-324], [2.0**60 + n for n in (0, 512)]]
+)
+def test_numbers_of_every_size_are_learnt_on_a_scale_of_their_own(values: list[float]) -> None:
+    column = floats(values)
+    target = learn_target(column, "regression")
+    labels = target.labels(column)
+    assert np.isfinite(labels).all() and 0 < target.std < np.inf
+    assert abs(labels.mean(dtype=np.float64)) < 1e-6 and labels.std(dtype=np.float64) == pytest.approx(1.0, rel=1e-3)
 
 
 def test_class_weights_make_classes_weigh_the_same() -> None:
     column = integers([0] * 90 + [1] * 9 + [2])
-    target = learn_target([column])
+    target = learn_target(column)
     labels = target.labels(column)
     balanced = class_weights(target, labels, "balanced")
     assert balanced is not None and balanced.mean() == pytest.approx(1.0)
@@ -92,7 +110,7 @@ def test_class_weights_make_classes_weigh_the_same() -> None:
     assert class_weights(target, labels, "none") is None
     with pytest.raises(InvalidInput, match="no class"):
         class_weights(target, labels, {"7": 2.0})
-    regression = learn_target([floats([1.0, 2.0, 3.0])])
+    regression = learn_target(floats([1.0, 2.0, 3.0]))
     with pytest.raises(InvalidInput, match="regression"):
         class_weights(regression, np.zeros(3), "balanced")
 

@@ -72,6 +72,16 @@ def test_the_leaderboard_holds_every_candidate_best_first(planned: Outcome) -> N
         assert row["parameters"] > 1_000 and row["seconds"] > 0
 
 
+@pytest.mark.parametrize("seed", [1, -(2**63)])
+def test_a_class_that_only_validation_has_is_warned_of(train: Table, validation: Table, seed: int) -> None:
+    labels = validation.columns["label"].copy()
+    labels[:7] = 5
+    outcome = run(train, changed(validation, label=labels), CANDIDATES[5:], k=1, u=1, seed=seed)
+    (warning,) = outcome.named("warning")
+    assert warning["message"].startswith("7 validation rows are left out") and "(5)" in warning["message"]
+    assert outcome.named("rows")[0]["task"] == "binary" and len(outcome.leaderboard) == 1
+
+
 def test_the_same_seed_and_plan_give_the_same_leaderboard(planned: Outcome, train: Table, validation: Table) -> None:
     def learnt(outcome: Outcome) -> list[dict[str, Any]]:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in outcome.leaderboard]

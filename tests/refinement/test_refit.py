@@ -126,6 +126,6 @@ def test_classes_and_numbers_are_trained_again_too(train: Table, values: int) ->
     model = outcome.model
     assert model is not None and model.training["rows"] == table.rows
     found = model.outputs(columns(table))
-    target = learn_target([columns(table)["label"]])
+    target = learn_target(columns(table)["label"])
     metric, _ = measure(target, target.labels(columns(table)["label"]), found if values == 3 else found[:, 0])
     assert metric > outcome.leaderboard[0]["validation_metric"] - 0.02, "it does as well on the rows it was trained on"

@@ -372,7 +372,7 @@ def test_the_winner_is_written_as_a_model_that_predicts_what_it_was_ranked_by(
     assert model is not None and model.architecture == best["architecture"]
     data, layout = held.pack()
     columns = Columns.from_buffer(data, layout)
-    target = learn_target([columns["label"]])
+    target = learn_target(columns["label"])
     truth = target.labels(columns["label"])
     outputs = model.outputs(columns)
     if values == 2:

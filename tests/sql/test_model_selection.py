@@ -84,6 +84,21 @@ def test_reads_views_text_booleans_and_nulls(session: Any) -> None:
     assert run[3] is None, "held out of the training rows"
 
 
+def test_a_model_is_kept_though_no_text_is_frequent_enough_to_be_told_apart(session: Any) -> None:
+    query(session, "CREATE TABLE m1 (a text, b int, y bool)")
+    query(session, "INSERT INTO m1 SELECT 't' || i % 5, i % 2, i % 2 = 0 FROM generate_series(1, 10) i")
+    rows = query(
+        session,
+        "SELECT rank, model FROM trails.model_selection('m1', 'y', budget => '40 s', k => 1, u => 1, name => 'm1')",
+    )
+    assert rows == [(1, "m1@1")]
+    ((predicted,),) = query(session, "SELECT count(prediction) FROM trails.predict('m1', 'm1')")
+    assert predicted == 10
+    blob = bytes(query(session, "SELECT trails.export_model('m1')")[0][0])
+    query(session, "SELECT trails.import_model('again', %s)", blob)
+    assert query(session, "SELECT count(prediction) FROM trails.predict('again', 'm1')") == [(10,)]
+
+
 def test_reads_partitioned_tables_and_named_features(session: Any) -> None:
     query(
         session,

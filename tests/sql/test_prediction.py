@@ -74,6 +74,23 @@ def test_every_kind_of_column_predicts_as_torch_does(sql: Any, task: Task, fitti
     assert single == [row[1:] for row in rows], "row by row or all at once"
 
 
+@pytest.mark.parametrize("fitting", [Fitting(), Fitting(bins=0, buckets=0)])
+@pytest.mark.parametrize("fitted", ["on NULLs", "on few rows", "on no row"])
+def test_encoders_that_learnt_nothing_predict_as_torch_does(sql: Any, fitted: str, fitting: Fitting) -> None:
+    columns = columns_of(things(5))
+    if fitted == "on NULLs":
+        columns = columns_of([(row, *[None] * (len(OTHERS[0]) - 1)) for row in (1, 2)])
+    elif fitted == "on no row":
+        columns = columns.take(np.empty(0, np.int64))
+    for task in TASKS:
+        model = make_model(columns, task, fitting=fitting)
+        store(sql, task, model)
+        found = query(sql, "SELECT prediction, score, probabilities FROM trails.predict(%s, 'things')", task)
+        check(found, model, columns_of(OTHERS))
+        ((blob,),) = query(sql, "SELECT trails.export_model(%s)", task)
+        assert Model.from_bytes(bytes(blob)).to_bytes() == model.to_bytes()
+
+
 @pytest.mark.parametrize("widths", [(), (1,), (300, 7), (64, 64, 64, 64)])
 def test_networks_of_every_shape(sql: Any, widths: tuple[int, ...]) -> None:
     for task in TASKS:

@@ -49,6 +49,13 @@ impl Texts {
     }
 }
 
+/// Every text with its hash.
+pub fn spellings(hashes: &[i64], ends: &[u32], bytes: &[u8]) -> Vec<(i64, String)> {
+    let begins = std::iter::once(0).chain(ends.iter().copied());
+    let spelt = begins.zip(ends).map(|(begin, &end)| &bytes[begin as usize..end as usize]);
+    hashes.iter().copied().zip(spelt.map(|text| String::from_utf8_lossy(text).into_owned())).collect()
+}
+
 /// Hashes are spread already.
 #[derive(Default)]
 struct AsItIs(u64);

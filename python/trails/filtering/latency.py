@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 from trails.space.mlp import MlpSpace, parse_space
 from trails.tfmem import Batch, parse_tfmems
 from trails.tfmem.bank import draw_matrices
@@ -22,6 +22,7 @@ from trails.tfmem.signals import Signals
 
 _DENSE_IDS = 1 << 22
 """Ids below have the row of their number; more than any published table has."""
+_LARGEST_EMBEDDING, _MOST_IDS = 1024, 1 << 22
 
 _PUBLISHED_NAMES = {"express_flow": "expressflow", "jac_flow": "jacflow", "nas_wot": "naswot"}
 
@@ -75,12 +76,16 @@ def parse_config(text: str | None) -> LatencyConfig:
             detail=str(error),
             hint="It is an INI file; see benchmarks/config.",
         ) from error
-    for name, value in (("nemb", embedding), ("nfeat", ids)):
-        if value < 1:
-            raise InvalidInput(f"{name} = {value} in the configuration file must be at least 1")
+    for name, value, most in (("nemb", embedding, _LARGEST_EMBEDDING), ("nfeat", ids, _MOST_IDS)):
+        if not 1 <= value <= most:
+            raise InvalidInput(
+                f"{name} = {shown(value)} in the configuration file must be 1 to {most}",
+                hint="The published files have 10 and at most 1,000,000.",
+            )
     tfmem = _PUBLISHED_NAMES.get(tfmem, tfmem)
     parse_tfmems(tfmem)
-    return LatencyConfig(parse_space(f"mlp{layers}x{widths}"), tfmem, embedding, ids, cache, seed)
+    # NumPy's seeds are not negative, and a file may say anything.
+    return LatencyConfig(parse_space(f"mlp{layers}x{widths}"), tfmem, embedding, ids, cache, seed % 2**64)
 
 
 class LatencyScorer:

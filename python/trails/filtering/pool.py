@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sortedcontainers import SortedList
 
+from trails.checks import Check, no_check, order_of, pieces
 from trails.errors import InvalidInput
 from trails.filtering.whole_space import rank_scores
-from trails.tfmem.prefix import no_check
 
 Orientation = Literal["higher", "lower"]
 
@@ -139,7 +139,7 @@ def combine_ranks(
     Args:
         scores: Per metric float64 (n,).
         orientations: Per metric, whether a higher or a lower score is better.
-        check: Called between the steps, of which the longest sorts one metric's scores.
+        check: Called at least every 50 ms; what it raises ends the call.
 
     Returns:
         float64 (n,), higher is better: what :meth:`Pool.merit` says, but NaN where any score is not finite, so that
@@ -162,21 +162,28 @@ def combine_ranks(
     doubled = np.full(count, 2 * failed * len(signs), dtype=np.int64)
     for sign, values in zip(signs, scores, strict=True):
         check()
-        signed = sign * values[usable]
-        order = np.argsort(signed)
-        check()
-        doubled[order] += _doubled_ranks(signed[order])
+        _add_ranks(doubled, sign * values[usable], check)
     check()
     merit = np.full(usable.size, np.nan)
     merit[usable] = doubled / (2 * usable.size)
     return merit
 
 
-def _doubled_ranks(ordered: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Twice the rank of every one of some ordered scores, from 1 for the first; ties share their mean."""
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))[: ordered.size]
-    ends = np.append(starts[1:], ordered.size)[: starts.size]
-    return np.repeat(starts + ends + 1, ends - starts)
+def _add_ranks(doubled: NDArray[np.int64], values: NDArray[np.float64], check: Check) -> None:
+    """Add twice the rank of every one of some scores, from 1 for the lowest; ties share their mean."""
+    order = order_of(values, check)
+    first, before = np.empty(order.size, np.bool_), np.nan
+    for piece in pieces(order.size, check):
+        part = values[order[piece]]
+        first[piece] = np.append(part[0] != before, part[1:] != part[:-1])
+        before = part[-1]
+    starts = np.flatnonzero(first)
+    ranks = starts + np.append(starts[1:], order.size)[: starts.size] + 1
+    seen = 0
+    for piece in pieces(order.size, check):
+        groups = np.cumsum(first[piece]) + (seen - 1)
+        seen = int(groups[-1]) + 1
+        doubled[order[piece]] += ranks[groups]
 
 
 def _usable(scores: tuple[float, ...]) -> bool:

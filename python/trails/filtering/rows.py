@@ -1,6 +1,7 @@
 """A table's rows as the filtering phase reads them: useful features, and batches of distinct, embedded rows.
 
-A batch is drawn and embedded once per run and reused for every architecture.
+A batch is drawn and embedded once per run and reused for every architecture. Only training rows are looked at: what is
+held out has no say in what is trained.
 """
 
 from __future__ import annotations
@@ -11,53 +12,104 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput, UnusableData
+from trails.checks import Check, no_check, pieces
+from trails.errors import InvalidInput, UnusableData, shown
 from trails.space.mlp import EMBEDDING
 from trails.table.columns import Column, Columns
 from trails.table.encoder import Encoded, Encoder, parts_of
 from trails.table.fitting import Fitting
+from trails.table.split import held_out, sides
 from trails.table.target import Target, learn_target
 from trails.table.useless import useless_features
-from trails.tfmem import Batch, Tfmem
+from trails.tfmem import REGISTRY, Batch, Tfmem
 
 # Rows looked at for each row wanted: few tables repeat a row so often that these hold too few distinct ones.
 _LOOKED_AT = 64
 
+_CELLS_LOOKED_AT = 1 << 23
+"""Of wide tables fewer rows are looked at, but twice as many as are wanted at least."""
+
 LARGEST_BATCH = 1024
 """Rows of a batch at most: kernels between rows grow with the square, and the published study uses 32 and 64."""
+
+WIDEST_ROW = 1 << 17
+"""Numbers of an embedded row at most: the first layer of the widest network then has half a gigabyte of weights."""
+
+_MEDIAN_OF = 1 << 18
+"""Rows that a median is taken from: more would move it by as little as another sample does."""
+
+_MOST_BATCHES = max(metric.batches for metric in REGISTRY.values())
 
 _STREAM = 2
 """Number of the random stream that draws rows and their embedding."""
 
 
 @dataclass(frozen=True)
+class Held:
+    """Which rows are held out, as refinement will hold them out (`trails.table.split`).
+
+    Args:
+        split: Column that says so; or
+        seed: that draws them, with
+        share: of the rows.
+    """
+
+    split: Column | None = None
+    seed: int = 0
+    share: float = 0.2
+
+
+@dataclass(frozen=True)
 class Rows:
-    """The training rows of one run.
+    """The rows of one run.
 
     Args:
         features: All features, useless ones included.
         target: Without NULLs, or None where nothing needs one.
         task: See `learn_target`.
         fitting: How columns become fields.
-        learnt: What can be learnt of the target.
-        positive: bool, shape (rows,): what metrics read as labels, which are of two classes: the positive class; of
-            several classes whether it is the most frequent one; of numbers whether they are above the median.
+        embedding: Numbers that stand for a category.
+        held: Which rows are held out; None for none.
+        check: Called at least every 50 ms while rows are looked at; what it raises ends that.
+        training: bool, shape (rows,): rows that are not held out; None for all of them.
+        learnt: What can be learnt of the target of the training rows.
+        positive: bool, shape (training rows,): what metrics read as labels, which are of two classes: the positive
+            class; of several classes whether it is the most frequent one; of numbers whether they are above the median.
     """
 
     features: Columns
     target: Column | None = None
     task: str | None = None
     fitting: Fitting = field(default_factory=Fitting)
+    embedding: int = EMBEDDING
+    held: Held | None = None
+    check: Check = no_check
     useless: dict[str, str] = field(init=False)
+    training: NDArray[np.bool_] | None = field(init=False, default=None)
     learnt: Target | None = field(init=False, default=None)
     positive: NDArray[np.bool_] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        training, task = self._training()
+        object.__setattr__(self, "training", training)
         if self.target is not None:
-            learnt = learn_target([self.target], self.task)
+            target = self.target if training is None else _chosen(self.target, training, self.check)
+            learnt = learn_target(target, task, self.check)
             object.__setattr__(self, "learnt", learnt)
-            object.__setattr__(self, "positive", _two_sides(learnt, self.target))
-        object.__setattr__(self, "useless", useless_features(self.features))
+            object.__setattr__(self, "positive", _two_sides(learnt, target, self.check))
+        object.__setattr__(self, "useless", useless_features(self.features, training, self.check))
+
+    def _training(self) -> tuple[NDArray[np.bool_] | None, str | None]:
+        """Rows that are not held out, and the task, which all rows decide where these are drawn."""
+        if self.held is None:
+            return None, self.task
+        if self.held.split is not None:
+            return sides(self.held.split, self.check)[0], self.task
+        if self.target is None:
+            return None, self.task
+        everywhere = learn_target(self.target, self.task, self.check)
+        strata, binary = everywhere.strata(self.target, self.check), everywhere.task == "binary"
+        return ~held_out(strata, self.held.seed, self.held.share, binary, self.check), everywhere.task
 
     @property
     def useful(self) -> list[Column]:
@@ -65,11 +117,23 @@ class Rows:
         return [column for column in self.features if column.name not in self.useless]
 
     @property
+    def fields(self) -> int:
+        """Fields of the features that can help."""
+        return sum(len(parts_of(column)) for column in self.useful)
+
+    @property
+    def embedded(self) -> int:
+        """Numbers that stand for a category here: fewer than asked for where the row would be too wide."""
+        return max(1, min(self.embedding, WIDEST_ROW // max(1, self.fields)))
+
+    @property
     def inputs(self) -> int:
         """Width of the embedded row."""
-        return sum(len(parts_of(column)) for column in self.useful) * EMBEDDING
+        return self.fields * self.embedded
 
-    def batches(self, metrics: Sequence[Tfmem], batch_size: int, seed: int) -> tuple[tuple[Batch, ...], list[str]]:
+    def batches(
+        self, metrics: Sequence[Tfmem], batch_size: int, seed: int, check: Check = no_check
+    ) -> tuple[tuple[Batch, ...], list[str]]:
         """Draw and embed what ``metrics`` read.
 
         Rows that repeat another one are passed over: they would make kernels singular. Both classes are in every
@@ -79,6 +143,7 @@ class Rows:
             metrics: Those that will be computed.
             batch_size: Rows of a batch.
             seed: Draws rows and embedding.
+            check: Called at least every 50 ms; what it raises ends the call.
 
         Returns:
             As many batches as the metrics need (none if they need none), and what a person should know.
@@ -88,53 +153,76 @@ class Rows:
             UnusableData: Too few distinct rows.
         """
         check_batch_size(metrics, batch_size)
+        notices = []
+        if self.embedded < self.embedding:
+            notices.append(
+                f"filtering embeds a category as {self.embedded} numbers, not {self.embedding}: {self.fields} fields "
+                "would make its rows too wide"
+            )
         count = max((metric.batches for metric in metrics if metric.needs), default=0)
         if count == 0:
-            return (), []
+            return (), notices
         labelled = any("y" in metric.needs for metric in metrics)
         check_target(metrics, self.target is not None)
         generator = np.random.default_rng((seed, _STREAM))
-        candidates, encoder, encoded = self._distinct(generator, batch_size * count)
+        candidates, encoder, encoded = self._distinct(generator, batch_size * count, check)
         size = min(batch_size, len(candidates) // count)
         least = max(metric.fewest_rows for metric in metrics if metric.needs)
         if size < least:
             raise UnusableData(
                 f"too few distinct rows: {len(candidates)} where {count * least} are needed",
-                detail=f"{self.features.rows} rows in all; rows that repeat another one tell a metric nothing.",
+                detail=f"{self._count} rows in all; rows that repeat another one tell a metric nothing.",
                 hint="Add rows or features, or choose a metric that reads no data, such as expressflow.",
             )
-        notices = []
         if size < batch_size:
             notices.append(f"batch_size is reduced to {size}: only {len(candidates)} distinct rows were found")
         parts = self._deal(candidates, count, size, labelled)
-        embedded = _embed(encoder, encoded, generator)
+        embedded = _embed(encoder, encoded, np.concatenate(parts), self.embedded, generator)
         batches = []
-        for part in parts:
+        for number, part in enumerate(parts):
             y = None
             if self.positive is not None and labelled:
                 y = self.positive[candidates[part]].astype(np.float64)
-            batches.append(Batch(embedded[part], y))
+            batches.append(Batch(embedded[number * size : (number + 1) * size], y))
         return tuple(batches), notices
 
-    def _distinct(self, generator: np.random.Generator, wanted: int) -> tuple[NDArray[np.int64], Encoder, Encoded]:
-        """Numbers of rows of which no two are alike, at random; an encoder fitted on the rows looked at, and what it
-        makes of these."""
-        rows = self.features.rows
-        drawn = generator.choice(rows, size=min(rows, _LOOKED_AT * wanted), replace=False)
+    @property
+    def _count(self) -> int:
+        """Training rows."""
+        return self.features.rows if self.training is None else int(np.count_nonzero(self.training))
+
+    def _distinct(
+        self, generator: np.random.Generator, wanted: int, check: Check
+    ) -> tuple[NDArray[np.int64], Encoder, Encoded]:
+        """Places among the training rows of rows of which no two are alike, at random; an encoder fitted on the rows
+        looked at, and what it makes of these."""
+        if not self.useful:
+            raise UnusableData("no feature can help: every one is constant or different in every row")
+        rows = self._count
+        most = max(2 * wanted, min(_LOOKED_AT * wanted, _CELLS_LOOKED_AT // self.fields))
+        drawn = generator.choice(rows, size=min(rows, most), replace=False)
         if self.positive is not None:
             # Rare classes may not be among them.
             for side in (False, True):
+                check()
                 if not (self.positive[drawn] == side).any():
                     drawn = np.append(drawn, np.flatnonzero(self.positive == side)[:wanted])
-        if not self.useful:
-            raise UnusableData("no feature can help: every one is constant or different in every row")
-        table = Columns(len(drawn), tuple(column.take(drawn) for column in self.useful))
+        places = drawn if self.training is None else np.flatnonzero(self.training)[drawn]
+        chosen = []
+        for column in self.useful:
+            check()
+            chosen.append(column.take(places))
+        table = Columns(len(drawn), tuple(chosen))
         # Among a few thousand rows a text that occurs once may be a common one.
-        encoder = Encoder.fit(table, replace(self.fitting, min_count=1))
-        encoded = encoder.transform(table)
-        parts = [encoded.ids] if encoded.values is None else [encoded.ids, encoded.values]
-        _, first = np.unique(np.concatenate(parts, axis=1, dtype=np.float64), axis=0, return_index=True)
-        first.sort()
+        encoder = Encoder.fit(table, replace(self.fitting, min_count=1), check)
+        encoded = encoder.transform(table, check)
+        order = np.arange(len(drawn))
+        if self.positive is not None:
+            # The rarer side must not be lost to rows that are like its own.
+            sides_drawn = self.positive[drawn]
+            rarer = np.flatnonzero(sides_drawn == (2 * np.count_nonzero(sides_drawn) < len(drawn)))[:_MOST_BATCHES]
+            order = np.concatenate([rarer, np.delete(order, rarer)])
+        first = _one_of_each(encoded, order, check)
         values = None if encoded.values is None else encoded.values[first]
         return drawn[first].astype(np.int64, copy=False), encoder, Encoded(encoded.ids[first], values)
 
@@ -146,19 +234,26 @@ class Rows:
         assert self.positive is not None
         positive = self.positive[candidates]
         # One row of either class for every batch first, then the others as they were drawn.
-        sides = [np.flatnonzero(positive), np.flatnonzero(~positive)]
-        if min(map(len, sides)) < count:
+        both = [np.flatnonzero(positive), np.flatnonzero(~positive)]
+        if min(map(len, both)) < count:
             raise UnusableData(
-                f'the target "{self.target.name if self.target else ""}" has one class only among the distinct rows',
+                f'the target "{shown(self.target.name) if self.target else ""}" has one class only among the distinct '
+                "rows",
                 hint="Choose a metric that needs no target, such as expressflow or jacflow.",
             )
-        heads = [[side[place] for side in sides] for place in range(count)]
+        heads = [[side[place] for side in both] for place in range(count)]
         rest = np.setdiff1d(order, np.concatenate([np.array(head) for head in heads]))
         share = size - 2
         return [
             np.sort(np.concatenate([np.array(head), rest[place * share : (place + 1) * share]])).astype(np.intp)
             for place, head in enumerate(heads)
         ]
+
+
+def _chosen(column: Column, rows: NDArray[np.bool_], check: Check) -> Column:
+    """A copy of a column without NULLs at the rows that are chosen."""
+    parts = [column.data[piece][rows[piece]] for piece in pieces(len(rows), check)]
+    return replace(column, data=np.concatenate(parts) if parts else column.data, nulls=None)
 
 
 def check_target(metrics: Sequence[Tfmem], target: bool) -> None:
@@ -193,19 +288,53 @@ def check_batch_size(metrics: Sequence[Tfmem], batch_size: int) -> None:
             )
 
 
-def _embed(encoder: Encoder, encoded: Encoded, generator: np.random.Generator) -> NDArray[np.float64]:
-    """A standard normal vector for every slot of every field, times the factors: float64 (rows, fields * EMBEDDING)."""
-    vectors = generator.standard_normal((encoder.ids, EMBEDDING))[encoded.ids]
+def _embed(
+    encoder: Encoder, encoded: Encoded, rows: NDArray[np.intp], embedding: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """A standard normal vector for every slot in use, times the factors: float64 (rows, fields * embedding)."""
+    ids = encoded.ids[rows]
+    used = np.zeros(encoder.ids, np.bool_)
+    used[ids] = True
+    place = np.cumsum(used) - 1
+    vectors = generator.standard_normal((int(np.count_nonzero(used)), embedding))[place[ids]]
     if encoded.values is not None:
-        vectors *= encoded.values[:, :, None]
-    embedded: NDArray[np.float64] = vectors.reshape(len(encoded.ids), -1)
+        vectors *= encoded.values[rows][:, :, None]
+    embedded: NDArray[np.float64] = vectors.reshape(len(ids), -1)
     return embedded
 
 
-def _two_sides(learnt: Target, target: Column) -> NDArray[np.bool_]:
-    labels = learnt.labels(target)
+def _one_of_each(encoded: Encoded, order: NDArray[np.intp], check: Check) -> NDArray[np.intp]:
+    """Of rows that are alike the one that comes first in ``order``; places in ascending order.
+
+    Rows are told apart by 64 bits: a sum over fields, each times an odd number of its own.
+    """
+    odd = np.random.default_rng(0).integers(0, 2**63, (2, encoded.ids.shape[1]), np.uint64) * np.uint64(2) + np.uint64(
+        1
+    )
+    codes = np.zeros(len(encoded.ids), np.uint64)
+    for place in range(encoded.ids.shape[1]):
+        check()
+        cells = encoded.ids[:, place].astype(np.uint64) * odd[0, place]
+        if encoded.values is not None:
+            bits = (encoded.values[:, place] + np.float32(0)).view(np.uint32).astype(np.uint64)
+            cells ^= bits * odd[1, place]
+        codes += (cells ^ (cells >> np.uint64(32))) * odd[0, place]
+    _, first = np.unique(codes[order], return_index=True)
+    return np.sort(order[first])
+
+
+def _two_sides(learnt: Target, target: Column, check: Check) -> NDArray[np.bool_]:
+    labels = learnt.labels(target, check)
     if learnt.task == "multiclass":
-        sides: NDArray[np.bool_] = labels == np.bincount(labels.astype(np.int64)).argmax()
-        return sides
-    above: NDArray[np.bool_] = labels > (0.0 if learnt.task == "binary" else float(np.median(labels)))
-    return above
+        sizes = np.zeros(len(learnt.classes), np.int64)
+        for piece in pieces(len(labels), check):
+            sizes += np.bincount(labels[piece].astype(np.int64), minlength=len(sizes))
+        frequent: NDArray[np.bool_] = labels == sizes.argmax()
+        return frequent
+    if learnt.task == "binary":
+        return np.asarray(labels > 0.0)
+    check()
+    median = np.median(labels[:: -(-len(labels) // _MEDIAN_OF)])
+    above: NDArray[np.bool_] = labels > median
+    # Where half of the rows hold the largest number, none is above it.
+    return above if above.any() else np.asarray(labels >= median)

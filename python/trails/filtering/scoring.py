@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.checks import no_check
 from trails.errors import InvalidInput
 from trails.space.mlp import MlpSpace
 from trails.tfmem import Batch, Setting, Tfmem
 from trails.tfmem.bank import SignedBank, draw_signed_bank
-from trails.tfmem.prefix import no_check
 from trails.tfmem.signals import SignalSource
 from trails.workers import run_tasks
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.checks import Check, no_check, order_of
 from trails.errors import InvalidInput
 from trails.filtering.pool import Pool, combine_ranks
 from trails.filtering.samplers import LearningSampler, make_sampler
@@ -16,7 +17,6 @@ from trails.filtering.scoring import Scored, Scorer, is_increasing
 from trails.filtering.whole_space import count_failed, rank_scores
 from trails.space.mlp import MlpSpace
 from trails.tfmem import Setting, Tfmem
-from trails.tfmem.prefix import no_check
 
 GENERATION = 10
 """Candidates that a searching sampler proposes at a time, evolution's population; fixed, so that results do not depend
@@ -30,6 +30,7 @@ DEFAULT_SAMPLER = "evolution"
 # Candidates scored between two looks at the clock or at the caller, where the sampler does not learn.
 _STRIDE = 512
 _TIMED_STRIDE = 64
+_WHOLE_STRIDE = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,12 @@ class ScoredPool:
     failed: int
     seconds: NDArray[np.float64]
 
-    def best(self, k: int) -> NDArray[np.int64]:
+    def best(self, k: int, check: Check = no_check) -> NDArray[np.int64]:
         """Positions of the best ``k``, best first; failed ones last; ties by index in the space."""
         if is_increasing(self.indices):
-            return rank_scores(self.merits, k)
-        by_index = np.argsort(self.indices, kind="stable")
-        return by_index[rank_scores(self.merits[by_index], k)]
+            return rank_scores(self.merits, k, check=check)
+        by_index = order_of(self.indices, check)
+        return by_index[rank_scores(self.merits[by_index], k, check=check)]
 
     def shown(self, metrics: Sequence[Tfmem]) -> NDArray[np.float64]:
         """One score per architecture for people: the metric's own, or the sum of ranks."""
@@ -111,7 +112,8 @@ def score_pool(
     learns = isinstance(source, LearningSampler)
     stride = GENERATION if learns else _STRIDE if limit is None else _TIMED_STRIDE
     if whole and not learns:
-        stride = n
+        # Scores are there already, and what a sampler draws takes a microsecond each.
+        stride = n if sampler == "enumeration" else _WHOLE_STRIDE
     parts: list[tuple[NDArray[np.int64], Scored]] = []
     scored = 0
     while scored < n and (limit is None or not parts or time.perf_counter() < limit):

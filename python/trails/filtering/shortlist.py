@@ -13,10 +13,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.checks import no_check
 from trails.filtering.search import ScoredPool
 from trails.filtering.whole_space import rank_scores
 from trails.space.mlp import MlpSpace
-from trails.tfmem.prefix import no_check
 
 PER_SIZE = 200
 """Architectures offered at each size."""
@@ -43,11 +43,12 @@ def shortlist(
     parameters = space.all_parameters(inputs)[pool.indices]
     largest = int(parameters.max())
     count = pool.indices.size
-    chosen = [pool.best(min(max(best, PER_SIZE), count))]
+    chosen = np.zeros(count, np.bool_)
+    chosen[pool.best(min(max(best, PER_SIZE), count), check)] = True
     for halvings in range(1, SIZES):
         check()
         small = np.flatnonzero(parameters <= largest >> halvings)
-        order = rank_scores(pool.merits[small], min(PER_SIZE, small.size)) if small.size else small
-        chosen.append(small[order] if small.size else small)
-    union = np.unique(np.concatenate(chosen))
-    return union[rank_scores(pool.merits[union], union.size)]
+        if small.size:
+            chosen[small[rank_scores(pool.merits[small], min(PER_SIZE, small.size), check=check)]] = True
+    union = np.flatnonzero(chosen)
+    return union[rank_scores(pool.merits[union], union.size, check=check)]

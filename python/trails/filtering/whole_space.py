@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.checks import no_check, order_of
 from trails.errors import InvalidInput
 from trails.space.mlp import MlpSpace
 from trails.tfmem import Setting, Tfmem, get_tfmem
-from trails.tfmem.prefix import no_check
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def rank_scores(
         scores: float64 (n,).
         k: 0 to n.
         orientation: Whether a higher or a lower score is better.
-        check: Called at least every 50 ms, unless hundreds of thousands are to be put in order.
+        check: Called at least every 50 ms; what it raises ends the call.
     """
     sign = 1.0 if orientation == "higher" else -1.0
     positions, merits = [], []
@@ -119,7 +119,7 @@ def rank_scores(
     position, merit = np.concatenate(positions), np.concatenate(merits)
     best = _select(merit, k)
     # Equal merits are in order of position so far, and a stable sort keeps that.
-    order = best[np.argsort(-merit[best], kind="stable")]
+    order = best[order_of(-merit[best], check)]
     check()
     return position[order].astype(np.int64, copy=False)
 

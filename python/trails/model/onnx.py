@@ -23,7 +23,7 @@ def to_onnx(model: Model) -> bytes:
     regression.
 
     Raises:
-        InvalidInput: The package onnx is not installed.
+        InvalidInput: The package onnx is not installed, or a regression's numbers are beyond single precision.
     """
     try:
         import onnx
@@ -33,9 +33,18 @@ def to_onnx(model: Model) -> bytes:
             "this format needs the package onnx", hint="Install trails[onnx] in the environment.", sqlstate="0A000"
         ) from error
 
+    scale = np.array([model.target.mean, model.target.std])
+    if (np.abs(scale) > np.finfo(np.float32).max).any():
+        raise InvalidInput(
+            "the target's numbers are too large for ONNX, which has them in single precision",
+            detail=f"Their mean is {scale[0]:g}, their standard deviation {scale[1]:g}.",
+            hint="Train on a view that has the target in a larger unit, or export safetensors.",
+            sqlstate="22003",
+        )
     constants: dict[str, Any] = {
         "embedding": model.embedding,
-        "flat": np.array([0, -1], np.int64),
+        # Said in numbers: of no row at all the width could not be found out.
+        "flat": np.array([-1, model.encoder.fields * model.embedding.shape[1]], np.int64),
         "last": np.array([2], np.int64),
     }
     nodes = [

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 from trails.table import stored
 from trails.table.columns import Columns
 from trails.table.encoder import Encoder
@@ -98,10 +98,7 @@ class Model:
             tensors = load(blob)
             return _restore(header_of(blob), tensors)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            detail = str(error)
-            raise InvalidInput(
-                "the model cannot be read", detail=detail if len(detail) <= 1_000 else f"{detail[:1_000]}..."
-            ) from error
+            raise InvalidInput("the model cannot be read", detail=shown(str(error))) from error
 
     def outputs(self, columns: Columns) -> NDArray[np.float32]:
         """What the network predicts.
@@ -164,7 +161,7 @@ def header_of(blob: bytes) -> dict[str, Any]:
     """The JSON part of a blob of which the table of contents is known to be sound; its entries are unchecked.
 
     Raises:
-        KeyError, TypeError, ValueError: Not a model.
+        KeyError, TypeError, ValueError, RecursionError: Not a model.
     """
     length = int.from_bytes(blob[:8], "little")
     found = stored.parse(json.loads(blob[8 : 8 + length])["__metadata__"]["trails"])

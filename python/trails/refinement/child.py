@@ -92,6 +92,8 @@ def _serve(setting: Setting, next_line: Callable[[], bytes], events: Events) -> 
         )
     target = data.target
     events.rows(timings.rows[-1]["seconds"], time.monotonic() - setting.started, target.task, target.metric)
+    for warning in data.warnings:
+        events.warning(warning)
 
     from trails.refinement.run import profile, refine
 

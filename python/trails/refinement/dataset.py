@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trails.errors import InvalidInput, UnusableData
+from trails.errors import InvalidInput, UnusableData, listed, shown
 from trails.refinement.options import Options
 from trails.table.columns import Columns
+from trails.table.conform import SQL_CASTS, conform, conform_all
 from trails.table.encoder import Encoded, Encoder
 from trails.table.split import by_column, holdout
-from trails.table.target import Target, learn_target
+from trails.table.target import Target, learn_target, leave_unknown_out
 
 MIN_TRAINING_ROWS = 10
 """Below this a validation metric says nothing and BatchNorm has nothing to average over."""
@@ -69,6 +70,7 @@ class Dataset:
         encoder: Fitted on the training rows.
         target: What is learnt.
         drawn: Whether the validation rows were drawn from the training table, not named by the caller.
+        warnings: What a person should know of the rows.
     """
 
     train: Rows
@@ -76,6 +78,7 @@ class Dataset:
     encoder: Encoder
     target: Target
     drawn: bool = False
+    warnings: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Dataset:
         """The same rows on ``device``."""
@@ -93,7 +96,10 @@ def prepare(
     split: str | None = None,
     options: Options | None = None,
 ) -> Dataset:
-    """Learn the target, hold rows out if there is no validation table, fit the encoder, encode.
+    """Hold rows out if there is no validation table, learn the target, fit the encoder, encode.
+
+    What is learnt is learnt of the training rows: validation rows of a class that these do not have are left out, with
+    a warning.
 
     Args:
         train: Features and target, and the column that splits rows if there is one.
@@ -114,22 +120,31 @@ def prepare(
     if split is not None and validation is None:
         features = features.without(split)
     if len(features) == 0:
-        raise InvalidInput("there is no feature to learn from", detail=f'The only column is "{target}".')
+        raise InvalidInput("there is no feature to learn from", detail=f'The only column is "{shown(target)}".')
     if train.rows < MIN_TRAINING_ROWS:
         raise UnusableData(f"too few rows to train on: {train.rows}", hint=f"At least {MIN_TRAINING_ROWS} are needed.")
     drawn = validation is None and split is None
-    learnt = learn_target([table[target] for table in (train, validation) if table is not None], task)
-    labels = learnt.labels(column)
-    if validation is None:
+    if validation is not None:
+        families = {column.name: column.family for column in features}
+        held_features = conform_all(validation, families, SQL_CASTS)
+        held_column = conform(validation[target], column.family, SQL_CASTS)
+    else:
         if split is not None:
             train_rows, held = by_column(train[split])
         else:
-            classes = labels != 0 if learnt.task == "binary" else labels
-            train_rows, held = holdout(classes, seed, options.validation_share, learnt.task == "binary")
-        held_features, held_labels = features.take(held), labels[held]
-        features, labels = features.take(train_rows), labels[train_rows]
-    else:
-        held_features, held_labels = validation.without(target), learnt.labels(validation[target])
+            everywhere = learn_target(column, task)
+            strata, binary = everywhere.strata(column), everywhere.task == "binary"
+            train_rows, held = holdout(strata, seed, options.validation_share, binary)
+            # Of few rows of several classes only two may be left.
+            task = everywhere.task
+        held_features, held_column = features.take(held), column.take(held)
+        features, column = features.take(train_rows), column.take(train_rows)
+    learnt = learn_target(column, task)
+    known, warning = leave_unknown_out(learnt, held_column)
+    if warning is not None:
+        rows = np.flatnonzero(known)
+        held_features, held_column = held_features.take(rows), held_column.take(rows)
+    labels, held_labels = learnt.labels(column), learnt.labels(held_column)
     _check(learnt, labels, "training")
     _check(learnt, held_labels, "validation")
     encoder = Encoder.fit(features, options.fitting())
@@ -140,6 +155,7 @@ def prepare(
         encoder,
         learnt,
         drawn,
+        () if warning is None else (warning,),
     )
 
 
@@ -161,11 +177,12 @@ def class_weights(target: Target, labels: NDArray[Any], asked: str | Mapping[str
     if isinstance(asked, str):
         weights = target.balanced(labels)
     else:
-        unknown = [name for name in asked if name not in target.classes]
-        if unknown:
+        classes = set(target.classes)
+        unknown = next((name for name in asked if name not in classes), None)
+        if unknown is not None:
             raise InvalidInput(
-                f'option class_weights names "{unknown[0]}", which is no class of "{target.name}"',
-                hint=f"Classes: {', '.join(target.classes[:20])}.",
+                f'option class_weights names "{shown(unknown)}", which is no class of "{shown(target.name)}"',
+                hint=f"Classes: {listed(target.classes)}.",
             )
         weights = np.array([asked.get(name, 1.0) for name in target.classes], np.float32)
     each: NDArray[np.float32] = weights[labels.astype(np.int64)]
@@ -177,10 +194,10 @@ def _check(target: Target, labels: NDArray[Any], which: str) -> None:
     if len(labels) and (labels != labels[0]).any():
         return
     if target.task == "regression":
-        raise UnusableData(f'the target "{target.name}" is the same in all {len(labels)} {which} rows')
-    holds = target.classes[int(labels[0])] if len(labels) else "nothing"
+        raise UnusableData(f'the target "{shown(target.name)}" is the same in all {len(labels)} {which} rows')
+    holds = shown(target.classes[int(labels[0])]) if len(labels) else "nothing"
     raise UnusableData(
-        f'the target "{target.name}" has one class only in the {which} rows',
+        f'the target "{shown(target.name)}" has one class only in the {which} rows',
         detail=f"Every one of {len(labels)} rows holds {holds}.",
         hint="Both classes must occur, in the training and in the validation rows.",
     )

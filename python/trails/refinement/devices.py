@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 
 if TYPE_CHECKING:
     import torch
@@ -28,9 +28,9 @@ def parse_devices(names: str) -> tuple[str, ...]:
     for name in devices:
         known = _CUDA.fullmatch(name) if len(devices) > 1 else name in ("auto", "cpu") or _CUDA.fullmatch(name)
         if not known:
-            raise InvalidInput(f'unknown device "{names}"', hint=_HINT)
+            raise InvalidInput(f'unknown device "{shown(names)}"', hint=_HINT)
     if len(set(devices)) < len(devices):
-        raise InvalidInput(f'device "{names}" names a GPU twice', hint=_HINT)
+        raise InvalidInput(f'device "{shown(names)}" names a GPU twice', hint=_HINT)
     return devices
 
 
@@ -58,7 +58,7 @@ def select(names: str) -> list[torch.device]:
         match = _CUDA.fullmatch(name)
         if match is not None and int(match[1]) >= count:
             raise InvalidInput(
-                f'device "{names}" is not available',
+                f'device "{shown(names)}" is not available',
                 detail=f"GPUs that PyTorch can use on this machine: {count}.",
                 hint="Use the device auto or cpu.",
             )

@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown, shown_json
 from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS
 from trails.space.mlp import EMBEDDING
 from trails.table.fitting import Fitting
 
 _FEW_ROWS, _MANY_ROWS = 5_000, 200_000
+_LARGEST_WHOLE = 2**31 - 1
+"""Of any whole number that has no other limit."""
+
+_EXAMPLE = "For instance: options => '{\"dropout\": 0.1}'."
 _MOST_DROPOUT, _LEAST_L2 = 0.5, 1e-3
 
 
@@ -130,13 +134,13 @@ def parse_options(given: Mapping[str, Any] | str | None) -> Options:
         try:
             given = json.loads(given)
         except ValueError as error:
-            raise InvalidInput("options are not JSON", detail=str(error)) from error
+            raise InvalidInput("options are not JSON", detail=str(error), hint=_EXAMPLE) from error
+        except RecursionError:
+            raise InvalidInput("options are nested too deeply", hint=_EXAMPLE) from None
     if given is None:
         return Options()
     if not isinstance(given, Mapping):
-        raise InvalidInput(
-            "options are a JSON object of names and values", hint="For instance: options => '{\"dropout\": 0.1}'."
-        )
+        raise InvalidInput("options are a JSON object of names and values", hint=_EXAMPLE)
     return Options(**{name: _checked(name, value) for name, value in given.items()})
 
 
@@ -148,36 +152,46 @@ def describe_options() -> list[tuple[str, str, str]]:
 def _checked(name: str, value: Any) -> Any:
     option = OPTIONS.get(name)
     if option is None:
-        raise InvalidInput(f'there is no option "{name}"', hint=f"Options: {', '.join(OPTIONS)}.")
+        raise InvalidInput(f'there is no option "{shown(name)}"', hint=f"Options: {', '.join(OPTIONS)}.")
     assert option.default is not MISSING
     kind, limits = type(option.default), option.metadata
     if kind is bool:
         if isinstance(value, bool):
             return value
-        raise InvalidInput(f"option {name} is true or false, not {json.dumps(value)}")
+        raise InvalidInput(f"option {name} is true or false, not {shown_json(value)}")
     if kind is tuple:
         if isinstance(value, list) and all(isinstance(name, str) for name in value):
             return tuple(value)
-        raise InvalidInput(f"option {name} is an array of column names, not {json.dumps(value)}")
+        raise InvalidInput(f"option {name} is an array of column names, not {shown_json(value)}")
     if kind is str and not (limits["number"] and isinstance(value, int | float)):
         if isinstance(value, str) and value in limits["among"]:
             return value
         if limits["number"]:
-            raise InvalidInput(f"option {name} is a number or {limits['among'][0]}, not {json.dumps(value)}")
+            raise InvalidInput(f"option {name} is a number or {limits['among'][0]}, not {shown_json(value)}")
         if limits["weights"] and isinstance(value, Mapping):
             return {str(key): _weight(name, key, weight) for key, weight in value.items()}
-        raise InvalidInput(f"option {name} is one of {', '.join(limits['among'])}, not {json.dumps(value)}")
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        raise InvalidInput(f"option {name} is one of {', '.join(limits['among'])}, not {shown_json(value)}")
+    number = isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
     if not number or (kind is int and value != int(value)):
-        raise InvalidInput(f"option {name} is {'a whole' if kind is int else 'a'} number, not {json.dumps(value)}")
-    if not limits["least"] <= value <= limits["most"]:
-        most = limits["most"]
+        raise InvalidInput(f"option {name} is {'a whole' if kind is int else 'a'} number, not {shown_json(value)}")
+    most = min(limits["most"], _LARGEST_WHOLE) if kind is int else limits["most"]
+    if not limits["least"] <= value <= most:
         bounds = f"at least {limits['least']:g}" if math.isinf(most) else f"{limits['least']:g} to {most:g}"
         raise InvalidInput(f"option {name} is {bounds}, not {value:g}")
     return float(value) if limits["number"] else kind(value)
 
 
+def _is_finite(value: float) -> bool:
+    """Whether a number, which JSON may write with any number of digits, is one of floating point."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _weight(option: str, key: Any, weight: Any) -> float:
-    if isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < math.inf:
+    if isinstance(weight, int | float) and not isinstance(weight, bool) and _is_finite(weight) and weight > 0:
         return float(weight)
-    raise InvalidInput(f"option {option} has a weight above 0 for every class, not {json.dumps(weight)} for {key!r}")
+    raise InvalidInput(
+        f"option {option} has a weight above 0 for every class, not {shown_json(weight)} for '{shown(key)}'"
+    )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from trails.errors import BudgetTooSmall, InvalidInput, TrailsError
+from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, shown
 from trails.refinement.options import Options, parse_options
 
 
@@ -172,13 +172,14 @@ def _malformed() -> Iterator[None]:
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise InvalidInput(f"malformed refinement request: {type(error).__name__}: {error}") from error
+        told = f"malformed refinement request: {type(error).__name__}: {shown(str(error))}"
+        raise InvalidInput(told) from error
 
 
 def _fields(line: bytes | str, *names: str) -> dict[str, Any]:
     fields: dict[str, Any] = json.loads(line)
     if fields["request"] not in names:
-        raise InvalidInput(f"unknown request {fields['request']!r}")
+        raise InvalidInput(f"unknown request '{shown(fields['request'])}'")
     return fields
 
 
@@ -270,6 +271,10 @@ class Events:
     def rows(self, seconds: float, first_batch: float, task: str = "binary", metric: str = "auc") -> None:
         """Rows are encoded, which took ``seconds``; the first batch was ready ``first_batch`` after the start."""
         self._send("rows", seconds=seconds, first_batch=first_batch, task=task, metric=metric)
+
+    def warning(self, message: str) -> None:
+        """Something of the rows that a person should know; the run goes on."""
+        self._send("warning", message=message)
 
     def plan(
         self,

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from trails.errors import InvalidInput, TrailsError
 from trails.service.arrow import pa, pc
 from trails.service.types import KIND, SQL_TYPE
-from trails.table.columns import KINDS, WIDENS, Column, Columns
+from trails.table.columns import KINDS, Column, Columns
+from trails.table.conform import SQL_CASTS, conform, may_conform
 from trails.table.texts import TextBuilder
 
 _DAYS = 10_957
@@ -84,32 +85,34 @@ class _Part:
         self._data: list[NDArray[Any]] = []
         self._nulls: list[NDArray[np.bool_] | int] = []
         self._texts: TextBuilder | None = None
-        family = None if like is None else like.family
+        self._wanted = None if like is None else like.family
         if self._kind == "text":
             candidate = self._name != target and about.get(SQL_TYPE) in (b"text", b"varchar", b"bpchar")
-            idvalue = None if candidate and family is None else family == "idvalue"
+            idvalue = None if candidate and like is None else self._wanted == "idvalue"
             self._texts = TextBuilder(self._name, idvalue)
-        elif like is not None and KINDS[self._kind][1] in (like.family, *WIDENS.get(like.family, ())):
-            # The width is that of the table, not of the other one; the encoder takes what stands for the family.
-            family = None
-        if family is not None and not (self._texts and family in ("text", "idvalue")):
-            raise self._differs(family)
-        self._must_be_idvalue = family == "idvalue"
+
+    def _fits(self) -> bool:
+        """Whether anything but NULL is possible."""
+        own = KINDS[self._kind][1]
+        return self._wanted is None or may_conform(own, self._wanted) or (own, self._wanted) == ("text", "idvalue")
 
     def _differs(self, family: str) -> InvalidInput:
         found = "text" if self._texts else KINDS[self._kind][1]
         return InvalidInput(
             f'column "{self._name}" has type {found} in {self._relation}, and the model was trained with {family}',
+            hint=f"Give a view that casts it: {SQL_CASTS[family].format(self._name)}.",
             sqlstate="42804",
         )
 
     def add(self, array: Any) -> None:
+        if self._wanted is not None and not self._fits() and array.null_count < len(array):
+            raise self._differs(self._wanted)
         nulls = pc.is_null(array).to_numpy(zero_copy_only=False) if array.null_count else None
         if self._texts is not None:
             encoded = array.dictionary_encode()
             places = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)
             self._texts.add(encoded.dictionary.to_pylist(), places, nulls)
-            if self._must_be_idvalue and self._texts.odd is not None:
+            if self._wanted == "idvalue" and self._texts.odd is not None:
                 raise self._differs("idvalue")
         else:
             data = self._numbers(array)
@@ -148,6 +151,10 @@ class _Part:
         return absent if nulls is None else nulls | absent
 
     def finish(self) -> Column:
+        column = self._as_it_is()
+        return column if self._wanted is None else conform(column, self._wanted, SQL_CASTS)
+
+    def _as_it_is(self) -> Column:
         nulls: NDArray[np.uint8] | None = None
         if not all(isinstance(part, int) for part in self._nulls):
             parts = [np.zeros(part, np.uint8) if isinstance(part, int) else part for part in self._nulls]

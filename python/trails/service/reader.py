@@ -103,7 +103,7 @@ def read_table(
         columns: Names, in the order wanted, the target included; None for all: with a target, for all of types that can
             be read, and a warning names the others.
         target: Name of the target: rows without it are left out.
-        like: Columns whose kinds these must have too, or such as stand for them (`trails.table.columns.WIDENS`).
+        like: Columns whose kinds these must have too, or such as stand for them (`trails.table.conform`).
 
     Returns:
         The columns, and how many rows were left out.

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 
 EMBEDDING = 10
 """Numbers that stand for one category, the published study's choice: a row is fields * EMBEDDING inputs wide."""
@@ -24,6 +24,9 @@ WIDTHS_10 = (8, 16, 32, 48, 96, 112, 144, 176, 240, 384)
 MIN_LAYERS, MAX_LAYERS = 2, 5
 _WIDTHS_BY_COUNT = {10: WIDTHS_10, 20: WIDTHS_20}
 _SPACE_NAME = re.compile(r"mlp([2-5])x(10|20)")
+_LONGEST = 100
+"""Characters of an architecture at most."""
+
 _ARCHITECTURE = re.compile(r"[1-9][0-9]{0,5}(-[1-9][0-9]{0,5})*")
 
 
@@ -119,9 +122,9 @@ class MlpSpace:
         Raises:
             InvalidInput: The text is not widths joined by hyphens, or names no architecture of this space.
         """
-        if not _ARCHITECTURE.fullmatch(text):
+        if len(text) > _LONGEST or not _ARCHITECTURE.fullmatch(text):
             raise InvalidInput(
-                f"{text!r} is not an architecture",
+                f"'{shown(text)}' is not an architecture",
                 hint=f"Write hidden widths joined by hyphens, such as {self.format(self.architecture(0))!r}.",
             )
         architecture = tuple(int(width) for width in text.split("-"))
@@ -172,7 +175,7 @@ def parse_space(name: str) -> MlpSpace:
     if match is None:
         known = [f"mlp{n}x{w}" for n in range(MIN_LAYERS, MAX_LAYERS + 1) for w in _WIDTHS_BY_COUNT]
         raise InvalidInput(
-            f"there is no architecture space {name!r}",
+            f"there is no architecture space '{shown(name)}'",
             hint=f"Known spaces: {', '.join(known)}.",
         )
     return MlpSpace(int(match[1]), _WIDTHS_BY_COUNT[int(match[2])])

@@ -6,12 +6,12 @@ import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, listed, shown
 
 Family = Literal["boolean", "integer", "number", "text", "idvalue", "date", "timestamp", "time", "interval"]
 
@@ -29,18 +29,6 @@ KINDS: Mapping[str, tuple[type[np.generic], Family]] = {
     "interval": (np.float64, "interval"),
 }
 """How a column is stored: the dtype of its data, and the family of types that are encoded in the same way."""
-
-
-WIDENS: Mapping[Family, tuple[Family, ...]] = {
-    "integer": ("boolean",),
-    "number": ("integer", "boolean"),
-    "timestamp": ("date",),
-}
-"""Families whose columns are taken for ones of another without loss: 0 and 1 are whole numbers, whole numbers are
-numbers, a date is its midnight. The crate ``trails_model`` has the same list."""
-
-_MICROSECONDS_A_DAY = 86_400_000_000
-_LAST_DAY = (2**63 - 1) // _MICROSECONDS_A_DAY
 
 
 @dataclass(frozen=True)
@@ -112,6 +100,15 @@ class Column:
             nulls=None if self.nulls is None else self.nulls[rows],
         )
 
+    def part(self, rows: slice) -> Column:
+        """Views of some rows that follow each other."""
+        return replace(
+            self,
+            data=self.data[rows],
+            values=None if self.values is None else self.values[rows],
+            nulls=None if self.nulls is None else self.nulls[rows],
+        )
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -141,7 +138,7 @@ class Columns:
                 return np.frombuffer(buffer, dtype, count, int(offset))
             except ValueError as error:
                 raise InvalidInput(
-                    f'column "{name}" does not fit in its buffer',
+                    f'column "{shown(name)}" does not fit in its buffer',
                     detail=f"{count} items of {np.dtype(dtype).name} from byte {offset}: {error}.",
                 ) from error
 
@@ -150,7 +147,7 @@ class Columns:
             name, kind = str(entry["name"]), entry["kind"]
             if kind not in KINDS:
                 raise InvalidInput(
-                    f'column "{name}" has the unknown kind "{kind}"', detail=f"Known kinds: {', '.join(KINDS)}."
+                    f'column "{shown(name)}" has the unknown kind "{kind}"', detail=f"Known kinds: {', '.join(KINDS)}."
                 )
             values, nulls, texts = (entry.get(part) for part in ("values", "nulls", "texts"))
             spelt = None
@@ -189,15 +186,15 @@ class Columns:
         Raises:
             InvalidInput: There is none.
         """
-        if (found := self._by_name.get(name)) is not None:
-            return found
+        if (column := self._by_name.get(name)) is not None:
+            return column
         raise InvalidInput(
-            f'there is no column "{name}"', detail=f"Columns: {', '.join(c.name for c in self.columns)}."
+            f'there is no column "{shown(name)}"', detail=f"Columns: {listed(c.name for c in self.columns)}."
         )
 
     @cached_property
     def _by_name(self) -> dict[str, Column]:
-        # Of several of one name the first counts.
+        """Of several of one name the first counts. A search for each of thousands of columns would look at millions."""
         return {column.name: column for column in reversed(self.columns)}
 
     def without(self, name: str) -> Columns:
@@ -207,41 +204,3 @@ class Columns:
     def take(self, rows: NDArray[np.int64]) -> Columns:
         """A copy of the given rows."""
         return Columns(len(rows), tuple(column.take(rows) for column in self.columns))
-
-
-def widened(column: Column, family: str) -> Column:
-    """The column as one of ``family``, if it is one or can be taken for one without loss (`WIDENS`).
-
-    Args:
-        column: Of any kind.
-        family: One of the families of `KINDS`.
-
-    Returns:
-        ``column`` itself if it is of the family; else a column of as many rows and the same NULLs: int32 of booleans,
-        float64 numbers, int64 microseconds of dates.
-
-    Raises:
-        InvalidInput: It cannot (SQLSTATE 42804), or it holds a date beyond the last timestamp (22008).
-    """
-    if column.family == family:
-        return column
-    if column.family not in WIDENS.get(cast(Family, family), ()):
-        raise InvalidInput(
-            f'column "{column.name}" is of kind {column.family}, and the model was trained with {family}',
-            hint="Convert it first: only whole numbers stand for numbers, and dates for timestamps.",
-            sqlstate="42804",
-        )
-    if family == "integer":
-        return replace(column, kind="int32")
-    if family == "number":
-        return replace(column, kind="float64", data=column.data.astype(np.float64))
-    days = column.data.astype(np.int64)
-    if column.nulls is not None:
-        days[column.nulls != 0] = 0
-    if (np.abs(days) > _LAST_DAY).any():
-        raise InvalidInput(
-            f'column "{column.name}" holds a date that is out of range for timestamp',
-            hint="Make it missing, or an earlier date.",
-            sqlstate="22008",
-        )
-    return replace(column, kind="timestamp", data=days * _MICROSECONDS_A_DAY)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.checks import Check, no_check
 from trails.errors import InvalidInput
-from trails.table.columns import Column, Columns, widened
+from trails.table.columns import Column, Columns
+from trails.table.conform import FRAME_CASTS, conform_all
 from trails.table.fields import NULL, PARTS, Field
 from trails.table.fitting import Fitting, fit_field
 from trails.table.stored import MOST_FIELDS, MOST_IDS, restore_field
@@ -36,12 +38,13 @@ class Encoder:
     parts: tuple[Field, ...]
 
     @classmethod
-    def fit(cls, columns: Columns, fitting: Fitting | None = None) -> Encoder:
+    def fit(cls, columns: Columns, fitting: Fitting | None = None, check: Check = no_check) -> Encoder:
         """Learn every field from the training rows.
 
         Args:
             columns: Features of the training rows.
             fitting: What is a category, what a number, and how many of them are told apart.
+            check: Called before every column; what it raises ends the call.
 
         Raises:
             InvalidInput: More than `MOST_FIELDS` fields or 2**31 - 1 embedding rows in all; a column named in
@@ -55,7 +58,10 @@ class Encoder:
                 hint=f"At most {MOST_FIELDS} are possible; a date is three, a timestamp four.",
                 sqlstate="54011",
             )
-        fields = (fit_field(column, part, fitting) for column in columns for part in parts_of(column))
+        fields = []
+        for column in columns:
+            check()
+            fields += [fit_field(column, part, fitting) for part in parts_of(column)]
         encoder = cls(tuple(fields))
         if encoder.ids > MOST_IDS:
             raise InvalidInput(f"{encoder.ids} categories do not fit in 32 bits")
@@ -74,30 +80,35 @@ class Encoder:
     @property
     def offsets(self) -> list[int]:
         """First embedding row of every field."""
-        ends = np.cumsum([part.slots for part in self.parts])
-        return [0, *ends[:-1].tolist()] if self.parts else []
+        ends = np.cumsum([part.slots for part in self.parts]).tolist()
+        return [0, *ends][: len(ends)]
 
     @property
     def columns(self) -> list[tuple[str, str]]:
         """Name and family of every column that the fields read, in order of first use."""
         return list({part.column: (part.column, str(part.kind)) for part in self.parts}.values())
 
-    def transform(self, columns: Columns) -> Encoded:
+    def transform(self, columns: Columns, check: Check = no_check, casts: Mapping[str, str] = FRAME_CASTS) -> Encoded:
         """Encode rows; categories that are not known and NULLs get their field's own slot.
 
-        A value that is no number counts as NULL: one of them would spoil the whole model.
+        A value that is no number counts as NULL: one of them would spoil the whole model. A column of another family
+        is taken where nothing is lost by that (`trails.table.conform`).
 
         Args:
-            columns: Features with the names that the encoder was fitted on, in any order; see `widened` for types that
-                may stand for others.
+            columns: Features with the names that the encoder was fitted on, in any order.
+            check: Called before every field; what it raises ends the call.
+            casts: What an error says would make a column one of a family.
 
         Raises:
             InvalidInput: A column is missing, or of another family of types.
         """
+        families = {part.column: part.kind for part in self.parts}
+        columns = conform_all(columns, families, casts)
         ids = np.empty((columns.rows, self.fields), np.int32)
         values: NDArray[np.float32] | None = None
         for place, (part, offset) in enumerate(zip(self.parts, self.offsets, strict=True)):
-            column = widened(columns[part.column], part.kind)
+            check()
+            column = columns[part.column]
             slots, absent = part.slots_of(column), column.absent()
             if absent is not None:
                 slots[absent] = NULL

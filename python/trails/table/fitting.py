@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 from trails.table.columns import Column, Columns
 from trails.table.fields import Field, Part, keys_of, number_of
 
@@ -59,7 +59,7 @@ class Fitting:
             for name in names:
                 if columns[name].family != "integer":
                     raise InvalidInput(
-                        f'option {what} names the column "{name}" of kind {columns[name].family}',
+                        f'option {what} names the column "{shown(name)}" of kind {columns[name].family}',
                         hint="Only integers can be both: numbers are binned, texts are categories.",
                     )
 

@@ -6,13 +6,13 @@ import datetime as dt
 import decimal
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput, UnusableData
-from trails.table.columns import KINDS, WIDENS, Column, Columns, Family, widened
+from trails.errors import InvalidInput, UnusableData, shown, shown_json
+from trails.table.columns import KINDS, Column, Columns
 from trails.table.texts import text_column
 
 _EPOCH = np.datetime64("2000-01-01", "us")
@@ -29,12 +29,18 @@ def names_of(frame: Any) -> list[str]:
     """Names of a data frame's columns.
 
     Raises:
-        InvalidInput: Two columns have the same name.
+        InvalidInput: Two columns have the same name, or one cannot be written in UTF-8.
     """
     names = [str(name) for name in frame.columns]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidInput(f'two columns are called "{twice}"', hint="Rename one of them.")
+    seen: set[str] = set()
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(f"the name {shown_json(name)} of a column is no text", hint="Rename it.") from None
+        if name in seen:
+            raise InvalidInput(f'two columns are called "{shown(name)}"', hint="Rename one of them.")
+        seen.add(name)
     return names
 
 
@@ -109,13 +115,13 @@ def column_of(name: str, values: NDArray[Any]) -> Column:
     if kind == "O":
         return _objects(name, values)
     if kind == "c":
-        raise InvalidInput(f'Complex data not supported: the column "{name}" holds complex numbers')
-    raise InvalidInput(f'the column "{name}" is of a type that cannot be learnt from ({values.dtype})')
+        raise InvalidInput(f'Complex data not supported: the column "{shown(name)}" holds complex numbers')
+    raise InvalidInput(f'the column "{shown(name)}" is of a type that cannot be learnt from ({values.dtype})')
 
 
 def _integers(name: str, values: NDArray[Any]) -> Column:
     if len(values) and values.dtype.kind == "u" and int(values.max()) >= 2**63:
-        raise InvalidInput(f'the column "{name}" holds whole numbers beyond 64 bits with a sign')
+        raise InvalidInput(f'the column "{shown(name)}" holds whole numbers beyond 64 bits with a sign')
     if values.dtype.itemsize < 4 or values.dtype == np.int32:
         return Column(name, "int32", values.astype(np.int32))
     if len(values) == 0 or (int(values.min()) >= -_WIDEST and int(values.max()) < _WIDEST):
@@ -130,7 +136,7 @@ def _floats(name: str, values: NDArray[Any]) -> Column:
     data[absent] = 0
     if not np.isfinite(data).all():
         raise UnusableData(
-            f'the column "{name}" contains infinity or a value too large for {kind}',
+            f'the column "{shown(name)}" contains infinity or a value too large for {kind}',
             hint="Leave such rows out, or make the numbers missing.",
         )
     return Column(name, kind, data, None, absent.astype(np.uint8) if absent.any() else None)
@@ -153,7 +159,7 @@ def _objects(name: str, values: NDArray[Any]) -> Column:
         try:
             return _masked(column_of(name, np.array([int(item or 0) for item in items], np.int64)), items)
         except OverflowError:
-            raise InvalidInput(f'the column "{name}" holds whole numbers beyond 64 bits') from None
+            raise InvalidInput(f'the column "{shown(name)}" holds whole numbers beyond 64 bits') from None
     if kinds <= {"boolean", "integer", "number"}:
         return column_of(name, np.array([np.nan if item is None else float(item) for item in items], np.float64))
     if kinds == {"text"}:
@@ -171,7 +177,7 @@ def _objects(name: str, values: NDArray[Any]) -> Column:
         micros = [0 if item is None else _microseconds(item) for item in items]
         return _masked(Column(name, "time", np.array(micros, np.int64)), items)
     raise InvalidInput(
-        f'the column "{name}" holds values of several kinds: {", ".join(sorted(kinds))}',
+        f'the column "{shown(name)}" holds values of several kinds: {", ".join(sorted(kinds))}',
         hint="Make them texts, or numbers.",
     )
 
@@ -207,10 +213,9 @@ def _kind_of(name: str, item: Any) -> str:
     if isinstance(item, dt.timedelta | np.timedelta64):
         return "interval"
     if isinstance(item, complex | np.complexfloating):
-        raise InvalidInput(f'Complex data not supported: the column "{name}" holds complex numbers')
-    raise TypeError(
-        f'argument must be a string, a number, a date or a time, and the column "{name}" holds a {type(item).__name__}'
-    )
+        raise InvalidInput(f'Complex data not supported: the column "{shown(name)}" holds complex numbers')
+    found = f'the column "{shown(name)}" holds a {type(item).__name__}'
+    raise TypeError(f"argument must be a string, a number, a date or a time, and {found}")
 
 
 def _utc(item: Any) -> Any:
@@ -221,29 +226,3 @@ def _utc(item: Any) -> Any:
 
 def _microseconds(time: dt.time) -> int:
     return ((time.hour * 60 + time.minute) * 60 + time.second) * 1_000_000 + time.microsecond
-
-
-def conform(column: Column, family: str) -> Column:
-    """The column as one of ``family``, where its values allow it: see `widened`; moreover numbers that are whole are
-    integers, and a column that is NULL throughout is of any kind.
-
-    Raises:
-        InvalidInput: They do not (SQLSTATE 42804).
-    """
-    if column.family == family or column.family in WIDENS.get(cast(Family, family), ()):
-        return widened(column, family)
-    absent = column.absent()
-    if family in ("integer", "boolean") and column.family in ("number", "integer"):
-        data = column.data if absent is None else np.where(absent, 0, column.data)
-        within = (data >= (0 if family == "boolean" else -(2.0**63))) & (data < (2 if family == "boolean" else 2.0**63))
-        if within.all() and (data == np.floor(data)).all():
-            kind = "boolean" if family == "boolean" else "int64"
-            mask = None if absent is None else absent.astype(np.uint8)
-            return replace(column, kind=kind, data=data.astype(KINDS[kind][0]), nulls=mask)
-    if absent is not None and absent.all():
-        kind = next(kind for kind, (_, own) in KINDS.items() if own == family)
-        return Column(column.name, kind, np.zeros(len(column.data), KINDS[kind][0]), None, absent.astype(np.uint8))
-    raise InvalidInput(
-        f'the column "{column.name}" is of kind {column.family}, and the model was trained with {family}',
-        sqlstate="42804",
-    )

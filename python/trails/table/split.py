@@ -1,4 +1,7 @@
-"""Which rows are held out for validation where there is no validation table."""
+"""Which rows are held out for validation where there is no validation table.
+
+Refinement and filtering ask here, each on its own: what one trains on is what the other looks at.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput, UnusableData
+from trails.checks import Check, no_check, pieces
+from trails.errors import InvalidInput, UnusableData, shown
 from trails.table.columns import Column
 
 MOST_HELD_OUT = 200_000
@@ -20,77 +24,131 @@ _TEST = ("test",)
 Split = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Row numbers to train on and row numbers to validate on, int64, each in ascending order."""
 
+Mask = NDArray[np.bool_]
+
 
 def holdout(labels: NDArray[Any], seed: int, fraction: float = 0.2, binary: bool = True) -> Split:
-    """Split rows at random, with the same share of every class on both sides.
+    """Split rows at random; see `held_out`."""
+    held = held_out(labels, seed, fraction, binary)
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def held_out(
+    labels: NDArray[Any], seed: int, fraction: float = 0.2, binary: bool = True, check: Check = no_check
+) -> Mask:
+    """Rows to hold out, drawn at random with the same share of every class.
 
     Args:
-        labels: Whole numbers or bool, shape (rows,): the class of each row; anything else is not looked at.
-        seed: The same seed and labels give the same split.
+        labels: Whole numbers from 0 on or bool, shape (rows,): the class of each row; anything else is not looked at.
+        seed: The same seed and labels give the same split; any whole number of 64 bits.
         fraction: Share of each class to hold out, rounded, at least one row and never all; at most `MOST_HELD_OUT`
             rows in all.
         binary: Whether a class of a single row is an error, since validation needs it; else such a row is for
             training.
+        check: Called at least every 50 ms; what it raises ends the call.
+
+    Returns:
+        bool, shape (rows,).
 
     Raises:
         UnusableData: A class has fewer than two rows, so it cannot be on both sides.
     """
-    generator = np.random.default_rng(seed)
-    fraction = min(fraction, MOST_HELD_OUT / max(1, len(labels)))
-    classes = labels if labels.dtype.kind in "bui" else np.zeros(len(labels), np.int8)
-    held = np.zeros(len(labels), np.bool_)
-    for label in [False, True] if classes.dtype.kind == "b" else np.unique(classes).tolist():
-        rows = np.flatnonzero(classes == label)
-        if len(rows) < 2:
-            if not binary:
+    generator = np.random.default_rng(seed % 2**64)
+    rows = len(labels)
+    fraction = min(fraction, MOST_HELD_OUT / max(1, rows))
+    alike = labels.dtype.kind not in "bui"
+    sizes = np.zeros(2 if binary else 1, np.int64)
+    for piece in pieces(rows, check):
+        found = np.bincount(_classes(labels, piece, alike), minlength=len(sizes))
+        found[: len(sizes)] += sizes
+        sizes = found
+    begins = np.cumsum(sizes) - sizes
+    # Which rows of a class are taken, one class after the other; row numbers come second, so that nothing is sorted.
+    taken = np.zeros(rows, np.bool_)
+    for size, begin in zip(sizes.tolist(), begins.tolist(), strict=True):
+        check()
+        if size < 2:
+            if not binary or alike:
                 continue
             raise UnusableData(
-                f"too few rows to hold some out for validation: {len(rows)} of one of the target's values",
-                detail=f"{len(labels)} rows in all; each value needs at least two.",
+                f"too few rows to hold some out for validation: {size} of one of the target's values",
+                detail=f"{rows} rows in all; each value needs at least two.",
                 hint="Add rows, or give a validation table.",
             )
-        count = min(len(rows) - 1, max(1, round(fraction * len(rows))))
-        held[generator.permutation(rows)[:count]] = True
-    return np.flatnonzero(~held), np.flatnonzero(held)
+        count = min(size - 1, max(1, round(fraction * size)))
+        taken[begin + generator.choice(size, count, replace=False, shuffle=False)] = True
+    held = np.empty(rows, np.bool_)
+    for piece in pieces(rows, check):
+        classes = _classes(labels, piece, alike)
+        order = np.argsort(classes, kind="stable")
+        counts = np.bincount(classes, minlength=len(sizes))
+        places = np.arange(len(order)) + np.repeat(begins - (np.cumsum(counts) - counts), counts)
+        held[piece.start + order] = taken[places]
+        begins = begins + counts
+    return held
+
+
+def _classes(labels: NDArray[Any], piece: slice, alike: bool) -> NDArray[Any]:
+    part = labels[piece]
+    if alike:
+        return np.zeros(len(part), np.uint8)
+    # Sorting numbers of 16 bits takes a pass or two.
+    return part.astype(np.uint16) if len(part) and int(part.max()) < 1 << 16 else part.astype(np.int64)
 
 
 def by_column(column: Column) -> Split:
-    """Split rows as a column of the table says.
+    """Split rows as a column of the table says; see `sides`."""
+    train, held = sides(column)
+    return np.flatnonzero(train), np.flatnonzero(held)
+
+
+def sides(column: Column, check: Check = no_check) -> tuple[Mask, Mask]:
+    """Rows for training and rows for validation, as a column of the table says.
 
     Args:
         column: boolean, true for validation; integer, 0 for training, 1 for validation, 2 for neither; text, ``train``,
             ``valid`` or ``validation``, ``test`` for neither. Rows where it is NULL are for training.
+        check: Called at least every 50 ms; what it raises ends the call.
+
+    Returns:
+        bool, shape (rows,) each; no row is on both sides.
 
     Raises:
         InvalidInput: Another type, or a value that is none of these.
+        UnusableData: No row is left on one of the sides.
     """
-    absent = column.absent()
-    train, held, test = _sides(column)
-    if absent is not None:
-        train, held, test = train | absent, held & ~absent, test & ~absent
-    if not (train | held | test).all():
-        raise InvalidInput(
-            f'the split column "{column.name}" holds something else than train, valid or test',
-            hint="It is boolean (true for validation), 0, 1 and 2, or one of these words.",
-        )
+    words = _words(column)
+    train, held = np.zeros(len(column.data), np.bool_), np.zeros(len(column.data), np.bool_)
+    for piece in pieces(len(column.data), check):
+        part = column.part(piece)
+        absent = part.absent()
+        here = np.zeros(len(part.data), np.bool_) if absent is None else absent
+        first, second, neither = (~here & np.isin(part.data, values) for values in words)
+        if not (here | first | second | neither).all():
+            raise InvalidInput(
+                f'the split column "{shown(column.name)}" holds something else than train, valid or test',
+                hint="It is boolean (true for validation), 0, 1 and 2, or one of these words.",
+            )
+        train[piece], held[piece] = here | first, second
     if not train.any() or not held.any():
         raise UnusableData(
-            f'the split column "{column.name}" leaves no row for {"validation" if train.any() else "training"}'
+            f'the split column "{shown(column.name)}" leaves no row for {"validation" if train.any() else "training"}'
         )
-    return np.flatnonzero(train), np.flatnonzero(held)
+    return train, held
 
 
-def _sides(column: Column) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+def _words(column: Column) -> list[NDArray[np.int64]]:
+    """What stands for training, for validation and for neither."""
     if column.family in ("boolean", "integer"):
-        return column.data == 0, column.data == 1, (column.data == 2) & (column.family == "integer")
+        neither = [2] if column.family == "integer" else []
+        return [np.array(values, np.int64) for values in ([0], [1], neither)]
     if column.family != "text":
         raise InvalidInput(
-            f'the split column "{column.name}" is of kind {column.family}',
+            f'the split column "{shown(column.name)}" is of kind {column.family}',
             hint="It is boolean (true for validation), 0, 1 and 2, or the words train, valid and test.",
         )
     spelt = {} if column.texts is None else column.texts.spellings()
-
-    def side(words: tuple[str, ...]) -> NDArray[np.bool_]:
-        return np.isin(column.data, np.array([c for c, text in spelt.items() if text.lower() in words], np.int64))
-
-    return side(_TRAIN), side(_VALIDATION), side(_TEST)
+    return [
+        np.array([code for code, text in spelt.items() if text.lower() in words], np.int64)
+        for words in (_TRAIN, _VALIDATION, _TEST)
+    ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput, UnusableData
+from trails.checks import Check, distinct, no_check, pieces
+from trails.errors import InvalidInput, UnusableData, listed, shown
 from trails.table.columns import Column, Family
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -66,7 +67,7 @@ class Target:
         """What candidates are ranked by, and what their validation loss is."""
         return METRICS[self.task]
 
-    def labels(self, column: Column) -> NDArray[np.float32] | NDArray[np.int64]:
+    def labels(self, column: Column, check: Check = no_check) -> NDArray[np.float32] | NDArray[np.int64]:
         """A column of this target as it is learnt.
 
         Returns:
@@ -76,15 +77,47 @@ class Target:
         Raises:
             UnusableData: A class that is not known.
         """
+        labels: NDArray[Any] = np.empty(len(column.data), np.int64 if self.task == "multiclass" else np.float32)
+        for piece in pieces(len(labels), check):
+            part = column.data[piece]
+            if self.task == "regression":
+                # The difference of numbers beyond 1e307 may be infinite, and that of their halves is not.
+                half = 0.5 if self.std > 1.0 else 1.0
+                labels[piece] = (part.astype(np.float64) * half - self.mean * half) / (self.std * half)
+                continue
+            found, known = self._found(part)
+            if not known.all():
+                raise UnusableData(f'the target "{shown(self.name)}" holds a class that is not known')
+            labels[piece] = found
+        return labels
+
+    def known(self, column: Column) -> NDArray[np.bool_]:
+        """Rows of a class that the target has, bool (rows,); all of a regression's."""
         if self.task == "regression":
-            return ((column.data.astype(np.float64) - self.mean) / self.std).astype(np.float32)
+            return np.ones(len(column.data), np.bool_)
+        return self._found(column.data)[1]
+
+    def strata(self, column: Column, check: Check = no_check) -> NDArray[Any]:
+        """What rows are held out evenly by: whole numbers, shape (rows,), all 0 for a regression.
+
+        Classes in the order of their stored values, which is the same wherever the column is, unlike that of their
+        spelling, which the server does not always have.
+        """
+        if self.task == "regression":
+            return np.zeros(len(column.data), np.uint8)
+        keys = np.sort(self.keys)
+        strata = np.empty(len(column.data), np.int64)
+        for piece in pieces(len(strata), check):
+            strata[piece] = np.searchsorted(keys, column.data[piece])
+        return strata
+
+    def _found(self, data: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Number of each row's class, and whether it is one."""
         order = np.argsort(self.keys)
-        places = np.searchsorted(self.keys[order], column.data)
+        places = np.searchsorted(self.keys[order], data)
         places[places == len(order)] = 0
         found: NDArray[np.int64] = order[places]
-        if not (self.keys[found] == column.data).all():
-            raise UnusableData(f'the target "{self.name}" holds a class that is not known')
-        return found.astype(np.float32) if self.task == "binary" else found
+        return found, np.asarray(self.keys[found] == data)
 
     def balanced(self, labels: NDArray[Any]) -> NDArray[np.float32]:
         """A weight for each class, float32 (classes,), such that all classes weigh the same and rows 1 on average."""
@@ -103,64 +136,88 @@ def parse_task(task: str | None) -> Task | None:
     if task is None or task == "auto":
         return None
     if task not in TASKS:
-        raise InvalidInput(f'there is no task "{task}"', hint=f"Tasks: {', '.join(TASKS)}; NULL infers it.")
+        raise InvalidInput(f'there is no task "{shown(task)}"', hint=f"Tasks: {', '.join(TASKS)}; NULL infers it.")
     return task
 
 
-def learn_target(columns: Iterable[Column], task: str | None = None) -> Target:
+def learn_target(column: Column, task: str | None = None, check: Check = no_check) -> Target:
     """Find out what can be learnt of a target.
 
     Two values make a binary target; three or more texts, and 3 to 20 integers, a multi-class one; other numbers are
     predicted themselves.
 
     Args:
-        columns: The target of the training rows and, if there are any, of the validation rows, without NULLs; the
-            first one's numbers give the scale.
+        column: The target of the training rows, without NULLs.
         task: One of `TASKS`, or None to infer it.
+        check: Called at least every 50 ms; what it raises ends the call.
 
     Raises:
         InvalidInput: There is no such task, or the type cannot be learnt.
         UnusableData: Fewer than two rows, one value only, or values that do not fit the task.
     """
-    asked, all_columns = parse_task(task), list(columns)
-    first = all_columns[0]
-    if first.family in ("date", "timestamp", "time", "idvalue"):
+    asked = parse_task(task)
+    if column.family in ("date", "timestamp", "time", "idvalue"):
         raise InvalidInput(
-            f'the target "{first.name}" is of a type that cannot be predicted ({first.family})',
+            f'the target "{shown(column.name)}" is of a type that cannot be predicted ({column.family})',
             hint="Give a view whose target is a number or a category, such as EXTRACT(EPOCH FROM ...).",
             sqlstate="0A000",
         )
-    data = np.concatenate([column.data for column in all_columns])
-    if len(data) < _FEWEST_ROWS:
+    rows = len(column.data)
+    if rows < _FEWEST_ROWS:
         raise UnusableData(
-            f"{len(data)} usable row is too few to learn from" if len(data) else "there is no usable row",
+            f"{rows} usable row is too few to learn from" if rows else "there is no usable row",
             hint="Training and validation need rows of different targets.",
         )
-    keys = _distinct(data)
+    keys = distinct(column.data, MOST_CLASSES, check)
+    spellings = {} if column.texts is None or len(keys) > MOST_CLASSES else column.texts.spellings()
     if len(keys) == 1:
         raise UnusableData(
-            f'the target "{first.name}" has one class only',
-            detail=f"Every usable row holds {_spelt(first, keys, _spellings(all_columns))[0]}.",
+            f'the target "{shown(column.name)}" has one class only',
+            detail=f"Every usable row holds {shown(_spelt(column, keys, spellings)[0])}.",
             hint="A target needs rows of at least two values.",
         )
-    chosen = asked or _infer(first, keys)
-    _check(first, chosen, asked, len(keys))
+    chosen = asked or _infer(column, keys)
+    _check(column, chosen, asked, len(keys))
     if chosen == "regression":
-        numbers = first.data.astype(np.float64)
-        deviation = float(numbers.std()) or 1.0
-        return Target(first.name, first.family, chosen, np.empty(0), (), float(numbers.mean()), deviation)
-    spellings = _spellings(all_columns)
-    classes = _spelt(first, keys, spellings)
-    # Filtering knows no spellings, and tells classes apart by their keys.
+        mean, deviation = _scale(column.data, check)
+        return Target(column.name, column.family, chosen, np.empty(0), (), mean, deviation)
+    classes = _spelt(column, keys, spellings)
+    # Filtering may know no spellings, and tells classes apart by their keys.
     if spellings and len(set(classes)) < len(classes):
         raise UnusableData(
-            f'classes of the target "{first.name}" begin alike for as long as labels are kept',
+            f'classes of the target "{shown(column.name)}" begin alike for as long as labels are kept',
             hint="Give a view with shorter labels that differ.",
         )
-    if first.kind == "text":
+    if column.kind == "text":
         order = np.array(sorted(range(len(classes)), key=classes.__getitem__))
         keys, classes = keys[order], [classes[place] for place in order]
-    return Target(first.name, first.family, chosen, keys, tuple(classes))
+    return Target(column.name, column.family, chosen, keys, tuple(classes))
+
+
+def leave_unknown_out(
+    target: Target, validation: Column, which: str = "validation"
+) -> tuple[NDArray[np.bool_], str | None]:
+    """Validation rows of a class that no training row has: nothing can be learnt of it, so they say nothing.
+
+    Args:
+        target: As the training rows have it.
+        validation: The target's column of the validation rows.
+        which: What the rows are called.
+
+    Returns:
+        Rows to keep, bool (rows,), and what a person should know if not all are kept.
+    """
+    known = target.known(validation)
+    left_out = len(known) - int(np.count_nonzero(known))
+    if not left_out:
+        return known, None
+    strange = validation.take(np.flatnonzero(~known))
+    keys = distinct(strange.data, MOST_CLASSES)
+    spelt = _spelt(validation, keys, {} if validation.texts is None else validation.texts.spellings())
+    return known, (
+        f'{left_out} {which} rows are left out: of "{shown(target.name)}" they hold what no training row holds '
+        f"({listed(spelt)})"
+    )
 
 
 def _infer(column: Column, keys: NDArray[Any]) -> Task:
@@ -172,39 +229,41 @@ def _infer(column: Column, keys: NDArray[Any]) -> Task:
 
 
 def _check(column: Column, task: Task, asked: Task | None, values: int) -> None:
+    name, many = shown(column.name), str(values) if values <= MOST_CLASSES else f"more than {MOST_CLASSES}"
     if task == "regression" and column.family in ("text", "boolean"):
         raise InvalidInput(
-            f'the target "{column.name}" is no number, so that the task cannot be regression',
+            f'the target "{name}" is no number, so that the task cannot be regression',
             hint="Leave task out, or give a view whose target is a number.",
         )
     if task == "binary" and values != 2:
         raise UnusableData(
-            f'the target "{column.name}" has {values} different values, and a binary one has two',
+            f'the target "{name}" has {many} different values, and a binary one has two',
             hint="Leave task out, or give a view whose target compares, such as price > 100.",
         )
     if task == "multiclass" and values > MOST_CLASSES:
         regression = "" if column.family == "text" else " Say task => 'regression' for an amount."
         raise UnusableData(
-            f'the target "{column.name}" has {values} classes, and at most {MOST_CLASSES} can be told apart',
+            f'the target "{name}" has {many} classes, and at most {MOST_CLASSES} can be told apart',
             hint=f"Give a view that groups rare ones.{regression}",
         )
     if task == "multiclass" and asked is not None and values == 2:
-        raise UnusableData(f'the target "{column.name}" has two classes', hint="Say task => 'binary', or leave it out.")
+        raise UnusableData(f'the target "{name}" has two classes', hint="Say task => 'binary', or leave it out.")
 
 
-def _distinct(data: NDArray[Any]) -> NDArray[Any]:
-    # Most targets have few values: what the first rows hold tells whether sorting them all can be avoided.
-    few = np.unique(data[:10_000])
-    if len(few) <= _FEW_INTEGERS:
-        other = data[~np.isin(data, few)]
-        return np.union1d(few, other) if len(other) else few
-    return np.unique(data)
+def _scale(data: NDArray[Any], check: Check) -> tuple[float, float]:
+    """Mean and standard deviation, 1 where that is 0; finite whatever the numbers are."""
+    rows, largest = len(data), 0.0
+    for piece in pieces(rows, check):
+        largest = max(largest, float(np.abs(data[piece].astype(np.float64)).max()))
+    # Squares of numbers beyond 1e154 are infinite, and of those below 1e-162 nothing is left.
+    unit = 2.0 ** (math.frexp(largest)[1] - 1)
 
+    def mean_of(power: int, centre: float) -> float:
+        parts = (data[piece].astype(np.float64) / unit - centre for piece in pieces(rows, check))
+        return math.fsum(float((part**power).sum()) for part in parts) / rows
 
-def _spellings(columns: Iterable[Column]) -> dict[int, str]:
-    return {
-        code: text for column in columns if column.texts is not None for code, text in column.texts.spellings().items()
-    }
+    mean = mean_of(1, 0.0)
+    return mean * unit, math.sqrt(mean_of(2, mean)) * unit or 1.0
 
 
 def _spelt(column: Column, keys: NDArray[Any], spellings: dict[int, str]) -> list[str]:

@@ -31,10 +31,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.checks import no_check
 from trails.errors import InvalidInput
 from trails.space.mlp import MlpSpace
 from trails.tfmem.bank import Bank, Matrix, Network, Vector, check_inputs, draw_bank
-from trails.tfmem.prefix import into_space_order, no_check, prefix_sums, running_products
+from trails.tfmem.prefix import into_space_order, prefix_sums, running_products
 
 STEP = 1e-5
 """Length scale of the perturbation d = STEP * g."""

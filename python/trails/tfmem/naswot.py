@@ -23,11 +23,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.checks import no_check
 from trails.errors import InvalidInput
 from trails.space.mlp import MlpSpace
 from trails.tfmem.bank import Matrix, SignedBank, draw_signed_bank
 from trails.tfmem.batch import Batch
-from trails.tfmem.prefix import no_check, running_products
+from trails.tfmem.prefix import running_products
 from trails.tfmem.signals import Signals, normalise
 from trails.workers import run_tasks
 

@@ -12,10 +12,6 @@ from numpy.typing import NDArray
 _ROWS = 256
 
 
-def no_check() -> None:
-    """The ``check`` of a caller that nothing can interrupt."""
-
-
 def prefix_sums(rows: NDArray[Any], widths: tuple[int, ...]) -> NDArray[Any]:
     """Sums of the first ``width`` entries along the first axis, for every width: (widths, ...)."""
     sums = np.add.reduceat(rows, (0, *widths[:-1]), axis=0)

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 from trails.space.mlp import MlpSpace
 from trails.tfmem import counts, gradients, kernels
 from trails.tfmem.bank import Network
@@ -295,7 +295,7 @@ def get_tfmem(name: str) -> Tfmem:
     """
     if name not in REGISTRY:
         raise InvalidInput(
-            f"there is no training-free metric {name!r}",
+            f"there is no training-free metric '{shown(name)}'",
             hint=f"Known metrics: {', '.join(REGISTRY)}.",
         )
     return REGISTRY[name]
@@ -317,7 +317,8 @@ def parse_tfmems(text: str) -> tuple[Tfmem, ...]:
         for part in [get_tfmem(part) for part in metric.combines] or [metric]:
             if part in chosen:
                 raise InvalidInput(
-                    f"metric {part.name!r} is named twice in {text!r}", hint="jacflow is naswot and synflow already."
+                    f"metric {part.name!r} is named twice in '{shown(text)}'",
+                    hint="jacflow is naswot and synflow already.",
                 )
             chosen.append(part)
     return tuple(chosen)

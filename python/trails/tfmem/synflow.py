@@ -18,9 +18,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.checks import no_check
 from trails.space.mlp import MlpSpace
 from trails.tfmem.bank import Matrix, draw_bank
-from trails.tfmem.prefix import into_space_order, no_check, prefix_sums, running_products
+from trails.tfmem.prefix import into_space_order, prefix_sums, running_products
 
 
 def synflow(space: MlpSpace, inputs: int, seed: int, check: Callable[[], None] = no_check) -> NDArray[np.float64]:

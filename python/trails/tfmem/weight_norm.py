@@ -11,9 +11,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.checks import no_check
 from trails.space.mlp import MlpSpace
 from trails.tfmem.bank import Matrix, draw_bank
-from trails.tfmem.prefix import no_check, prefix_sums
+from trails.tfmem.prefix import prefix_sums
 
 
 def weight_norm(space: MlpSpace, inputs: int, seed: int, check: Callable[[], None] = no_check) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 from trails.filtering.samplers.base import EnumerationSampler, LearningSampler, Merit, RandomSampler, Sampler
 from trails.filtering.samplers.evolution import EvolutionSampler
 from trails.filtering.samplers.reinforcement import ReinforceSampler
@@ -45,7 +45,7 @@ def make_sampler(name: str, space: MlpSpace, seed: int, merit: Merit) -> Sampler
             return ReinforceSampler(space, seed, merit)
         case "enumeration":
             return EnumerationSampler(space)
-    raise InvalidInput(f"there is no sampler {name!r}", hint=f"Known samplers: {', '.join(SAMPLERS)}.")
+    raise InvalidInput(f"there is no sampler '{shown(name)}'", hint=f"Known samplers: {', '.join(SAMPLERS)}.")
 
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS
 from trails.refinement.schedulers.base import Limits, Scheduler
 from trails.refinement.schedulers.halving import SuccessiveHalving, plan_halving
@@ -37,7 +37,7 @@ def check_scheduler(
         InvalidInput: There is no such scheduler, or a number is out of range.
     """
     if name not in _SCHEDULERS:
-        raise InvalidInput(f"there is no scheduler {name!r}", hint=f"Schedulers are {', '.join(_SCHEDULERS)}.")
+        raise InvalidInput(f"there is no scheduler '{shown(name)}'", hint=f"Schedulers are {', '.join(_SCHEDULERS)}.")
     if k is not None and k < 1:
         raise InvalidInput(f"k must be at least 1, not {k}")
     Limits(epochs=max(1, max_epochs), max_epochs=max_epochs, eta=eta, u=u)
