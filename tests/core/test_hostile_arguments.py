@@ -22,7 +22,7 @@ from trails import ModelSelector, bridge
 from trails.errors import InvalidInput, TrailsError, listed, shown, shown_json
 from trails.model.store import Model
 from trails.refinement.options import OPTIONS, parse_options
-from trails.refinement.planning import assumed_seconds
+from trails.refinement.planning import assumed_training
 from trails.refinement.protocol import Candidate, Refine, parse_request, parse_setting
 from trails.selector_inputs import threads_of
 from trails.table.columns import Column, Columns
@@ -250,5 +250,5 @@ def test_seconds_of_an_epoch_are_guessed_by_the_columns_in_this_process() -> Non
             trainer.rows(columns, columns, asked)
             assert trainer._prepared is not None
             setting = replace(trainer._prepared[0], train={**trainer._prepared[0].train, "rows": 100_000_000})
-            guessed.append(assumed_seconds(setting, Refine((candidate,))))
+            guessed.append(assumed_training(setting, Refine((candidate,)), 1e-10, 1))
     assert guessed[0] > guessed[1] > 1.0
