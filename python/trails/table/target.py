@@ -147,8 +147,14 @@ def learn_target(columns: Iterable[Column], task: str | None = None) -> Target:
     _check(first, chosen, asked, len(keys))
     if chosen == "regression":
         numbers = first.data.astype(np.float64)
-        deviation = float(numbers.std()) or 1.0
-        return Target(first.name, first.family, chosen, np.empty(0), (), float(numbers.mean()), deviation)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = float(numbers.mean()), float(numbers.std()) or 1.0
+        if not np.isfinite([mean, deviation]).all():
+            raise UnusableData(
+                f'the target "{first.name}" holds numbers so large that their deviation has no end',
+                hint="Give a view that scales it down, or its logarithm.",
+            )
+        return Target(first.name, first.family, chosen, np.empty(0), (), mean, deviation)
     spellings = _spellings(all_columns)
     classes = _spelt(first, keys, spellings)
     # Filtering knows no spellings, and tells classes apart by their keys.
