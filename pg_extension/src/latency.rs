@@ -47,6 +47,10 @@ pub fn run(n: i32, dataset: &str, batch_size: i32, config: Option<&str>) -> Resu
         TrailsError::argument(format!("{} has no primary key of one integer column", source.name))
             .hint("Batches are read along the primary key: ALTER TABLE ... ADD PRIMARY KEY (id).")
     })?;
+    // The study is of the whole table: nothing is left out of it.
+    if let Some((name, _)) = source.unreadable(Some(TARGET)).first() {
+        source.readable(name)?;
+    }
     let features: Vec<SourceColumn> =
         source.features(None, Some(TARGET))?.iter().map(|c| as_published(c, &source)).collect::<Result<_>>()?;
     let watch = ClientWatch::start();

@@ -85,7 +85,18 @@ def test_more_fields_than_can_be_stored_are_refused_before_anything_is_learnt() 
     assert caught.value.sqlstate == "54011"
 
 
+@pytest.mark.parametrize("name", ["x" * 1_001, "a\0b", "half \ud800"])
+def test_a_column_whose_name_cannot_be_stored_is_refused_before_anything_is_learnt(name: str) -> None:
+    with pytest.raises(InvalidInput, match="no model can store"):
+        Encoder.fit(table(Column(name, "int32", np.arange(5, dtype=np.int32))))
+
+
+def test_numbers_whose_squares_have_no_end_have_a_deviation_that_can_be_stored() -> None:
+    target = learn_target(Column("y", "float64", np.array([1e300, -1e300, 5.0])))
+    assert np.isfinite([target.mean, target.std]).all() and target.std > 1e299
+
+
 def test_labels_that_are_kept_alike_are_refused() -> None:
     long = "x" * 250
     with pytest.raises(UnusableData, match="begin alike"):
-        learn_target([text_column("y", [long + "a", long + "b", long + "a"])])
+        learn_target(text_column("y", [long + "a", long + "b", long + "a"]))

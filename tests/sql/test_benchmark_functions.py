@@ -105,6 +105,10 @@ def test_a_metric_that_reads_targets_needs_the_column_label(session: Any, config
         with pytest.raises(psycopg2.Error, match="label") as caught:
             query(session, statement.format(f"'{table}'", f"'{config}'"))
         assert caught.value.pgcode == sqlstate
+    query(session, "ALTER TABLE bare_train ADD note jsonb")
+    with pytest.raises(psycopg2.Error, match="note") as caught:
+        query(session, statement.format("'bare'", f"'{config}'"))
+    assert caught.value.pgcode == "0A000", "the study is of the whole table"
 
 
 def test_reading_is_timed(session: Any) -> None:

@@ -253,7 +253,7 @@ def test_features_that_cannot_help_are_left_out_and_named(session: Any) -> None:
         ("'identical', 'label'", "22000", ["identical", "can help"]),
         ("'empty', tfmem => 'naswot', n => 20", "22000", ["empty"]),
         ("'nulls', 'label'", "22000", ["no row with a target"]),
-        ("'arrays'", "0A000", ["list", "smallint[]", "features =>"]),
+        ("'arrays', features => '{list}'", "0A000", ["list", "smallint[]", "features =>"]),
     ],
 )
 def test_bad_input_gets_a_clear_error(session: Any, arguments: str, sqlstate: str, words: list[str]) -> None:

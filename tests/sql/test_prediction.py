@@ -256,9 +256,9 @@ def test_null_needs_no_type_in_a_row(sql: Any) -> None:
 
 CASTABLE = {
     "boolean": "true", "smallint": "1", "integer": "1", "bigint": "1", "real": "1", "double precision": "1",
-    "numeric": "1", "text": "'2020-01-01 12:00'", "varchar": "'x'", "char(3)": "'x'",
-    "date": "'2020-01-01'", "time": "'12:00'",
-    "timestamp": "'2020-01-01'", "timestamptz": "'2020-01-01+00'", "interval": "'1 day'", "jsonb": "'1'",
+    "numeric": "1", "text": "'2020-01-01 12:00'", "varchar": "'x'", "char(3)": "'x'", "date": "'2020-01-01'",
+    "time": "'12:00'", "timestamp": "'2020-01-01'", "timestamptz": "'2020-01-01+00'", "interval": "'1 day'",
+    "jsonb": "'1'",
     "uuid": "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'", "inet": "'::1'", "money": "1", "integer[]": "'{1}'",
 }  # fmt: skip
 

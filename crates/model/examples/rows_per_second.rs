@@ -41,7 +41,7 @@ fn main() {
         .collect();
     for kernels in [Kernels::best(), Kernels::portable()] {
         let began = Instant::now();
-        let model = Model::parse_for(&blob, kernels).expect("a model just made");
+        let model = Model::parse_for(&blob, kernels, &|| ()).expect("a model just made");
         let loading = began.elapsed().as_secs_f64();
         let (mut encoded, mut workspace, mut outputs) = (Encoded::default(), Workspace::default(), Vec::new());
         println!("{kernels:?}: loaded in {:.2} ms, {} KiB", loading * 1e3, model.bytes() >> 10);

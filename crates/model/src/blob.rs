@@ -12,9 +12,21 @@ use crate::memory::with_room;
 /// Bytes of the table of contents, which the header is part of.
 const LARGEST_CONTENTS: u64 = 32 << 20;
 
+/// What is called every few milliseconds while a model is read: whoever reads one may have to stop, which they do by
+/// unwinding.
+pub type Pause<'a> = &'a dyn Fn();
+
+/// Bytes, numbers or multiply-adds after which there is a pause: some milliseconds of any of them.
+pub const PAUSE: usize = 1 << 20;
+
 /// SHA-256: tells blobs apart and finds corrupted ones.
-pub fn digest(blob: &[u8]) -> [u8; 32] {
-    Sha256::digest(blob).into()
+pub fn digest(blob: &[u8], pause: Pause<'_>) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in blob.chunks(PAUSE) {
+        hasher.update(part);
+        pause();
+    }
+    hasher.finalize().into()
 }
 
 /// A blob whose table of contents has been read and checked.
@@ -24,10 +36,11 @@ pub struct Blob<'a> {
     pub header: String,
     /// Names of the tensors that were asked for.
     read: RefCell<HashSet<String>>,
+    pub pause: Pause<'a>,
 }
 
 impl<'a> Blob<'a> {
-    pub fn open(bytes: &'a [u8]) -> Result<Self> {
+    pub fn open(bytes: &'a [u8], pause: Pause<'a>) -> Result<Self> {
         let unreadable =
             |error: safetensors::SafeTensorError| Error::Invalid(format!("the blob is not safetensors: {error}"));
         if let Some(length) = bytes.first_chunk().map(|begin| u64::from_le_bytes(*begin)) {
@@ -41,7 +54,7 @@ impl<'a> Blob<'a> {
             fail!("the blob is not a model of Trails: its header has no entry \"trails\"")
         };
         let tensors = SafeTensors::deserialize(bytes).map_err(unreadable)?;
-        Ok(Self { tensors, header, read: RefCell::default() })
+        Ok(Self { tensors, header, read: RefCell::default(), pause })
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -60,23 +73,23 @@ impl<'a> Blob<'a> {
     pub fn matrix(&self, name: &str) -> Result<(Vec<f32>, usize, usize)> {
         let (bytes, shape) = self.find(name, Dtype::F32)?;
         let [rows, columns] = shape[..] else { fail!("tensor {name} has {} dimensions, not 2", shape.len()) };
-        Ok((floats(name, bytes)?, rows, columns))
+        Ok((self.floats(name, bytes)?, rows, columns))
     }
 
     pub fn biases(&self, name: &str) -> Result<Vec<f32>> {
-        floats(name, self.vector(name, Dtype::F32)?)
+        self.floats(name, self.vector(name, Dtype::F32)?)
     }
 
     pub fn i64s(&self, name: &str) -> Result<Vec<i64>> {
-        elements(self.vector(name, Dtype::I64)?, i64::from_le_bytes)
+        self.elements(self.vector(name, Dtype::I64)?, i64::from_le_bytes)
     }
 
     pub fn u32s(&self, name: &str) -> Result<Vec<u32>> {
-        elements(self.vector(name, Dtype::U32)?, u32::from_le_bytes)
+        self.elements(self.vector(name, Dtype::U32)?, u32::from_le_bytes)
     }
 
     pub fn f64s(&self, name: &str) -> Result<Vec<f64>> {
-        elements(self.vector(name, Dtype::F64)?, f64::from_le_bytes)
+        self.elements(self.vector(name, Dtype::F64)?, f64::from_le_bytes)
     }
 
     pub fn bytes(&self, name: &str) -> Result<&'a [u8]> {
@@ -99,19 +112,26 @@ impl<'a> Blob<'a> {
         self.read.borrow_mut().insert(name.to_owned());
         Ok((tensor.data(), tensor.shape().to_vec()))
     }
-}
 
-fn floats(name: &str, bytes: &[u8]) -> Result<Vec<f32>> {
-    let numbers: Vec<f32> = elements(bytes, f32::from_le_bytes)?;
-    if !numbers.iter().all(|x| x.is_finite()) {
-        fail!("tensor {name} holds numbers that are not finite");
+    fn floats(&self, name: &str, bytes: &[u8]) -> Result<Vec<f32>> {
+        let numbers: Vec<f32> = self.elements(bytes, f32::from_le_bytes)?;
+        for part in numbers.chunks(PAUSE) {
+            (self.pause)();
+            if !part.iter().all(|x| x.is_finite()) {
+                fail!("tensor {name} holds numbers that are not finite");
+            }
+        }
+        Ok(numbers)
     }
-    Ok(numbers)
-}
 
-/// Numbers that may lie at any address; `SafeTensors` has checked that their bytes are as many as the shape says.
-fn elements<const N: usize, T>(bytes: &[u8], number: fn([u8; N]) -> T) -> Result<Vec<T>> {
-    let mut numbers = with_room(bytes.len() / N)?;
-    numbers.extend(bytes.chunks_exact(N).map(|chunk| number(chunk.try_into().expect("chunks are of this size"))));
-    Ok(numbers)
+    /// Numbers that may lie at any address; `SafeTensors` has checked that their bytes are as many as the shape says.
+    fn elements<const N: usize, T>(&self, bytes: &[u8], number: fn([u8; N]) -> T) -> Result<Vec<T>> {
+        let mut numbers = with_room(bytes.len() / N)?;
+        for part in bytes.chunks(N * PAUSE) {
+            (self.pause)();
+            let chunks = part.chunks_exact(N);
+            numbers.extend(chunks.map(|chunk| number(chunk.try_into().expect("chunks are of this size"))));
+        }
+        Ok(numbers)
+    }
 }

@@ -93,7 +93,7 @@ impl Field {
                 }
                 categories = keys.len();
                 examples = examples_of(blob, number, header, &keys)?;
-                Coding::Categories(Lookup::new(&keys, base, header.buckets as u32, room)?)
+                Coding::Categories(Lookup::new(&keys, base, header.buckets as u32, room, blob.pause)?)
             }
             Encoding::Bins => {
                 let edges = blob.f64s(&format!("fields.{number}.edges"))?;

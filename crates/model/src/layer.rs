@@ -1,5 +1,6 @@
 //! A layer of the network, its weights laid out as the loops read them.
 
+use crate::blob::{Pause, PAUSE};
 use crate::buffer::{padded, Floats, LINE};
 use crate::error::Result;
 use crate::kernels::{Kernels, Tile, PANEL, TILE};
@@ -36,18 +37,24 @@ pub enum Start {
 
 impl Layer {
     /// `weight` is [inputs, outputs]; without biases the sums start from what is there.
-    pub fn new(inputs: usize, outputs: usize, weight: &[f32], bias: &[f32]) -> Result<Self> {
+    pub fn new(inputs: usize, outputs: usize, weight: &[f32], bias: &[f32], pause: Pause<'_>) -> Result<Self> {
         assert_eq!((weight.len(), bias.len()), (inputs * outputs, outputs));
         assert!(inputs > 0 && outputs > 0);
         let weights = if outputs <= NARROW {
             let mut rows = Floats::zeros(outputs * padded(inputs))?;
             for (place, w) in weight.iter().enumerate() {
+                if place % PAUSE == 0 {
+                    pause();
+                }
                 rows[place % outputs * padded(inputs) + place / outputs] = *w;
             }
             Weights::Rows(rows)
         } else {
             let mut panels = Floats::zeros(padded(outputs) * inputs)?;
             for (place, w) in weight.iter().enumerate() {
+                if place % PAUSE == 0 {
+                    pause();
+                }
                 let (input, output) = (place / outputs, place % outputs);
                 panels[output / PANEL * inputs * PANEL + input * PANEL + output % PANEL] = *w;
             }
@@ -161,7 +168,7 @@ mod tests {
         let mut random = Random((inputs * 1000 + outputs * 100 + rows) as u64);
         let weight: Vec<f32> = (0..inputs * outputs).map(|_| random.float()).collect();
         let bias: Vec<f32> = (0..outputs).map(|_| random.float()).collect();
-        let layer = Layer::new(inputs, outputs, &weight, &bias).unwrap();
+        let layer = Layer::new(inputs, outputs, &weight, &bias, &|| ()).unwrap();
         let mut x = Floats::zeros(rows * padded(inputs)).unwrap();
         x.iter_mut().for_each(|x| *x = random.float());
         for start in [Start::Bias, Start::Output] {

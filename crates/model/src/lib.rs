@@ -28,7 +28,7 @@ mod outcome;
 #[cfg(test)]
 mod testing;
 
-pub use blob::digest;
+pub use blob::{digest, Pause};
 pub use columns::{ColumnData, Data, Family};
 pub use describe::FieldDescription;
 pub use encoder::Encoded;

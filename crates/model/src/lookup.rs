@@ -1,5 +1,6 @@
 //! From a category's key to its embedding row.
 
+use crate::blob::{Pause, PAUSE};
 use crate::error::Result;
 use crate::memory::filled;
 
@@ -56,7 +57,7 @@ impl Lookup {
     /// Categories, which are in order, get the rows from `base + 2` on, buckets those behind. The caller has checked that
     /// all these rows fit in 31 bits. A table that is longer than the categories account for is made only as long as
     /// there is `room` for it, in bytes.
-    pub fn new(categories: &[i64], base: u32, buckets: u32, room: &mut usize) -> Result<Self> {
+    pub fn new(categories: &[i64], base: u32, buckets: u32, room: &mut usize, pause: Pause<'_>) -> Result<Self> {
         let first = base + crate::field::FIRST_SLOT;
         let unknown = Unknown { row: base, first_bucket: first + categories.len() as u32, buckets };
         let (low, high) = (categories.first().copied().unwrap_or(0), categories.last().copied().unwrap_or(-1));
@@ -76,7 +77,7 @@ impl Lookup {
             }
             Table::Direct { low, rows: table }
         } else {
-            match hashed(categories, first)? {
+            match hashed(categories, first, pause)? {
                 Some(table) => table,
                 None => {
                     let mut keys = filled(0, categories.len())?;
@@ -125,11 +126,14 @@ impl Lookup {
 }
 
 /// None if keys lie in a run that is too long, where looking for one could take as long as there are keys.
-fn hashed(categories: &[i64], first: u32) -> Result<Option<Table>> {
+fn hashed(categories: &[i64], first: u32, pause: Pause<'_>) -> Result<Option<Table>> {
     let size = (2 * categories.len()).next_power_of_two().max(2);
     let shift = 64 - size.trailing_zeros();
     let mut places = filled((0, ABSENT), size)?;
     for (row, key) in (first..).zip(categories) {
+        if row % PAUSE as u32 == 0 {
+            pause();
+        }
         let mut place = home(shift, *key);
         let mut steps = 0;
         while places[place].1 != ABSENT {
@@ -191,7 +195,7 @@ mod tests {
 
     fn check(categories: &[i64], keys: &[i64]) {
         for (buckets, mut room) in [(0, 0), (0, 1 << 20), (1, 1 << 20), (7, 0)] {
-            let lookup = Lookup::new(categories, 11, buckets, &mut room).unwrap();
+            let lookup = Lookup::new(categories, 11, buckets, &mut room, &|| ()).unwrap();
             let mut rows = vec![0; keys.len()];
             lookup.rows_of(keys.iter().copied(), &mut rows);
             for (key, row) in keys.iter().zip(rows) {
@@ -223,12 +227,14 @@ mod tests {
 
     #[test]
     fn few_categories_far_apart_take_little_memory() {
-        let bytes = |categories: &[i64], room: usize| Lookup::new(categories, 0, 0, &mut room.clone()).unwrap().bytes();
+        let bytes =
+            |categories: &[i64], room: usize| Lookup::new(categories, 0, 0, &mut room.clone(), &|| ()).unwrap().bytes();
         assert!(bytes(&[i64::MIN, 0, i64::MAX], 1 << 20) < 1 << 10);
         assert!(bytes(&[0, 1 << 40], 1 << 20) < 1 << 10);
         // Two keys with a table of many places, until there is no room for such tables.
         let mut room = 100 << 10;
-        let sizes: Vec<usize> = (0..3).map(|_| Lookup::new(&[0, 16_383], 0, 0, &mut room).unwrap().bytes()).collect();
+        let sizes: Vec<usize> =
+            (0..3).map(|_| Lookup::new(&[0, 16_383], 0, 0, &mut room, &|| ()).unwrap().bytes()).collect();
         assert!(sizes[0] == 65_536 && sizes[1] < 1 << 10 && sizes[2] < 1 << 10, "{sizes:?}");
     }
 
@@ -247,7 +253,7 @@ mod tests {
             let mut categories: Vec<i64> = (0..many).map(|n| (n << spread).wrapping_mul(inverse) as i64).collect();
             categories.sort_unstable();
             let began = std::time::Instant::now();
-            let lookup = Lookup::new(&categories, 0, 0, &mut 0).unwrap();
+            let lookup = Lookup::new(&categories, 0, 0, &mut 0, &|| ()).unwrap();
             assert!(matches!(lookup.table, Table::Sorted { .. }));
             let mut rows = vec![0; categories.len()];
             lookup.rows_of(categories.iter().copied(), &mut rows);

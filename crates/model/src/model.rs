@@ -1,6 +1,6 @@
 //! A trained model, ready to predict.
 
-use crate::blob::Blob;
+use crate::blob::{Blob, Pause};
 use crate::columns::ColumnData;
 use crate::describe::{describe, FieldDescription};
 use crate::encoder::{Encoded, Encoder};
@@ -24,12 +24,12 @@ impl Model {
     /// Anything that is not as the format has it, or not enough memory. No input makes this panic, or take more memory
     /// than a small multiple of the blob plus 128 MiB.
     pub fn parse(blob: &[u8]) -> Result<Self> {
-        Self::parse_for(blob, Kernels::best())
+        Self::parse_for(blob, Kernels::best(), &|| ())
     }
 
-    /// The same with given loops, to compare them.
-    pub fn parse_for(blob: &[u8], kernels: Kernels) -> Result<Self> {
-        let blob = Blob::open(blob)?;
+    /// The same with given loops, to compare them, and with a pause every few milliseconds.
+    pub fn parse_for(blob: &[u8], kernels: Kernels, pause: Pause<'_>) -> Result<Self> {
+        let blob = Blob::open(blob, pause)?;
         let header = Header::parse(&blob.header)?;
         let encoder = Encoder::read(&blob, &header)?;
         let network = Network::read(&blob, &header, &encoder, kernels)?;

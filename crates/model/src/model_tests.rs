@@ -219,7 +219,7 @@ fn every_field_and_every_loop_predicts_what_the_rules_say() {
         for (task, outputs) in [("binary", 1), ("regression", 1), ("multiclass", 3), ("multiclass", 21)] {
             for widths in [&[][..], &[1], &[8], &[130, 20], &[32, 3, 17, 64]] {
                 let parts = Parts::new(every_field(), 5, widths, task, outputs, 7);
-                let model = Model::parse_for(&parts.blob(), kernels).unwrap();
+                let model = Model::parse_for(&parts.blob(), kernels, &|| ()).unwrap();
                 for rows in [1, 5, 64, 431] {
                     check(&parts, &model, rows, rows as u64);
                 }
@@ -234,7 +234,7 @@ fn fields_that_are_not_folded_predict_the_same() {
         for widths in [&[][..], &[24, 8]] {
             let parts = Parts::new(every_field(), 3, widths, "binary", 1, 9);
             let bytes = parts.blob();
-            let blob = Blob::open(&bytes).unwrap();
+            let blob = Blob::open(&bytes, &|| ()).unwrap();
             for memory in [0, 300, 2_000, 5_000] {
                 let header = Header::parse(&blob.header).unwrap();
                 let encoder = Encoder::read(&blob, &header).unwrap();
@@ -278,7 +278,7 @@ fn a_row_predicts_the_same_alone_and_among_others() {
     for kernels in every_kernel() {
         for widths in [&[][..], &[128, 64], &[20, 33, 100]] {
             let parts = Parts::new(every_field(), 3, widths, "multiclass", 9, 1);
-            let model = Model::parse_for(&parts.blob(), kernels).unwrap();
+            let model = Model::parse_for(&parts.blob(), kernels, &|| ()).unwrap();
             let data = Rows::new(200, 4);
             model.encode(200, |place| data.column(place), &mut encoded).unwrap();
             let mut together = Vec::new();
@@ -315,6 +315,32 @@ fn columns_of_another_kind_or_length_are_refused() {
     assert!(attempt(Data::Int32(&[1]), None).is_err());
     assert!(attempt(Data::Int32(&[1, 2]), Some(&[0])).is_err());
     attempt(Data::Int64(&[1, 2]), Some(&[0, 1])).unwrap();
+}
+
+#[test]
+fn reading_a_large_model_pauses_and_can_be_ended_at_any_pause() {
+    let fields = vec![categories("a", "integer", "value", &[1, 2, 3], 0, 1.0)];
+    let blob = Parts::new(fields, 1_000, &[1_000, 2_000, 700], "binary", 1, 1).blob();
+    let pauses = std::cell::Cell::new(0usize);
+    let count = || pauses.set(pauses.get() + 1);
+    crate::digest(&blob, &count);
+    let of_digest = pauses.replace(0);
+    assert!(of_digest >= blob.len() >> 20, "{of_digest} pauses for {} bytes", blob.len());
+    Model::parse_for(&blob, Kernels::portable(), &count).unwrap();
+    let all = pauses.get();
+    // Read, checked, laid out and, of the first layer, multiplied by the embedding.
+    assert!(all >= 3 * (blob.len() >> 22) + 5, "{all} pauses for {} bytes", blob.len());
+    for end in [1, all / 2, all] {
+        pauses.set(0);
+        let stop = || {
+            count();
+            if pauses.get() == end {
+                std::panic::resume_unwind(Box::new("cancelled"));
+            }
+        };
+        let read = std::panic::AssertUnwindSafe(|| Model::parse_for(&blob, Kernels::portable(), &stop));
+        assert!(std::panic::catch_unwind(read).is_err());
+    }
 }
 
 /// What a column of one kind encodes to as another that it loses nothing by.

@@ -4,7 +4,7 @@
 //! layer's weights can be had once, when the model is loaded: then that layer is a sum of rows. Fields whose products
 //! would take too much memory are looked up and multiplied row by row, as it is written down.
 
-use crate::blob::Blob;
+use crate::blob::{Blob, Pause, PAUSE};
 use crate::buffer::{padded, Floats};
 use crate::encoder::{Encoded, Encoder};
 use crate::error::{fail, Result};
@@ -110,9 +110,9 @@ impl Network {
             fail!("the model has {inputs} outputs, and its task needs {}", header.outputs());
         }
         let (_, width, weight, bias) = weights.remove(0);
-        let first = FirstLayer::new(encoder, &embedding, size, width, &weight, &bias, folded)?;
+        let first = FirstLayer::new(encoder, &embedding, size, width, &weight, &bias, folded, blob.pause)?;
         drop((embedding, weight));
-        let layers = weights.iter().map(|(i, o, weight, bias)| Layer::new(*i, *o, weight, bias));
+        let layers = weights.iter().map(|(i, o, weight, bias)| Layer::new(*i, *o, weight, bias, blob.pause));
         let layers = layers.collect::<Result<Vec<Layer>>>()?;
         let widest =
             layers.iter().map(Layer::stride).max().unwrap_or(0).max(padded(width)).max(first.looked_up.len() * size);
@@ -184,6 +184,7 @@ impl Network {
 }
 
 impl FirstLayer {
+    #[allow(clippy::too_many_arguments)]
     fn new(
         encoder: &Encoder,
         embedding: &[f32],
@@ -192,6 +193,7 @@ impl FirstLayer {
         weight: &[f32],
         bias: &[f32],
         memory: usize,
+        pause: Pause<'_>,
     ) -> Result<Self> {
         let mut firsts = Vec::with_capacity(encoder.fields.len());
         let mut ids = 0;
@@ -230,11 +232,17 @@ impl FirstLayer {
             }
         }
         let mut products = Floats::zeros(folded_rows * padded(width))?;
+        let mut work = 0;
         for rows in &folded {
             let weight = &weight[rows.field * size * width..(rows.field + 1) * size * width];
             let embedded = embedding[rows.first * size..].chunks_exact(size);
             let out = products[rows.place * padded(width)..].chunks_exact_mut(padded(width));
             for (vector, out) in embedded.zip(out).take(rows.slots) {
+                work += size * width;
+                if work > PAUSE {
+                    work = 0;
+                    pause();
+                }
                 for (x, weights) in vector.iter().zip(weight.chunks_exact(width)) {
                     for (out, weight) in out.iter_mut().zip(weights) {
                         *out += x * weight;
@@ -244,7 +252,7 @@ impl FirstLayer {
         }
         let rest = match looked_up.len() {
             0 => None,
-            fields => Some(Layer::new(fields * size, width, &rest_weight, &vec![0.0; width])?),
+            fields => Some(Layer::new(fields * size, width, &rest_weight, &vec![0.0; width], pause)?),
         };
         let mut padded_bias = Floats::zeros(padded(width))?;
         padded_bias[..width].copy_from_slice(bias);

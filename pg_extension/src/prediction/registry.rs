@@ -7,7 +7,7 @@ use std::thread::LocalKey;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use trails_model::{digest, Error, Model};
+use trails_model::{digest, Error, Kernels, Model};
 
 use crate::encoding;
 use crate::error::{shown, Result, TrailsError};
@@ -91,10 +91,14 @@ pub fn read(found: &Found) -> Result<Model> {
             let plain = pg_sys::pg_detoast_datum_packed(weights.cast_mut_ptr());
             std::slice::from_raw_parts(pgrx::vardata_any(plain).cast(), pgrx::varsize_any_exhdr(plain))
         };
-        if digest(weights) != found.digest {
+        // It unwinds if the statement has been cancelled.
+        let pause = || {
+            pgrx::check_for_interrupts!();
+        };
+        if digest(weights, &pause) != found.digest {
             return Err(corrupted(found, "Their SHA-256 is not the one that was stored with them."));
         }
-        Model::parse(weights).map_err(|error| match error {
+        Model::parse_for(weights, Kernels::best(), &pause).map_err(|error| match error {
             Error::Memory(_) => super::error_of(error),
             error => corrupted(found, &format!("{error}.")),
         })

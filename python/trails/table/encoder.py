@@ -15,7 +15,7 @@ from trails.table.columns import Column, Columns
 from trails.table.conform import FRAME_CASTS, conform_all
 from trails.table.fields import NULL, PARTS, Field
 from trails.table.fitting import Fitting, fit_field
-from trails.table.stored import MOST_FIELDS, MOST_IDS, restore_field
+from trails.table.stored import MOST_FIELDS, MOST_IDS, restore_field, short
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Encoder:
             check: Called before every column; what it raises ends the call.
 
         Raises:
-            InvalidInput: More than `MOST_FIELDS` fields or 2**31 - 1 embedding rows in all; a column named in
-                ``fitting`` is not there, or its type cannot be what it is named as.
+            InvalidInput: More than `MOST_FIELDS` fields or 2**31 - 1 embedding rows in all; a name that cannot be
+                stored; a column named in ``fitting`` is not there, or its type cannot be what it is named as.
         """
         fitting = fitting or Fitting()
         fitting.check(columns)
@@ -58,6 +58,15 @@ class Encoder:
                 hint=f"At most {MOST_FIELDS} are possible; a date is three, a timestamp four.",
                 sqlstate="54011",
             )
+        for column in columns:
+            try:
+                short(column.name, "name")
+            except ValueError as error:
+                raise InvalidInput(
+                    f"a column is called {column.name[:40]!r}, and no model can store that name",
+                    detail=f"{error}.",
+                    hint="Rename it.",
+                ) from None
         fields = []
         for column in columns:
             check()

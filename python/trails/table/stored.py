@@ -104,9 +104,11 @@ def keyed(of: Any, name: str) -> Mapping[str, Any]:
 
 
 def short(text: Any, name: str) -> str:
-    """The value, which must be a text of at most `LONGEST_TEXT` bytes."""
+    """The value, which must be a text of at most `LONGEST_TEXT` bytes, without NUL and whole in UTF-8."""
     if not isinstance(text, str):
         raise ValueError(f'"{name}" of the model\'s header is no text')
+    if "\0" in text:
+        raise ValueError("a text of the model holds a NUL character")
     if (size := len(text.encode())) > LONGEST_TEXT:
         raise ValueError(f"a text of the model is {size} bytes long, and {LONGEST_TEXT} are possible")
     return text

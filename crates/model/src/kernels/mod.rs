@@ -53,6 +53,10 @@ enum Loops {
 
 /// Which loops this processor runs. There is no other way to one than those below, so that whoever holds one with AVX2
 /// has a processor with AVX2: code that it has not would be undefined behaviour, reachable from safe code.
+///
+/// ```compile_fail,E0599
+/// let loops = trails_model::Kernels::Avx2;
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Kernels(Loops);
 
