@@ -26,6 +26,20 @@ const SMALLEST_BUDGET: f64 = 2.0;
 const SECONDS_A_CELL: f64 = 1e-6;
 /// The least training of the widest network, which is trained whatever it costs where k or u is given.
 const SECONDS_A_ROW: f64 = 30e-6;
+/// A load beyond this says more of those who wait than of those who compute.
+const MOST_BUSY: f64 = 8.0;
+
+/// How much longer everything takes than on a machine that is idle, by its load.
+fn busyness() -> f64 {
+    let mut load = [0.0];
+    let known = unsafe { libc::getloadavg(load.as_mut_ptr(), 1) } == 1;
+    let processors = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as f64;
+    if known {
+        (load[0] / processors).clamp(1.0, MOST_BUSY)
+    } else {
+        1.0
+    }
+}
 
 /// Which rows, and how candidates are trained on them.
 #[derive(Debug, Clone)]
@@ -69,7 +83,8 @@ impl Task {
     /// A guess at the seconds of reading, encoding and the least training.
     pub fn work_seconds(&self, rows: f64, cells: f64) -> f64 {
         let free = self.k.is_none() && self.u.is_none();
-        cells * SECONDS_A_CELL + if free { 0.0 } else { rows * SECONDS_A_ROW }
+        let alone = cells * SECONDS_A_CELL + if free { 0.0 } else { rows * SECONDS_A_ROW };
+        alone * busyness()
     }
 
     /// The same by what the catalogue knows of the source, which may be nothing.

@@ -38,7 +38,7 @@ _LEAST_TO_TRY = 10.0
 
 # Encoding takes some 0.2 microseconds a cell, texts several times that; the least training of the widest network, which
 # is trained whatever it costs where k or u is given, comes on top.
-_SECONDS_A_CELL, _SECONDS_A_ROW = 1e-6, 30e-6
+_SECONDS_A_CELL, _SECONDS_A_ROW, _MOST_BUSY = 1e-6, 30e-6, 8.0
 
 _LOOK_SECONDS = 0.25
 
@@ -58,7 +58,9 @@ def work_seconds(tables: Iterable[Columns | None], given: bool) -> float:
     """
     sizes = [(table.rows, len(table)) for table in tables if table is not None]
     cells = sum(rows * columns for rows, columns in sizes) * _SECONDS_A_CELL
-    return cells + (sizes[0][0] * _SECONDS_A_ROW if given and sizes else 0.0)
+    alone = cells + (sizes[0][0] * _SECONDS_A_ROW if given and sizes else 0.0)
+    # On a busy machine everything takes longer.
+    return alone * min(max(os.getloadavg()[0] / (os.cpu_count() or 1), 1.0), _MOST_BUSY)
 
 
 def budget_to_try(tried: float, work: float) -> float:

@@ -563,13 +563,16 @@ def test_a_host_with_many_open_files_can_wait_for_its_process() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_budget_that_is_only_guessed_at_grows_with_the_rows() -> None:
+def test_a_budget_that_is_only_guessed_at_grows_with_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.5, 0.5))
     train, _ = table_of(1_000)
     assert budget_to_try(0.0, work_seconds((train, None), True)) == 10.0
     assert budget_to_try(12.0, 0.0) == 24.0
     large = Columns(10_000_000, train.columns)
     assert budget_to_try(2.0, work_seconds((large, None), False)) == 5.0 + 10.0 * len(train)
     assert budget_to_try(2.0, work_seconds((large, large), True)) == 5.0 + 20.0 * len(train) + 300.0
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.0 * (os.cpu_count() or 1), 0.0, 0.0))
+    assert budget_to_try(2.0, work_seconds((large, None), False)) == 5.0 + 30.0 * len(train)
 
 
 def test_a_process_that_is_killed_leaves_the_best_so_far() -> None:
