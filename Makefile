@@ -35,7 +35,7 @@ test-python: build
 	@$(IN_ENV) python -m pytest -q
 
 # Where ordinary runs fit, and what reads as much as it likes does not.
-MEMORY_LIMIT := 3000
+MEMORY_LIMIT := 2000
 
 test-hostile: build ## The long tests: cancels on 5,000,000 rows, the SQL tests with little memory, and beside shadowing types
 	@$(IN_ENV) python -m pytest -q tests/hostile --full
