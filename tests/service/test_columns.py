@@ -96,6 +96,27 @@ def test_validation_rows_have_the_kinds_of_training_rows(database: Database, cli
         assert caught.value.sqlstate == "42804"
 
 
+def test_types_that_lose_nothing_are_read_as_those_of_the_training_rows(database: Database, client: DataClient) -> None:
+    database.sql(
+        "CREATE TABLE train (x real, i bigint, s timestamp, d date, b boolean, t text)",
+        "INSERT INTO train VALUES (1.5, 1, '2020-01-01 12:00', '2020-01-01', true, 'a')",
+        "CREATE VIEW other AS SELECT 3 AS x, 2.0::float8 AS i, date '2020-01-02' AS s, timestamp '2020-01-02' AS d,"
+        " 1 AS b, NULL::int AS t",
+        "CREATE VIEW nothing AS SELECT NULL AS x, NULL AS i, NULL AS s, NULL AS d, NULL AS b, NULL AS t",
+        "CREATE VIEW late AS SELECT timestamp '2020-01-02 12:00' AS d",
+    )
+    train = client.columns("train")
+    other, nothing = client.columns("other", like=train), client.columns("nothing", like=train)
+    for found in (other, nothing):
+        assert [column.family for column in found] == [column.family for column in train]
+    assert [other[name].data.tolist() for name in "xib"] == [[3.0], [2], [1]]
+    assert other["s"].data.tolist() == [7306 * 86_400_000_000] and other["d"].data.tolist() == [7306]
+    assert all(column.absent() is not None for column in nothing)
+    with pytest.raises(InvalidInput, match='"d"') as caught:
+        client.columns("late", like=train)
+    assert caught.value.sqlstate == "42804" and '"d"::date' in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize("kind", ["real", "double precision", "numeric"])
 def test_infinite_numbers_are_refused_with_their_place(database: Database, client: DataClient, kind: str) -> None:
     database.sql(f"CREATE TABLE t (x {kind})", "INSERT INTO t VALUES (1), (NULL), ('NaN'), ('-Infinity')")
