@@ -15,6 +15,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::error::{Result, TrailsError};
+use crate::sqlstate::Callbacks;
 
 // utils/timeout.h is not among pgrx's bindings; PostgreSQL 17 added TRANSACTION_TIMEOUT before this one.
 #[cfg(any(feature = "pg15", feature = "pg16"))]
@@ -135,7 +136,7 @@ pub fn keep<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     if Instant::now() >= limit.at {
         return Err(spent(name, limit, false));
     }
-    let timer = Timer::start(limit);
+    let (timer, callbacks) = (Timer::start(limit), Callbacks::now());
     let outcome = PgTryBuilder::new(AssertUnwindSafe(work))
         .catch_when(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, |error| {
             if REACHED.load(Ordering::SeqCst) {
@@ -145,6 +146,7 @@ pub fn keep<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
             }
         })
         .execute();
+    callbacks.put_back();
     let (reached, locked) = (REACHED.load(Ordering::SeqCst), LOCKED.load(Ordering::SeqCst));
     drop(timer);
     match reached {

@@ -1,6 +1,7 @@
 //! Filtering one architecture at a time with a fresh batch for each, as the published latency study does it.
 
 use std::collections::TryReserveError;
+use std::io::Read;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -22,6 +23,8 @@ use crate::reader::{Batches, Kind};
 
 /// The target in every published table.
 const TARGET: &str = "label";
+/// Bytes of a configuration file; the published ones have some hundred.
+const LONGEST_CONFIG: u64 = 1 << 20;
 
 /// Seconds by what they were spent on.
 #[derive(Debug, Clone, Default)]
@@ -133,12 +136,28 @@ fn read_config(path: &str) -> Result<String> {
         )
         .hint("Only roles with the privileges of pg_read_server_files may name one; pass NULL to use the settings."));
     }
-    std::fs::read_to_string(path).map_err(|error| {
+    let missing = |error: std::io::Error| {
         TrailsError::new(
             PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
-            format!("could not read the configuration file \"{path}\": {error}"),
+            format!("could not read the configuration file \"{}\": {error}", shown(path)),
         )
-    })
+    };
+    // A device or a pipe may have no end, and opening one may wait for ever.
+    if !std::fs::metadata(path).map_err(missing)?.is_file() {
+        return Err(TrailsError::new(
+            PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("\"{}\" is no regular file", shown(path)),
+        )
+        .hint("A configuration is an INI file; pass NULL to use the settings."));
+    }
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(missing)?;
+    file.take(LONGEST_CONFIG + 1).read_to_string(&mut text).map_err(missing)?;
+    if text.len() as u64 > LONGEST_CONFIG {
+        return Err(TrailsError::argument(format!("the configuration file \"{}\" is too long", shown(path)))
+            .hint(format!("A configuration has at most {LONGEST_CONFIG} bytes.")));
+    }
+    Ok(text)
 }
 
 /// Rows along the key. Rows without a target are passed over where it is needed.

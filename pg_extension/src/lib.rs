@@ -38,6 +38,7 @@ mod run;
 mod selection;
 mod settings;
 mod shared;
+mod sqlstate;
 mod subtransaction;
 mod tell;
 mod unregistered;

@@ -6,6 +6,7 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::pg_sys::{self, PgTryBuilder};
 
 use crate::error::{sqlstate_of, Result, TrailsError};
+use crate::sqlstate::Callbacks;
 
 /// Cancel, statement timeout and the like: whoever interrupts a statement wants its end.
 const OPERATOR_INTERVENTION: &str = "57";
@@ -13,6 +14,7 @@ const OPERATOR_INTERVENTION: &str = "57";
 /// Does `work` in a subtransaction, as an exception block of PL/pgSQL does. If it fails, what it has written is undone,
 /// its locks are released, and the error is returned. Interrupts are raised as ever.
 pub fn attempt<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let callbacks = Callbacks::now();
     let (context, owner) = unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner) };
     unsafe {
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
@@ -29,6 +31,7 @@ pub fn attempt<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;
     }
+    callbacks.put_back();
     match done {
         Ok(result) => result,
         Err(caught) => {

@@ -143,8 +143,10 @@ CREATE FUNCTION find_model(
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     me regrole := trails.caller();
-    digits text := substring(model FROM '@([0-9]+)$');
-    base text := left(model, length(model) - COALESCE(length(digits) + 1, 0));
+    -- Longer than any name: a search through megabytes cannot be cancelled.
+    named text := left(model, 400);
+    digits text := substring(named FROM '@([0-9]+)$');
+    base text := left(named, length(named) - COALESCE(length(digits) + 1, 0));
     bare text := regexp_replace(base, '^.*/', '');
     -- More digits than any version has.
     wanted bigint := CASE WHEN length(digits) > 10 THEN -1 ELSE digits::bigint END;

@@ -11,8 +11,8 @@ use super::query::{Plan, Query};
 use super::receiver::Receiver;
 use super::source::SourceColumn;
 use super::{error_of, no_memory, receiver_for, Spelling};
-use crate::deadline;
 use crate::error::Result;
+use crate::{deadline, sqlstate};
 
 /// Rows of a query whose columns' kinds are known: a text is a text unless `id:value` is prescribed.
 fn prescribed(columns: &[SourceColumn]) -> Vec<SourceColumn> {
@@ -47,18 +47,22 @@ impl Batches {
     fn open_with(query: &Query, columns: &[SourceColumn], options: u32) -> Result<Self> {
         let columns = prescribed(columns);
         let receiver = receiver_for(&columns, Some(query), None, Spelling::Forgotten, 0)?;
-        let portal = Spi::connect(|_| -> Result<pg_sys::Portal> {
-            let plan = Plan::of(query, pg_sys::CURSOR_OPT_NO_SCROLL | options)?;
-            // The portal keeps the snapshot that it is opened in.
-            let _moment = plan.moment()?;
-            unsafe {
-                let portal =
-                    pg_sys::SPI_cursor_open(std::ptr::null(), plan.plan, std::ptr::null_mut(), std::ptr::null(), true);
-                // So that nothing that the query calls can close it.
-                pg_sys::PinPortal(portal);
-                Ok(portal)
-            }
-        })?;
+        let open = || {
+            Spi::connect(|_| -> Result<pg_sys::Portal> {
+                let plan = Plan::of(query, pg_sys::CURSOR_OPT_NO_SCROLL | options)?;
+                // The portal keeps the snapshot that it is opened in.
+                let _moment = plan.moment()?;
+                unsafe {
+                    let name = std::ptr::null();
+                    let portal =
+                        pg_sys::SPI_cursor_open(name, plan.plan, std::ptr::null_mut(), std::ptr::null(), true);
+                    // So that nothing that the query calls can close it.
+                    pg_sys::PinPortal(portal);
+                    Ok(portal)
+                }
+            })
+        };
+        let portal = sqlstate::kept(open)?;
         Ok(Self { portal, receiver, columns, origin: query.of.shown.clone(), ended: false })
     }
 
@@ -78,7 +82,7 @@ impl Batches {
         deadline::keep(&self.origin, || {
             let _order = ScanOrder::start();
             let forward = pg_sys::FetchDirection::FETCH_FORWARD;
-            unsafe { pg_sys::PortalRunFetch(portal, forward, rows as c_long, destination) };
+            sqlstate::kept(|| unsafe { pg_sys::PortalRunFetch(portal, forward, rows as c_long, destination) });
             Ok(())
         })?;
         if let Some(bad) = &self.receiver.bad {

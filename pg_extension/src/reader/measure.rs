@@ -17,7 +17,7 @@ use super::source::{Source, SourceColumn};
 use super::texts::hash;
 use super::{Batches, Cell};
 use crate::error::{Result, TrailsError};
-use crate::{python, reader, settings};
+use crate::{python, reader, settings, sqlstate};
 
 /// Rows of a batch, where reading is in batches.
 const BATCH: usize = 8_192;
@@ -149,7 +149,7 @@ fn rows(query: &Query, columns: &[SourceColumn]) -> Result<Table> {
         let plan = Plan::of(query, 0)?;
         let _moment = plan.moment()?;
         let _order = ScanOrder::start();
-        let found = client.select(query.sql.as_str(), None, &[])?;
+        let found = sqlstate::kept(|| client.select(query.sql.as_str(), None, &[]))?;
         query.of.check()?;
         // An empty relation has a shape, too.
         let shape = unsafe { (*pg_sys::SPI_tuptable).tupdesc };

@@ -28,7 +28,7 @@ pub use cell::{cell_of, Cell};
 pub use columns::Kind;
 
 use crate::error::{Result, TrailsError};
-use crate::{deadline, reserve, settings};
+use crate::{deadline, reserve, settings, sqlstate};
 use columns::{Column, Table};
 use labels::Labels;
 pub use memory::Exhausted;
@@ -163,6 +163,6 @@ pub fn read(source: &Source, columns: &[SourceColumn], target: Option<usize>, he
             check_status(unsafe { pg_sys::SPI_execute_plan_extended(plan.plan, &options) })
         })
     };
-    deadline::keep(&source.name, run)?;
+    deadline::keep(&source.name, || sqlstate::kept(run))?;
     finish(*receiver, columns, &source.name)
 }
