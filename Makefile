@@ -32,7 +32,7 @@ test-rust: setup
 	@$(IN_ENV) --as-is tools/test_rust.sh
 
 test-python: build
-	@$(IN_ENV) python -m pytest -q
+	@$(IN_ENV) tools/test_python.sh
 
 # Where ordinary runs fit, and what reads as much as it likes does not.
 MEMORY_LIMIT := 2000

@@ -14,6 +14,30 @@ BEGIN
     END IF;
 END $$;
 
+-- Whoever owns the schema, or may create in it, could have laid objects there that this script would take for its own.
+DO $$
+DECLARE
+    here pg_catalog.pg_namespace;
+BEGIN
+    SELECT n.* INTO STRICT here FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'trails';
+    IF here.nspowner OPERATOR(pg_catalog.<>) CAST(pg_catalog.quote_ident(current_user) AS pg_catalog.regrole)
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) here.nspowner AND r.rolsuper)
+    THEN
+        RAISE EXCEPTION 'the schema trails belongs to %', pg_catalog.pg_get_userbyid(here.nspowner)
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = 'Its owner could put objects there that are run in place of the extension''s.',
+            HINT = 'ALTER SCHEMA trails OWNER TO CURRENT_USER.';
+    END IF;
+    IF EXISTS (
+        SELECT FROM pg_catalog.aclexplode(here.nspacl) a
+        WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND a.grantee OPERATOR(pg_catalog.<>) here.nspowner
+    ) THEN
+        RAISE EXCEPTION 'others than its owner may create objects in the schema trails'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'REVOKE CREATE ON SCHEMA trails FROM them, PUBLIC included.';
+    END IF;
+END $$;
+
 DROP FUNCTION benchmark_reading(pg_catalog.regclass, integer);
 DROP FUNCTION model_selection(pg_catalog.regclass, pg_catalog.name, interval, pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, trails.tfmem, pg_catalog.text, integer, integer, integer, bigint, integer, pg_catalog.jsonb);
 DROP FUNCTION model_selection_workloads(pg_catalog.regclass, pg_catalog.name, integer, integer, integer, pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, trails.tfmem, pg_catalog.text, bigint, integer, pg_catalog.jsonb);
@@ -154,6 +178,17 @@ CREATE TABLE model_grants (
 COMMENT ON TABLE model_grants IS 'roles that may predict with the models of a name: trails.grant_model and trails.revoke_model';
 COMMENT ON COLUMN model_grants.grantee IS 'a role; - (no role) stands for public';
 
+-- A grant ends with the last model of its name, however that is deleted: the next one of the name is another.
+CREATE FUNCTION forget_grants() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM trails.model_grants g USING gone WHERE g.owner = gone.owner AND g.name = gone.name
+        AND NOT EXISTS (SELECT FROM trails.models m WHERE m.owner = gone.owner AND m.name = gone.name);
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION forget_grants IS 'what was granted on a model ends with its last version';
+CREATE TRIGGER forget_grants AFTER DELETE ON models REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION trails.forget_grants();
+
 -- A run's model that could not be kept under its name when the run ended: trails.keep_model takes it from here.
 CREATE TABLE unregistered_models (
     run_id          bigint PRIMARY KEY REFERENCES runs ON DELETE CASCADE,
@@ -289,7 +324,7 @@ BEGIN
     WHERE m.name = bare AND (role_name IS NULL OR pg_get_userbyid(m.owner)::text = role_name)
       AND (wanted IS NULL OR m.version = wanted);
     IF owners IS NULL THEN
-        RAISE EXCEPTION 'there is no model "%"', trails.shown(model) USING ERRCODE = 'undefined_object',
+        RAISE EXCEPTION 'there is no model "%"', trails.shown(named) USING ERRCODE = 'undefined_object',
             HINT = 'SELECT name, version, state FROM trails.models shows those that you may use.';
     END IF;
     IF cardinality(owners) > 1 AND me <> ALL (owners) THEN

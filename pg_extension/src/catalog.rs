@@ -28,8 +28,11 @@ const TIMING: &str = "run_id, place, phase, process, begin_seconds, seconds";
 
 /// Refuses a caller who could not record a run, before anything is trained for it.
 pub fn check_rights() -> Result<()> {
-    let rights =
-        "SELECT pg_catalog.bool_and(pg_catalog.has_column_privilege($1, c, 'INSERT')) FROM pg_catalog.unnest($2) c";
+    // A column that somebody has dropped is nobody's right: what cannot be written is told when it is written.
+    let lacking = "SELECT pg_catalog.array_agg(a.attname::pg_catalog.text) FILTER (WHERE NOT \
+            pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'INSERT')), pg_catalog.count(*) \
+         FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass \
+           AND a.attname::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($2) AND NOT a.attisdropped";
     let tables = [
         ("trails.runs", RUN),
         ("trails.candidates", CANDIDATE),
@@ -39,14 +42,18 @@ pub fn check_rights() -> Result<()> {
     ];
     for (table, columns) in tables {
         let columns: Vec<&str> = columns.split(", ").collect();
-        let given = Spi::connect(|client| -> Result<bool> {
-            let rows = client.select(rights, Some(1), &[table.into(), columns.into()])?;
-            Ok(rows.first().get::<bool>(1)?.unwrap_or(false))
+        let (missing, all) = Spi::connect(|client| -> Result<(Vec<String>, i64)> {
+            let row = client.select(lacking, Some(1), &[table.into(), columns.into()])?.first();
+            Ok((row.get(1)?.unwrap_or_default(), row.get(2)?.unwrap_or_default()))
         })?;
-        if !given {
+        if !missing.is_empty() {
+            let of = match missing.len() as i64 == all {
+                true => table.to_owned(),
+                false => format!("{} of {table}", missing.join(", ")),
+            };
             let (role, message) = (owner::name_of(owner::caller()), "permission denied to record a run");
             return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
-                .detail(format!("The role {role} lacks INSERT on {table}, or on a column of it."))
+                .detail(format!("The role {role} lacks INSERT on {of}."))
                 .hint(format!(
                     "A superuser gives it: GRANT trails_user TO {}; trails.filtering_phase and trails.predict record \
                      nothing.",

@@ -23,10 +23,14 @@ const USER_TIMEOUT: c_int = 12;
 #[cfg(any(feature = "pg17", feature = "pg18"))]
 const USER_TIMEOUT: c_int = 13;
 
+/// The same in every version.
+const STATEMENT_TIMEOUT: c_int = 3;
+
 extern "C" {
     fn RegisterTimeout(id: c_int, handler: extern "C" fn()) -> c_int;
     fn enable_timeout_after(id: c_int, delay_ms: c_int);
     fn disable_timeout(id: c_int, keep_indicator: bool);
+    fn get_timeout_finish_time(id: c_int) -> pg_sys::TimestampTz;
 }
 
 thread_local! {
@@ -38,6 +42,10 @@ thread_local! {
 /// The timer has gone off, and whether a lock was waited for then.
 static REACHED: AtomicBool = AtomicBool::new(false);
 static LOCKED: AtomicBool = AtomicBool::new(false);
+/// Somebody else had asked for a cancel by then.
+static FOREIGN: AtomicBool = AtomicBool::new(false);
+/// The cancel that the timer asked for has been raised, so that what is pending later is somebody else's.
+static RAISED: AtomicBool = AtomicBool::new(false);
 
 /// The class of a wait for a lock, as pg_stat_activity tells it.
 const WAIT_CLASS: u32 = 0xff00_0000;
@@ -98,6 +106,8 @@ impl Timer {
         unsafe { disable_timeout(self.id, false) };
         REACHED.store(false, Ordering::SeqCst);
         LOCKED.store(false, Ordering::SeqCst);
+        FOREIGN.store(false, Ordering::SeqCst);
+        RAISED.store(false, Ordering::SeqCst);
         ARMED.set(limit);
         if let Some(limit) = limit {
             let left = limit.at.saturating_duration_since(Instant::now()).as_millis();
@@ -110,7 +120,8 @@ impl Drop for Timer {
     fn drop(&mut self) {
         unsafe {
             disable_timeout(self.id, false);
-            if REACHED.load(Ordering::SeqCst) {
+            let unraised = !RAISED.load(Ordering::SeqCst) && !FOREIGN.load(Ordering::SeqCst);
+            if REACHED.load(Ordering::SeqCst) && unraised {
                 // It came too late to end the work, and must not end what comes after.
                 pg_sys::QueryCancelPending = 0;
             }
@@ -119,10 +130,19 @@ impl Drop for Timer {
     }
 }
 
+/// Whether the statement's own time is over, too, which counts as if it alone were.
+fn statement_timed_out() -> bool {
+    unsafe {
+        let at = get_timeout_finish_time(STATEMENT_TIMEOUT);
+        pg_sys::StatementTimeout > 0 && at > 0 && at <= pg_sys::GetCurrentTimestamp()
+    }
+}
+
 /// Runs in a signal handler, where the server's own handler has set the latch.
 extern "C" fn reached() {
     REACHED.store(true, Ordering::SeqCst);
     unsafe {
+        FOREIGN.store(std::ptr::read_volatile(&raw const pg_sys::QueryCancelPending) != 0, Ordering::SeqCst);
         let event = std::ptr::read_volatile(pg_sys::my_wait_event_info);
         LOCKED.store(event & WAIT_CLASS == WAIT_FOR_LOCK, Ordering::SeqCst);
         std::ptr::write_volatile(&raw mut pg_sys::QueryCancelPending, 1);
@@ -139,7 +159,9 @@ pub fn keep<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let (timer, callbacks) = (Timer::start(limit), Callbacks::now());
     let outcome = PgTryBuilder::new(AssertUnwindSafe(work))
         .catch_when(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, |error| {
-            if REACHED.load(Ordering::SeqCst) {
+            let foreign = FOREIGN.load(Ordering::SeqCst) || statement_timed_out();
+            if REACHED.load(Ordering::SeqCst) && !foreign {
+                RAISED.store(true, Ordering::SeqCst);
                 Err(TrailsError::external("the time is over"))
             } else {
                 error.rethrow()

@@ -3,8 +3,8 @@
 use pyo3::types::{PyAnyMethods, PyBytes};
 
 use crate::error::{shown, Result, TrailsError};
-use crate::python;
 use crate::registry::{self, NewModel};
+use crate::{encoding, python};
 
 const LONGEST_NAME: usize = 200;
 
@@ -39,9 +39,13 @@ pub struct Trained {
 
 /// Keeps a model as the next version of its name; returns name and version.
 pub fn store(name: &str, run: Option<i64>, on: Option<Trained>, weights: &[u8]) -> Result<String> {
+    encoding::check()?;
     check_name(name)?;
     // What predicts must be able to read it.
-    trails_model::Model::parse(weights)
+    let pause = || {
+        pgrx::check_for_interrupts!();
+    };
+    trails_model::Model::parse_for(weights, trails_model::Kernels::best(), &pause)
         .map_err(|error| TrailsError::argument("the model cannot be read").detail(format!("{error}.")))?;
     let described = describe(weights)?;
     let (source, relation) = on.map_or((None, None), |on| (Some(on.source), on.relation));

@@ -56,6 +56,7 @@ impl Patience {
 fn locked(relation: &str, error: TrailsError) -> TrailsError {
     // A table is locked with those that its keys refer to.
     let message = format!("another session held a lock on {relation}, or on what it refers to, for too long");
-    TrailsError { message, ..error }
-        .hint("SELECT pid, mode FROM pg_locks WHERE granted AND relation IS NOT NULL shows who holds which lock.")
+    TrailsError { message, ..error }.hint(
+        "SELECT pid, mode FROM pg_catalog.pg_locks WHERE granted AND relation IS NOT NULL shows who holds which lock.",
+    )
 }

@@ -34,7 +34,10 @@ pub fn record(task: &Task, outcome: &mut Outcome) -> Recorded {
             ("checkpoints", "without its checkpoint, so that it cannot be resumed", catalog::write_checkpoint),
         ];
         for (table, without, write) in parts {
-            write_part(patience, run, outcome, table, without, write);
+            let written = write_part(patience, run, outcome, table, without, write);
+            if !written && table == "checkpoints" {
+                outcome.checkpoint = None; // there is nothing to go on from
+            }
         }
         outcome.clock.phase("write", begin);
         write_part(patience, run, outcome, "timings", "without its timings", catalog::write_timings);
@@ -57,10 +60,13 @@ fn write_part(
     table: &str,
     without: &str,
     write: fn(i64, &Outcome) -> Result<()>,
-) {
-    if let Err(error) = patience.attempt(&format!("trails.{table}"), || write(run, outcome)) {
+) -> bool {
+    let attempt = patience.attempt(&format!("trails.{table}"), || write(run, outcome));
+    let written = attempt.is_ok();
+    if let Err(error) = attempt {
         warn(&format!("run {run} is recorded {without}"), error).warn();
     }
+    written
 }
 
 /// Keeps the model under its name, or else where `trails.keep_model` finds it.

@@ -329,7 +329,10 @@ impl Refinement {
             )),
             None => error.detail("Reading and waiting for locks took all of it."),
         };
-        error.hint(format!("Try budget => '{} s'.", budget_to_try(budget, self.spent.unwrap_or(budget), self.work_seconds)))
+        error.hint(format!(
+            "Try budget => '{} s'.",
+            budget_to_try(budget, self.spent.unwrap_or(budget), self.work_seconds)
+        ))
     }
 }
 

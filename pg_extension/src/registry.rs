@@ -196,7 +196,7 @@ pub fn rollback(name: &str) -> Result<Deployed> {
     })
 }
 
-/// Deletes a version, or all of a name with what was granted on it; returns how many.
+/// Deletes a version, or all of a name; returns how many. What was granted ends with the last one.
 pub fn drop(model: &str, all_versions: bool) -> Result<usize> {
     let chosen = Own::find(model)?;
     acting(|| {
@@ -214,12 +214,7 @@ pub fn drop(model: &str, all_versions: bool) -> Result<usize> {
         let statement = "DELETE FROM trails.models m WHERE m.owner OPERATOR(pg_catalog.=) $1 \
              AND m.name OPERATOR(pg_catalog.=) $2 AND ($3 OR m.model_id OPERATOR(pg_catalog.=) $4)";
         let [owner, name] = chosen.of_name();
-        let dropped = written(statement, &[owner, name, all_versions.into(), chosen.id.into()])?;
-        let statement = "DELETE FROM trails.model_grants g WHERE g.owner OPERATOR(pg_catalog.=) $1 \
-             AND g.name OPERATOR(pg_catalog.=) $2 AND NOT EXISTS (SELECT FROM trails.models m \
-             WHERE m.owner OPERATOR(pg_catalog.=) $1 AND m.name OPERATOR(pg_catalog.=) $2)";
-        written(statement, &chosen.of_name())?;
-        Ok(dropped)
+        written(statement, &[owner, name, all_versions.into(), chosen.id.into()])
     })
 }
 

@@ -24,7 +24,13 @@ static ALLOCATOR: WithReserve = WithReserve;
 pub fn fill() {
     if RESERVE.load(Ordering::Relaxed).is_null() {
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        let kept = unsafe { libc::mmap(std::ptr::null_mut(), KEPT, protection, flags, -1, 0) };
+        let map = || unsafe { libc::mmap(std::ptr::null_mut(), KEPT, protection, flags, -1, 0) };
+        let mut kept = map();
+        // What earlier statements have freed may still be the allocator's.
+        #[cfg(target_env = "gnu")]
+        if kept == libc::MAP_FAILED && unsafe { libc::malloc_trim(0) } != 0 {
+            kept = map();
+        }
         if kept != libc::MAP_FAILED {
             RESERVE.store(kept, Ordering::Relaxed);
             SPENT.store(false, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use crate::error::{shown, Result, TrailsError};
 use crate::identity;
 use crate::patience::Patience;
 use crate::protocol::Epoch;
-use crate::run::Task;
+use crate::run::{parse_options, Task};
 use crate::selection::{self, Candidate, Finished, Origin};
 use crate::{child, progress, unregistered};
 
@@ -59,7 +59,7 @@ fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
     let earlier = Spi::connect(|client| -> Result<Option<Earlier>> {
         let rows = client.select(
             "SELECT source, target::pg_catalog.text, validation, features::pg_catalog.text[], space, tfmem, refinement, \
-                    options, seed, n, asked_k, asked_u, state, task, split::pg_catalog.text, model, \
+                    options::pg_catalog.text, seed, n, asked_k, asked_u, state, task, split::pg_catalog.text, model, \
                     relation, validation_relation \
              FROM trails.runs WHERE run_id OPERATOR(pg_catalog.=) $1",
             Some(1),
@@ -153,7 +153,7 @@ impl Earlier {
             space: row.get(5)?.ok_or_else(missing)?,
             tfmem: row.get(6)?,
             refinement: row.get(7)?.ok_or_else(missing)?,
-            options: row.get::<pgrx::JsonB>(8)?.map(|options| options.0),
+            options: row.get::<String>(8)?.map(|options| parse_options(&options)).transpose()?,
             seed: row.get(9)?.ok_or_else(missing)?,
             n: row.get(10)?,
             k: row.get(11)?,

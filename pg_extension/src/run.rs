@@ -41,6 +41,15 @@ fn busyness() -> f64 {
     }
 }
 
+/// Training options from their JSON text; what they mean is Python's to say.
+pub fn parse_options(text: &str) -> Result<serde_json::Value> {
+    serde_json::from_str(text).map_err(|error| {
+        TrailsError::argument("options cannot be read")
+            .detail(format!("{error}."))
+            .hint("They are a JSON object of names and values, such as '{\"learning_rate\": 0.01}'.")
+    })
+}
+
 /// Which rows, and how candidates are trained on them.
 #[derive(Debug, Clone)]
 pub struct Task {

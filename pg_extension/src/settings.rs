@@ -227,7 +227,7 @@ pub fn progress() -> Progress {
     PROGRESS.get()
 }
 
-/// Whole numbers among the server's own settings that have another value for a while.
+/// Whole numbers and switches (0 is off) among the server's own settings that have another value for a while.
 pub struct Overridden {
     nest_level: c_int,
 }

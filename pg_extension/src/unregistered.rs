@@ -15,9 +15,10 @@ pub fn put(run: i64, weights: &[u8]) -> Result<()> {
 
 /// Keeps the model of a run of the caller's that waits, under `name` or the one that was meant; returns name and version.
 pub fn keep(run: i64, name: Option<&str>) -> Result<String> {
-    // As the caller, who sees no run but its own.
+    // A superuser sees all runs, and keeps its own, too.
     let of_run = Spi::connect(|client| -> Result<Option<(Trained, Option<String>)>> {
-        let query = "SELECT r.source, r.relation, r.model FROM trails.runs r WHERE r.run_id OPERATOR(pg_catalog.=) $1";
+        let query = "SELECT r.source, r.relation, r.model FROM trails.runs r \
+                     WHERE r.run_id OPERATOR(pg_catalog.=) $1 AND r.owner OPERATOR(pg_catalog.=) trails.caller()";
         let rows = client.select(query, Some(1), &[run.into()])?;
         if rows.is_empty() {
             return Ok(None);

@@ -220,11 +220,6 @@ class TrainingRows:
         """Features that no network can learn from, with the reason."""
         return list(self._rows.useless.items())
 
-    @property
-    def fields(self) -> int:
-        """Features that are left."""
-        return len(self._rows.useful)
-
     def shortlist(
         self,
         space: str,

@@ -56,6 +56,17 @@ CREATE TABLE model_grants (
 COMMENT ON TABLE model_grants IS 'roles that may predict with the models of a name: trails.grant_model and trails.revoke_model';
 COMMENT ON COLUMN model_grants.grantee IS 'a role; - (no role) stands for public';
 
+-- A grant ends with the last model of its name, however that is deleted: the next one of the name is another.
+CREATE FUNCTION forget_grants() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM trails.model_grants g USING gone WHERE g.owner = gone.owner AND g.name = gone.name
+        AND NOT EXISTS (SELECT FROM trails.models m WHERE m.owner = gone.owner AND m.name = gone.name);
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION forget_grants IS 'what was granted on a model ends with its last version';
+CREATE TRIGGER forget_grants AFTER DELETE ON models REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION trails.forget_grants();
+
 -- A run's model that could not be kept under its name when the run ended: trails.keep_model takes it from here.
 CREATE TABLE unregistered_models (
     run_id          bigint PRIMARY KEY REFERENCES runs ON DELETE CASCADE,
@@ -191,7 +202,7 @@ BEGIN
     WHERE m.name = bare AND (role_name IS NULL OR pg_get_userbyid(m.owner)::text = role_name)
       AND (wanted IS NULL OR m.version = wanted);
     IF owners IS NULL THEN
-        RAISE EXCEPTION 'there is no model "%"', trails.shown(model) USING ERRCODE = 'undefined_object',
+        RAISE EXCEPTION 'there is no model "%"', trails.shown(named) USING ERRCODE = 'undefined_object',
             HINT = 'SELECT name, version, state FROM trails.models shows those that you may use.';
     END IF;
     IF cardinality(owners) > 1 AND me <> ALL (owners) THEN

@@ -59,7 +59,7 @@ MANY += "generate_series(8, 120, 8) c)"
 
 # By name; by signature where several have it.
 LONG = {
-    "benchmark_filtering_latency_in_db": "SELECT * FROM trails.benchmark_filtering_latency_in_db(500000, 'ids', 64)",
+    "benchmark_filtering_latency_in_db": "SELECT * FROM trails.benchmark_filtering_latency_in_db(160000, 'ids', 64)",
     "benchmark_reading": "SELECT * FROM trails.benchmark_reading('big', 100)",
     "describe_columns": "SELECT * FROM trails.describe_columns('big')",
     "filtering_phase": "SELECT * FROM trails.filtering_phase('big', 'label', 160000, tfmem => 'ntk_cond')",
@@ -77,14 +77,11 @@ LONG = {
     "resume": "SELECT * FROM trails.resume((SELECT max(run_id) FROM trails.runs), '60 s')",
 }
 
-# What waits, because another session holds the lock of the model's name.
+# What waits, because another session has deployed the model and is not finished.
 WAITING = {
     "deploy": "SELECT trails.deploy('m')",
     "drop_model": "SELECT trails.drop_model('m', true)",
     "grant_model": "SELECT trails.grant_model('m', 'public')",
-    "import_model": "SELECT trails.import_model('m', trails.export_model('m'))",
-    "lock_model_name": "SELECT trails.lock_model_name('postgres', 'm')",
-    "own_model": "SELECT trails.own_model('m')",
     "revoke_model": "SELECT trails.revoke_model('m', 'public')",
     "rollback": "SELECT trails.rollback('m')",
 }
@@ -97,8 +94,17 @@ QUICK = {
     "encoding": "SELECT * FROM trails.encoding('m')",
     "export_model": "SELECT trails.export_model('m', 'onnx')",
     "find_model": "SELECT * FROM trails.find_model('m')",
-    "is_member": "SELECT trails.is_member('public')",
+    "caller": "SELECT trails.caller()",
+    "deployed_models": "SELECT * FROM trails.deployed_models('big', NULL, true)",
+    "forget_grants": "DELETE FROM trails.models WHERE name = 'no such model'",
+    "forget_runs": "DELETE FROM trails.runs WHERE run_id < 0",
+    "import_model": "BEGIN; SELECT trails.import_model('m', trails.export_model('m')); ROLLBACK",
+    "is_member": "SELECT trails.is_member('pg_monitor')",
+    "keep_model": "SELECT count(*) FROM (SELECT trails.keep_model(run_id) FROM trails.unregistered_models) k",
     "leaderboard": "SELECT * FROM trails.leaderboard((SELECT max(run_id) FROM trails.runs))",
+    "relation_exists": "SELECT trails.relation_exists(trails.relation_identity('big'))",
+    "relation_identity": "SELECT trails.relation_identity('big')",
+    "shown": "SELECT trails.shown('m')",
     "refinement_options": "SELECT * FROM trails.refinement_options()",
     "tfmem_in": "SELECT trails.tfmem_in('naswot')",
     "tfmem_of": "SELECT trails.tfmem_of(ARRAY['naswot', 'synflow'])",
@@ -112,7 +118,8 @@ QUICK = {
 LARGE = {
     "60,000 architectures": f"SELECT * FROM trails.refinement_phase('big', 'label', {MANY}, space => 'mlp3x20')",
     "a version of a million digits": "SELECT trails.predict('m@' || repeat('9', 1000000), big) FROM big",
-    "a name of 100 MB": "SELECT trails.predict(repeat('m/', 50000000), big) FROM big",
+    # Of one row: a plan for parallel workers would be written out with the name in it, which is the server's own affair.
+    "a name of 100 MB": "SELECT trails.predict(repeat('m/', 50000000), r) FROM (SELECT * FROM big LIMIT 1) r",
     "an option of 100 MB": "SELECT * FROM trails.refinement_phase('big', 'label', '{64-64-64-64}', options =>"
     " jsonb_build_object('x', repeat('y', 100000000)))",
 }
@@ -229,7 +236,8 @@ def test_every_function_is_tried(table: Table) -> None:
 
 @pytest.mark.parametrize("function", LONG)
 def test_a_function_at_work_ends_when_cancelled(table: Table, size: Size, function: str) -> None:
-    check_promptness(table, size, function, LONG[function])
+    # What it goes on from is no checkpoint, which the process finds out once the rows are read.
+    check_promptness(table, size, function, LONG[function], wrong=function == "resume")
     assert table.took[function], "it ended before any cancel: the test tries nothing"
 
 
@@ -260,7 +268,7 @@ def test_selections_cut_at_any_moment_leave_nothing_behind(table: Table) -> None
 @pytest.mark.parametrize("function", WAITING)
 def test_a_function_that_waits_ends_when_cancelled(table: Table, size: Size, function: str) -> None:
     holder = table.connect()
-    query(holder, "BEGIN; SELECT trails.lock_model_name('postgres', 'm')")
+    query(holder, "BEGIN; SELECT trails.deploy('m')")
     try:
         took = cancelled_after(table, WAITING[function], 1.0)
         assert took is not None and took < size.limit

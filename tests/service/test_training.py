@@ -29,7 +29,7 @@ def source(database: Database, serve: Serve) -> dict[str, object]:
 def test_a_model_is_trained_on_a_stream(source: dict[str, object]) -> None:
     events = events_of(source)
     assert events[-1]["event"] == "result", events[-1]
-    assert events[-1]["leaderboard"][0]["validation_metric"] > 0.7
+    assert events[-1]["leaderboard"][0]["validation_metric"] > 0.65, "what can be learnt in an epoch"
 
 
 def test_a_service_that_refuses_is_one_error(source: dict[str, object]) -> None:

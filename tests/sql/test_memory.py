@@ -40,7 +40,7 @@ def limit_memory(witness: Any, session: Any, megabytes: int | None) -> None:
         held = re.search(r"VmSize:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
         assert held is not None
         limit = str((int(held[1]) << 10) + (megabytes << 20))
-    query(witness, f"COPY (SELECT) TO PROGRAM 'prlimit --pid {pid} --as={limit}:'")
+    query(witness, f"COPY (SELECT) TO PROGRAM 'cat > /dev/null; prlimit --pid {pid} --as={limit}:'")
 
 
 def refused(session: Any, statement: str, *parameters: Any) -> Any:
@@ -86,10 +86,13 @@ def test_memory_that_runs_out_in_the_interpreter_ends_the_statement_alone(connec
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         config = Path(place) / "config.ini"
-        config.write_text("[MLP_TRAINER]\nnfeat = 100000000000\n")
+        config.write_text("[MLP_TRAINER]\nnfeat = 4194304\nnemb = 64\n")
         config.chmod(0o644)
         statement = "SELECT models FROM trails.benchmark_filtering_latency_in_db(1, 'd', 32, %s)"
+        query(session, statement, None)  # starts the interpreter
+        limit_memory(witness, session, 40)
         told = refused(session, statement, str(config))
+        limit_memory(witness, session, None)
         assert "interpreter" in told.message_primary and told.message_detail and told.message_hint
         assert query(session, statement, None) == [(1,)] and query(witness, "SELECT 1") == [(1,)]
 

@@ -349,8 +349,11 @@ def test_no_other_role_can_hold_the_name_of_a_model(keeping: Any, connect: Calla
     assert query(mallory, "SELECT to_regprocedure('trails.lock_model_name(name, text)')") == [(None,)]
     query(mallory, "SELECT pg_advisory_xact_lock(hashtextextended('trails.models postgres/kept', 0))")
     assert query(mallory, "SELECT count(*) FROM trails.models") == [(1,)]
-    assert query(mallory, "SELECT name FROM trails.models FOR UPDATE") == []
-    assert query(mallory, "SELECT name FROM trails.models FOR KEY SHARE") == []
+    for strength in ("UPDATE", "KEY SHARE"):
+        query(mallory, "SAVEPOINT before")
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            query(mallory, f"SELECT name FROM trails.models FOR {strength}")
+        query(mallory, "ROLLBACK TO before")
     assert within_the_budget(keeping) == ("kept@2", [])
     query(keeping, "SET lock_timeout = '2 s'")
     for call in ("deploy('kept@1')", "deploy('kept@2')", "rollback('kept')", "drop_model('kept@2')"):

@@ -142,7 +142,7 @@ def test_a_role_that_could_not_record_a_run_learns_it_before_training(
     )
     for table in ("runs", "candidates", "trials", "checkpoints", "timings"):
         query(scripted, f"REVOKE ALL ON trails.{table} FROM trails_user; GRANT SELECT ON trails.{table} TO trails_user")
-        assert denied(alice, RUN) == f"permission denied to record a run in trails.{table}"
+        assert denied(alice, RUN) == "permission denied to record a run", table
         assert stub.requests() == [], "nothing was started"
         query(scripted, f"GRANT INSERT ON trails.{table} TO trails_user")
     assert len(query(alice, RUN)) == 1

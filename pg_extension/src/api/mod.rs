@@ -12,10 +12,11 @@ mod selection;
 use std::ffi::CStr;
 
 use pgrx::datum::Interval;
-use pgrx::{pg_sys, Array, JsonB};
+use pgrx::prelude::*;
+use pgrx::{direct_function_call, AnyElement};
 
 use crate::error::{Result, TrailsError};
-use crate::run::Task;
+use crate::run::{parse_options, Task};
 
 /// A required argument: NULL is an error that names it.
 fn required<T>(value: Option<T>, name: &str) -> Result<T> {
@@ -31,6 +32,9 @@ fn metrics_of(tfmem: Option<String>) -> Result<String> {
     Ok(names)
 }
 
+/// More columns than any relation has: they are not even looked at.
+const MOST_NAMES: usize = 10_000;
+
 /// The columns that a caller listed.
 fn features_of(names: Option<Array<&CStr>>) -> Result<Option<Vec<String>>> {
     let Some(names) = names else { return Ok(None) };
@@ -38,6 +42,10 @@ fn features_of(names: Option<Array<&CStr>>) -> Result<Option<Vec<String>>> {
         TrailsError::argument("features must not hold NULL")
             .hint("Leave it out; a column of that name is written \"NULL\" in an array's text.")
     };
+    if names.len() > MOST_NAMES {
+        let message = format!("features has {} names, and no relation has as many columns", names.len());
+        return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_TOO_MANY_COLUMNS, message).hint("Name each column once."));
+    }
     let names: Result<Vec<String>> = names.iter().map(|name| name.map(name_text).ok_or_else(holds_null)).collect();
     names.map(Some)
 }
@@ -56,12 +64,34 @@ fn seconds_of(budget: Option<Interval>) -> Result<f64> {
             "Say how long it may take, such as budget => '60 s'; a run that was cut goes on with trails.resume.",
         ));
     }
-    Ok(seconds)
+    // Less than nothing is nothing, which is refused as too small.
+    Ok(seconds.max(0.0))
 }
 
-fn texts_of(texts: Vec<Option<String>>, name: &str) -> Result<Vec<String>> {
+/// Texts of any number and length: what does not fit into memory is an error, where a failed allocation would end the
+/// process.
+fn texts_of(texts: Array<&str>, name: &str) -> Result<Vec<String>> {
     let holds_null = || TrailsError::argument(format!("{name} must not hold NULL"));
-    texts.into_iter().map(|text| text.ok_or_else(holds_null)).collect()
+    let too_many = |_| {
+        let message = format!("out of memory while {name} was taken over");
+        TrailsError::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, message).hint("Name fewer, or shorter ones.")
+    };
+    let mut owned = Vec::new();
+    owned.try_reserve_exact(texts.len()).map_err(too_many)?;
+    for text in texts.iter() {
+        let (text, mut copy) = (text.ok_or_else(holds_null)?, String::new());
+        copy.try_reserve_exact(text.len()).map_err(too_many)?;
+        copy.push_str(text);
+        owned.push(copy);
+    }
+    Ok(owned)
+}
+
+/// Options as they were given. pgrx's own type for jsonb ends in an internal error where JSON says more than is readable.
+fn json_of(options: AnyElement) -> Result<serde_json::Value> {
+    // Safety: the argument is declared as jsonb.
+    let text = unsafe { direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(options.datum())]) };
+    parse_options(&text.map(CStr::to_string_lossy).unwrap_or_default())
 }
 
 /// What every function that trains takes; without k, u and a budget.
@@ -74,7 +104,7 @@ fn task_of(
     space: Option<String>,
     refinement: Option<String>,
     seed: Option<i64>,
-    options: Option<JsonB>,
+    options: Option<AnyElement>,
     task: Option<String>,
     split: Option<&CStr>,
 ) -> Result<Task> {
@@ -87,7 +117,7 @@ fn task_of(
         space: required(space, "space")?,
         seed: required(seed, "seed")?,
         refinement: required(refinement, "refinement")?,
-        options: options.map(|o| o.0),
+        options: options.map(json_of).transpose()?,
         k: None,
         u: None,
         task,

@@ -48,8 +48,10 @@ CREATE FUNCTION drop_model(model pg_catalog.text, all_versions boolean DEFAULT f
 COMMENT ON FUNCTION drop_model IS 'deletes a model, or all versions of it; returns how many';
 "#, requires = ["models"])]
 fn drop_model(model: Option<&str>, all_versions: Option<bool>) -> i32 {
-    let dropped =
-        || -> Result<usize> { registry::drop(named(model, "model")?, required(all_versions, "all_versions")?) };
+    let dropped = || -> Result<usize> {
+        let hint = |error: TrailsError| error.hint("true drops every version of a model, false the one that is named.");
+        registry::drop(named(model, "model")?, required(all_versions, "all_versions").map_err(hint)?)
+    };
     dropped().unwrap_or_else(|error| error.raise()) as i32
 }
 

@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pgrx::JsonB;
+use pgrx::{AnyElement, JsonB};
 use pyo3::types::PyAnyMethods;
 
 use super::{required, seconds_of, task_of, texts_of};
@@ -72,7 +72,7 @@ COMMENT ON FUNCTION refinement_phase IS
 fn refinement_phase(
     source: Option<pg_sys::Oid>,
     target: Option<&CStr>,
-    architectures: Option<Vec<Option<String>>>,
+    architectures: Option<Array<&str>>,
     u: Option<i32>,
     budget: Option<Interval>,
     features: Option<Array<&CStr>>,
@@ -80,7 +80,7 @@ fn refinement_phase(
     space: Option<String>,
     refinement: Option<String>,
     seed: Option<i64>,
-    options: Option<JsonB>,
+    options: Option<AnyElement>,
     task: Option<String>,
     split: Option<&CStr>,
     name: Option<String>,
@@ -153,12 +153,12 @@ COMMENT ON FUNCTION profile_refinement IS
 fn profile_refinement(
     source: Option<pg_sys::Oid>,
     target: Option<&CStr>,
-    architectures: Option<Vec<Option<String>>>,
+    architectures: Option<Array<&str>>,
     features: Option<Array<&CStr>>,
     validation: Option<pg_sys::Oid>,
     space: Option<String>,
     seed: Option<i64>,
-    options: Option<JsonB>,
+    options: Option<AnyElement>,
     task: Option<String>,
     split: Option<&CStr>,
 ) -> TableIterator<

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pgrx::JsonB;
+use pgrx::AnyElement;
 
 use super::{metrics_of, required, seconds_of, task_of};
 use crate::clock::Clock;
@@ -101,7 +101,7 @@ fn model_selection(
     u: Option<i32>,
     seed: Option<i64>,
     batch_size: Option<i32>,
-    options: Option<JsonB>,
+    options: Option<AnyElement>,
     task: Option<String>,
     split: Option<&CStr>,
     name: Option<String>,
@@ -169,7 +169,7 @@ fn model_selection_workloads(
     refinement: Option<String>,
     seed: Option<i64>,
     batch_size: Option<i32>,
-    options: Option<JsonB>,
+    options: Option<AnyElement>,
     task: Option<String>,
     split: Option<&CStr>,
 ) -> TableIterator<

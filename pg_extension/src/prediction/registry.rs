@@ -55,9 +55,15 @@ const ANY_QUERY: &CStr =
     c"SELECT m.model_id, m.digest, m.name, m.version FROM trails.find_model($1, $2::pg_catalog.regclass, $3::pg_catalog.name) m";
 const WEIGHTS_QUERY: &CStr = c"SELECT m.weights FROM trails.models m WHERE m.model_id OPERATOR(pg_catalog.=) $1";
 
+/// Bytes of a role's name, a model's and a version, and more: a search through megabytes cannot be cancelled.
+const LONGEST: usize = 2_000;
+
 /// Which model is meant; an error with a hint if there is none, or if the caller may not use it.
 pub fn find(wanted: &Wanted<'_>) -> Result<Found> {
     encoding::check()?;
+    if let Some(model) = wanted.model.filter(|model| model.len() > LONGEST) {
+        return Err(missing(model));
+    }
     Spi::connect(|_| {
         if let Some(model) = wanted.model {
             let (name, version) = parse_name(model);

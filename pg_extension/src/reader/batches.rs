@@ -54,8 +54,7 @@ impl Batches {
                 let _moment = plan.moment()?;
                 unsafe {
                     let name = std::ptr::null();
-                    let portal =
-                        pg_sys::SPI_cursor_open(name, plan.plan, std::ptr::null_mut(), std::ptr::null(), true);
+                    let portal = pg_sys::SPI_cursor_open(name, plan.plan, std::ptr::null_mut(), std::ptr::null(), true);
                     // So that nothing that the query calls can close it.
                     pg_sys::PinPortal(portal);
                     Ok(portal)

@@ -80,7 +80,7 @@ const MEGABYTE: usize = 1 << 20;
 
 /// What to do where a relation does not fit.
 const FEWER: &str =
-    "Name fewer columns with features => ARRAY[...], or give a view with a sample of the rows, such as \
+    "Read fewer columns, with features => ARRAY[...] where there is that argument, or give a view with a sample of the rows, such as \
                      SELECT * FROM t TABLESAMPLE BERNOULLI (10).";
 
 /// There is no memory for what is read after `row` rows.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
-from trails.errors import InvalidInput, shown, shown_json
+from trails.errors import InvalidInput, listed, shown, shown_json
 from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS
 from trails.space.mlp import EMBEDDING
 from trails.table.fitting import Fitting
@@ -141,7 +141,13 @@ def parse_options(given: Mapping[str, Any] | str | None) -> Options:
         return Options()
     if not isinstance(given, Mapping):
         raise InvalidInput("options are a JSON object of names and values", hint=_EXAMPLE)
-    return Options(**{name: _checked(name, value) for name, value in given.items()})
+    options = Options(**{name: _checked(name, value) for name, value in given.items()})
+    both = set(options.categories) & set(options.numbers)
+    if both:
+        raise InvalidInput(
+            f"options name {listed(sorted(both))} among categories and among numbers", hint="A column is one of them."
+        )
+    return options
 
 
 def describe_options() -> list[tuple[str, str, str]]:
@@ -176,9 +182,14 @@ def _checked(name: str, value: Any) -> Any:
         raise InvalidInput(f"option {name} is {'a whole' if kind is int else 'a'} number, not {shown_json(value)}")
     most = min(limits["most"], _LARGEST_WHOLE) if kind is int else limits["most"]
     if not limits["least"] <= value <= most:
-        bounds = f"at least {limits['least']:g}" if math.isinf(most) else f"{limits['least']:g} to {most:g}"
+        open_ended = math.isinf(limits["most"]) and value < limits["least"]
+        bounds = f"at least {limits['least']:g}" if open_ended else f"{limits['least']:g} to {_plain(most)}"
         raise InvalidInput(f"option {name} is {bounds}, not {value:g}")
     return float(value) if limits["number"] else kind(value)
+
+
+def _plain(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def _is_finite(value: float) -> bool:

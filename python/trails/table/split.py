@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.checks import Check, no_check, pieces
-from trails.errors import InvalidInput, UnusableData, shown
+from trails.errors import InvalidInput, UnusableData, shown, shown_json
 from trails.table.columns import Column
 
 MOST_HELD_OUT = 200_000
@@ -125,8 +125,10 @@ def sides(column: Column, check: Check = no_check) -> tuple[Mask, Mask]:
         here = np.zeros(len(part.data), np.bool_) if absent is None else absent
         first, second, neither = (~here & np.isin(part.data, values) for values in words)
         if not (here | first | second | neither).all():
+            strange = int(part.data[np.argmin(here | first | second | neither)])
             raise InvalidInput(
                 f'the split column "{shown(column.name)}" holds something else than train, valid or test',
+                detail=f"It holds {_spelt(column, strange)}.",
                 hint="It is boolean (true for validation), 0, 1 and 2, or one of these words.",
             )
         train[piece], held[piece] = here | first, second
@@ -135,6 +137,13 @@ def sides(column: Column, check: Check = no_check) -> tuple[Mask, Mask]:
             f'the split column "{shown(column.name)}" leaves no row for {"validation" if train.any() else "training"}'
         )
     return train, held
+
+
+def _spelt(column: Column, value: int) -> str:
+    if column.family != "text":
+        return str(value)
+    spellings = {} if column.texts is None else column.texts.spellings()
+    return shown_json(spellings[value]) if value in spellings else "a text that is not among the first distinct ones"
 
 
 def _words(column: Column) -> list[NDArray[np.int64]]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from trails.table.columns import Column, Texts
@@ -22,6 +21,8 @@ _MOST_ID = 2**31 - 1
 
 def hash_of(text: str) -> int:
     """XXH3 of the text's UTF-8 bytes, seed 0, as a signed 64-bit number."""
+    import xxhash  # not in the server's processes, which get hashes
+
     code = xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
     return code - 2**64 if code >= 2**63 else code
 

@@ -35,7 +35,6 @@ _ARGUMENTS = {
     "deploy": {"model": "'m'"},
     "rollback": {"name": "'m'"},
     "drop_model": {"model": "'m'", "all_versions": "true"},
-    "own_model": {"model": "'m'"},
     "encoding": {"model": "'m'"},
 }
 
