@@ -328,8 +328,8 @@ BEGIN
             HINT = 'SELECT name, version, state FROM trails.models shows those that you may use.';
     END IF;
     IF cardinality(owners) > 1 AND me <> ALL (owners) THEN
-        RAISE EXCEPTION 'several roles have a model "%"', model USING ERRCODE = 'ambiguous_parameter',
-            HINT = format('Say whose: %L.', pg_get_userbyid(owners[1]) || '/' || model);
+        RAISE EXCEPTION 'several roles have a model "%"', trails.shown(named) USING ERRCODE = 'ambiguous_parameter',
+            HINT = format('Say whose: %L.', pg_get_userbyid(owners[1]) || '/' || named);
     END IF;
     RETURN QUERY
         SELECT m.* FROM trails.models m
@@ -637,6 +637,11 @@ CREATE FUNCTION rollback(name pg_catalog.text) RETURNS TABLE (version integer, r
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rollback_wrapper';
 COMMENT ON FUNCTION rollback IS 'deploys the version that was deployed before the present one';
 
+CREATE FUNCTION drop_run(run bigint, checkpoint_only boolean DEFAULT false) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_run_wrapper';
+COMMENT ON FUNCTION drop_run IS
+    'deletes a run of yours with all that was recorded of it but its models, or its checkpoint alone; false if there is none';
+
 CREATE FUNCTION drop_model(model pg_catalog.text, all_versions boolean DEFAULT false) RETURNS integer
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_model_wrapper';
 COMMENT ON FUNCTION drop_model IS 'deletes a model, or all versions of it; returns how many';
@@ -667,8 +672,8 @@ DO $$ BEGIN
 END $$;
 
 GRANT USAGE ON SCHEMA trails TO trails_user;
-GRANT SELECT, DELETE ON runs, candidates, trials, timings, checkpoints, models, unregistered_models TO trails_user;
-GRANT SELECT ON model_grants TO trails_user;
+-- No DELETE, with which comes the right to lock a table against everybody: trails.drop_run and trails.drop_model delete.
+GRANT SELECT ON runs, candidates, trials, timings, checkpoints, models, unregistered_models, model_grants TO trails_user;
 -- By column: a run's number comes from its sequence, its owner is who writes it. Models are written by the functions only.
 GRANT INSERT (
     function, continues, source, relation, target, task, metric, model, validation, validation_relation, split, features,

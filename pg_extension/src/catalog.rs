@@ -221,3 +221,20 @@ pub fn write_timings(run: i64, outcome: &Outcome) -> Result<()> {
     )?;
     Ok(())
 }
+
+/// Deletes a run of the caller's, or only its checkpoint; superusers may delete everybody's. False if there is none.
+pub fn drop_run(run: i64, checkpoint_only: bool) -> Result<bool> {
+    let caller = owner::caller();
+    let any = unsafe { pgrx::pg_sys::superuser_arg(caller) };
+    let statement = match checkpoint_only {
+        true => {
+            "DELETE FROM trails.checkpoints c USING trails.runs r WHERE c.run_id OPERATOR(pg_catalog.=) $1 \
+             AND r.run_id OPERATOR(pg_catalog.=) c.run_id AND (r.owner OPERATOR(pg_catalog.=) $2 OR $3)"
+        }
+        false => {
+            "DELETE FROM trails.runs r WHERE r.run_id OPERATOR(pg_catalog.=) $1 \
+             AND (r.owner OPERATOR(pg_catalog.=) $2 OR $3)"
+        }
+    };
+    owner::acting(|| owner::written(statement, &[run.into(), caller.into(), any.into()])).map(|rows| rows > 0)
+}

@@ -31,6 +31,8 @@ impl Patience {
     pub fn attempt<T>(self, relation: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         subtransaction::attempt(|| {
             let settings = Overridden::begin();
+            // It is about the caller's own tables; ours show each role its own, or an error.
+            settings.set(c"row_security", 1);
             if let Some(milliseconds) = self.lock_timeout() {
                 settings.set(c"lock_timeout", milliseconds);
             }

@@ -22,7 +22,7 @@ pub fn record(task: &Task, outcome: &mut Outcome) -> Recorded {
     let run = patience
         .attempt("trails.runs", || catalog::write_run(task, outcome))
         .map_err(|error| {
-            let hint = "The leaderboard is all that is left of it: mend the cause, and run it again.";
+            let hint = "Mend the cause, and run it again for a record of it.";
             hinting(warn("the run is not recorded", error), hint).warn();
         })
         .ok();

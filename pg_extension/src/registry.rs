@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 use crate::error::{shown, Result, TrailsError};
 use crate::owner::{acting, caller, first, name_of, written};
+use crate::subtransaction;
 
 /// A version of a model that the caller may change; its name is locked until the end of the transaction.
 pub struct Own {
@@ -61,7 +62,13 @@ impl Own {
     }
 }
 
-/// Waits until no other transaction stores or deploys models of that name. No lock of this kind can be taken from SQL, so
+/// Locks a name of the caller's, before a model is stored that is deployed at once: whoever waits for a version that is not
+/// finished must not hold the name.
+pub fn lock_own(name: &str) -> Result<()> {
+    lock(caller(), name)
+}
+
+/// Waits until no other transaction deploys models of that name. No lock of this kind can be taken from SQL, so
 /// that nobody else can hold one.
 fn lock(owner: pg_sys::Oid, name: &str) -> Result<()> {
     let query = "SELECT 'trails.models'::pg_catalog.regclass::pg_catalog.oid";
@@ -139,10 +146,22 @@ fn names_version(model: &str) -> bool {
     model.rsplit('/').next().is_some_and(|name| name.contains('@'))
 }
 
+/// Changes which version is deployed. A transaction with one snapshot for all does not see what others have deployed since.
+fn deploying(work: impl FnOnce() -> Result<Deployed>) -> Result<Deployed> {
+    subtransaction::attempt(|| acting(work)).map_err(|error| match error.code {
+        PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION => TrailsError::new(
+            PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            "another session has deployed a version of the model meanwhile",
+        )
+        .hint("Run the transaction again."),
+        _ => error,
+    })
+}
+
 /// Deploys a version, or the latest if none is named.
 pub fn deploy(model: &str) -> Result<Deployed> {
     let mut chosen = Own::find(model)?;
-    acting(|| {
+    deploying(|| {
         if !names_version(model) {
             let latest = "SELECT m.model_id FROM trails.models m WHERE m.owner OPERATOR(pg_catalog.=) $1 \
                  AND m.name OPERATOR(pg_catalog.=) $2 ORDER BY m.version DESC LIMIT 1";
@@ -174,7 +193,7 @@ pub fn rollback(name: &str) -> Result<Deployed> {
         TrailsError::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message).hint(hint)
     };
     let mut chosen = Own::find(name)?;
-    acting(|| {
+    deploying(|| {
         if chosen.deployed()? != Some(chosen.id) {
             let message = format!("no version of \"{}\" is deployed", shown(name));
             return Err(not_in_state(message, "trails.deploy(model) deploys one."));

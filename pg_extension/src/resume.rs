@@ -149,7 +149,10 @@ impl Earlier {
             source: row.get(1)?.ok_or_else(missing)?,
             target: row.get(2)?.ok_or_else(missing)?,
             validation: row.get(3)?,
-            features: row.get(4)?.ok_or_else(missing)?,
+            features: row
+                .get::<Vec<Option<String>>>(4)?
+                .and_then(|names| names.into_iter().collect())
+                .ok_or_else(missing)?,
             space: row.get(5)?.ok_or_else(missing)?,
             tfmem: row.get(6)?,
             refinement: row.get(7)?.ok_or_else(missing)?,

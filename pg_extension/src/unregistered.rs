@@ -28,6 +28,9 @@ pub fn keep(run: i64, name: Option<&str>) -> Result<String> {
         Ok(Some((on, row.get(3)?)))
     })?;
     let (on, meant) = of_run.ok_or_else(|| none_waits(run))?;
+    // The run first, as whoever deletes it does.
+    let lock = "SELECT r.run_id FROM trails.runs r WHERE r.run_id OPERATOR(pg_catalog.=) $1 FOR KEY SHARE";
+    acting(|| first::<i64>(lock, &[run.into()]))?.ok_or_else(|| none_waits(run))?;
     // Two sessions that keep it at once do not both do so: the later one waits, and finds none.
     let statement =
         "DELETE FROM trails.unregistered_models u WHERE u.run_id OPERATOR(pg_catalog.=) $1 RETURNING u.weights";

@@ -206,8 +206,8 @@ BEGIN
             HINT = 'SELECT name, version, state FROM trails.models shows those that you may use.';
     END IF;
     IF cardinality(owners) > 1 AND me <> ALL (owners) THEN
-        RAISE EXCEPTION 'several roles have a model "%"', model USING ERRCODE = 'ambiguous_parameter',
-            HINT = format('Say whose: %L.', pg_get_userbyid(owners[1]) || '/' || model);
+        RAISE EXCEPTION 'several roles have a model "%"', trails.shown(named) USING ERRCODE = 'ambiguous_parameter',
+            HINT = format('Say whose: %L.', pg_get_userbyid(owners[1]) || '/' || named);
     END IF;
     RETURN QUERY
         SELECT m.* FROM trails.models m

@@ -91,6 +91,7 @@ QUICK = {
     "checked_weights": "SELECT trails.checked_weights(m) FROM trails.models m",
     "convert_model": "SELECT trails.convert_model(weights, 'onnx') FROM trails.models",
     "coordinator": "SELECT * FROM trails.coordinator(0.001, 0.5, '60 s')",
+    "drop_run": "SELECT trails.drop_run(-1)",
     "encoding": "SELECT * FROM trails.encoding('m')",
     "export_model": "SELECT trails.export_model('m', 'onnx')",
     "find_model": "SELECT * FROM trails.find_model('m')",
@@ -118,7 +119,7 @@ QUICK = {
 LARGE = {
     "60,000 architectures": f"SELECT * FROM trails.refinement_phase('big', 'label', {MANY}, space => 'mlp3x20')",
     "a version of a million digits": "SELECT trails.predict('m@' || repeat('9', 1000000), big) FROM big",
-    # Of one row: a plan for parallel workers would be written out with the name in it, which is the server's own affair.
+    # Of one row: a plan for parallel workers would be written out with the name in it, the server's own affair.
     "a name of 100 MB": "SELECT trails.predict(repeat('m/', 50000000), r) FROM (SELECT * FROM big LIMIT 1) r",
     "an option of 100 MB": "SELECT * FROM trails.refinement_phase('big', 'label', '{64-64-64-64}', options =>"
     " jsonb_build_object('x', repeat('y', 100000000)))",

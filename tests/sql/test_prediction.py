@@ -518,6 +518,39 @@ def test_a_loop_sees_what_it_deploys_itself_and_what_others_do(
     deploys.join()
 
 
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize("change", ["trails.deploy('m@2')", "trails.drop_model('m@1')"])
+def test_what_a_subtransaction_has_done_is_undone_with_it(
+    versions: tuple[Any, dict[int, Model], Columns], level: str, change: str
+) -> None:
+    sql, models, columns = versions
+    query(sql, "SELECT * FROM trails.deploy('m@1')")
+    query(
+        sql,
+        f"""
+        CREATE FUNCTION thrice() RETURNS float8[] LANGUAGE plpgsql AS $$
+        DECLARE r small; found float8[];
+        BEGIN
+            SELECT * INTO r FROM small WHERE a = 2;
+            FOR turn IN 1..3 LOOP
+                BEGIN
+                    IF turn = 2 THEN PERFORM {change}; END IF;
+                    found := found || trails.predict_score('m', r);
+                    IF turn = 2 THEN RAISE 'undo it'; END IF;
+                EXCEPTION WHEN raise_exception THEN NULL;
+                END;
+            END LOOP;
+            RETURN found;
+        END $$
+        """,
+    )
+    query(sql, f"BEGIN ISOLATION LEVEL {level}")
+    ((found,),) = query(sql, "SELECT thrice()")
+    query(sql, "COMMIT")
+    wanted = [expected(models[version], columns)[1][1] for version in (1, 2, 1)]
+    assert found == pytest.approx(wanted, abs=1e-5)
+
+
 def test_a_prepared_statement_follows_the_registry(versions: tuple[Any, dict[int, Model], Columns]) -> None:
     sql, models, columns = versions
     query(sql, "SET plan_cache_mode = force_generic_plan")

@@ -237,7 +237,9 @@ def test_no_role_can_have_another_model_taken_for_a_runs(keeping: Any, stub: Stu
         assert refused(alice, f"UPDATE trails.unregistered_models {forgery}").sqlstate == "42501"
     assert query(alice, "SELECT run_id FROM trails.unregistered_models") == [(2,)]
     assert query(alice, "SELECT CURRENT_USER") == [("alice",)]
-    assert query(alice, "DELETE FROM trails.unregistered_models RETURNING run_id") == [(2,)]
+    assert refused(alice, "DELETE FROM trails.unregistered_models").sqlstate == "42501"
+    assert query(alice, "SELECT trails.drop_run(2)") == [(True,)]
+    assert query(alice, "SELECT run_id FROM trails.unregistered_models") == []
 
 
 def test_a_role_that_may_not_record_a_run_learns_it_before_anything_is_trained(
@@ -381,3 +383,30 @@ def test_two_sessions_that_keep_models_of_one_name_at_once_get_two_versions(
         one.join()
         assert one.error is None
     assert query(keeping, "SELECT version FROM trails.models ORDER BY 1") == [(1,), (2,)]
+
+
+def test_the_extension_stays_until_a_run_has_ended(keeping: Any, stub: Stub, connect: Callable[..., Any]) -> None:
+    stub.script(SCRIPT.replace("result(", "time.sleep(1.5); result("))
+    other = connect()
+    query(other, "SET lock_timeout = '500 ms'")
+    running = Running(keeping, RUN)
+    wait_until(lambda: children(running.backend) or running.ended)
+    with pytest.raises(psycopg2.errors.LockNotAvailable):
+        query(other, "DROP EXTENSION trails CASCADE")
+    running.join()
+    assert running.error is None, running.error
+
+
+def test_a_session_without_row_security_has_its_run_recorded(connect: Callable[..., Any], keeping: Any) -> None:
+    connect(role="alice")
+    query(keeping, "GRANT trails_user TO alice; GRANT SELECT ON train, valid TO alice")
+    query(
+        keeping,
+        "DO $$ BEGIN EXECUTE format('ALTER ROLE alice SET trails.virtualenv = %L', "
+        "current_setting('trails.virtualenv')); END $$",
+    )
+    alice = connect(role="alice")
+    query(alice, "SET row_security = off")
+    assert selected(alice)[0] == "kept@1"
+    query(alice, "RESET row_security")
+    assert query(alice, "SELECT count(*) FROM trails.runs") == [(1,)]

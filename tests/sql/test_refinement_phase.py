@@ -324,10 +324,14 @@ def test_new_tables_belong_to_their_owner(scripted: Any, stub: Stub, connect: Ca
     for table, count in (("timings", 5), ("checkpoints", 1)):
         assert query(scripted, f"SELECT count(*) >= {count} FROM trails.{table}") == [(True,)]
         assert query(alice, f"SELECT count(*) FROM trails.{table}") == [(0,)]
-        assert query(alice, f"DELETE FROM trails.{table} RETURNING run_id") == []
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            query(alice, f"DELETE FROM trails.{table}")
     with pytest.raises(psycopg2.Error) as caught:
         query(alice, f"INSERT INTO trails.checkpoints VALUES ({run} + 1, 0, 'x'), ({run}, 0, 'x')")
     assert caught.value.pgcode == "42501"
+    assert query(alice, f"SELECT trails.drop_run({run}), trails.drop_run({run}, true)") == [(False, False)]
+    assert query(scripted, f"SELECT trails.drop_run({run}, checkpoint_only => true)") == [(True,)]
+    assert query(scripted, "SELECT count(*) FROM trails.checkpoints") == [(0,)]
     query(scripted, "DELETE FROM trails.runs")
     assert query(scripted, "SELECT count(*) FROM trails.timings") == [(0,)]
     assert query(scripted, "SELECT count(*) FROM trails.checkpoints") == [(0,)]

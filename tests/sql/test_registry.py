@@ -356,3 +356,25 @@ def test_no_message_repeats_an_argument_of_any_length(roles: Roles, statement: s
     parts = [told.message_primary, told.message_detail, told.message_hint, told.context]
     assert sum(len(part or "") for part in parts) < 5_000
     assert told.sqlstate != "XX000"
+
+
+def test_grants_end_with_the_last_model_of_their_name(roles: Roles) -> None:
+    superuser, bob = roles["postgres"], roles["bob"]
+    deployed(superuser, "m", granted="bob")
+    assert query(bob, "SELECT count(*) FROM trails.models") == [(1,)]
+    query(superuser, "DELETE FROM trails.models")
+    deployed(superuser, "m")
+    assert query(bob, "SELECT count(*) FROM trails.models") == [(0,)]
+    assert query(superuser, "SELECT * FROM trails.model_grants") == []
+
+
+def test_a_snapshot_that_does_not_see_a_deployment_is_a_serialization_failure(roles: Roles, connect: Any) -> None:
+    superuser, other = roles["postgres"], connect()
+    store(superuser, "m", model(), version=1)
+    store(superuser, "m", model(1), version=2)
+    query(other, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+    query(superuser, "SELECT trails.deploy('m@2')")
+    told = refused(other, "SELECT trails.deploy('m@1')")
+    assert told.sqlstate == "40001" and told.message_hint
+    query(other, "ROLLBACK")
+    assert query(other, "SELECT version FROM trails.deploy('m@1')") == [(1,)]

@@ -58,7 +58,14 @@ def test_each_role_sees_its_own_runs_and_the_superuser_all(session: Any, connect
         assert query(alice, f"SELECT count(*) > 0 FROM trails.{table}") == [(True,)]
         assert query(bob, f"SELECT count(*) FROM trails.{table}") == [(0,)]
         assert query(session, f"SELECT count(*) > 0 FROM trails.{table}") == [(True,)]
-    assert query(bob, "DELETE FROM trails.runs RETURNING run_id") == []
+    run = query(alice, "SELECT run_id FROM trails.runs")[0][0]
+    assert query(bob, f"SELECT trails.drop_run({run})") == [(False,)]
+    for mode in ("SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE"):
+        for table in ("runs", "candidates", "checkpoints", "models", "unregistered_models"):
+            assert sqlstate_of(bob, f"BEGIN; LOCK trails.{table} IN {mode} MODE") == "42501", (table, mode)
+            query(bob, "ROLLBACK")
+    assert query(alice, f"SELECT trails.drop_run({run}), trails.drop_run({run})") == [(True, False)]
+    assert query(session, "SELECT count(*) FROM trails.trials") == [(0,)]
 
 
 RUN_ROW = (

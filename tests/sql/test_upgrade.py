@@ -138,3 +138,18 @@ def test_functions_of_an_earlier_release_are_an_error_before_the_upgrade(old_dat
             query(old_database, f"SELECT * FROM trails.{call}")
         assert "argument" in str(caught.value)
     assert query(old_database, "SELECT pg_backend_pid()") == [(pid,)]
+
+
+def test_an_upgrade_refuses_a_schema_that_others_may_fill(old_database: Any, connect: Callable[..., Any]) -> None:
+    connect(role=ODD)
+    quoted = '"' + ODD.replace('"', '""') + '"'
+    for given, taken in (
+        (f"GRANT CREATE ON SCHEMA trails TO {quoted}", f"REVOKE CREATE ON SCHEMA trails FROM {quoted}"),
+        (f"ALTER SCHEMA trails OWNER TO {quoted}", "ALTER SCHEMA trails OWNER TO CURRENT_USER"),
+    ):
+        query(old_database, given)
+        with pytest.raises(psycopg2.Error) as caught:
+            query(old_database, "ALTER EXTENSION trails UPDATE")
+        assert caught.value.pgcode == "55000" and caught.value.diag.message_hint
+        query(old_database, taken)
+    query(old_database, "ALTER EXTENSION trails UPDATE")

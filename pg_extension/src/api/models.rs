@@ -135,6 +135,9 @@ fn import_model(
             .zip(source)
             .map(|(described, source)| Trained { source: described.name, relation: Some(identity::of(source)) });
         let deploy = required(deploy, "deploy")?;
+        if deploy {
+            registry::lock_own(name)?;
+        }
         let model = models::store(name, None, on, weights)?;
         if deploy {
             registry::deploy(&model)?;

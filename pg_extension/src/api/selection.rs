@@ -1,4 +1,4 @@
-//! `trails.model_selection`, `trails.model_selection_workloads`, `trails.resume`
+//! `trails.model_selection`, `trails.model_selection_workloads`, `trails.resume`, `trails.drop_run`
 
 use std::ffi::CStr;
 
@@ -11,10 +11,10 @@ use super::{metrics_of, required, seconds_of, task_of};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::protocol::Trained;
-use crate::resume;
 use crate::rows::Scoring;
 use crate::run::Task;
 use crate::selection::{self, Finished, Origin};
+use crate::{catalog, resume};
 
 /// Rank, architecture, score, validation metric, epochs, parameters, seconds, model.
 type Row = (i32, String, Option<f64>, f64, i32, Option<i64>, f64, Option<String>);
@@ -244,6 +244,18 @@ fn resume(
         Ok(leaderboard(resume::run(run, budget, clock)?))
     };
     TableIterator::new(resumed().unwrap_or_else(|error| error.raise()))
+}
+
+#[pg_extern(sql = r#"
+CREATE FUNCTION drop_run(run bigint, checkpoint_only boolean DEFAULT false) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION drop_run IS
+    'deletes a run of yours with all that was recorded of it but its models, or its checkpoint alone; false if there is none';
+"#, requires = ["catalogue"])]
+fn drop_run(run: Option<i64>, checkpoint_only: Option<bool>) -> bool {
+    let dropped =
+        || -> Result<bool> { catalog::drop_run(required(run, "run")?, required(checkpoint_only, "checkpoint_only")?) };
+    dropped().unwrap_or_else(|error| error.raise())
 }
 
 fn scoring(task: &Task, tfmem: Option<String>, n: Option<i32>, batch_size: Option<i32>) -> Result<Scoring> {

@@ -29,14 +29,17 @@ struct Seen {
     xmax: u32,
     command: u32,
     completed: u64,
+    /// What a subtransaction has done is undone with it, and nothing else here tells that.
+    subtransaction: u32,
 }
 
 impl Seen {
     fn now() -> Self {
         unsafe {
             let role = pg_sys::GetUserId();
+            let subtransaction = pg_sys::GetCurrentSubTransactionId();
             if !pg_sys::ActiveSnapshotSet() {
-                return Self { role, xmin: 0, xmax: 0, command: 0, completed: 0 };
+                return Self { role, xmin: 0, xmax: 0, command: 0, completed: 0, subtransaction };
             }
             let snapshot = &*pg_sys::GetActiveSnapshot();
             Self {
@@ -45,6 +48,7 @@ impl Seen {
                 xmax: snapshot.xmax.into_inner(),
                 command: snapshot.curcid,
                 completed: snapshot.snapXactCompletionCount,
+                subtransaction,
             }
         }
     }

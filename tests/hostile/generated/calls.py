@@ -35,6 +35,7 @@ _ARGUMENTS = {
     "deploy": {"model": "'m'"},
     "rollback": {"name": "'m'"},
     "drop_model": {"model": "'m'", "all_versions": "true"},
+    "drop_run": {"run": "1", "checkpoint_only": "false"},
     "encoding": {"model": "'m'"},
 }
 
