@@ -32,7 +32,8 @@ impl Family {
     }
 
     /// Whether columns of another family are taken for ones of this, without loss: 0 and 1 are whole numbers, whole
-    /// numbers are numbers, and a date is its midnight. `trails.table.conform` has the same list.
+    /// numbers are numbers, and a date is its midnight. `trails.table.conform` takes these, and what turns
+    /// out to be one of the family by its values.
     pub fn takes(self, other: Self) -> bool {
         match self {
             Family::Integer => matches!(other, Family::Integer | Family::Boolean),
