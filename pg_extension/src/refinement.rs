@@ -361,7 +361,8 @@ pub fn budget_to_try(tried: f64, spent: f64, work_seconds: f64) -> f64 {
 
 /// When a budget is over for good: what is not there by then is not waited for.
 pub fn end_of(began: Instant, budget: f64) -> Instant {
-    began + Duration::from_secs_f64(budget * 1.03 + 0.2)
+    // Less than nothing is refused elsewhere.
+    began + Duration::from_secs_f64(budget.max(0.0) * 1.03 + 0.2)
 }
 
 fn cannot_be_kept(error: &TrailsError) {

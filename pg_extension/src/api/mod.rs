@@ -64,8 +64,7 @@ fn seconds_of(budget: Option<Interval>) -> Result<f64> {
             "Say how long it may take, such as budget => '60 s'; a run that was cut goes on with trails.resume.",
         ));
     }
-    // Less than nothing is nothing, which is refused as too small.
-    Ok(seconds.max(0.0))
+    Ok(seconds)
 }
 
 /// Texts of any number and length: what does not fit into memory is an error, where a failed allocation would end the

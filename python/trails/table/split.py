@@ -21,6 +21,9 @@ _TRAIN = ("train", "training")
 _VALIDATION = ("valid", "validation", "val")
 _TEST = ("test",)
 
+_SHOWN = 5
+"""Values that are none of these, in an error."""
+
 Split = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Row numbers to train on and row numbers to validate on, int64, each in ascending order."""
 
@@ -125,10 +128,10 @@ def sides(column: Column, check: Check = no_check) -> tuple[Mask, Mask]:
         here = np.zeros(len(part.data), np.bool_) if absent is None else absent
         first, second, neither = (~here & np.isin(part.data, values) for values in words)
         if not (here | first | second | neither).all():
-            strange = int(part.data[np.argmin(here | first | second | neither)])
+            strange = np.unique(part.data[~(here | first | second | neither)])[:_SHOWN].tolist()
             raise InvalidInput(
                 f'the split column "{shown(column.name)}" holds something else than train, valid or test',
-                detail=f"It holds {_spelt(column, strange)}.",
+                detail=f"It holds {', '.join(_spelt(column, value) for value in strange)}.",
                 hint="It is boolean (true for validation), 0, 1 and 2, or one of these words.",
             )
         train[piece], held[piece] = here | first, second
