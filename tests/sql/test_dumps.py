@@ -104,8 +104,9 @@ def test_dropping_the_extension_leaves_nothing_behind(session: Any) -> None:
             "DROP SCHEMA trails CASCADE",
         ),
         (
-            "CREATE SCHEMA trails; CREATE OPERATOR trails.= (FUNCTION = texteq, LEFTARG = text, RIGHTARG = text)",
-            "DROP OPERATOR trails.= (text, text)",
+            "CREATE SCHEMA trails; CREATE OPERATOR trails.= (FUNCTION = pg_catalog.texteq, "
+            "LEFTARG = pg_catalog.text, RIGHTARG = pg_catalog.text)",
+            "DROP OPERATOR trails.= (pg_catalog.text, pg_catalog.text)",
         ),
         ("CREATE SCHEMA trails; CREATE TYPE trails.text AS (a int)", "DROP TYPE trails.text"),
     ],

@@ -105,10 +105,12 @@ def test_metrics_are_named_by_text_array_or_column(session: Any) -> None:
 
 
 def test_the_type_of_the_argument_is_text_under_another_name(session: Any) -> None:
-    assert query(session, "SELECT ARRAY['a', NULL, 'b']::trails.tfmem::text, 'x'::trails.tfmem") == [("a+NULL+b", "x")]
+    assert query(session, "SELECT ARRAY['a', NULL, 'b']::trails.tfmem::pg_catalog.text, 'x'::trails.tfmem") == [
+        ("a+NULL+b", "x")
+    ]
     assert query(session, "SELECT 'x'::trails.tfmem = 'x', 'x'::trails.tfmem || 'y'") == [(True, "xy")]
     query(session, "CREATE TABLE named (metric trails.tfmem); INSERT INTO named VALUES ('snip'), (ARRAY['a', 'b'])")
-    assert query(session, "SELECT metric FROM named ORDER BY metric::text") == [("a+b",), ("snip",)]
+    assert query(session, "SELECT metric FROM named ORDER BY metric::pg_catalog.text") == [("a+b",), ("snip",)]
 
 
 @pytest.mark.parametrize("metric", ["naswot", "snip", "jacflow", "naswot+snip"])
@@ -231,7 +233,7 @@ def test_features_that_cannot_help_are_left_out_and_named(session: Any) -> None:
         ("'train', tfmem => ARRAY['naswot', NULL]", "22023", ["NULL", "expressflow"]),
         ("'train', tfmem => ARRAY['naswot', 'naswot']", "22023", ["naswot", "twice"]),
         ("'train', tfmem => NULL", "22023", ["tfmem must not be NULL"]),
-        ("'train', tfmem => ARRAY[]::text[]", "22023", ["tfmem names no metric", "trails.tfmems()"]),
+        ("'train', tfmem => ARRAY[]::pg_catalog.text[]", "22023", ["tfmem names no metric", "trails.tfmems()"]),
         ("'train', tfmem => ''", "22023", ["tfmem names no metric"]),
         ("'train', tfmem => 'snip', n => 20", "22023", ["snip", "target"]),
         ("'train', tfmem => ARRAY['naswot', 'snip'], n => 20", "22023", ["snip", "target"]),
@@ -390,7 +392,7 @@ def test_model_selection_does_not_train_what_could_not_be_scored(session: Any) -
         ("n => 160001", ["160001"]),
         ("tfmem => 'naswot', batch_size => 1", ["naswot", "batch_size"]),
         ("tfmem => 'naswot+magic'", ["magic", "expressflow"]),
-        ("tfmem => ARRAY[]::text[]", ["no metric"]),
+        ("tfmem => ARRAY[]::pg_catalog.text[]", ["no metric"]),
         ("tfmem => NULL", ["tfmem must not be NULL"]),
     ],
 )
