@@ -528,8 +528,8 @@ def test_what_a_subtransaction_has_done_is_undone_with_it(
     query(
         sql,
         f"""
-        CREATE FUNCTION thrice() RETURNS float8[] LANGUAGE plpgsql AS $$
-        DECLARE r small; found float8[];
+        CREATE FUNCTION thrice() RETURNS pg_catalog.float8[] LANGUAGE plpgsql AS $$
+        DECLARE r small; found pg_catalog.float8[];
         BEGIN
             SELECT * INTO r FROM small WHERE a = 2;
             FOR turn IN 1..3 LOOP
