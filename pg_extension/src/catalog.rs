@@ -238,3 +238,12 @@ pub fn drop_run(run: i64, checkpoint_only: bool) -> Result<bool> {
     };
     owner::acting(|| owner::written(statement, &[run.into(), caller.into(), any.into()])).map(|rows| rows > 0)
 }
+
+/// Keeps the extension until the transaction ends: a run must find its tables, and its result a type, when it is over.
+pub fn keep_extension() {
+    unsafe {
+        let extension = pgrx::pg_sys::get_extension_oid(c"trails".as_ptr(), true);
+        let lock = pgrx::pg_sys::AccessShareLock as pgrx::pg_sys::LOCKMODE;
+        pgrx::pg_sys::LockDatabaseObject(pgrx::pg_sys::ExtensionRelationId, extension, 0, lock);
+    }
+}

@@ -36,15 +36,6 @@ thread_local! {
     static PENDING: RefCell<Option<Box<dyn Any + Send>>> = const { RefCell::new(None) };
 }
 
-/// Keeps the extension until the transaction ends: a run must find its tables, and its result a type, when it is over.
-pub fn keep_extension() {
-    unsafe {
-        let extension = pg_sys::get_extension_oid(c"trails".as_ptr(), true);
-        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-        pg_sys::LockDatabaseObject(pg_sys::ExtensionRelationId, extension, 0, lock);
-    }
-}
-
 /// While it lives, PostgreSQL itself notices a client that has gone, in the executor as in our own loops.
 pub struct ClientWatch(Overridden);
 

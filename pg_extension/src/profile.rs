@@ -1,8 +1,9 @@
 //! What an epoch of training costs on a table, architecture by architecture; nothing is recorded.
 
+use crate::catalog;
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::interrupts::{self, ClientWatch};
+use crate::interrupts::ClientWatch;
 use crate::protocol::{self, Profiled};
 use crate::rows::Scoring;
 use crate::run::{Begun, Relations, Task};
@@ -27,7 +28,7 @@ pub fn run(task: &Task, architectures: Option<Vec<String>>) -> Result<Profiled> 
     };
     let relations = Relations::describe(task)?;
     selection::check(task, &origin)?;
-    interrupts::keep_extension();
+    catalog::keep_extension();
     let watch = ClientWatch::start();
     let Begun { rows, mut refinement, .. } = Begun::new(task, relations, Clock::start(), None)?;
     let chosen: Vec<String> = match &origin {

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::{Result, TrailsError};
-use crate::interrupts::{self, ClientWatch};
+use crate::interrupts::ClientWatch;
 use crate::protocol::{Refine, Trained};
 use crate::record::{self, Recorded};
 use crate::refinement::{Refinement, Told};
@@ -98,7 +98,7 @@ pub fn run(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -
     task.check_budget()?;
     task.check_name()?;
     check_writable()?;
-    interrupts::keep_extension();
+    catalog::keep_extension();
     let watch = ClientWatch::start();
     let mut outcome = train(function, task, origin, clock)?;
     let Recorded { run, model } = record::record(task, &mut outcome);

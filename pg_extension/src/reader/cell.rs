@@ -1,5 +1,7 @@
 //! Cells as PostgreSQL stores them, and what becomes of each.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 
 use super::columns::Kind;
@@ -148,6 +150,16 @@ pub fn uuid_text(bytes: &[u8; 16]) -> [u8; 36] {
         place += 2;
     }
     text
+}
+
+/// As the server spells a value.
+///
+/// # Safety
+/// The datum is of the type, and not NULL.
+pub unsafe fn as_text(type_oid: pg_sys::Oid, value: pg_sys::Datum) -> String {
+    let (mut output, mut varlena) = (pg_sys::InvalidOid, false);
+    pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut varlena);
+    CStr::from_ptr(pg_sys::OidOutputFunctionCall(output, value)).to_string_lossy().into_owned()
 }
 
 /// Without trailing blanks.

@@ -1,10 +1,10 @@
 //! What the reader makes of a relation, for people.
 
-use std::ffi::CStr;
 use std::fmt::Debug;
 
 use pgrx::pg_sys;
 
+use super::cell;
 use super::columns::{Column, Values};
 use super::memory::{bytes_of, Exhausted, Memory};
 use super::source::{RelationColumn, Source, SourceColumn};
@@ -74,9 +74,11 @@ fn describe(of: &SourceColumn, column: &Column, memory: &mut Memory) -> std::res
         Values::Float32(v) => range = ends(v, nulls, spelt),
         Values::Float64(v) | Values::Interval(v) => range = ends(v, nulls, spelt),
         Values::IdValue(v) => range = ends(&v.ids, nulls, |v| v.to_string()),
-        Values::Date(v) => range = ends(v, nulls, |v| as_type(pg_sys::DATEOID, pg_sys::Datum::from(v))),
-        Values::Timestamp(v) => range = ends(v, nulls, |v| as_type(pg_sys::TIMESTAMPOID, pg_sys::Datum::from(v))),
-        Values::Time(v) => range = ends(v, nulls, |v| as_type(pg_sys::TIMEOID, pg_sys::Datum::from(v))),
+        Values::Date(v) => range = ends(v, nulls, |v| spelt_by_server(pg_sys::DATEOID, pg_sys::Datum::from(v))),
+        Values::Timestamp(v) => {
+            range = ends(v, nulls, |v| spelt_by_server(pg_sys::TIMESTAMPOID, pg_sys::Datum::from(v)))
+        }
+        Values::Time(v) => range = ends(v, nulls, |v| spelt_by_server(pg_sys::TIMEOID, pg_sys::Datum::from(v))),
         Values::Text { hashes, .. } => distinct_texts = Some(distinct(hashes, nulls, memory)? as i64),
         Values::Key { .. } => {}
     }
@@ -155,17 +157,13 @@ fn ends<T: Copy + PartialOrd>(
     found.map(|(low, high)| (text(low), text(high)))
 }
 
+/// As the server spells a value that is passed as one.
+fn spelt_by_server(type_oid: pg_sys::Oid, value: pg_sys::Datum) -> String {
+    // Safety: the column's values are of the type.
+    unsafe { cell::as_text(type_oid, value) }
+}
+
 /// The shortest text that is read back as the same number.
 fn spelt<T: Debug>(value: T) -> String {
     format!("{value:?}")
-}
-
-/// As the server spells a value of a type.
-fn as_type(type_oid: pg_sys::Oid, value: pg_sys::Datum) -> String {
-    unsafe {
-        let (mut output, mut varlena) = (pg_sys::InvalidOid, false);
-        pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut varlena);
-        let text = pg_sys::OidOutputFunctionCall(output, value);
-        CStr::from_ptr(text).to_string_lossy().into_owned()
-    }
 }

@@ -3,7 +3,7 @@
 //! It is called from the executor's inner loop, where a raised error would jump over Rust frames: nothing in
 //! `receive` raises but what is fetched through guarded bindings; a bad cell is remembered and ends the query early.
 
-use std::ffi::{c_int, CStr};
+use std::ffi::c_int;
 
 use pgrx::prelude::*;
 use pgrx::{pg_sys, PgTupleDesc};
@@ -407,20 +407,13 @@ impl Receiver {
         }
         let of_each = self.key.iter().map(|(name, place)| {
             let text = match (*(*slot).tts_isnull.add(*place), shape.get(*place)) {
-                (false, Some(attribute)) => as_text(attribute.atttypid, *(*slot).tts_values.add(*place)),
+                (false, Some(attribute)) => cell::as_text(attribute.atttypid, *(*slot).tts_values.add(*place)),
                 _ => "NULL".to_owned(),
             };
             format!("{name} = {}", beginning(text.as_bytes()))
         });
         bad.key = Some(of_each.collect::<Vec<_>>().join(", "));
     }
-}
-
-/// As the server spells a value.
-unsafe fn as_text(type_oid: pg_sys::Oid, value: pg_sys::Datum) -> String {
-    let (mut output, mut varlena) = (pg_sys::InvalidOid, false);
-    pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut varlena);
-    CStr::from_ptr(pg_sys::OidOutputFunctionCall(output, value)).to_string_lossy().into_owned()
 }
 
 #[pg_guard]

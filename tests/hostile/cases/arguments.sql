@@ -52,6 +52,10 @@ SELECT * FROM trails.refinement_phase('base', 'bought', '{64-64-64-64}', 1, 'inf
 -- right: 53400 or 22023 or 42704, hints
 SELECT * FROM trails.resume(1, '0');
 
+-- # a resumed run's budget of less than nothing
+-- right: 53400 or 22023 or 42704, hints
+SELECT * FROM trails.resume(1, '-1 s');
+
 -- # an endless budget to split
 -- right: 22023 or 22007, hints
 SELECT * FROM trails.coordinator(0.1, 1, 'infinity');
