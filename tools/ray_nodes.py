@@ -116,6 +116,8 @@ class Nodes:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *where]
         command += ["--node-ip-address=127.0.0.1", f"--num-cpus={self._cpus[number]}", "--num-gpus=0"]
         command += ["--object-store-memory=200000000", "--min-worker-port=0", "--max-worker-port=0"]
+        # Ray's own choice lies among the ports that the system gives to anybody, and so may be the head's.
+        command += ["--dashboard-agent-listen-port=0"]
         log = self.directory / f"node-{number}.log"
         with log.open("wb") as output:
             node = subprocess.Popen(

@@ -143,7 +143,7 @@ class _Stack:
     """`trails.refinement.stack.Stack`, without the networks."""
 
     def __init__(self, machine: Machine, worker: LocalWorker, trials: Sequence[Trial]) -> None:
-        self._machine, self._worker, self._widths = machine, worker, [t.widths for t in trials]
+        self._machine, self._worker, self._widths = machine, worker, [t.design for t in trials]
         self._steps = trials[0].steps
         self.batches = batches_of(len(worker.data.train), worker.options)
         machine.advance(1e-8 * sum(t.layout.parameters for t in trials))

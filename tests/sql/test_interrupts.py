@@ -258,8 +258,20 @@ def test_counting_the_texts_of_a_large_table_can_be_ended_at_any_moment(connect:
     assert query(session, statement) == [(4_000_000,)]
     whole = time.monotonic() - began
     for share in (0.6, 0.85):
-        query(session, f"SET statement_timeout = '{int(share * whole * 1000)} ms'")
-        began = time.monotonic()
-        with pytest.raises(psycopg2.errors.QueryCanceled):
-            query(session, statement)
-        assert time.monotonic() - began < share * whole + PROMPT + ALLOWANCE
+        # A machine that was busy the first time may be done before the timeout; then the faster time is what counts.
+        for _ in range(20):
+            timeout = share * whole
+            query(session, f"SET statement_timeout = '{int(timeout * 1000)} ms'")
+            began = time.monotonic()
+            try:
+                query(session, statement)
+            except psycopg2.errors.QueryCanceled:
+                canceled = True
+            else:
+                canceled = False
+            took = time.monotonic() - began
+            assert took < timeout + PROMPT + ALLOWANCE
+            if canceled:
+                break
+            whole = min(whole, took)
+        assert canceled, "no run was canceled"

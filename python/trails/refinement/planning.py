@@ -116,7 +116,7 @@ def choose(setting: Setting, request: Refine, speed: Speed, workers: int, second
             f"k = {request.k} is not possible: {len(request.candidates)} candidates were ranked",
             hint=f"k is 1 to {len(request.candidates)}.",
         )
-    epoch = {c.architecture: speed.costs.of(c.widths).epoch for c in request.candidates}
+    epoch = {c.architecture: speed.costs.of(c.design).epoch for c in request.candidates}
     if math.isinf(seconds_left):
         if request.k is None:
             raise InvalidInput("without a budget k must be given", hint="Give k, or a budget.")
@@ -220,8 +220,8 @@ def least_training(speed: Speed, group: Sequence[Candidate], workers: int) -> fl
     """
     costs = speed.costs
     active = min(workers, math.ceil(len(group) / speed.stacked))
-    training = sum(max(LEAST_SHARE * costs.of(c.widths).training, costs.batch(c.widths)) for c in group)
-    evaluation = sum(costs.of(c.widths).evaluation for c in group)
+    training = sum(max(LEAST_SHARE * costs.of(c.design).training, costs.batch(c.design)) for c in group)
+    evaluation = sum(costs.of(c.design).evaluation for c in group)
     idle = speed.wall(active) / active
     return active * speed.begin_seconds + idle * (training + EVALUATION_SLACK * evaluation)
 
@@ -272,7 +272,7 @@ def assumed_training(setting: Setting, request: Refine, seconds_per_product: flo
         seconds=Seconds(0.0, 0.0),
     )
     work = [
-        LEAST_SHARE * costs.training_work(c.widths) * rows + costs.evaluation_work(c.widths) * held / 3
+        LEAST_SHARE * costs.training_work(c.design) * rows + costs.evaluation_work(c.design) * held / 3
         for c in request.candidates
     ]
     free = request.k is None and request.u is None

@@ -18,10 +18,16 @@ from trails.refinement.options import Options, parse_options
 
 @dataclass(frozen=True)
 class Candidate:
-    """An architecture with the score that filtering gave it; None if it was named by the caller."""
+    """An architecture with the score that filtering gave it; None if it was named by the caller.
+
+    Args:
+        architecture: As its space writes it.
+        design: As its space reads it: what the network is made from.
+        score: By filtering.
+    """
 
     architecture: str
-    widths: tuple[int, ...]
+    design: tuple[int, ...]
     score: float | None
 
 
@@ -184,8 +190,8 @@ def _fields(line: bytes | str, *names: str) -> dict[str, Any]:
 
 
 def _candidate(architecture: str, score: Any) -> Candidate:
-    widths = tuple(int(width) for width in architecture.split("-"))
-    return Candidate(architecture, widths, None if score is None else float(score))
+    design = tuple(int(width) for width in architecture.split("-"))
+    return Candidate(architecture, design, None if score is None else float(score))
 
 
 def _or_infinite(value: Any) -> float:

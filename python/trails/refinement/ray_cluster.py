@@ -117,7 +117,7 @@ class Cluster:
             embedding=layout.embedding,
             rows=rows,
             batches=batches_of(rows, self.options),
-            profiled=trial.widths,
+            profiled=trial.design,
             seconds=seconds,
         )
 
@@ -137,14 +137,14 @@ class Cluster:
         """Learn from an epoch's wall time; the same as a share of the machine, which is the slots at work."""
         with self._lock:
             if finished and self._costs is not None:
-                self._costs.observe([trial.widths for trial in trials], seconds)
+                self._costs.observe([trial.design for trial in trials], seconds)
             share = 1.0 / max(1, self._busy)
         return seconds.training * share, seconds.evaluation * share
 
     def evaluation_seconds(self, trials: Sequence[Trial]) -> float:
         """Wall time that the evaluation of these takes in one slot."""
         with self._lock:
-            return 0.0 if self._costs is None else sum(self._costs.of(t.widths).evaluation for t in trials)
+            return 0.0 if self._costs is None else sum(self._costs.of(t.design).evaluation for t in trials)
 
     def messages(self, task: Any, ends: float) -> Iterator[tuple[Any, Any]]:
         """What a task sends, each with where it lies in the object store; None as message if time is up.

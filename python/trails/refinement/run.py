@@ -76,10 +76,10 @@ def profile(
     workers = local_workers(setting, request.options, data, devices)
     rows: list[ProfileRow] = []
     for candidate in request.candidates:
-        layout = Layout.of(data, request.options.embedding, candidate.widths)
+        layout = Layout.of(data, request.options.embedding, candidate.design)
         trial = Trial(candidate.architecture, None, layout, setting.seed)
-        alone = measure(workers[:1], [trial], _PROFILE_SECONDS, "never").costs.of(candidate.widths)
-        shared = measure(workers, [trial] * len(workers), _PROFILE_SECONDS, "never").costs.of(candidate.widths)
+        alone = measure(workers[:1], [trial], _PROFILE_SECONDS, "never").costs.of(candidate.design)
+        shared = measure(workers, [trial] * len(workers), _PROFILE_SECONDS, "never").costs.of(candidate.design)
         rows.append(
             {
                 "architecture": candidate.architecture,

@@ -160,7 +160,7 @@ class Refinement:
     # What to train
 
     def _trial(self, candidate: Candidate) -> Trial:
-        layout = Layout.of(self._data, self._options.embedding, candidate.widths)
+        layout = Layout.of(self._data, self._options.embedding, candidate.design)
         return Trial(candidate.architecture, candidate.score, layout, self._setting.seed)
 
     def _offered(self) -> Sequence[Candidate]:
@@ -184,7 +184,7 @@ class Refinement:
         request, workers = self._request, len(self._workers)
         candidates: Sequence[Candidate] = request.candidates
         if request.k is None and request.u is None:
-            candidates = [min(candidates, key=lambda c: self._costs.of(c.widths).epoch)]
+            candidates = [min(candidates, key=lambda c: self._costs.of(c.design).epoch)]
         return least_training(self._speed, first_group(request, candidates, workers, self._stacked), workers)
 
     def _resume(self, resumed: Checkpoint) -> RungScheduler | Hyperband | None:
@@ -207,8 +207,8 @@ class Refinement:
         try:
             scheduler = Hyperband.from_state(state)
             for architecture, score in resumed.fresh:
-                widths = tuple(int(width) for width in architecture.split("-"))
-                self._trials[architecture] = self._trial(Candidate(architecture, widths, score))
+                design = tuple(int(width) for width in architecture.split("-"))
+                self._trials[architecture] = self._trial(Candidate(architecture, design, score))
             known = {*scheduler.entrants, *scheduler.fresh} <= set(self._trials)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput("the checkpoint cannot be read", detail=str(error), hint="Start a new run.") from error
@@ -347,8 +347,8 @@ class Refinement:
     def training_ends(self, trials: Sequence[Trial], batch_seconds: float) -> float:
         """See `Clock`."""
         with self._lock:
-            evaluation = self._wall() * sum(self._costs.of(t.widths).evaluation for t in trials)
-            batch = self._wall() * sum(self._costs.batch(t.widths) for t in trials)
+            evaluation = self._wall() * sum(self._costs.of(t.design).evaluation for t in trials)
+            batch = self._wall() * sum(self._costs.batch(t.design) for t in trials)
             slack = _SLACK if self._any_result() else _FIRST_SLACK
             return self.evaluation_ends(trials) - slack * (evaluation + max(batch_seconds, batch))
 
@@ -356,7 +356,7 @@ class Refinement:
         """See `Clock`."""
         # The chunk under way when the clock is read cannot be interrupted; measured was perhaps that of narrower ones.
         chunks = math.ceil(len(self._data.validation) / EVALUATION_ROWS)
-        chunk = self._wall() * sum(self._costs.of(t.widths).evaluation for t in trials) / chunks
+        chunk = self._wall() * sum(self._costs.of(t.design).evaluation for t in trials) / chunks
         return self._setting.deadline - self._reserve - _SLACK * max(self._chunk_seconds, chunk)
 
     def report(
@@ -365,7 +365,7 @@ class Refinement:
         """An epoch is over; see `Clock`."""
         with self._lock:
             if all(result.finished for result in results):
-                self._costs.observe([trial.widths for trial in trials], Seconds(*seconds))
+                self._costs.observe([trial.design for trial in trials], Seconds(*seconds))
             for result in results:
                 self._events.epoch(
                     architecture=result.architecture,
@@ -383,7 +383,7 @@ class Refinement:
     def fell_short(self, trials: Sequence[Trial], seconds: tuple[float, float]) -> None:
         """See `Clock`."""
         with self._lock:
-            self._costs.fell_short([trial.widths for trial in trials], Seconds(*seconds))
+            self._costs.fell_short([trial.design for trial in trials], Seconds(*seconds))
 
     def progress(self, epochs: float) -> None:
         """See `Clock`."""
@@ -406,7 +406,7 @@ class Refinement:
         """Epochs of these candidates, each with its evaluation, that the time left holds while the other workers
         go on; below 1 part of one.
         """
-        each = [self._costs.of(trial.widths) for trial in trials]
+        each = [self._costs.of(trial.design) for trial in trials]
         training = self._wall() * sum(seconds.training for seconds in each)
         evaluation = self._wall() * sum(seconds.evaluation for seconds in each)
         left = self._left()
@@ -423,7 +423,7 @@ class Refinement:
             seconds = 0.0
             for architecture in waiting[:count]:
                 trial = self._trials[architecture]
-                seconds += (present.epochs_to - trial.epochs) * self._costs.of(trial.widths).epoch
+                seconds += (present.epochs_to - trial.epochs) * self._costs.of(trial.design).epoch
             mean = self._mean_epoch(list(self._trials))
             reached, survivors = present.epochs_to, scheduler.reported + count
             for rung in later:
@@ -469,7 +469,7 @@ class Refinement:
             self._total = max(self._done, self._done + total_epochs(rest, done))
 
     def _mean_epoch(self, architectures: Sequence[str]) -> float:
-        return sum(self._costs.of(self._trials[a].widths).epoch for a in architectures) / len(architectures)
+        return sum(self._costs.of(self._trials[a].design).epoch for a in architectures) / len(architectures)
 
     # Results
 
@@ -517,7 +517,7 @@ class Refinement:
     def _refit(self, winner: Trial) -> Weights | None:
         """Weights of the winner trained on all rows; None if there is no time, or it came to nothing."""
         data, rows = self._data, rows_in_all(self._data)
-        cost = self._costs.of(winner.widths)
+        cost = self._costs.of(winner.design)
         self._active = 1
         seconds = self._wall() * (winner.best_epoch * cost.training * rows / len(data.train) + cost.evaluation)
         if rows > MOST_ROWS or _SLACK * seconds > self._left():
@@ -549,7 +549,7 @@ class Refinement:
                 detail="The training or validation rows are not those that the run was begun on.",
                 hint="Start a new run.",
             )
-        if any(t.layout != Layout.of(self._data, self._options.embedding, t.widths) for t in read.survivors):
+        if any(t.layout != Layout.of(self._data, self._options.embedding, t.design) for t in read.survivors):
             raise InvalidInput(
                 "the run cannot go on: its networks are not made for these rows", hint="Start a new run."
             )

@@ -67,7 +67,7 @@ def measure(
     """
     trial = trials[0]
     if seconds_left < _SHORT_SECONDS and not given:
-        trial = min(trials, key=lambda t: multiply_accumulates(t.widths, t.layout.inputs))
+        trial = min(trials, key=lambda t: multiply_accumulates(t.design, t.layout.inputs))
     busy = list(workers[: len(trials)])
     seconds = min(_SECONDS, _SHARE * seconds_left)
     times = _time_all(busy, [trial], seconds)
@@ -80,7 +80,7 @@ def measure(
         embedding=layout.embedding,
         rows=len(data.train),
         batches=batches,
-        profiled=trial.widths,
+        profiled=trial.design,
         seconds=Seconds(
             part * (times.begin + times.batch * batches), part * times.chunk * rows / min(rows, EVALUATION_ROWS)
         ),

@@ -64,8 +64,8 @@ class Trial:
     best: Weights | None = field(default=None, repr=False)
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """Hidden widths."""
+    def design(self) -> tuple[int, ...]:
+        """What the network is made from, as its space reads the architecture."""
         return self.layout.widths
 
     @property
