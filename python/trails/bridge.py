@@ -21,19 +21,18 @@ from trails.errors import InvalidInput, shown
 from trails.filtering.latency import LatencyScorer, parse_config
 from trails.filtering.rows import Held, Rows, check_batch_size, check_target
 from trails.filtering.samplers import make_sampler
-from trails.filtering.scoring import Scorer, jacobian_rows
+from trails.filtering.scoring import Scorer, check_metrics, jacobian_rows
 from trails.filtering.search import ScoredPool, check_count, score_pool
 from trails.filtering.shortlist import shortlist
 from trails.model.store import Model
 from trails.refinement.devices import parse_devices
 from trails.refinement.options import describe_options, parse_options
 from trails.refinement.schedulers import check_scheduler
-from trails.space.mlp import MlpSpace, parse_space
+from trails.space import Space, parse_space, spaces
 from trails.table.columns import Column, Columns
 from trails.table.target import parse_task
 from trails.table.texts import texts_of
-from trails.tfmem import REGISTRY, Setting, Tfmem, parse_tfmems
-from trails.tfmem.counts import flops_of
+from trails.tfmem import REGISTRY, ScoringSetting, Tfmem, parse_tfmems
 from trails.workers import available_cores
 
 __all__ = [
@@ -76,7 +75,8 @@ _NEEDS = {"x": "data", "y": "labels"}
 
 
 def _at_once(metric: Tfmem) -> bool:
-    return all(REGISTRY[name].whole_space is not None for name in metric.combines or (metric.name,))
+    parts = [REGISTRY[name] for name in metric.combines or (metric.name,)]
+    return all(any(space.family.scoring.at_once(part, space) for space in spaces()) for part in parts)
 
 
 def check_filtering(
@@ -94,10 +94,12 @@ def check_filtering(
         target: Whether there is a target.
 
     Raises:
-        InvalidInput: Unknown space, metric or sampler; a number out of range; a metric that needs a target.
+        InvalidInput: Unknown space, metric or sampler; a metric that cannot score the space's networks; a number out of
+            range; a metric that needs a target.
     """
     architectures = parse_space(space)
     metrics = parse_tfmems(tfmem)
+    check_metrics(metrics, architectures)
     for name, value in (("n", n), ("k", k)):
         if value is not None:
             check_count(name, value, architectures)
@@ -144,12 +146,12 @@ def check_architectures(space: str, architectures: Sequence[str], check: Check =
     """
     if not architectures:
         raise InvalidInput("no architecture is given")
-    mlps = parse_space(space)
+    known = parse_space(space)
     written: dict[str, None] = {}
     for place, given in enumerate(architectures):
         if place % _LOOK_EVERY == 0:
             check()
-        architecture = mlps.format(mlps.parse(given))
+        architecture = known.format(known.parse(given))
         if architecture in written:
             raise InvalidInput(f"architecture {architecture} is given more than once")
         written[architecture] = None
@@ -312,8 +314,8 @@ class TrainingRows:
         return rows
 
     def _setting(
-        self, space: MlpSpace, metrics: Sequence[Tfmem], batch_size: int, seed: int, workers: int, check: Check
-    ) -> tuple[Setting, list[str]]:
+        self, space: Space, metrics: Sequence[Tfmem], batch_size: int, seed: int, workers: int, check: Check
+    ) -> tuple[ScoringSetting, list[str]]:
         batches, notices = self._rows.batches(metrics, batch_size, _unsigned(seed), check)
         if any(metric.name == "jacob_cov" for metric in metrics):
             usable = jacobian_rows(space, batches[0])
@@ -322,7 +324,7 @@ class TrainingRows:
                     f"jacob_cov reads {usable} of the {len(batches[0].x)} rows: more would exceed the rank of its "
                     "Jacobian"
                 )
-        return Setting(self._rows.inputs, _unsigned(seed), batches, _workers(workers)), notices
+        return ScoringSetting(self._rows.inputs, _unsigned(seed), batches, _workers(workers)), notices
 
 
 def _workers(asked: int) -> int:
@@ -337,7 +339,7 @@ def _unsigned(seed: int) -> int:
 
 
 def _row(
-    space: MlpSpace, metrics: Sequence[Tfmem], pool: ScoredPool, place: int, inputs: int
+    space: Space, metrics: Sequence[Tfmem], pool: ScoredPool, place: int, inputs: int
 ) -> tuple[str, float, list[tuple[str, float]], int, int, float]:
     architecture = space.architecture(int(pool.indices[place]))
     scores = [(metric.name, float(row[place])) for metric, row in zip(metrics, pool.scores, strict=True)]
@@ -346,7 +348,7 @@ def _row(
         float(pool.shown(metrics)[place]),
         scores,
         space.parameters(architecture, inputs),
-        flops_of(architecture, inputs),
+        space.flops(architecture, inputs),
         float(pool.seconds[place]),
     )
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 T = TypeVar("T")
-Task = Callable[[Callable[[], None]], T]
+Piece = Callable[[Callable[[], None]], T]
 """A piece of work; it calls its argument at least every 50 ms."""
 
 _LOOK_SECONDS = 0.02
@@ -29,16 +29,16 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def run_tasks(tasks: Sequence[Task[T]], workers: int, check: Callable[[], None]) -> list[T]:
-    """Run every task; results come in the tasks' order.
+def run_pieces(pieces: Sequence[Piece[T]], workers: int, check: Callable[[], None]) -> list[T]:
+    """Run every piece; results come in the pieces' order.
 
     Args:
-        tasks: Pieces that do not depend on each other, nor on how many workers there are.
+        pieces: None depends on another, nor on how many workers there are.
         workers: Threads; 1 runs everything in the calling thread.
         check: Called at least every 50 ms; what it raises ends the call, once all workers have stopped.
     """
-    if workers <= 1 or len(tasks) <= 1:
-        return [task(check) for task in tasks]
+    if workers <= 1 or len(pieces) <= 1:
+        return [piece(check) for piece in pieces]
     stop = threading.Event()
 
     def check_stop() -> None:
@@ -47,15 +47,15 @@ def run_tasks(tasks: Sequence[Task[T]], workers: int, check: Callable[[], None])
 
     with _SignalsBlocked():
         # Threads inherit the mask of the one that starts them, and all are started here.
-        pool = ThreadPoolExecutor(min(workers, len(tasks)), "trails-filtering")
-        futures = [pool.submit(task, check_stop) for task in tasks]
+        pool = ThreadPoolExecutor(min(workers, len(pieces)), "trails-filtering")
+        futures = [pool.submit(piece, check_stop) for piece in pieces]
     try:
         pending = set(futures)
         while pending:
             check()
             done, pending = wait(pending, _LOOK_SECONDS, "FIRST_EXCEPTION")
             for future in done:
-                future.result()  # raises what the task raised
+                future.result()  # raises what the piece raised
         return [future.result() for future in futures]
     finally:
         stop.set()

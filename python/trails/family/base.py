@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from trails.family.scoring import Scoring
 
 Design: TypeAlias = tuple[int, ...]
 """What one network is made from, as its family reads an architecture: of an MLP its hidden widths."""
@@ -26,3 +29,7 @@ class Family(Protocol):
 
     def format(self, design: Design) -> str:
         """Write a design as the text that `parse` reads."""
+
+    @property
+    def scoring(self) -> Scoring:
+        """How its networks are scored without training; imported when it is asked for, and without torch."""

@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, shown
-from trails.space.mlp import MlpSpace, parse_space
+from trails.filtering.scoring import check_metrics
+from trails.space import Space, parse_space
 from trails.tfmem import Batch, parse_tfmems
-from trails.tfmem.bank import draw_matrices
-from trails.tfmem.expressflow import initialise
-from trails.tfmem.signals import Signals
 
 _DENSE_IDS = 1 << 22
 """Ids below have the row of their number; more than any published table has."""
@@ -43,7 +41,7 @@ class LatencyConfig:
         seed: ``[DEFAULT] seed``; not in the published files.
     """
 
-    space: MlpSpace
+    space: Space
     tfmem: str = "expressflow"
     embedding: int = 10
     ids: int = 1
@@ -97,7 +95,7 @@ class LatencyScorer:
         fields: Features of a row.
 
     Raises:
-        InvalidInput: ``n`` is larger than the space.
+        InvalidInput: ``n`` is larger than the space, or its family has no way to compute a metric.
     """
 
     def __init__(self, config: LatencyConfig, n: int, fields: int) -> None:
@@ -109,6 +107,7 @@ class LatencyScorer:
             )
         self._config, self._inputs = config, fields * config.embedding
         self._metrics = parse_tfmems(config.tfmem)
+        check_metrics(self._metrics, space)
         self._order = space.sample(n, config.seed)
         self._table = self._draw_table(config.ids)
         self._far_table = self._draw_table(0, far=True)
@@ -145,27 +144,24 @@ class LatencyScorer:
         if not config.embedding_cache:
             self._table = self._draw_table(len(self._table))
             self._far_table = self._draw_table(len(self._far_table), far=True)
-        architecture = config.space.architecture(int(self._order[place]))
-        positive = any(metric.of_network is not None for metric in self._metrics)
-        signed = any(metric.of_signals is not None for metric in self._metrics)
-        network = initialise(architecture, self._inputs, config.seed) if positive else None
-        matrices = draw_matrices(architecture, self._inputs, 1, config.seed) if signed else []
+        design, scoring = config.space.architecture(int(self._order[place])), config.space.family.scoring
+        network = scoring.initialise(self._metrics, design, self._inputs, config.seed)
         initialised = time.perf_counter()
         x = self.embed(ids)
         preprocessed = time.perf_counter()
         y = None if labels is None else (labels > labels.min()).astype(np.float64)
         for metric in self._metrics:
-            if metric.of_network is not None and network is not None:
-                metric.of_network(network)
-            elif metric.of_signals is not None:
-                rows = min(len(x), self._inputs - 1, architecture[0]) if metric.within_rank else len(x)
+            batches = []
+            if metric.needs:
+                own = tuple((value,) for value in design)
+                rows = scoring.jacobian_rows(own, len(x), self._inputs) if metric.within_rank else len(x)
                 size = max(1, rows // metric.batches)
                 parts = [slice(start, start + size) for start in range(0, size * metric.batches, size)]
                 batches = [Batch(x[part], None if y is None else y[part]) for part in parts]
-                with np.errstate(all="ignore"):
-                    metric.of_signals([Signals(matrices, batch) for batch in batches])
+            with np.errstate(all="ignore"):
+                network(metric, batches)
         # Letting go of large matrices takes time, too.
-        del network, matrices
+        del network
         return initialised - began, preprocessed - initialised, time.perf_counter() - preprocessed
 
     def embed(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:

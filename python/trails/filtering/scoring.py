@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from trails.checks import no_check
 from trails.errors import InvalidInput
-from trails.space.mlp import MlpSpace
-from trails.tfmem import Batch, Setting, Tfmem
-from trails.tfmem.bank import SignedBank, draw_signed_bank
-from trails.tfmem.signals import SignalSource
-from trails.workers import run_tasks
+from trails.family.scoring import OneByOne, require_known
+from trails.space import Space
+from trails.tfmem import Batch, ScoringSetting, Tfmem
+from trails.workers import run_pieces
 
 AT_ONCE = 400_000
 """Largest space that a metric with a batch scores whole: naswot takes about 12 microseconds an architecture there, and
@@ -48,22 +47,26 @@ class Scorer:
         check: Called at least every 50 ms; what it raises ends the call.
 
     Raises:
-        InvalidInput: A metric needs rows or targets that the setting does not hold.
+        InvalidInput: A metric needs rows or targets that the setting does not hold, or the space's family has no way
+            to compute it.
     """
 
     def __init__(
-        self, space: MlpSpace, metrics: Sequence[Tfmem], setting: Setting, check: Callable[[], None] = no_check
+        self, space: Space, metrics: Sequence[Tfmem], setting: ScoringSetting, check: Callable[[], None] = no_check
     ) -> None:
+        check_metrics(metrics, space)
         for metric in metrics:
             _check_needs(metric, setting.batches)
+        self._scoring = space.family.scoring
         self._space, self._metrics, self._setting, self._check = space, tuple(metrics), setting, check
         self._whole: dict[str, NDArray[np.float64]] = {}
         self._share: dict[str, float] = {}
-        self._prepared: dict[bool, tuple[SignedBank, tuple[Batch, ...]]] = {}
+        self._alone: OneByOne | None = None
 
     def at_once(self, metric: Tfmem) -> bool:
         """Whether ``metric`` scores the whole space at once here."""
-        return metric.whole_space is not None and (not metric.needs or self._space.size <= AT_ONCE)
+        few = not metric.needs or self._space.size <= AT_ONCE
+        return few and self._scoring.at_once(metric, self._space)
 
     def scores(self, indices: NDArray[np.int64]) -> Scored:
         """Scores of the architectures at ``indices``.
@@ -88,54 +91,39 @@ class Scorer:
 
     def _whole_space(self, metric: Tfmem) -> NDArray[np.float64]:
         if metric.name not in self._whole:
-            assert metric.whole_space is not None
             began = time.perf_counter()
-            self._whole[metric.name] = metric.whole_space(self._space, self._setting, self._check)
+            self._whole[metric.name] = self._scoring.whole_space(metric, self._space, self._setting, self._check)
             self._share[metric.name] = (time.perf_counter() - began) / self._space.size
         return self._whole[metric.name]
 
     def _one_by_one(self, metric: Tfmem, indices: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        score = metric.of_signals
-        assert score is not None
-        bank, batches = self._prepare(metric.single)
-        batches = batches[: metric.batches]
-        if metric.within_rank:
-            batches = (batches[0].head(jacobian_rows(self._space, batches[0])),)
-        architectures = [self._space.architecture(index) for index in indices.tolist()]
+        if self._alone is None:
+            self._alone = self._scoring.one_by_one(self._space, self._setting, self._check)
+        walks = self._alone.walks(metric)
+        designs = [self._space.architecture(index) for index in indices.tolist()]
 
-        def score_piece(start: int) -> Callable[[Callable[[], None]], list[tuple[float, float]]]:
-            def task(check: Callable[[], None]) -> list[tuple[float, float]]:
-                sources = [SignalSource(bank, batch) for batch in batches]
+        def score_from(start: int) -> Callable[[Callable[[], None]], list[tuple[float, float]]]:
+            def piece(check: Callable[[], None]) -> list[tuple[float, float]]:
+                score = walks()
                 results = []
-                for architecture in architectures[start : start + _PIECE]:
+                for design in designs[start : start + _PIECE]:
                     check()
                     began = time.perf_counter()
                     # A dead or saturated network divides by zero: that is a failed score, not a warning.
                     with np.errstate(all="ignore"):
-                        value = score([source(architecture) for source in sources])
+                        value = score(design)
                     results.append((value, time.perf_counter() - began))
                 return results
 
-            return task
+            return piece
 
-        pieces = run_tasks(
-            [score_piece(start) for start in range(0, len(architectures), _PIECE)],
+        pieces = run_pieces(
+            [score_from(start) for start in range(0, len(designs), _PIECE)],
             self._setting.workers,
             self._check,
         )
         table = np.array([pair for piece in pieces for pair in piece], dtype=np.float64).reshape(-1, 2)
         return table[:, 0], table[:, 1]
-
-    def _prepare(self, single: bool) -> tuple[SignedBank, tuple[Batch, ...]]:
-        if single not in self._prepared:
-            if single:
-                bank, batches = self._prepare(single=False)
-                self._prepared[True] = bank.single(), tuple(batch.single() for batch in batches)
-            else:
-                batches, space = self._setting.batches, self._space
-                sizes = (space.layers, space.widths[-1], batches[0].inputs, batches[0].outputs)
-                self._prepared[False] = draw_signed_bank(*sizes, self._setting.seed, self._check), batches
-        return self._prepared[single]
 
 
 def is_increasing(indices: NDArray[np.int64]) -> bool:
@@ -143,13 +131,18 @@ def is_increasing(indices: NDArray[np.int64]) -> bool:
     return bool((indices[1:] > indices[:-1]).all())
 
 
-def jacobian_rows(space: MlpSpace, batch: Batch) -> int:
-    """Rows of a batch that jacob_cov can use for every architecture of a space, at least two.
+def jacobian_rows(space: Space, batch: Batch) -> int:
+    """Rows of a batch that jacob_cov can use for every architecture of a space, at least two."""
+    return space.family.scoring.jacobian_rows(space.choices, len(batch.x), batch.inputs)
 
-    The rows of the Jacobian lie in the span of the first layer's columns, and correlations take one dimension more. A
-    row beyond that rank adds -1 / k = -100,000 to the score and drowns everything else.
+
+def check_metrics(metrics: Sequence[Tfmem], space: Space) -> None:
+    """Refuse metrics that cannot be computed of a space's networks.
+
+    Raises:
+        InvalidInput: There is such a metric.
     """
-    return max(2, min(len(batch.x), batch.inputs - 1, space.widths[0]))
+    require_known(metrics, space.family.name, space.family.scoring)
 
 
 def _check_needs(metric: Tfmem, batches: Sequence[Batch]) -> None:

@@ -15,8 +15,8 @@ from trails.filtering.pool import Pool, combine_ranks
 from trails.filtering.samplers import LearningSampler, make_sampler
 from trails.filtering.scoring import Scored, Scorer, is_increasing
 from trails.filtering.whole_space import count_failed, rank_scores
-from trails.space.mlp import MlpSpace
-from trails.tfmem import Setting, Tfmem
+from trails.space import Space
+from trails.tfmem import ScoringSetting, Tfmem
 
 GENERATION = 10
 """Candidates that a searching sampler proposes at a time, evolution's population; fixed, so that results do not depend
@@ -65,9 +65,9 @@ class ScoredPool:
 
 
 def score_pool(
-    space: MlpSpace,
+    space: Space,
     metrics: Sequence[Tfmem],
-    setting: Setting,
+    setting: ScoringSetting,
     *,
     n: int | None = None,
     sampler: str | None = None,
@@ -142,7 +142,7 @@ def score_pool(
     return ScoredPool(indices, scores, merits, count_failed(merits), spent)
 
 
-def check_count(name: str, value: int, space: MlpSpace) -> None:
+def check_count(name: str, value: int, space: Space) -> None:
     """Refuse a number of architectures that the space does not have.
 
     Raises:

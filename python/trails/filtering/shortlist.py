@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trails.checks import no_check
 from trails.filtering.search import ScoredPool
 from trails.filtering.whole_space import rank_scores
-from trails.space.mlp import MlpSpace
+from trails.space import Space
 
 PER_SIZE = 200
 """Architectures offered at each size."""
@@ -26,7 +26,7 @@ SIZES = 6
 
 
 def shortlist(
-    space: MlpSpace, pool: ScoredPool, inputs: int, best: int = 0, check: Callable[[], None] = no_check
+    space: Space, pool: ScoredPool, inputs: int, best: int = 0, check: Callable[[], None] = no_check
 ) -> NDArray[np.int64]:
     """The best at every size, best merit first.
 
@@ -40,7 +40,7 @@ def shortlist(
     Returns:
         Positions in the pool, int64.
     """
-    parameters = space.all_parameters(inputs)[pool.indices]
+    parameters = space.parameters_at(pool.indices, inputs, check)
     largest = int(parameters.max())
     count = pool.indices.size
     chosen = np.zeros(count, np.bool_)

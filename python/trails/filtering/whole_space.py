@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from trails.checks import no_check, order_of
 from trails.errors import InvalidInput
-from trails.space.mlp import MlpSpace
-from trails.tfmem import Setting, Tfmem, get_tfmem
+from trails.family.scoring import require_known
+from trails.space import Space
+from trails.tfmem import ScoringSetting, Tfmem, get_tfmem
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ _BLOCK = 1 << 18
 
 
 def rank_space(
-    space: MlpSpace,
+    space: Space,
     inputs: int,
     seed: int,
     k: int,
@@ -73,17 +74,17 @@ def rank_space(
     return Ranking(indices, scores[indices], scores.size, count_failed(scores), time.perf_counter() - started)
 
 
-def score_space(
-    space: MlpSpace, inputs: int, seed: int, metric: Tfmem, check: Callable[[], None]
-) -> NDArray[np.float64]:
+def score_space(space: Space, inputs: int, seed: int, metric: Tfmem, check: Callable[[], None]) -> NDArray[np.float64]:
     """The score of every architecture by a metric that reads no data: float64 (space.size,).
 
     Raises:
         InvalidInput: The metric cannot score a whole space, or reads data.
     """
-    if metric.whole_space is None or metric.needs:
+    family = space.family
+    require_known([metric], family.name, family.scoring)
+    if metric.needs or not family.scoring.at_once(metric, space):
         raise InvalidInput(f"metric {metric.name!r} cannot score a whole space without rows")
-    return metric.whole_space(space, Setting(inputs, seed), check)
+    return family.scoring.whole_space(metric, space, ScoringSetting(inputs, seed), check)
 
 
 def count_failed(scores: NDArray[np.float64]) -> int:

@@ -1,5 +1,7 @@
 """Search spaces: which architectures there are, and their order."""
 
-from trails.space.mlp import WIDTHS_10, WIDTHS_20, MlpSpace, parse_space
+from trails.space.base import ProductSpace, Space
+from trails.space.mlp import WIDTHS_10, WIDTHS_20, MlpSpace
+from trails.space.registry import parse_space, register_space, spaces
 
-__all__ = ["WIDTHS_10", "WIDTHS_20", "MlpSpace", "parse_space"]
+__all__ = ["WIDTHS_10", "WIDTHS_20", "MlpSpace", "ProductSpace", "Space", "parse_space", "register_space", "spaces"]

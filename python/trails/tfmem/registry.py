@@ -1,4 +1,4 @@
-"""The one list of metrics, with what each needs and how it is computed fast."""
+"""The one list of metrics, with what each needs and its formula for one network."""
 
 from __future__ import annotations
 
@@ -6,29 +6,23 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, Protocol, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal, TypeAlias
 
 from trails.errors import InvalidInput, shown
-from trails.space.mlp import MlpSpace
 from trails.tfmem import counts, gradients, kernels
-from trails.tfmem.bank import Network
 from trails.tfmem.batch import Batch
-from trails.tfmem.expressflow import expressflow
-from trails.tfmem.expressflow import score as expressflow_of
-from trails.tfmem.naswot import naswot, naswot_of
+from trails.tfmem.expressflow import expressflow_of
+from trails.tfmem.naswot import naswot_of
+from trails.tfmem.network import Network
 from trails.tfmem.signals import Signals
-from trails.tfmem.synflow import synflow, synflow_of
-from trails.tfmem.weight_norm import weight_norm, weight_norm_of
+from trails.tfmem.synflow import synflow_of
+from trails.tfmem.weight_norm import weight_norm_of
 
 Orientation: TypeAlias = Literal["higher", "lower"]
-Check: TypeAlias = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Setting:
+class ScoringSetting:
     """What all architectures of a run are scored on.
 
     Args:
@@ -44,15 +38,12 @@ class Setting:
     workers: int = 1
 
 
-class WholeSpace(Protocol):
-    """Scores every architecture of a space: float64 (space.size,) in the space's order."""
-
-    def __call__(self, space: MlpSpace, setting: Setting, check: Check) -> NDArray[np.float64]: ...
-
-
 @dataclass(frozen=True)
 class Tfmem:
-    """One metric.
+    """One metric: what is known of it, and its formula for one network.
+
+    How the networks of a family come by what the formula reads, and whether it has a faster way to score a whole space,
+    is the family's affair (:mod:`trails.family.scoring`).
 
     Args:
         name: As given in SQL and on the command line.
@@ -60,7 +51,6 @@ class Tfmem:
         needs: What it reads of a batch: nothing, ``x`` (embedded rows), ``y`` (targets).
         sentence: What it measures.
         paper: Where it comes from.
-        whole_space: Scores a whole space at once; None where there is no such algorithm.
         of_network: Scores one network with positive weights, where no data is needed.
         of_signals: Scores one network from its signals on each batch.
         single: Whether float32 is enough for ``of_signals``.
@@ -75,7 +65,6 @@ class Tfmem:
     needs: tuple[Literal["x", "y"], ...]
     sentence: str
     paper: str
-    whole_space: WholeSpace | None = None
     of_network: Callable[[Network], float] | None = None
     of_signals: Callable[[Sequence[Signals]], float] | None = None
     single: bool = True
@@ -88,28 +77,6 @@ class Tfmem:
     def fewest_rows(self) -> int:
         """Rows that a drawn batch has at least: a batch with targets has one of either class."""
         return max(self.least_rows, 2 if "y" in self.needs else 1)
-
-
-def _without_data(
-    score: Callable[[MlpSpace, int, int, Check], NDArray[np.float64]],
-) -> WholeSpace:
-    return lambda space, setting, check: score(space, setting.inputs, setting.seed, check)
-
-
-def _counted(count: Callable[[MlpSpace, int], NDArray[np.float64]]) -> WholeSpace:
-    return lambda space, setting, check: count(space, setting.inputs)
-
-
-def _count_of(count: Callable[[tuple[int, ...], int], int]) -> Callable[[Network], float]:
-    def of_network(network: Network) -> float:
-        shapes = [matrix.shape for matrix in network.weights]
-        return float(count(tuple(columns for _, columns in shapes[:-1]), shapes[0][0]))
-
-    return of_network
-
-
-def _whole_naswot(space: MlpSpace, setting: Setting, check: Check) -> NDArray[np.float64]:
-    return naswot(space, setting.batches[0], setting.seed, check, setting.workers)
 
 
 def _on_one_batch(score: Callable[[Signals], float]) -> Callable[[Sequence[Signals]], float]:
@@ -125,7 +92,6 @@ _METRICS = (
         (),
         "neuron saliency, weighted by layer width and inversely by trajectory length",
         "Anytime Neural Architecture Search on Tabular Data (ATLAS), arXiv:2403.10318",
-        whole_space=_without_data(expressflow),
         of_network=expressflow_of,
     ),
     Tfmem(
@@ -143,7 +109,6 @@ _METRICS = (
         (),
         "sum of W * dR/dW with all weights positive and an input of ones",
         "Pruning neural networks without any data, arXiv:2006.05467",
-        whole_space=_without_data(synflow),
         of_network=lambda network: synflow_of(network.weights),
     ),
     Tfmem(
@@ -152,7 +117,6 @@ _METRICS = (
         ("x",),
         "log determinant of how alike rows are in the ReLUs that they open",
         "Neural architecture search without training, arXiv:2006.04647",
-        whole_space=_whole_naswot,
         of_signals=_on_one_batch(naswot_of),
         single=False,
         least_rows=2,
@@ -163,7 +127,6 @@ _METRICS = (
         (),
         "sum over layers of the L2 norm of the weights",
         _ZERO_COST,
-        whole_space=_without_data(weight_norm),
         of_network=lambda network: weight_norm_of(network.weights),
     ),
     Tfmem(
@@ -269,8 +232,7 @@ _METRICS = (
         (),
         "weights and biases, the embedding not counted: a baseline",
         _ZERO_COST,
-        whole_space=_counted(counts.params),
-        of_network=_count_of(counts.params_of),
+        of_network=counts.params_of,
     ),
     Tfmem(
         "flops",
@@ -278,8 +240,7 @@ _METRICS = (
         (),
         "floating-point operations of one row: a baseline",
         _ZERO_COST,
-        whole_space=_counted(counts.flops),
-        of_network=_count_of(counts.flops_of),
+        of_network=counts.flops_of,
     ),
 )
 

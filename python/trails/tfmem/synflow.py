@@ -7,53 +7,14 @@ Source: Tanaka, Kunin, Yamins and Ganguli, Pruning neural networks without any d
 synaptic flow, arXiv:2006.05467. :func:`trails.tfmem.textbook.synflow` is this formula word for word.
 
 Every layer of such a network carries the whole output (the sum of W * dR/dW over one layer is R), so the score
-is the number of weight layers times R, and R of a whole space comes from one forward pass over all
-beginnings of architectures.
+is the number of weight layers times R.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import NDArray
 
-from trails.checks import no_check
-from trails.space.mlp import MlpSpace
-from trails.tfmem.bank import Matrix, draw_bank
-from trails.tfmem.prefix import into_space_order, prefix_sums, running_products
-
-
-def synflow(space: MlpSpace, inputs: int, seed: int, check: Callable[[], None] = no_check) -> NDArray[np.float64]:
-    """Score every architecture of a space exactly, by sharing prefixes.
-
-    Args:
-        space: The space.
-        inputs: Width of the embedded row: fields times embedding size.
-        seed: Draws the shared weights.
-        check: Called at least every 50 ms; what it raises ends the call.
-
-    Returns:
-        float64 (space.size,) in the space's order; higher is better.
-    """
-    bank = draw_bank(space.layers, space.widths[-1], inputs, seed, check)
-    widths, count = space.widths, len(space.widths)
-    scale = np.sqrt(6.0 / np.array(widths, dtype=np.float64))
-    flow: Matrix = (np.ones(inputs) @ bank.layers[0] * np.sqrt(6.0 / inputs))[:, None]
-    for layer in bank.layers[1:-1]:
-        extended = np.empty((layer.shape[1], count, flow.shape[1]))
-        for position, sums in running_products(layer, flow, widths, count, check):
-            np.multiply(sums, scale[position], out=extended[:, position])
-        flow = extended.reshape(layer.shape[1], -1)
-    # Nobody needs the last layer's own activations: fold it and the output into one column per width.
-    check()
-    last = (prefix_sums((bank.layers[-1] * bank.output).T, widths) * scale[:, None]).T
-    output = np.empty((count, count, flow.shape[1]))
-    for position, sums in running_products(last, flow, widths, count, check):
-        np.multiply(sums, (space.layers + 1) * scale[position], out=output[:, position])
-    scores = np.empty((count,) * space.layers)
-    into_space_order(output.reshape(scores.shape), scores, check)
-    return scores.reshape(-1)
+from trails.tfmem.network import Matrix
 
 
 def synflow_of(weights: tuple[Matrix, ...]) -> float:

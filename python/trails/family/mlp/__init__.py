@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from trails.errors import InvalidInput, shown
 from trails.family.base import Design
+
+if TYPE_CHECKING:
+    from trails.family.scoring import Scoring
 
 _LONGEST = 100
 """Characters of an architecture at most."""
@@ -24,16 +28,36 @@ class Mlp:
         Raises:
             InvalidInput: The text is not widths joined by hyphens.
         """
-        if len(text) > _LONGEST or not _ARCHITECTURE.fullmatch(text):
-            raise InvalidInput(
-                f"'{shown(text)}' is not an architecture",
-                hint="Write hidden widths joined by hyphens, such as '64-32'.",
-            )
-        return tuple(int(width) for width in text.split("-"))
+        return read_widths(text, "64-32")
 
     def format(self, design: Design) -> str:
         """Write a design as ``'8-16-24-32'``."""
         return "-".join(map(str, design))
+
+    @property
+    def scoring(self) -> Scoring:
+        """See `Family.scoring`."""
+        from trails.family.mlp.scoring import MLP_SCORING
+
+        return MLP_SCORING
+
+
+def read_widths(text: str, example: str) -> Design:
+    """Hidden widths joined by hyphens.
+
+    Args:
+        text: What somebody wrote.
+        example: An architecture for the hint.
+
+    Raises:
+        InvalidInput: It is something else.
+    """
+    if len(text) > _LONGEST or not _ARCHITECTURE.fullmatch(text):
+        raise InvalidInput(
+            f"'{shown(text)}' is not an architecture",
+            hint=f"Write hidden widths joined by hyphens, such as {example!r}.",
+        )
+    return tuple(int(width) for width in text.split("-"))
 
 
 MLP = Mlp()

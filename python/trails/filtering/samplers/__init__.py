@@ -11,20 +11,20 @@ from trails.errors import InvalidInput, shown
 from trails.filtering.samplers.base import EnumerationSampler, LearningSampler, Merit, RandomSampler, Sampler
 from trails.filtering.samplers.evolution import EvolutionSampler
 from trails.filtering.samplers.reinforcement import ReinforceSampler
-from trails.space.mlp import MlpSpace
+from trails.space import Space
 
 SAMPLERS: MappingProxyType[str, str] = MappingProxyType(
     {
         "random": "uniform without replacement",
         "evolution": "regularised evolution: mutates tournament winners, the oldest of the population dies",
-        "reinforcement": "REINFORCE with a distribution over widths per layer and a moving-average baseline",
+        "reinforcement": "REINFORCE with a distribution over choices per position and a moving-average baseline",
         "enumeration": "every architecture in the space's order",
     }
 )
 """Every sampler's name, and what it does."""
 
 
-def make_sampler(name: str, space: MlpSpace, seed: int, merit: Merit) -> Sampler:
+def make_sampler(name: str, space: Space, seed: int, merit: Merit) -> Sampler:
     """The sampler called ``name``, at its beginning.
 
     Args:

@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 
 from trails.errors import InvalidInput
-from trails.space.mlp import MlpSpace
+from trails.space import Space
 
 Merit = Callable[[int], float]
 """How good a scored candidate is now: finite, higher is better, 0 for one whose score failed and positive otherwise."""
@@ -95,7 +95,7 @@ class RandomSampler:
         InvalidInput: ``seed`` is negative.
     """
 
-    def __init__(self, space: MlpSpace, seed: int) -> None:
+    def __init__(self, space: Space, seed: int) -> None:
         self._unseen = Unseen(space.size)
         self._generator = seeded(seed)
 
@@ -119,7 +119,7 @@ class EnumerationSampler:
         space: Where to look.
     """
 
-    def __init__(self, space: MlpSpace) -> None:
+    def __init__(self, space: Space) -> None:
         self._size = space.size
         self._next = 0
 
@@ -145,8 +145,8 @@ class LearningSampler(ABC):
         InvalidInput: ``seed`` is negative.
     """
 
-    def __init__(self, space: MlpSpace, seed: int, merit: Merit) -> None:
-        self._layers, self._widths = space.layers, len(space.widths)
+    def __init__(self, space: Space, seed: int, merit: Merit) -> None:
+        self._space = space
         self._unseen = Unseen(space.size)
         self._generator = seeded(seed)
         self._merit = merit

@@ -10,7 +10,7 @@ from collections import deque
 
 from trails.errors import InvalidInput
 from trails.filtering.samplers.base import LearningSampler, Merit
-from trails.space.mlp import MlpSpace
+from trails.space import Space
 
 POPULATION = 10
 """Candidates that can become parents, by default."""
@@ -26,7 +26,7 @@ class EvolutionSampler(LearningSampler):
     """Mutates the winner of a tournament; whoever is scored joins the population, and the oldest leaves it.
 
     The first ``population`` candidates are drawn at random. After that each child is the winner of a tournament with
-    one layer's width changed to another one; a child that was proposed before is changed once more, and so on, and if
+    one position changed to another choice; a child that was proposed before is changed once more, and so on, and if
     that leads nowhere new, a random unseen candidate takes its place.
 
     Children asked for together have their parents in the same population. A generation is best not much larger than
@@ -45,7 +45,7 @@ class EvolutionSampler(LearningSampler):
 
     def __init__(
         self,
-        space: MlpSpace,
+        space: Space,
         seed: int,
         merit: Merit,
         population: int = POPULATION,
@@ -71,7 +71,7 @@ class EvolutionSampler(LearningSampler):
         if self._asked >= self._random_first and self._population:
             child = self._parent()
             for _ in range(_MUTATIONS):
-                child = self._mutate(child)
+                child = self._space.mutate(child, self._generator)
                 if child in self._unseen:
                     return child
         return self._unseen.draw(self._generator)
@@ -79,12 +79,3 @@ class EvolutionSampler(LearningSampler):
     def _parent(self) -> int:
         draws = self._generator.integers(len(self._population), size=self._tournament)
         return max((self._population[draw] for draw in draws.tolist()), key=self._merit_of)
-
-    def _mutate(self, index: int) -> int:
-        """Change one layer, each as likely, to another width, each as likely."""
-        change = int(self._generator.integers(self._layers * (self._widths - 1)))
-        layer, step = divmod(change, self._widths - 1)
-        # The space's numbering has the widths' positions as its digits.
-        unit = int(self._widths**layer)
-        position = index // unit % self._widths
-        return index + ((position + 1 + step) % self._widths - position) * unit

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
 from trails.filtering.samplers.base import LearningSampler, Merit
-from trails.space.mlp import MlpSpace
+from trails.space import Space
 
 LEARNING_RATE = 0.5
 """Step of the logits per unit of merit above the baseline, by default.
@@ -28,9 +28,9 @@ _DRAWS = 100
 
 
 class ReinforceSampler(LearningSampler):
-    """REINFORCE with one independent categorical distribution per layer.
+    """REINFORCE with one independent categorical distribution per position.
 
-    The policy is a softmax over the widths of each layer, uniform at first. A candidate with merit r, drawn with
+    The policy is a softmax over the choices at each position, uniform at first. A candidate with merit r, drawn with
     probabilities p, moves the logits by ``learning_rate * (r - b) * (onehot - p)``, the gradient of its
     log-probability; b is a moving average of merits, the first one to begin with.
 
@@ -48,21 +48,23 @@ class ReinforceSampler(LearningSampler):
         InvalidInput: ``seed`` is negative, or ``learning_rate`` is not positive and finite.
     """
 
-    def __init__(self, space: MlpSpace, seed: int, merit: Merit, learning_rate: float = LEARNING_RATE) -> None:
+    def __init__(self, space: Space, seed: int, merit: Merit, learning_rate: float = LEARNING_RATE) -> None:
         if not 0.0 < learning_rate < np.inf:
             raise InvalidInput(f"a learning rate is positive and finite, unlike {learning_rate}")
         super().__init__(space, seed, merit)
         self._rate = learning_rate
-        self._logits = np.zeros((space.layers, len(space.widths)))
+        counts = np.array([len(choices) for choices in space.choices])
+        # Positions with fewer choices than others have places that nothing can move.
+        self._logits = np.where(np.arange(counts.max()) < counts[:, None], 0.0, -np.inf)
+        self._last = counts - 1
         self._policy = _softmax(self._logits)
         self._baseline: float | None = None
         # The policy that each candidate was drawn from, until it is learnt from.
         self._drawn_from: dict[int, NDArray[np.float64]] = {}
-        self._units = len(space.widths) ** np.arange(space.layers)[::-1]
 
     @property
     def policy(self) -> NDArray[np.float64]:
-        """Probability of each width at each layer, first layer first: float64 (layers, widths)."""
+        """Probability of each choice at each position: float64 (positions, most choices), 0 beyond a position's own."""
         return self._policy.copy()
 
     def _learn(self, indices: list[int]) -> None:
@@ -73,21 +75,28 @@ class ReinforceSampler(LearningSampler):
             merit = self._merit_of(index)
             baseline = merit if self._baseline is None else self._baseline
             direction = -policy
-            direction[np.arange(self._layers), index // self._units % self._widths] += 1.0
+            direction[np.arange(len(self._last)), self._places(index)] += 1.0
             self._logits += self._rate * (merit - baseline) * direction
             self._baseline = BASELINE_DECAY * baseline + (1.0 - BASELINE_DECAY) * merit
         self._policy = _softmax(self._logits)
 
     def _propose(self) -> int:
-        # All tries at once; the last place counts for all that rounding leaves of one.
+        # All tries at once; a position's last choice counts for all that rounding leaves of one.
         bounds = np.cumsum(self._policy, axis=1)[:, :-1]
-        draws = self._generator.random((_DRAWS, self._layers, 1))
-        positions = np.count_nonzero(draws >= bounds, axis=2)
-        for index in (positions @ self._units).tolist():
+        draws = self._generator.random((_DRAWS, len(self._last), 1))
+        places = np.minimum(np.count_nonzero(draws >= bounds, axis=2), self._last)
+        for chosen in places.tolist():
+            pairs = zip(self._space.choices, chosen, strict=True)
+            index = self._space.index(tuple(choices[place] for choices, place in pairs))
             if index in self._unseen:
                 self._drawn_from[index] = self._policy
-                return int(index)
+                return index
         return self._unseen.draw(self._generator)
+
+    def _places(self, index: int) -> list[int]:
+        """Which of a position's choices an architecture has, for every position."""
+        pairs = zip(self._space.choices, self._space.architecture(index), strict=True)
+        return [choices.index(value) for choices, value in pairs]
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trails.errors import InvalidInput
-from trails.tfmem.bank import Network
+from trails.tfmem.network import Network
 
 
 def network_from(weights: Network) -> nn.Sequential:

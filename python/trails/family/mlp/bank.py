@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trails.checks import no_check
 from trails.errors import InvalidInput
-
-Vector: TypeAlias = NDArray[np.float64]
-Matrix: TypeAlias = NDArray[np.float64]
+from trails.tfmem.network import Matrix, Network, Vector
 
 # Rows drawn between two calls of check(): about a millisecond at 512 units.
 _ROWS = 256
@@ -33,19 +29,6 @@ _SIGNED = 1
 # Spearman coefficient with independent networks is 0.992 this way, and 0.958 (one seed in five below 0.99)
 # with a sum left to chance.
 _MEDIAN_OF_ABSOLUTE_NORMAL = 0.6744897501960817
-
-
-@dataclass(frozen=True)
-class Network:
-    """One bias-free network.
-
-    Args:
-        weights: Positive float64 matrices (fan_in, fan_out), the output's (fan_in, 1) last.
-        direction: g, standard normal (inputs,).
-    """
-
-    weights: tuple[Matrix, ...]
-    direction: Vector
 
 
 @dataclass(frozen=True)
@@ -139,6 +122,30 @@ def draw_bank(layers: int, widest: int, inputs: int, seed: int, check: Callable[
     direction = generator.standard_normal(inputs)
     direction += _MEDIAN_OF_ABSOLUTE_NORMAL / np.sqrt(inputs) - np.mean(direction)
     return Bank(matrices, output, direction)
+
+
+def initialise(architecture: tuple[int, ...], inputs: int, seed: int) -> Network:
+    """Draw one architecture's own network, as a program that scores models one at a time would.
+
+    Args:
+        architecture: Hidden widths.
+        inputs: Fields times embedding size.
+        seed: Drawn together with the architecture, so that each has its own weights whatever the order of
+            scoring.
+
+    Raises:
+        InvalidInput: ``inputs`` or a width is not positive.
+    """
+    check_inputs(inputs)
+    if not architecture or min(architecture) < 1:
+        raise InvalidInput(f"an architecture is one or more positive widths, not {architecture}")
+    generator = np.random.default_rng((seed, *architecture))
+    weights = []
+    fan_in = inputs
+    for width in (*architecture, 1):
+        weights.append(np.abs(generator.uniform(-1.0, 1.0, (fan_in, width))) * np.sqrt(6.0 / fan_in))
+        fan_in = width
+    return Network(tuple(weights), generator.standard_normal(inputs))
 
 
 def draw_matrices(architecture: tuple[int, ...], inputs: int, outputs: int, seed: int) -> list[tuple[Matrix, float]]:
