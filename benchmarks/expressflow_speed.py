@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks import plots
 from benchmarks.harness import Context, Document, Row, run_pinned
-from trails.space.mlp import parse_space
+from trails.space import parse_space
 
 SPACE = "mlp4x20"
 INPUTS = 100
@@ -76,12 +76,14 @@ def measure_one_at_a_time(seed: int, start: int, indices: list[int]) -> list[Row
     """Seconds and scores of architectures, the first of which is number ``start`` of the sample."""
     import torch
 
-    from trails.tfmem import textbook
-    from trails.tfmem.expressflow import expressflow, initialise, score
+    from trails.family.mlp.bank import initialise
+    from trails.tfmem import ScoringSetting, get_tfmem, textbook
+    from trails.tfmem.expressflow import expressflow_of
 
     torch.set_num_threads(1)
     space = parse_space(SPACE)
-    shared = expressflow(space, INPUTS, seed)
+    scoring, metric = space.family.scoring, get_tfmem("expressflow")
+    shared = scoring.whole_space(metric, space, ScoringSetting(INPUTS, seed))
     generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
 
     def torch_draw(index: int) -> tuple[torch.nn.Sequential, torch.Tensor]:
@@ -92,7 +94,7 @@ def measure_one_at_a_time(seed: int, start: int, indices: list[int]) -> list[Row
         return _measure(lambda: torch_draw(index), lambda drawn: textbook.expressflow(*drawn))
 
     def numpy_once(index: int) -> Row:
-        return _measure(lambda: initialise(space.architecture(index), INPUTS, seed), score)
+        return _measure(lambda: initialise(space.architecture(index), INPUTS, seed), expressflow_of)
 
     torch_once(indices[0])
     numpy_once(indices[0])

@@ -87,11 +87,11 @@ def measure(dataset: str, models: str, loop: str, device: str, batches: int, see
 def _widths(dataset: str, models: str, seed: int) -> list[tuple[int, ...]]:
     from benchmarks.selection import TARGET, columns
     from trails.bridge import training_rows
-    from trails.space.mlp import MlpSpace, parse_space
+    from trails.space import MlpSpace, parse_space
 
     space = parse_space("mlp4x20")
     if models in ("sample", "narrow"):
-        drawn_from = space if models == "sample" else MlpSpace(4, tuple(w for w in space.widths if w <= 64))
+        drawn_from = space if models == "sample" else MlpSpace(4, tuple(w for w in space.choices[0] if w <= 64))
         return [drawn_from.architecture(int(i)) for i in drawn_from.sample(MODELS, seed)]
     train = columns(dataset, "train")
     rows = training_rows(

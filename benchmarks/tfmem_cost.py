@@ -58,7 +58,7 @@ def measure_textbook(name: str, start: int, count: int, dataset: str, seed: int)
     """Seconds and scores of ``count`` networks from number ``start`` of the sample on, and a second draw's scores."""
     import torch
 
-    from trails.space.mlp import parse_space
+    from trails.space import parse_space
     from trails.tfmem import parse_tfmems, textbook
 
     torch.set_num_threads(1)
@@ -107,36 +107,30 @@ def measure_textbook(name: str, start: int, count: int, dataset: str, seed: int)
 
 def _second_draw(name: str, indices: Sequence[int], dataset: str, seed: int) -> Iterator[list[float]]:
     """Scores of networks drawn once more, each its own, by the formula of one network; untimed."""
-    from trails.space.mlp import parse_space
+    from trails.space import parse_space
     from trails.tfmem import parse_tfmems
-    from trails.tfmem.bank import draw_matrices
-    from trails.tfmem.expressflow import initialise
-    from trails.tfmem.signals import Signals
 
     space, batches = parse_space(SPACE), _batches(dataset, seed)
     for index in indices:
         architecture = space.architecture(index)
         scores = []
         for part in parse_tfmems(name):
-            if part.of_network is not None:
-                scores.append(part.of_network(initialise(architecture, batches[0].inputs, seed)))
-            elif part.of_signals is not None:
-                matrices = draw_matrices(architecture, batches[0].inputs, 1, seed)
-                rows = _rows_for(part.name, space, batches[0])
-                with np.errstate(all="ignore"):
-                    scores.append(part.of_signals([Signals(matrices, b.head(rows)) for b in batches[: part.batches]]))
+            network = space.family.scoring.initialise([part], architecture, batches[0].inputs, seed)
+            rows = _rows_for(part.name, space, batches[0])
+            with np.errstate(all="ignore"):
+                scores.append(network(part, [batch.head(rows) for batch in batches[: part.batches]]))
         yield scores
 
 
 def measure_fast(name: str, count: int, dataset: str, seed: int) -> list[Row]:
     """Seconds of the fast route over the whole sample, one architecture at a time, and its scores."""
     from trails.filtering import Scorer
-    from trails.space.mlp import parse_space
-    from trails.tfmem import Setting, parse_tfmems
+    from trails.space import parse_space
+    from trails.tfmem import ScoringSetting, parse_tfmems
 
     space, batches = parse_space(SPACE), _batches(dataset, seed)
     sample = space.sample(2000, seed)[:count]
-    scorer = Scorer(space, parse_tfmems(name), Setting(batches[0].inputs, seed, batches))
+    scorer = Scorer(space, parse_tfmems(name), ScoringSetting(batches[0].inputs, seed, batches))
     scorer.scores(sample[:2])
     _forget_peak()
     began = time.perf_counter()
@@ -148,8 +142,8 @@ def measure_fast(name: str, count: int, dataset: str, seed: int) -> list[Row]:
 def measure_space(name: str, workers: int, repeats: int, dataset: str, seed: int) -> list[Row]:
     """Seconds of scoring and ranking the whole space, several times, and the sample's scores."""
     from trails.filtering import score_pool
-    from trails.space.mlp import parse_space
-    from trails.tfmem import Setting, parse_tfmems
+    from trails.space import parse_space
+    from trails.tfmem import ScoringSetting, parse_tfmems
 
     space, batches = parse_space(SPACE), _batches(dataset, seed)
     sample = space.sample(2000, seed)
@@ -157,7 +151,7 @@ def measure_space(name: str, workers: int, repeats: int, dataset: str, seed: int
     _forget_peak()
     for repeat in range(repeats + 1):
         began = time.perf_counter()
-        pool = score_pool(space, parse_tfmems(name), Setting(batches[0].inputs, seed, batches, workers))
+        pool = score_pool(space, parse_tfmems(name), ScoringSetting(batches[0].inputs, seed, batches, workers))
         pool.best(1000)
         row = {
             "what": "space" if repeat else "space, first in its process",
@@ -195,9 +189,11 @@ def _rows_for(name: str, space, batch) -> int:  # type: ignore[no-untyped-def]
 
 
 def _at_once(name: str) -> bool:
+    from trails.space import parse_space
     from trails.tfmem import parse_tfmems
 
-    return all(part.whole_space is not None for part in parse_tfmems(name))
+    space = parse_space(SPACE)
+    return all(space.family.scoring.at_once(part, space) for part in parse_tfmems(name))
 
 
 def _forget_peak() -> None:

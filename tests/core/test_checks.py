@@ -16,8 +16,8 @@ from trails import bridge, checks
 from trails.errors import Interrupted, InvalidInput
 from trails.filtering import combine_ranks, rank_scores, shortlist
 from trails.filtering.search import ScoredPool, score_pool
-from trails.space.mlp import parse_space
-from trails.tfmem import Setting, parse_tfmems
+from trails.space import parse_space
+from trails.tfmem import ScoringSetting, parse_tfmems
 
 ROWS = 3_000_000
 SILENCE = 0.2
@@ -117,7 +117,12 @@ def test_a_sampler_of_a_whole_space_is_interrupted() -> None:
     end = time.perf_counter() + 0.5
     with pytest.raises(Interrupted):
         score_pool(
-            parse_space("mlp5x20"), parse_tfmems("flops"), Setting(30, 0), n=3_000_000, sampler="random", check=check
+            parse_space("mlp5x20"),
+            parse_tfmems("flops"),
+            ScoringSetting(30, 0),
+            n=3_000_000,
+            sampler="random",
+            check=check,
         )
     assert time.perf_counter() - end < 2
 

@@ -7,19 +7,17 @@ import math
 import subprocess
 import sys
 import time
-from dataclasses import replace
-from types import MappingProxyType
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import trails.tfmem.registry
+from tests.core.made_up import MadeUp, TableScoring
 from trails.errors import Interrupted, InvalidInput
+from trails.family.mlp.expressflow import expressflow
 from trails.filtering import rank_scores, rank_space, whole_space
-from trails.space.mlp import MlpSpace, parse_space
-from trails.tfmem.expressflow import expressflow
+from trails.space import ProductSpace, parse_space
 
 # Few distinct values, so that ties are common, and every kind of failure.
 scores = st.lists(st.sampled_from([-2.5, -1.0, 0.0, 1.0, 3.0, math.nan, math.inf, -math.inf]), min_size=1, max_size=40)
@@ -59,15 +57,12 @@ def test_larger_k_extends_the_ranking() -> None:
     np.testing.assert_array_equal(rank_space(space, 50, 4, 7).indices, whole.indices[:7])
 
 
-def test_failed_scores_rank_last_and_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def some_fail(space: MlpSpace, setting: object, check: object) -> np.ndarray:
-        values = np.arange(space.size, dtype=np.float64)
-        values[[3, 50, 99]] = [np.inf, np.nan, -np.inf]
-        return values
-
-    broken = replace(trails.tfmem.registry.REGISTRY["expressflow"], name="broken", whole_space=some_fail)
-    monkeypatch.setattr(trails.tfmem.registry, "REGISTRY", MappingProxyType({"broken": broken}))
-    ranking = rank_space(parse_space("mlp2x10"), 10, 0, 100, tfmem="broken")
+def test_failed_scores_rank_last_and_are_counted() -> None:
+    space = parse_space("mlp2x10")
+    values = np.arange(space.size, dtype=np.float64)
+    values[[3, 50, 99]] = [np.inf, np.nan, -np.inf]
+    scoring = TableScoring({"expressflow": lambda design: float(values[space.index(design)])}, ["expressflow"])
+    ranking = rank_space(ProductSpace(space.choices, MadeUp(scoring), "broken"), 10, 0, 100)
     assert (ranking.scored, ranking.failed) == (100, 3)
     assert ranking.indices[:2].tolist() == [98, 97]
     assert ranking.indices[-3:].tolist() == [3, 50, 99]
@@ -97,7 +92,7 @@ def test_filtering_a_whole_space_imports_no_torch_and_takes_under_a_second() -> 
     code = """
 import json, os, sys, time
 from trails.filtering import rank_space
-from trails.space.mlp import parse_space
+from trails.space import parse_space
 started = time.process_time()
 ranking = rank_space(parse_space("mlp4x20"), 100, 0, 1000)
 heavy = sorted({"torch", "scipy", "psycopg2", "matplotlib"} & set(sys.modules))

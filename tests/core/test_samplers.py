@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
+from trails.family.mlp.expressflow import expressflow
 from trails.filtering.pool import Pool
 from trails.filtering.samplers import (
     SAMPLERS,
@@ -25,24 +26,23 @@ from trails.filtering.samplers import (
     make_sampler,
 )
 from trails.filtering.samplers.base import Unseen
-from trails.space.mlp import MlpSpace, parse_space
-from trails.tfmem.expressflow import expressflow
+from trails.space import MlpSpace, Space, parse_space
 
 LEARNING = ("evolution", "reinforcement")
 every_sampler = pytest.mark.parametrize("name", SAMPLERS)
 
 
-def smooth(space: MlpSpace, seed: int = 0) -> NDArray[np.float64]:
-    """Falls with the square of the distance from one architecture, counted in widths: float64 (size,)."""
-    shape = (len(space.widths),) * space.layers
-    target = np.random.default_rng(seed).integers(len(space.widths), size=space.layers)
-    positions = np.indices(shape).reshape(space.layers, -1)
+def smooth(space: Space, seed: int = 0) -> NDArray[np.float64]:
+    """Falls with the square of the distance from one architecture, counted in choices: float64 (size,)."""
+    shape = tuple(map(len, space.choices))
+    target = np.random.default_rng(seed).integers(shape)
+    positions = np.indices(shape).reshape(len(shape), -1)
     return np.asarray(-np.sum((positions - target[:, None]) ** 2, axis=0), dtype=np.float64)
 
 
 def search(
     name: str,
-    space: MlpSpace,
+    space: Space,
     seed: int,
     scores: NDArray[np.float64],
     n: int,

@@ -5,31 +5,31 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.core.made_up import MadeUp, TableScoring
 from trails.errors import Interrupted, InvalidInput
 from trails.filtering import Scorer, combine_ranks, score_pool
 from trails.filtering.samplers import SAMPLERS
 from trails.filtering.scoring import jacobian_rows
-from trails.space.mlp import MlpSpace, parse_space
-from trails.tfmem import REGISTRY, Batch, Setting, Tfmem, parse_tfmems
-from trails.workers import run_tasks
+from trails.space import MlpSpace, ProductSpace, Space, parse_space
+from trails.tfmem import REGISTRY, Batch, ScoringSetting, Tfmem, parse_tfmems
+from trails.workers import run_pieces
 
 SPACE = parse_space("mlp3x10")
 
 
-def setting(workers: int = 1, rows: int = 16, labels: bool = True, seed: int = 3) -> Setting:
+def setting(workers: int = 1, rows: int = 16, labels: bool = True, seed: int = 3) -> ScoringSetting:
     generator = np.random.default_rng(seed)
 
     def batch() -> Batch:
         y = generator.integers(0, 2, rows).astype(np.float64)
         return Batch(generator.standard_normal((rows, 30)), y if labels else None)
 
-    return Setting(30, seed, (batch(), batch()), workers)
+    return ScoringSetting(30, seed, (batch(), batch()), workers)
 
 
 SINGLES = [name for name, metric in REGISTRY.items() if not metric.combines]
@@ -83,16 +83,18 @@ def test_lower_is_better_where_the_metric_says_so() -> None:
     assert np.isfinite(scores[: finite.size]).all()
 
 
-def broken(space: MlpSpace, setting: object, check: object) -> np.ndarray:
-    values = np.arange(space.size, dtype=np.float64)
-    values[[3, 50, 99]] = [np.inf, np.nan, -np.inf]
-    return values
+def scored_by(values: np.ndarray) -> Space:
+    """``SPACE``, but what scores it by SynFlow at once is this array."""
+    scoring = TableScoring({"synflow": lambda design: float(values[SPACE.index(design)])}, at_once=["synflow"])
+    return ProductSpace(SPACE.choices, MadeUp(scoring), "scored")
 
 
 def test_failed_scores_rank_last_and_are_counted_also_among_several() -> None:
-    bad = replace(REGISTRY["params"], name="bad", whole_space=broken)
-    for metrics in ([bad], [REGISTRY["flops"], bad]):
-        pool = score_pool(SPACE, metrics, Setting(30, 0))
+    values = np.arange(SPACE.size, dtype=np.float64)
+    values[[3, 50, 99]] = [np.inf, np.nan, -np.inf]
+    space = scored_by(values)
+    for metrics in ("synflow", "flops+synflow"):
+        pool = score_pool(space, parse_tfmems(metrics), ScoringSetting(30, 0), n=SPACE.size)
         assert pool.failed == 3
         assert pool.best(SPACE.size)[-3:].tolist() == [3, 50, 99]
         assert pool.best(1).tolist() == [999]
@@ -122,8 +124,8 @@ def test_seconds_limit_what_is_paid_one_by_one() -> None:
 
 
 def test_ties_are_ranked_by_index_whatever_the_order_of_scoring() -> None:
-    flat = replace(REGISTRY["params"], name="flat", whole_space=lambda space, setting, check: np.zeros(space.size))
-    pool = score_pool(SPACE, [flat], Setting(30, 0), n=100, sampler="random")
+    space = scored_by(np.zeros(SPACE.size))
+    pool = score_pool(space, parse_tfmems("synflow"), ScoringSetting(30, 0), n=100, sampler="random")
     assert pool.indices[pool.best(100)].tolist() == sorted(pool.indices.tolist())
 
 
@@ -143,12 +145,12 @@ def test_bad_arguments_are_refused(metrics: str, arguments: dict[str, Any], word
 @pytest.mark.parametrize(
     ("metrics", "given", "words"),
     [
-        ("snip", Setting(30, 0), "needs 1 batch"),
+        ("snip", ScoringSetting(30, 0), "needs 1 batch"),
         ("snip", setting(labels=False), "needs a target"),
         ("naswot", setting(rows=1), "needs a batch of 2"),
     ],
 )
-def test_a_metric_without_what_it_needs_is_refused(metrics: str, given: Setting, words: str) -> None:
+def test_a_metric_without_what_it_needs_is_refused(metrics: str, given: ScoringSetting, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         Scorer(SPACE, parse_tfmems(metrics), given)
 
@@ -180,7 +182,7 @@ def test_interrupted_ends_every_worker(metrics: str, workers: int) -> None:
 
 
 def test_tasks_return_in_order_and_the_first_error_ends_all() -> None:
-    assert run_tasks([lambda check, i=i: i for i in range(50)], 3, lambda: None) == list(range(50))
+    assert run_pieces([lambda check, i=i: i for i in range(50)], 3, lambda: None) == list(range(50))
 
     def fail(check: object) -> int:
         raise InvalidInput("broken")
@@ -191,14 +193,14 @@ def test_tasks_return_in_order_and_the_first_error_ends_all() -> None:
             time.sleep(0.001)
 
     with pytest.raises(InvalidInput, match="broken"):
-        run_tasks([slow, fail, slow, slow], 2, lambda: None)
+        run_pieces([slow, fail, slow, slow], 2, lambda: None)
 
 
 def test_workers_start_with_every_signal_blocked() -> None:
     import signal
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    masks = run_tasks([lambda check: signal.pthread_sigmask(signal.SIG_BLOCK, []) for _ in range(4)], 2, lambda: None)
+    masks = run_pieces([lambda check: signal.pthread_sigmask(signal.SIG_BLOCK, []) for _ in range(4)], 2, lambda: None)
     assert all(signal.SIGTERM in mask and signal.SIGINT in mask for mask in masks)
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 

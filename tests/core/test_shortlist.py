@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from trails.filtering import rank_space, score_pool, shortlist
 from trails.filtering.shortlist import PER_SIZE, SIZES
-from trails.space.mlp import MlpSpace, parse_space
-from trails.tfmem import Setting, parse_tfmems
+from trails.space import MlpSpace, parse_space
+from trails.tfmem import ScoringSetting, parse_tfmems
 
 
 @given(
@@ -21,11 +21,11 @@ from trails.tfmem import Setting, parse_tfmems
 def test_all_parameters_are_those_of_each_architecture(layers: int, widths: list[int], inputs: int) -> None:
     space = MlpSpace(layers, tuple(sorted(widths)))
     expected = [space.parameters(space.architecture(index), inputs) for index in range(space.size)]
-    np.testing.assert_array_equal(space.all_parameters(inputs), expected)
+    np.testing.assert_array_equal(space.parameters_at(np.arange(space.size), inputs), expected)
 
 
 def offered(space: MlpSpace, seed: int, best: int, tfmem: str, n: int | None = None) -> np.ndarray:
-    pool = score_pool(space, parse_tfmems(tfmem), Setting(100, seed), n=n)
+    pool = score_pool(space, parse_tfmems(tfmem), ScoringSetting(100, seed), n=n)
     return pool.indices[shortlist(space, pool, 100, best)]
 
 
@@ -41,7 +41,7 @@ def test_holds_the_best_of_every_size_best_score_first(best: int, tfmem: str) ->
     assert (np.diff(place[indices]) > 0).all()
     count = max(best, PER_SIZE)
     np.testing.assert_array_equal(indices[:count], whole.indices[:count])
-    parameters = space.all_parameters(100)
+    parameters = space.parameters_at(np.arange(space.size), 100)
     for halvings in range(1, SIZES):
         affordable = [i for i in whole.indices.tolist() if parameters[i] <= int(parameters.max()) >> halvings]
         assert set(affordable[:PER_SIZE]) <= set(indices.tolist())
@@ -54,5 +54,5 @@ def test_a_small_space_is_offered_whole() -> None:
 
 def test_a_sample_is_offered_from_the_sample() -> None:
     space = parse_space("mlp4x20")
-    pool = score_pool(space, parse_tfmems("expressflow"), Setting(100, 3), n=50, sampler="random")
+    pool = score_pool(space, parse_tfmems("expressflow"), ScoringSetting(100, 3), n=50, sampler="random")
     assert sorted(shortlist(space, pool, 100).tolist()) == list(range(50))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trails.errors import InvalidInput
-from trails.space.mlp import WIDTHS_10, WIDTHS_20, MlpSpace, parse_space
+from trails.space import WIDTHS_10, WIDTHS_20, MlpSpace, parse_space
 
 spaces = st.builds(
     MlpSpace,
@@ -75,7 +75,7 @@ def test_parameters_match_a_torch_module() -> None:
         torch.nn.Linear(16, 1),
     ]
     expected = sum(weight.numel() for module in modules for weight in module.parameters())
-    assert MlpSpace.parameters((8, 512, 16), 430) == expected
+    assert MlpSpace(3, (8, 16, 512)).parameters((8, 512, 16), 430) == expected
 
 
 @pytest.mark.parametrize(

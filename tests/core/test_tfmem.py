@@ -16,11 +16,15 @@ from hypothesis import strategies as st
 
 from tests.core.reference import make_tfmem_reference as reference
 from trails.errors import Interrupted, InvalidInput, UnusableData
-from trails.space.mlp import MlpSpace, parse_space
-from trails.tfmem import REGISTRY, Batch, Setting, parse_tfmems, textbook
-from trails.tfmem.bank import Network, SignedBank, draw_bank, draw_signed_bank
-from trails.tfmem.naswot import naswot, naswot_of
-from trails.tfmem.signals import Signals, SignalSource
+from trails.family.mlp import MLP
+from trails.family.mlp.bank import SignedBank, draw_bank, draw_signed_bank, initialise
+from trails.family.mlp.naswot import naswot
+from trails.family.mlp.signals import MlpSignals, SignalSource
+from trails.space import MlpSpace, parse_space
+from trails.tfmem import REGISTRY, Batch, ScoringSetting, Tfmem, parse_tfmems, textbook
+from trails.tfmem.naswot import naswot_of
+from trails.tfmem.network import Network
+from trails.tfmem.signals import Signals
 
 LABELLED = ("grad_norm", "grad_plain", "snip", "grasp", "fisher", "ntk_trace_approx", "knas")
 UNLABELLED = ("jacob_cov", "naswot", "ntk_cond", "ntk_trace")
@@ -90,11 +94,11 @@ def test_fast_metrics_equal_values_made_by_hand(case: dict[str, Any]) -> None:
     def batch(part: slice) -> Batch:
         return Batch(drawn["x"][part], drawn["y"][part].astype(np.float64), task)
 
-    signals = Signals(matrices, batch(slice(rows)))
+    signals = MlpSignals(matrices, batch(slice(rows)))
     for name in (*LABELLED, *UNLABELLED):
         same(name, of_signals(name)([signals]), expected[name])
     size = rows // reference.BATCHES
-    several = [Signals(matrices, batch(slice(start, start + size))) for start in range(0, rows, size)]
+    several = [MlpSignals(matrices, batch(slice(start, start + size))) for start in range(0, rows, size)]
     same("zico", of_signals("zico")(several), expected["zico"])
     if case["outputs"] == 1:
         network = Network(tuple(np.abs(weights) for weights in drawn["weights"]), drawn["direction"])
@@ -169,10 +173,9 @@ def test_metrics_without_data_equal_the_textbook_over_whole_spaces(
     shared = draw_bank(space.layers, space.widths[-1], inputs, seed)
     indices = data.draw(st.lists(st.integers(0, space.size - 1), min_size=1, max_size=5))
     for name in ROWLESS:
-        whole = REGISTRY[name].whole_space
         single = REGISTRY[name].of_network
-        assert whole is not None and single is not None
-        scores = whole(space, Setting(inputs, seed), lambda: None)
+        assert single is not None and MLP.scoring.at_once(REGISTRY[name], space)
+        scores = MLP.scoring.whole_space(REGISTRY[name], space, ScoringSetting(inputs, seed))
         assert scores.shape == (space.size,) and scores.dtype == np.float64
         for index in indices:
             network = shared.network(space.architecture(index))
@@ -261,11 +264,9 @@ def test_scores_depend_on_the_seed_alone() -> None:
     space = MlpSpace(3, (4, 9, 17))
     batch = Batch(np.random.default_rng(0).standard_normal((8, 20)))
     for name in (*ROWLESS[:2], "naswot"):
-        whole = REGISTRY[name].whole_space
-        assert whole is not None
 
-        def scores(seed: int, whole: Any = whole) -> np.ndarray:
-            return np.asarray(whole(space, Setting(20, seed, (batch,)), lambda: None))
+        def scores(seed: int, metric: Tfmem = REGISTRY[name]) -> np.ndarray:
+            return MLP.scoring.whole_space(metric, space, ScoringSetting(20, seed, (batch,)))
 
         np.testing.assert_array_equal(scores(1), scores(1))
         assert (scores(1) != scores(2)).any()
@@ -275,11 +276,9 @@ def test_scores_depend_on_the_seed_alone() -> None:
 def test_sharing_weights_keeps_the_ranking_of_independent_networks(name: str) -> None:
     space = parse_space("mlp4x20")
     metric = REGISTRY[name]
-    assert metric.whole_space is not None and metric.of_network is not None
-    shared = metric.whole_space(space, Setting(100, 3), lambda: None)
+    assert metric.of_network is not None
+    shared = MLP.scoring.whole_space(metric, space, ScoringSetting(100, 3))
     sample = space.sample(300, 1)
-    from trails.tfmem.expressflow import initialise
-
     own = [metric.of_network(initialise(space.architecture(i), 100, 0)) for i in sample.tolist()]
     ranks = [np.argsort(np.argsort(values)) for values in (shared[sample], own)]
     assert np.corrcoef(ranks[0], ranks[1])[0, 1] >= 0.99
