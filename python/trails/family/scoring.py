@@ -150,22 +150,3 @@ class _Alone:
 
     def architecture(self, index: int) -> Design:
         return self._design
-
-
-def require_known(metrics: Sequence[Tfmem], name: str, scoring: Scoring) -> None:
-    """Refuse metrics that a family has no way to compute.
-
-    Args:
-        metrics: Those that are asked for.
-        name: The family's.
-        scoring: Its scoring half.
-
-    Raises:
-        InvalidInput: There is such a metric.
-    """
-    for metric in metrics:
-        if not scoring.knows(metric):
-            raise InvalidInput(
-                f"metric {metric.name!r} cannot score networks of family {name!r}",
-                hint="Choose another metric, or another space.",
-            )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trails.checks import no_check
 from trails.errors import InvalidInput
-from trails.family.scoring import OneByOne, require_known
+from trails.family.scoring import OneByOne
 from trails.space import Space
 from trails.tfmem import Batch, ScoringSetting, Tfmem
 from trails.workers import run_pieces
@@ -142,7 +142,12 @@ def check_metrics(metrics: Sequence[Tfmem], space: Space) -> None:
     Raises:
         InvalidInput: There is such a metric.
     """
-    require_known(metrics, space.family.name, space.family.scoring)
+    for metric in metrics:
+        if not space.family.scoring.knows(metric):
+            raise InvalidInput(
+                f"metric {metric.name!r} cannot score networks of family {space.family.name!r}",
+                hint="Choose another metric, or another space.",
+            )
 
 
 def _check_needs(metric: Tfmem, batches: Sequence[Batch]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trails.checks import no_check, order_of
 from trails.errors import InvalidInput
-from trails.family.scoring import require_known
+from trails.filtering.scoring import check_metrics
 from trails.space import Space
 from trails.tfmem import ScoringSetting, Tfmem, get_tfmem
 
@@ -80,11 +80,11 @@ def score_space(space: Space, inputs: int, seed: int, metric: Tfmem, check: Call
     Raises:
         InvalidInput: The metric cannot score a whole space, or reads data.
     """
-    family = space.family
-    require_known([metric], family.name, family.scoring)
-    if metric.needs or not family.scoring.at_once(metric, space):
+    check_metrics([metric], space)
+    scoring = space.family.scoring
+    if metric.needs or not scoring.at_once(metric, space):
         raise InvalidInput(f"metric {metric.name!r} cannot score a whole space without rows")
-    return family.scoring.whole_space(metric, space, ScoringSetting(inputs, seed), check)
+    return scoring.whole_space(metric, space, ScoringSetting(inputs, seed), check)
 
 
 def count_failed(scores: NDArray[np.float64]) -> int:
