@@ -59,6 +59,8 @@ def test_index_and_architecture_are_inverse(space: ProductSpace, data: st.DataOb
     assert design in space
     assert space.index(design) == index
     assert space.parse(space.format(design)) == design
+    places = [own.index(value) for own, value in zip(space.choices, design, strict=True)]
+    assert space.indices(np.array([places, places])).tolist() == [index, index]
 
 
 @given(spaces)
@@ -180,6 +182,20 @@ def test_children_of_cells_differ_from_their_parent_in_one_position() -> None:
     (child,) = sampler.ask(1)
     pairs = zip(space.architecture(parent), space.architecture(child), strict=True)
     assert sum(a != b for a, b in pairs) == 1
+
+
+class Odd(ProductSpace):
+    """Combinations whose first two cells are alike are no architectures, but keep their numbers."""
+
+    def indices(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.where(places[:, 0] == places[:, 1], -1, super().indices(places))
+
+
+def test_a_policy_never_proposes_what_the_space_does_not_have() -> None:
+    space = Odd(((0, 1, 2),) * 6, FAMILY, "odd")
+    sampler = ReinforceSampler(space, 1, lambda index: 1.0)
+    designs = [space.architecture(index) for index in sampler.ask(100)]
+    assert all(design[0] != design[1] for design in designs)
 
 
 def search(space: ProductSpace, sampler: str, scores: NDArray[np.float64], n: int) -> list[int]:

@@ -67,6 +67,16 @@ class Space(Protocol):
 
     def __contains__(self, design: object) -> bool: ...
 
+    def indices(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Indices of many designs, given by which of each position's choices they have.
+
+        Args:
+            places: int64 (designs, positions).
+
+        Returns:
+            int64 (designs,); -1 where such a combination is no architecture of this space.
+        """
+
     def sample(self, n: int, seed: int) -> NDArray[np.int64]:
         """``n`` different indices, uniform over the space, in the order drawn.
 
@@ -129,6 +139,12 @@ class ProductSpace:
         return math.prod(map(len, self.choices))
 
     @cached_property
+    def _units(self) -> NDArray[np.int64]:
+        """How far apart neighbouring choices of each position are: int64 (positions,)."""
+        counts = [len(choices) for choices in self.choices]
+        return np.array([math.prod(counts[place + 1 :]) for place in range(len(counts))], dtype=np.int64)
+
+    @cached_property
     def _places(self) -> tuple[dict[int, int], ...]:
         return tuple({value: place for place, value in enumerate(choices)} for choices in self.choices)
 
@@ -163,6 +179,10 @@ class ProductSpace:
         for value, places in zip(design, self._places, strict=True):
             index = index * len(places) + places[value]
         return index
+
+    def indices(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """See `Space.indices`; every combination is an architecture."""
+        return places @ self._units
 
     def __contains__(self, design: object) -> bool:
         return (

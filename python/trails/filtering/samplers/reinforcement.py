@@ -85,12 +85,10 @@ class ReinforceSampler(LearningSampler):
         bounds = np.cumsum(self._policy, axis=1)[:, :-1]
         draws = self._generator.random((_DRAWS, len(self._last), 1))
         places = np.minimum(np.count_nonzero(draws >= bounds, axis=2), self._last)
-        for chosen in places.tolist():
-            pairs = zip(self._space.choices, chosen, strict=True)
-            index = self._space.index(tuple(choices[place] for choices, place in pairs))
-            if index in self._unseen:
+        for index in self._space.indices(places).tolist():
+            if index >= 0 and index in self._unseen:
                 self._drawn_from[index] = self._policy
-                return index
+                return int(index)
         return self._unseen.draw(self._generator)
 
     def _places(self, index: int) -> list[int]:
