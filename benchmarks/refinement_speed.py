@@ -228,9 +228,9 @@ def _stacked(data: Any, widths: Sequence[tuple[int, ...]], batches: int) -> floa
 
 
 def _trial(data: Any, widths: tuple[int, ...]) -> Any:
+    from trails.family.mlp.layout import Layout
     from trails.refinement.options import Options
     from trails.refinement.trial import Trial
-    from trails.refinement.weights import Layout
 
     layout = Layout.of(data, Options().embedding, widths)
     return Trial("-".join(map(str, widths)), None, layout, 1)

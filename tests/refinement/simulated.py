@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 
+from trails.family.mlp.stack import EVALUATION_ROWS, batches_of, rows_of_epoch
 from trails.model.network import multiply_accumulates
 from trails.refinement import keeping, session, speed, workers
 from trails.refinement import run as run_module
@@ -27,7 +28,6 @@ from trails.refinement.dataset import Dataset, Rows
 from trails.refinement.options import Options
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
 from trails.refinement.session import Timings
-from trails.refinement.stack import EVALUATION_ROWS, batches_of, rows_of_epoch
 from trails.refinement.trial import Trial
 from trails.refinement.workers import Cores, LocalWorker
 
@@ -140,7 +140,7 @@ class Machine:
 
 
 class _Stack:
-    """`trails.refinement.stack.Stack`, without the networks."""
+    """`trails.family.mlp.stack.Stack`, without the networks."""
 
     def __init__(self, machine: Machine, worker: LocalWorker, trials: Sequence[Trial]) -> None:
         self._machine, self._worker, self._widths = machine, worker, [t.design for t in trials]

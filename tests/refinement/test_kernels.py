@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from tests.refinement.test_stack import layout, made_rows, stack_of
-from trails.refinement import kernels
-from trails.refinement.stack import Stack
+from trails.family.mlp.stack import Stack
+from trails.training import kernels
 
 OPERATIONS: dict[str, tuple[Any, str]] = {
     "adam": (torch, "_fused_adam_"),

@@ -12,13 +12,13 @@ from tests.refinement import backend
 from tests.refinement.backend import Outcome, Table, run
 from tests.refinement.conftest import make_table
 from tests.refinement.test_child import labelled
+from trails.family.mlp.layout import Layout, Weights, derived_seed
+from trails.family.mlp.stack import Stack, Training, predict_alone
 from trails.refinement.dataset import Dataset, prepare
 from trails.refinement.metrics import auc, measure
 from trails.refinement.options import Options, parse_options
 from trails.refinement.refit import refit
-from trails.refinement.stack import Stack, Training, predict_alone
 from trails.refinement.trial import EpochResult, Trial
-from trails.refinement.weights import Layout, Weights, derived_seed
 from trails.table.columns import Columns
 from trails.table.target import learn_target
 

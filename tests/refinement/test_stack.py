@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from trails.family.mlp.layout import Layout, Weights, derived_seed
+from trails.family.mlp.stack import Stack, Training, average_decay, batches_of
 from trails.model.network import TabularMlp
 from trails.refinement.dataset import Rows
 from trails.refinement.options import Options
-from trails.refinement.stack import Stack, Training, average_decay, batches_of
-from trails.refinement.weights import Layout, Weights, derived_seed
 from trails.table.target import TASKS, Task
 
 IDS, FIELDS, EMBEDDING, CLASSES = 30, 4, 3, 5
@@ -105,7 +105,7 @@ def test_gradients_are_those_of_autograd(
     before = [stack.training(place).weights.copy() for place in range(len(layouts))]
     losses, table = stack._backward(rows)
     gradients = Weights(table, stack._gradient, torch.zeros_like(stack._weights.stats))
-    from trails.refinement.weights import unstack
+    from trails.family.mlp.layout import unstack
 
     for place, one in enumerate(layouts):
         loss, embedding, expected = by_autograd(network_of(one, before[place]), rows, task)

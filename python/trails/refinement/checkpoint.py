@@ -15,12 +15,12 @@ from typing import Any
 from torch import Tensor
 
 from trails.errors import InvalidInput
+from trails.family.mlp.layout import Layout, Weights
+from trails.family.mlp.stack import Training
 from trails.halving import Rung
 from trails.refinement.dataset import Dataset
 from trails.refinement.protocol import LeaderboardRow
-from trails.refinement.stack import Training
 from trails.refinement.trial import Trial
-from trails.refinement.weights import Layout, Weights
 
 _FORMAT = "trails.checkpoint.2"
 _PARTS = ("weights", "mean", "square", "average", "best")

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from trails.family.mlp.stack import fold
 from trails.model.store import Model
 from trails.refinement.dataset import Dataset
-from trails.refinement.stack import fold
 from trails.refinement.trial import Trial
 
 

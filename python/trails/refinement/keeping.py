@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.family.mlp.stack import predict_alone
 from trails.refinement import checkpoint
 from trails.refinement.dataset import Dataset
 from trails.refinement.export import blob_size, model_of
 from trails.refinement.metrics import report, report_seconds
 from trails.refinement.protocol import Events, Refine, Setting
-from trails.refinement.stack import predict_alone
 from trails.refinement.trial import EpochResult, Trial
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Any
 
 from trails.errors import TrailsError
+from trails.family.mlp.stack import batches_of
 from trails.refinement import ray_task
 from trails.refinement.costs import Costs, Seconds, Speed
 from trails.refinement.dataset import Dataset
@@ -24,7 +25,6 @@ from trails.refinement.protocol import Setting
 from trails.refinement.ray_connection import connect, slots_of
 from trails.refinement.ray_messages import Known, Measured, pack_data
 from trails.refinement.ray_worker import Lost, RayWorker
-from trails.refinement.stack import batches_of
 from trails.refinement.trial import Trial
 from trails.refinement.workers import Worker
 

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trails.family.mlp.layout import Layout, Weights
+from trails.family.mlp.stack import Training
 from trails.refinement.costs import Seconds
 from trails.refinement.dataset import Dataset, Rows
 from trails.refinement.options import Options
-from trails.refinement.stack import Training
 from trails.refinement.trial import EpochResult, Trial
-from trails.refinement.weights import Layout, Weights
 from trails.table.encoder import Encoder
 from trails.table.target import Target
 

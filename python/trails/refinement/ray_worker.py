@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trails.errors import TrailsError
+from trails.family.mlp.layout import Weights
+from trails.family.mlp.stack import Training
 from trails.refinement.memory import OutOfMemory
 from trails.refinement.ray_messages import (
     Done,
@@ -21,9 +23,7 @@ from trails.refinement.ray_messages import (
     unpack_training,
     unpack_weights,
 )
-from trails.refinement.stack import Training
 from trails.refinement.trial import Trial
-from trails.refinement.weights import Weights
 from trails.refinement.workers import Clock
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trails.family.mlp.layout import Weights, derived_seed
+from trails.family.mlp.stack import Stack, Training, predict_alone
 from trails.refinement.dataset import Dataset, Rows, class_weights
 from trails.refinement.metrics import measure
 from trails.refinement.options import Options
-from trails.refinement.stack import Stack, Training, predict_alone
 from trails.refinement.trial import Trial
-from trails.refinement.weights import Weights, derived_seed
 
 MOST_ROWS = 200_000
 """Rows in all up to which a fifth more is worth the time."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from trails.family.mlp.layout import Layout
 from trails.refinement.costs import Speed
 from trails.refinement.dataset import Dataset
 from trails.refinement.devices import cores
@@ -16,7 +17,6 @@ from trails.refinement.protocol import Events, Profile, ProfileRow, Refine, Sett
 from trails.refinement.session import RESERVE_SECONDS, Refinement, Timings
 from trails.refinement.speed import measure, seconds_per_product
 from trails.refinement.trial import Trial
-from trails.refinement.weights import Layout
 from trails.refinement.workers import Cores, LocalWorker
 
 _PROFILE_SECONDS = 60.0

@@ -13,6 +13,8 @@ from typing import Any
 
 from trails.coordinator import total_epochs
 from trails.errors import BudgetTooSmall, InvalidInput, UnusableData
+from trails.family.mlp.layout import Layout, Weights
+from trails.family.mlp.stack import EVALUATION_ROWS
 from trails.halving import revise
 from trails.refinement import checkpoint as checkpoints
 from trails.refinement import memory
@@ -25,9 +27,7 @@ from trails.refinement.protocol import Candidate, Events, LeaderboardRow, Refine
 from trails.refinement.refit import MOST_ROWS, rows_in_all
 from trails.refinement.refit import refit as refit_on_all
 from trails.refinement.schedulers import Hyperband, Job, RungEnd, RungScheduler
-from trails.refinement.stack import EVALUATION_ROWS
 from trails.refinement.trial import EpochResult, Trial
-from trails.refinement.weights import Layout, Weights
 from trails.refinement.workers import Worker
 
 # Kept back before the deadline: for writing the result, and for what a busy machine does to the last batch.

@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from trails.family.mlp.stack import EVALUATION_ROWS, rows_of_epoch
 from trails.model.network import multiply_accumulates
 from trails.refinement.costs import Costs, Seconds, Speed
 from trails.refinement.metrics import measure as measure_metrics
-from trails.refinement.stack import EVALUATION_ROWS, rows_of_epoch
 from trails.refinement.trial import Trial
 from trails.refinement.workers import LocalWorker, Threads
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.family.mlp.layout import Layout, Weights, derived_seed
+from trails.family.mlp.stack import Training
 from trails.refinement.protocol import LeaderboardRow
-from trails.refinement.stack import Training
-from trails.refinement.weights import Layout, Weights, derived_seed
 
 
 @dataclass(frozen=True)

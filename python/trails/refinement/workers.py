@@ -11,13 +11,13 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from trails.family.mlp.layout import Layout
+from trails.family.mlp.stack import EVALUATION_ROWS, Stack, batches_of, rows_of_epoch
 from trails.refinement import memory
 from trails.refinement.dataset import Dataset, Rows
 from trails.refinement.metrics import measure
 from trails.refinement.options import Options
-from trails.refinement.stack import EVALUATION_ROWS, Stack, batches_of, rows_of_epoch
 from trails.refinement.trial import EpochResult, Trial
-from trails.refinement.weights import Layout
 
 _TRIES = 3
 """Batches that each number of threads is tried for, when an epoch begins and when the cores are shared anew."""

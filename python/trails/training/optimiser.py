@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trails.refinement import kernels
+from trails.training import kernels
 
 
 def adam_step(

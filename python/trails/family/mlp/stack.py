@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trails.refinement import kernels
+from trails.family.mlp.layout import Layer, Layout, Mlp, Weights, derived_seed, stack, unstack
 from trails.refinement.dataset import Rows
-from trails.refinement.kernels import EPSILON
-from trails.refinement.optimiser import adam_step, average_decay
 from trails.refinement.options import Options
-from trails.refinement.weights import Layer, Layout, Mlp, Weights, derived_seed, stack, unstack
 from trails.table.target import Task
+from trails.training import kernels
+from trails.training.kernels import EPSILON
+from trails.training.optimiser import adam_step, average_decay
 
 EVALUATION_ROWS = 4096
 """Validation rows predicted at once."""
