@@ -122,7 +122,7 @@ def _timed(steps: Sequence[Any]) -> float:
 def _network(data: Any, widths: tuple[int, ...]) -> tuple[Any, Any, Any]:
     import torch
 
-    from trails.model.network import TabularMlp
+    from benchmarks._tabular_mlp import TabularMlp
     from trails.refinement.options import Options
 
     network = TabularMlp(data.encoder.ids, data.encoder.fields, widths, Options().embedding)
@@ -228,12 +228,12 @@ def _stacked(data: Any, widths: Sequence[tuple[int, ...]], batches: int) -> floa
 
 
 def _trial(data: Any, widths: tuple[int, ...]) -> Any:
-    from trails.family.mlp.layout import Layout
+    from trails.family import MLP
     from trails.refinement.options import Options
+    from trails.refinement.protocol import Candidate
     from trails.refinement.trial import Trial
 
-    layout = Layout.of(data, Options().embedding, widths)
-    return Trial("-".join(map(str, widths)), None, layout, 1)
+    return Trial.of(MLP, Candidate(MLP.format(widths), widths, None), data.shape(Options().embedding), 1)
 
 
 def _median(document: Document, name: str, loop: str, device: str = "cpu") -> float | None:

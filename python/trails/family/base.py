@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
-Design: TypeAlias = tuple[int, ...]
-"""What one network is made from, as its family reads an architecture: of an MLP its hidden widths."""
+from trails.family.design import Design
+
+if TYPE_CHECKING:
+    from trails.family.networks import Networks
 
 
 class Family(Protocol):
@@ -16,6 +18,10 @@ class Family(Protocol):
     """
 
     name: str
+
+    @property
+    def networks(self) -> Networks[Any]:
+        """How they are trained; imports torch, so a backend never asks for it."""
 
     def parse(self, text: str) -> Design:
         """Read an architecture, whatever space it lies in.

@@ -88,7 +88,7 @@ def measure_speed(
     """The task that measures; see `trails.refinement.speed.measure`."""
     worker = _worker(data, options, trials[0].seed, gpu)
     speed = measure([worker], [known.trial(None) for known in trials], seconds_left, "never")
-    return Measured(speed.begin_seconds, speed.chunk_seconds, speed.costs.of(trials[0].layout.widths))
+    return Measured(speed.begin_seconds, speed.chunk_seconds, speed.costs.of(trials[0].design))
 
 
 class _Abandoned(Exception):

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trails.errors import TrailsError
-from trails.family.mlp.layout import Weights
-from trails.family.mlp.stack import Training
 from trails.refinement.memory import OutOfMemory
 from trails.refinement.ray_messages import (
     Done,
@@ -25,6 +23,7 @@ from trails.refinement.ray_messages import (
 )
 from trails.refinement.trial import Trial
 from trails.refinement.workers import Clock
+from trails.training.weights import Training, Weights
 
 if TYPE_CHECKING:
     from trails.refinement.ray_cluster import Cluster

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 
-from trails.family.mlp.layout import Layout
 from trails.refinement.costs import Speed
 from trails.refinement.dataset import Dataset
 from trails.refinement.devices import cores
@@ -76,19 +75,18 @@ def profile(
     workers = local_workers(setting, request.options, data, devices)
     rows: list[ProfileRow] = []
     for candidate in request.candidates:
-        layout = Layout.of(data, request.options.embedding, candidate.design)
-        trial = Trial(candidate.architecture, None, layout, setting.seed)
+        trial = Trial.of(request.family, candidate, data.shape(request.options.embedding), setting.seed)
         alone = measure(workers[:1], [trial], _PROFILE_SECONDS, "never").costs.of(candidate.design)
         shared = measure(workers, [trial] * len(workers), _PROFILE_SECONDS, "never").costs.of(candidate.design)
         rows.append(
             {
                 "architecture": candidate.architecture,
-                "parameters": layout.parameters,
+                "parameters": trial.layout.parameters,
                 "training_seconds": alone.training,
                 "evaluation_seconds": alone.evaluation,
                 "seconds_alone": alone.epoch,
                 "seconds_shared": shared.epoch,
-                "bytes": workers[0].bytes_of(layout),
+                "bytes": workers[0].bytes_of(trial.layout),
             }
         )
     events.profile(len(workers), ",".join(map(str, devices)), rows)

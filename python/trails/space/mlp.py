@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, shown
+from trails.family.base import Family
+from trails.family.mlp import MLP
 
 EMBEDDING = 10
 """Numbers that stand for one category, the published study's choice: a row is fields * EMBEDDING inputs wide."""
@@ -73,6 +75,11 @@ class MlpSpace:
     def name(self) -> str:
         """Such as ``mlp4x20``: four hidden layers, twenty widths."""
         return f"mlp{self.layers}x{len(self.widths)}"
+
+    @property
+    def family(self) -> Family:
+        """What the networks are."""
+        return MLP
 
     @cached_property
     def _position(self) -> dict[int, int]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 
 from trails.errors import InvalidInput, shown
-from trails.family.base import Design
+from trails.family.design import Design
+
+if TYPE_CHECKING:
+    from trails.family.networks import Networks
 
 _LONGEST = 100
 """Characters of an architecture at most."""
@@ -34,6 +38,13 @@ class Mlp:
     def format(self, design: Design) -> str:
         """Write a design as ``'8-16-24-32'``."""
         return "-".join(map(str, design))
+
+    @property
+    def networks(self) -> Networks[Any]:
+        """How they are trained; imports torch."""
+        from trails.family.mlp.networks import NETWORKS
+
+        return NETWORKS
 
 
 MLP = Mlp()

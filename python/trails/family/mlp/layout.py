@@ -1,4 +1,4 @@
-"""A candidate's numbers: where each tensor lies in flat vectors, how they start, how candidates are stacked.
+"""An MLP's numbers: where each tensor lies in flat vectors, how they start, how candidates are stacked.
 
 All that a candidate trains lies in two vectors, so that one optimiser step and one average serve all of it:
 ``table``, the embedding, and ``mlp``, for every hidden layer its weight (inputs, outputs), scale and shift of
@@ -9,30 +9,24 @@ unit that is padding is zero, gets no gradient and stays zero.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from trails.model.network import EMBEDDING_STD
+from trails.family.design import Design
+from trails.family.networks import Shape
+from trails.training.weights import EMBEDDING_STD, TABLE, Weights
 
-if TYPE_CHECKING:
-    from trails.refinement.dataset import Dataset
-
-
-def derived_seed(seed: int, *parts: object) -> int:
-    """A seed that depends on ``seed`` and ``parts`` only, 63 bits, the same on every machine."""
-    digest = hashlib.sha256(repr((seed, *parts)).encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
+MLP, STATS = "mlp", "stats"
+"""Names of the vectors beside `TABLE`."""
 
 
 @dataclass(frozen=True)
-class Layer:
+class HiddenLayer:
     """Views of one hidden layer: weight (..., inputs, outputs), scale and shift (..., 1, outputs)."""
 
     weight: Tensor
@@ -41,79 +35,66 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Mlp:
+class Layers:
     """Views of a flat ``mlp`` vector: the hidden layers, the output's weight (..., inputs, outputs) and bias (..., 1,
     outputs)."""
 
-    layers: tuple[Layer, ...]
+    hidden: tuple[HiddenLayer, ...]
     weight: Tensor
     bias: Tensor
 
 
 @dataclass(frozen=True)
-class Layout:
+class MlpLayout:
     """Where tensors lie in the flat vectors.
 
     Args:
-        ids: Rows of the embedding table.
-        embedding: Size of a category's vector.
-        inputs: Numbers that the first layer reads: fields times ``embedding``.
-        widths: Hidden widths.
+        shape: What the table asks of the network.
+        design: Hidden widths.
         stacked: Candidates that share the vectors; 1 for a candidate's own.
-        outputs: Numbers that are predicted for a row.
     """
 
-    ids: int
-    embedding: int
-    inputs: int
-    widths: tuple[int, ...]
+    shape: Shape
+    design: Design
     stacked: int = 1
-    outputs: int = 1
-
-    @classmethod
-    def of(cls, data: Dataset, embedding: int, widths: tuple[int, ...]) -> Layout:
-        """Of one candidate on the rows of ``data``."""
-        inputs = data.encoder.fields * embedding
-        return cls(data.encoder.ids, embedding, inputs, widths, outputs=data.target.outputs)
 
     @property
-    def table_size(self) -> int:
-        """Numbers of the vector ``table``."""
-        return self.stacked * self.ids * self.embedding
-
-    @property
-    def mlp_size(self) -> int:
-        """Numbers of the vector ``mlp``."""
-        hidden = sum((fan_in + 2) * fan_out for fan_in, fan_out in pairwise((self.inputs, *self.widths)))
-        return self.stacked * (hidden + (self.widths[-1] + 1) * self.outputs)
-
-    @property
-    def stats_size(self) -> int:
-        """Numbers of the vector ``stats``."""
-        return self.stacked * 2 * sum(self.widths)
+    def sizes(self) -> dict[str, int]:
+        """Numbers of the vectors."""
+        shape, widths = self.shape, self.design
+        table = shape.ids * shape.embedding
+        hidden = sum((fan_in + 2) * fan_out for fan_in, fan_out in pairwise((shape.inputs, *widths)))
+        mlp = hidden + (widths[-1] + 1) * shape.outputs
+        sizes = {TABLE: table, MLP: mlp, STATS: 2 * sum(widths)}
+        return {name: self.stacked * size for name, size in sizes.items()}
 
     @property
     def parameters(self) -> int:
         """Trained numbers."""
-        return self.table_size + self.mlp_size
+        sizes = self.sizes
+        return sizes[TABLE] + sizes[MLP]
 
-    def mlp(self, flat: Tensor) -> Mlp:
+    def training_bytes(self, rows: int) -> int:
+        """Weights, moments and averages, and what a batch leaves behind."""
+        return 4 * (6 * self.parameters + rows * (self.shape.inputs + 3 * sum(self.design)))
+
+    def mlp(self, flat: Tensor) -> Layers:
         """Views of a vector ``mlp``; a candidate's own have no stack dimension."""
         take = _Taker(flat, self.stacked)
-        layers = tuple(
-            Layer(take(fan_in, fan_out), take(1, fan_out), take(1, fan_out))
-            for fan_in, fan_out in pairwise((self.inputs, *self.widths))
+        hidden = tuple(
+            HiddenLayer(take(fan_in, fan_out), take(1, fan_out), take(1, fan_out))
+            for fan_in, fan_out in pairwise((self.shape.inputs, *self.design))
         )
-        return Mlp(layers, take(self.widths[-1], self.outputs), take(1, self.outputs))
+        return Layers(hidden, take(self.design[-1], self.shape.outputs), take(1, self.shape.outputs))
 
     def stats(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Mean and variance (..., 1, outputs) of every hidden layer in a vector ``stats``."""
         take = _Taker(flat, self.stacked)
-        return [(take(1, width), take(1, width)) for width in self.widths]
+        return [(take(1, width), take(1, width)) for width in self.design]
 
     def table(self, flat: Tensor) -> Tensor:
         """The vector ``table`` as rows: (stacked * ids, embedding)."""
-        return flat.view(self.stacked * self.ids, self.embedding)
+        return flat.view(self.stacked * self.shape.ids, self.shape.embedding)
 
 
 class _Taker:
@@ -129,85 +110,66 @@ class _Taker:
         return piece.view(rows, columns) if self._stacked == 1 else piece.view(self._stacked, rows, columns)
 
 
-@dataclass
-class Weights:
-    """One set of a candidate's numbers, on one device: what is trained, its average, or a moment of the optimiser."""
+def initial(layout: MlpLayout, seed: int) -> Weights:
+    """Fresh weights of one candidate on the CPU, from ``seed`` alone.
 
-    table: Tensor
-    mlp: Tensor
-    stats: Tensor
-
-    @classmethod
-    def zeros(cls, layout: Layout, device: torch.device) -> Weights:
-        """All zero: how the optimiser's moments start."""
-        return cls(
-            *(torch.zeros(size, device=device) for size in (layout.table_size, layout.mlp_size, layout.stats_size))
-        )
-
-    @classmethod
-    def initial(cls, layout: Layout, seed: int) -> Weights:
-        """Fresh weights of one candidate on the CPU, from ``seed`` alone.
-
-        Table: normal, mean 0, standard deviation `EMBEDDING_STD`. Weights and the output's bias: uniform within
-        1 / sqrt(inputs of the layer), PyTorch's own choice for linear layers. Scale and variance 1, the rest 0.
-        """
-        made = cls.zeros(layout, torch.device("cpu"))
-        generator = torch.Generator().manual_seed(seed)
-        made.table.normal_(std=EMBEDDING_STD, generator=generator)
-        mlp = layout.mlp(made.mlp)
-        for layer in mlp.layers:
-            bound = 1.0 / math.sqrt(layer.weight.shape[-2])
-            layer.weight.uniform_(-bound, bound, generator=generator)
-            layer.scale.fill_(1.0)
-        bound = 1.0 / math.sqrt(layout.widths[-1])
-        mlp.weight.uniform_(-bound, bound, generator=generator)
-        mlp.bias.uniform_(-bound, bound, generator=generator)
-        for _, variance in layout.stats(made.stats):
-            variance.fill_(1.0)
-        return made
-
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Table, mlp and stats."""
-        return self.table, self.mlp, self.stats
-
-    def copy(self) -> Weights:
-        """The same numbers in memory of their own."""
-        return Weights(*(tensor.clone() for tensor in self.tensors()))
-
-    def to(self, device: torch.device) -> Weights:
-        """The same numbers on ``device``."""
-        return Weights(*(tensor.to(device) for tensor in self.tensors()))
+    Table: normal, mean 0, standard deviation `EMBEDDING_STD`. Weights and the output's bias: uniform within
+    1 / sqrt(inputs of the layer), PyTorch's own choice for linear layers. Scale and variance 1, the rest 0.
+    """
+    made = Weights.zeros(layout.sizes, torch.device("cpu"))
+    generator = torch.Generator().manual_seed(seed)
+    made[TABLE].normal_(std=EMBEDDING_STD, generator=generator)
+    mlp = layout.mlp(made[MLP])
+    for layer in mlp.hidden:
+        bound = 1.0 / math.sqrt(layer.weight.shape[-2])
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        layer.scale.fill_(1.0)
+    bound = 1.0 / math.sqrt(layout.design[-1])
+    mlp.weight.uniform_(-bound, bound, generator=generator)
+    mlp.bias.uniform_(-bound, bound, generator=generator)
+    for _, variance in layout.stats(made[STATS]):
+        variance.fill_(1.0)
+    return made
 
 
-def stack(each: Sequence[Weights], layouts: Sequence[Layout], together: Layout, device: torch.device) -> Weights:
+def together(layouts: Sequence[MlpLayout]) -> MlpLayout:
+    """Of candidates side by side: as wide as the widest in every layer."""
+    widths = tuple(max(layer) for layer in zip(*(layout.design for layout in layouts), strict=True))
+    return MlpLayout(layouts[0].shape, widths, len(layouts))
+
+
+def stack(each: Sequence[Weights], layouts: Sequence[MlpLayout], into: MlpLayout, device: torch.device) -> Weights:
     """Candidates' numbers side by side, padded with zeros; one alone is taken as it is, without a copy."""
-    if together.stacked == 1:
+    if into.stacked == 1:
         return each[0].to(device)
-    made = Weights.zeros(together, device)
+    made = Weights.zeros(into.sizes, device)
     for place, (weights, layout) in enumerate(zip(each, layouts, strict=True)):
-        for inside, own in _pairs(made, together, place, weights, layout):
+        for inside, own in _pairs(made, into, place, weights, layout):
             inside.copy_(own)
     return made
 
 
-def unstack(stacked: Weights, together: Layout, place: int, layout: Layout) -> Weights:
+def unstack(stacked: Weights, out_of: MlpLayout, place: int, layout: MlpLayout) -> Weights:
     """The numbers of the candidate at ``place``, copied out of the stack; those of one alone are not copied."""
-    if together.stacked == 1:
+    if out_of.stacked == 1:
         return stacked
-    own = Weights.zeros(layout, stacked.mlp.device)
-    for inside, outside in _pairs(stacked, together, place, own, layout):
+    own = Weights.zeros(layout.sizes, stacked.device)
+    for inside, outside in _pairs(stacked, out_of, place, own, layout):
         outside.copy_(inside)
     return own
 
 
-def _pairs(stacked: Weights, together: Layout, place: int, own: Weights, layout: Layout) -> list[tuple[Tensor, Tensor]]:
+def _pairs(
+    stacked: Weights, wide: MlpLayout, place: int, own: Weights, layout: MlpLayout
+) -> list[tuple[Tensor, Tensor]]:
     """Every tensor of a candidate: its part of the stack, and its own."""
-    rows = slice(place * layout.ids, (place + 1) * layout.ids)
-    pairs = [(together.table(stacked.table)[rows], layout.table(own.table))]
-    a, b = together.mlp(stacked.mlp), layout.mlp(own.mlp)
-    for wide, narrow in zip(a.layers, b.layers, strict=True):
-        pairs += [(wide.weight, narrow.weight), (wide.scale, narrow.scale), (wide.shift, narrow.shift)]
+    ids = layout.shape.ids
+    table = wide.table(stacked[TABLE])[place * ids : (place + 1) * ids], layout.table(own[TABLE])
+    pairs: list[tuple[Tensor, Tensor]] = []
+    a, b = wide.mlp(stacked[MLP]), layout.mlp(own[MLP])
+    for padded, exact in zip(a.hidden, b.hidden, strict=True):
+        pairs += [(padded.weight, exact.weight), (padded.scale, exact.scale), (padded.shift, exact.shift)]
     pairs += [(a.weight, b.weight), (a.bias, b.bias)]
-    for wides, narrows in zip(together.stats(stacked.stats), layout.stats(own.stats), strict=True):
+    for wides, narrows in zip(wide.stats(stacked[STATS]), layout.stats(own[STATS]), strict=True):
         pairs += zip(wides, narrows, strict=True)
-    return [pairs[0], *((w[place, : n.shape[0], : n.shape[1]], n) for w, n in pairs[1:])]
+    return [table, *((w[place, : n.shape[0], : n.shape[1]], n) for w, n in pairs)]
