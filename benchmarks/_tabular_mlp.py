@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from trails.space.mlp import EMBEDDING
+from trails.training.options import EMBEDDING
 from trails.training.weights import EMBEDDING_STD
 
 

@@ -25,12 +25,12 @@ from trails.family.mlp.networks import MlpNetworks, multiply_accumulates
 from trails.refinement import keeping, session, speed, workers
 from trails.refinement import run as run_module
 from trails.refinement.dataset import Dataset
-from trails.refinement.options import Options
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
 from trails.refinement.session import Timings
 from trails.refinement.trial import Trial
 from trails.refinement.workers import Cores, LocalWorker
 from trails.training.batches import EVALUATION_ROWS, batches_of, rows_of_epoch
+from trails.training.options import Options
 from trails.training.rows import EncodedRows
 
 _CALLERS_RESERVE = 0.15

@@ -28,13 +28,13 @@ from trails.family.networks import Networks, Shape, Work
 from trails.refinement import checkpoint, protocol, run
 from trails.refinement.costs import Costs, Seconds, work_of
 from trails.refinement.dataset import Dataset, prepare
-from trails.refinement.options import Options
 from trails.refinement.protocol import Events, Profile, Refine, Setting, parse_request
 from trails.refinement.session import Timings
 from trails.refinement.trial import Trial
 from trails.space import parse_space
 from trails.table.columns import Columns
 from trails.table.target import TASKS, Task
+from trails.training.options import Options
 from trails.training.weights import TABLE, Training, derived_seed
 
 

@@ -16,12 +16,12 @@ from trails.family import MLP
 from trails.family.mlp.stack import MlpStack, predict_alone
 from trails.refinement.dataset import Dataset, prepare
 from trails.refinement.metrics import auc, measure
-from trails.refinement.options import Options, parse_options
 from trails.refinement.protocol import Candidate
 from trails.refinement.refit import refit
 from trails.refinement.trial import EpochResult, Trial
 from trails.table.columns import Columns
 from trails.table.target import learn_target
+from trails.training.options import Options, parse_options
 from trails.training.weights import Weights
 
 CANDIDATES = backend.CANDIDATES[:3]

@@ -21,9 +21,9 @@ from trails.model.store import Model
 from trails.refinement import checkpoint
 from trails.refinement.devices import cores
 from trails.refinement.metrics import measure
-from trails.refinement.options import Options, describe_options, parse_options
 from trails.table.columns import Columns
 from trails.table.target import learn_target
+from trails.training.options import Options, describe_options, parse_options
 
 CANDIDATES = backend.CANDIDATES[:4]
 

@@ -13,10 +13,10 @@ from benchmarks._tabular_mlp import TabularMlp
 from trails.family.mlp.layout import MLP, STATS, MlpLayout, initial, unstack
 from trails.family.mlp.stack import MlpStack
 from trails.family.networks import Shape
-from trails.refinement.options import Options
 from trails.table.target import TASKS, Task
 from trails.training.batches import batches_of, order_of_epoch
 from trails.training.optimiser import average_decay
+from trails.training.options import Options
 from trails.training.rows import EncodedRows
 from trails.training.weights import TABLE, Training, Weights, derived_seed
 

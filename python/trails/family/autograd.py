@@ -18,10 +18,10 @@ from trails.errors import InvalidInput
 from trails.family.design import Design
 from trails.family.networks import ModelFacts, Shape, Work
 from trails.model.store import Model
-from trails.refinement.options import Options
 from trails.table.target import Task
 from trails.training.heads import mean_loss
 from trails.training.optimiser import update
+from trails.training.options import Options
 from trails.training.rows import EncodedRows
 from trails.training.stack import TrainingStack, drop, predict_in_chunks
 from trails.training.weights import EMBEDDING_STD, TABLE, Training, Weights
@@ -306,7 +306,7 @@ class _Learner:
     def __init__(
         self, networks: AutogradNetworks, layout: ModuleLayout, training: Training, dropout: float, device: torch.device
     ) -> None:
-        self.state = Training(*(part.to(device) for part in training.parts()), training.steps)
+        self.state = _on(training, device)
         trained = {name: size for name, size in layout.sizes.items() if name != STATS}
         self.gradients = {name: torch.zeros(size, device=device) for name, size in trained.items()}
         self._module = _unfilled(networks, layout.shape, layout.design, dropout).train()
@@ -332,6 +332,11 @@ class _Learner:
         loss, upper = mean_loss(task, outputs.detach(), rows)
         outputs.backward(upper)
         return loss
+
+
+def _on(training: Training, device: torch.device) -> Training:
+    weights, mean, square, average = (part.to(device) for part in training.parts())
+    return Training(weights, mean, square, average, training.steps)
 
 
 def _unfilled(networks: AutogradNetworks, shape: Shape, design: Design, dropout: float = 0.0) -> nn.Module:

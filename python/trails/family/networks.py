@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trails.model.store import Model
-    from trails.refinement.options import Options
     from trails.table.encoder import Encoder
     from trails.table.target import Target, Task
+    from trails.training.options import Options
     from trails.training.rows import EncodedRows
     from trails.training.weights import Training, Weights
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, UnusableData, listed, shown
 from trails.family.networks import Shape
-from trails.refinement.options import Options
 from trails.table.columns import Columns
 from trails.table.conform import SQL_CASTS, conform, conform_all
 from trails.table.encoder import Encoded, Encoder
 from trails.table.split import by_column, holdout
 from trails.table.target import Target, learn_target, leave_unknown_out
+from trails.training.options import Options
 from trails.training.rows import EncodedRows
 
 MIN_TRAINING_ROWS = 10

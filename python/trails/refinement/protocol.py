@@ -14,8 +14,8 @@ from typing import Any, TypedDict
 
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, shown
 from trails.family import MLP, Design, Family
-from trails.refinement.options import Options, parse_options
 from trails.space import parse_space
+from trails.training.options import Options, parse_options
 
 _SPACE = "mlp4x20"
 """Of a request that names none."""

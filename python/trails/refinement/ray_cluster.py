@@ -18,7 +18,6 @@ from trails.errors import TrailsError
 from trails.refinement import ray_task
 from trails.refinement.costs import Costs, Seconds, Speed, work_of
 from trails.refinement.dataset import Dataset
-from trails.refinement.options import Options
 from trails.refinement.planning import Spent, too_small
 from trails.refinement.protocol import Setting
 from trails.refinement.ray_connection import connect, slots_of
@@ -27,6 +26,7 @@ from trails.refinement.ray_worker import Lost, RayWorker
 from trails.refinement.trial import Trial
 from trails.refinement.workers import Worker
 from trails.training.batches import batches_of
+from trails.training.options import Options
 
 _ALONE_SECONDS = 30.0
 """With no node left for so long, the run is given up; a node that starts again joins within seconds."""

@@ -19,10 +19,10 @@ from trails.family import Design, get_family
 from trails.family.networks import Shape
 from trails.refinement.costs import Seconds
 from trails.refinement.dataset import Dataset
-from trails.refinement.options import Options
 from trails.refinement.trial import EpochResult, Trial
 from trails.table.encoder import Encoder
 from trails.table.target import Target
+from trails.training.options import Options
 from trails.training.rows import EncodedRows
 from trails.training.weights import Training, Weights
 

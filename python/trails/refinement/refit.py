@@ -10,8 +10,8 @@ from torch import Tensor
 
 from trails.refinement.dataset import Dataset, class_weights
 from trails.refinement.metrics import measure
-from trails.refinement.options import Options
 from trails.refinement.trial import Trial
+from trails.training.options import Options
 from trails.training.rows import EncodedRows
 from trails.training.weights import Weights
 

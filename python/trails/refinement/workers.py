@@ -15,9 +15,9 @@ from trails.family.networks import Layout, Stack
 from trails.refinement import memory
 from trails.refinement.dataset import Dataset
 from trails.refinement.metrics import measure
-from trails.refinement.options import Options
 from trails.refinement.trial import EpochResult, Trial
 from trails.training.batches import EVALUATION_ROWS, batches_of, rows_of_epoch
+from trails.training.options import Options
 from trails.training.rows import EncodedRows
 
 _TRIES = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trails.refinement.options import Options
+from trails.training.options import Options
 from trails.training.weights import derived_seed
 
 EVALUATION_ROWS = 4096

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from trails.refinement.options import Options
 from trails.training import kernels
+from trails.training.options import Options
 from trails.training.weights import TABLE, Training
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trails.refinement.options import Options
 from trails.table.target import Task
 from trails.training.batches import EVALUATION_ROWS, batches_of, order_of_epoch
+from trails.training.options import Options
 from trails.training.rows import EncodedRows
 from trails.training.weights import derived_seed
 

@@ -13,8 +13,8 @@ from trails.family.mlp.layout import MLP, STATS, MlpLayout, initial
 from trails.family.mlp.stack import MlpStack, fold, predict_alone
 from trails.family.networks import ModelFacts, Shape, Work
 from trails.model.store import Model
-from trails.refinement.options import Options
 from trails.table.target import Task
+from trails.training.options import Options
 from trails.training.rows import EncodedRows
 from trails.training.weights import TABLE, Training, Weights
 

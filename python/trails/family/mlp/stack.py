@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from trails.family.mlp.layout import MLP, STATS, HiddenLayer, Layers, MlpLayout, stack, together, unstack
-from trails.refinement.options import Options
 from trails.table.target import Task
 from trails.training import kernels
 from trails.training.heads import mean_loss
 from trails.training.kernels import EPSILON
 from trails.training.optimiser import update
+from trails.training.options import Options
 from trails.training.rows import EncodedRows
 from trails.training.stack import TrainingStack, drop, predict_in_chunks
 from trails.training.weights import TABLE, Training, Weights
