@@ -24,10 +24,13 @@ from trails.family import MLP, Design, Family, get_family, register_family, regi
 from trails.family.autograd import AutogradNetworks, Dropout
 from trails.family.mlp.layout import initial
 from trails.family.mlp.stack import MlpStack
-from trails.family.networks import Networks, Shape, Work
+from trails.family.networks import ModelFacts, Networks, Shape, Work
+from trails.model.store import Model
 from trails.refinement import checkpoint, protocol, run
 from trails.refinement.costs import Costs, Seconds, work_of
 from trails.refinement.dataset import Dataset, prepare
+from trails.refinement.export import model_of
+from trails.refinement.metrics import auc
 from trails.refinement.protocol import Events, Profile, Refine, Setting, parse_request
 from trails.refinement.session import Timings
 from trails.refinement.trial import Trial
@@ -267,6 +270,51 @@ def test_costs_ask_the_family() -> None:
 def test_what_a_stored_model_cannot_say_is_told_and_costs_nothing_else(data: Dataset) -> None:
     ran = refined(data, models=True)
     assert "cannot be kept as a model" in ran.events[-1]["unkept"] and len(ran.leaderboard) == 4
+
+
+class KeptNetworks(ResidualNetworks):
+    """Says as well what a stored model computes: every batch's normalisation is folded into the product before it."""
+
+    def model(self, module: nn.Module, facts: ModelFacts) -> Model:
+        operations = pytest.importorskip("trails.model.operations")
+        assert isinstance(module, ResidualMlp)
+        computed = [operations.Linear(0, *_affine(module.first)), operations.Relu(1)]
+        for block in module.blocks:
+            carried = len(computed)
+            linear, norm = block[0], block[1]
+            factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+            weight, bias = linear.weight.T * factor, norm.bias - norm.running_mean * factor
+            computed.append(operations.Linear(carried, _array(weight), _array(bias)))
+            computed += [operations.Relu(carried + 1), operations.Add((carried, carried + 2))]
+        computed.append(operations.Linear(len(computed), *_affine(module.last)))
+        table = _array(module.embedding.weight)
+        known = facts.architecture, facts.target, facts.encoder
+        return Model(*known, table, tuple(computed), facts.metrics, facts.training)  # type: ignore[arg-type]
+
+
+def _array(tensor: Tensor) -> Any:
+    return np.ascontiguousarray(tensor.detach().numpy())
+
+
+def _affine(layer: nn.Linear) -> tuple[Any, Any]:
+    return _array(layer.weight.T), _array(layer.bias)
+
+
+def test_its_model_predicts_what_it_was_ranked_by(
+    data: Dataset, validation: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("trails.model.operations")
+    monkeypatch.setattr(RESIDUAL, "networks", KeptNetworks())
+    ran = refined(data, models=True)
+    assert ran.events[-1]["unkept"] is None and ran.named("model")
+    winner = ran.trials[0]
+    model = Model.from_bytes(model_of(winner, data).to_bytes())
+    assert model.architecture == winner.architecture
+    outputs = model.outputs(Columns.from_buffer(*validation.pack()))
+    assert winner.best is not None
+    expected = RESIDUAL.networks.predict(winner.layout, winner.best, data.validation).numpy()
+    np.testing.assert_allclose(outputs[:, 0], expected, rtol=1e-4, atol=1e-5)
+    assert auc(data.validation.truth, outputs[:, 0]) == pytest.approx(winner.best_metric, abs=1e-4)
 
 
 def test_there_is_one_family_of_a_name() -> None:
