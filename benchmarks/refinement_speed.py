@@ -122,8 +122,8 @@ def _timed(steps: Sequence[Any]) -> float:
 def _network(data: Any, widths: tuple[int, ...]) -> tuple[Any, Any, Any]:
     import torch
 
-    from trails.model.network import TabularMlp
-    from trails.refinement.options import Options
+    from benchmarks._tabular_mlp import TabularMlp
+    from trails.training.options import Options
 
     network = TabularMlp(data.encoder.ids, data.encoder.fields, widths, Options().embedding)
     network = network.to(data.train.labels.device)
@@ -184,8 +184,8 @@ def _side(data: Any, widths: Sequence[tuple[int, ...]], batches: int) -> float:
     import threading
     import time
 
-    from trails.refinement.options import Options
     from trails.refinement.workers import Cores, LocalWorker, Threads
+    from trails.training.options import Options
 
     options, cores = Options(batch=BATCH), Cores(2)
     waiting = list(widths)
@@ -213,8 +213,8 @@ def _stacked(data: Any, widths: Sequence[tuple[int, ...]], batches: int) -> floa
     """All models in one stack on a GPU; on the CPU four at a time, with both cores."""
     import torch
 
-    from trails.refinement.options import Options
     from trails.refinement.workers import Cores, LocalWorker
+    from trails.training.options import Options
 
     worker = LocalWorker(data, Options(batch=BATCH), 1, Cores(2))
     size = len(widths) if worker.device.type == "cuda" else 4
@@ -228,12 +228,12 @@ def _stacked(data: Any, widths: Sequence[tuple[int, ...]], batches: int) -> floa
 
 
 def _trial(data: Any, widths: tuple[int, ...]) -> Any:
-    from trails.refinement.options import Options
+    from trails.family import MLP
+    from trails.refinement.protocol import Candidate
     from trails.refinement.trial import Trial
-    from trails.refinement.weights import Layout
+    from trails.training.options import Options
 
-    layout = Layout.of(data, Options().embedding, widths)
-    return Trial("-".join(map(str, widths)), None, layout, 1)
+    return Trial.of(MLP, Candidate(MLP.format(widths), widths, None), data.shape(Options().embedding), 1)
 
 
 def _median(document: Document, name: str, loop: str, device: str = "cpu") -> float | None:

@@ -66,8 +66,8 @@ def select_from(
         ``best_epoch``, and how many candidates were ``trained``.
     """
     from trails.bridge import training_rows
-    from trails.refinement.options import parse_options
     from trails.refinement.protocol import Candidate, Events, Refine, Setting
+    from trails.training.options import parse_options
 
     started = time.monotonic()
     packed = [(c.name, c.kind, c.data, c.nulls, c.values) for c in (*train.without(TARGET), train[TARGET])]

@@ -80,10 +80,10 @@ def train(dataset: str, options: dict[str, Any], epochs: int, seed: int, rows: i
 
     from benchmarks.selection import TARGET, columns, test_auc
     from trails.refinement.dataset import prepare
-    from trails.refinement.options import parse_options
     from trails.refinement.protocol import Candidate, Events, Refine, Setting
     from trails.refinement.run import refine
     from trails.refinement.session import Timings
+    from trails.training.options import parse_options
 
     training, test = columns(dataset, "train"), columns(dataset, "test")
     validation: Columns | None = columns(dataset, "valid")

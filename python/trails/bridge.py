@@ -26,13 +26,13 @@ from trails.filtering.search import ScoredPool, check_count, score_pool
 from trails.filtering.shortlist import shortlist
 from trails.model.store import Model
 from trails.refinement.devices import parse_devices
-from trails.refinement.options import describe_options, parse_options
 from trails.refinement.schedulers import check_scheduler
 from trails.space import Space, parse_space, spaces
 from trails.table.columns import Column, Columns
 from trails.table.target import parse_task
 from trails.table.texts import texts_of
 from trails.tfmem import REGISTRY, ScoringSetting, Tfmem, parse_tfmems
+from trails.training.options import describe_options, parse_options
 from trails.workers import available_cores
 
 __all__ = [

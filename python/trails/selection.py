@@ -42,7 +42,7 @@ class Settings:
         u: Epochs of the first rung, if fixed.
         batch_size: Rows that metrics with a need for data are computed on.
         seed: Of everything random.
-        options: Of training; see `trails.refinement.options.Options`.
+        options: Of training; see `trails.training.options.Options`.
         device: See `trails.refinement.devices.parse_devices`.
         threads: CPU threads; 0 for all cores.
         isolated: Whether refinement runs in a process of its own.

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, UnusableData, shown
 from trails.model.store import Model
-from trails.refinement.options import parse_options
 from trails.selection import Settings, plain_options, select
 from trails.selector_inputs import (
     BadInput,
@@ -34,6 +33,7 @@ from trails.table.conform import conform, conform_all
 from trails.table.frames import array_columns, column_of, frame_columns, is_frame, names_of
 from trails.table.split import holdout
 from trails.table.target import learn_target, parse_task
+from trails.training.options import parse_options
 
 _TARGET = "y"
 _FEWEST_ROWS = 10

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trails.errors import InvalidInput
-from trails.refinement.options import Options, parse_options
 from trails.table.columns import Column, Columns, Texts
 from trails.table.encoder import Encoder
 from trails.table.fields import FIRST_SLOT, NULL, UNKNOWN, keys_of
 from trails.table.fitting import Fitting, fit_field
+from trails.training.options import Options, parse_options
 
 
 def texts(values: list[str | None], name: str = "t", known: int = 1 << 16) -> Column:

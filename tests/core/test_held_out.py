@@ -15,11 +15,11 @@ from trails import bridge
 from trails.errors import InvalidInput, UnusableData
 from trails.filtering.rows import WIDEST_ROW, Held, Rows
 from trails.refinement.dataset import prepare
-from trails.refinement.options import Options
 from trails.table.columns import Column, Columns
 from trails.table.split import held_out
 from trails.table.texts import text_column
 from trails.tfmem import parse_tfmems
+from trails.training.options import Options
 
 CPU = torch.device("cpu")
 ROWS = 600

@@ -21,13 +21,13 @@ from tests.core.test_model import made
 from trails import ModelSelector, bridge
 from trails.errors import InvalidInput, TrailsError, listed, shown, shown_json
 from trails.model.store import Model
-from trails.refinement.options import OPTIONS, parse_options
 from trails.refinement.planning import assumed_training
 from trails.refinement.protocol import Candidate, Refine, parse_request, parse_setting
 from trails.selector_inputs import threads_of
 from trails.table.columns import Column, Columns
 from trails.table.frames import column_of
 from trails.trainer import InProcess
+from trails.training.options import OPTIONS, parse_options
 from trails.workers import available_cores
 
 LONG = "x" * 10_000_000

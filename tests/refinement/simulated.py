@@ -20,16 +20,18 @@ import numpy as np
 import pytest
 import torch
 
-from trails.model.network import multiply_accumulates
+from trails.family import MLP
+from trails.family.mlp.networks import MlpNetworks, multiply_accumulates
 from trails.refinement import keeping, session, speed, workers
 from trails.refinement import run as run_module
-from trails.refinement.dataset import Dataset, Rows
-from trails.refinement.options import Options
+from trails.refinement.dataset import Dataset
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
 from trails.refinement.session import Timings
-from trails.refinement.stack import EVALUATION_ROWS, batches_of, rows_of_epoch
 from trails.refinement.trial import Trial
 from trails.refinement.workers import Cores, LocalWorker
+from trails.training.batches import EVALUATION_ROWS, batches_of, rows_of_epoch
+from trails.training.options import Options
+from trails.training.rows import EncodedRows
 
 _CALLERS_RESERVE = 0.15
 _WRITTEN_A_SECOND = 35e6
@@ -140,7 +142,7 @@ class Machine:
 
 
 class _Stack:
-    """`trails.refinement.stack.Stack`, without the networks."""
+    """`trails.family.networks.Stack`, without the networks."""
 
     def __init__(self, machine: Machine, worker: LocalWorker, trials: Sequence[Trial]) -> None:
         self._machine, self._worker, self._widths = machine, worker, [t.design for t in trials]
@@ -156,7 +158,7 @@ class _Stack:
         self._steps += 1
         self._spend(sum(self._machine.batch(w, rows) for w in self._widths), measured)
 
-    def step(self, rows: Rows) -> torch.Tensor:
+    def step(self, rows: EncodedRows) -> torch.Tensor:
         self._batch(len(rows), True)
         return torch.zeros(1)
 
@@ -169,7 +171,7 @@ class _Stack:
                 break
         return torch.zeros(len(self._widths), dtype=torch.float64)
 
-    def predict(self, rows: Rows, keep_going: Callable[[], bool] | None = None) -> torch.Tensor | None:
+    def predict(self, rows: EncodedRows, keep_going: Callable[[], bool] | None = None) -> torch.Tensor | None:
         for start in range(0, len(rows), EVALUATION_ROWS):
             chunk = min(EVALUATION_ROWS, len(rows) - start)
             for widths in self._widths:
@@ -197,7 +199,7 @@ def _outputs(case: Case, rows: int, stacked: int) -> torch.Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(rows))
 
 
-def _rows(case: Case, count: int) -> Rows:
+def _rows(case: Case, count: int) -> EncodedRows:
     generator = np.random.default_rng(count)
     if case.task == "regression":
         truth: Any = generator.normal(size=count).astype(np.float32)
@@ -205,7 +207,7 @@ def _rows(case: Case, count: int) -> Rows:
         truth = generator.integers(0, max(2, case.outputs), count)
         truth = truth == 1 if case.task == "binary" else truth
     ids = torch.zeros((count, 1), dtype=torch.int32)
-    return Rows(ids, None, torch.zeros(count), truth)
+    return EncodedRows(ids, None, torch.zeros(count), truth)
 
 
 def _dataset(case: Case) -> Dataset:
@@ -231,8 +233,8 @@ def _on(machine: Machine, patch: pytest.MonkeyPatch) -> Iterator[None]:
             worker.machine = machine
         return made
 
-    def predict_alone(layout: Any, weights: Any, rows: Rows) -> torch.Tensor:
-        machine.advance(case.optimism * machine.evaluation(layout.widths, len(rows)) / case.cores)
+    def predict(_: Any, layout: Any, weights: Any, rows: EncodedRows) -> torch.Tensor:
+        machine.advance(case.optimism * machine.evaluation(layout.design, len(rows)) / case.cores)
         return _outputs(case, len(rows), 1)[0]
 
     def model_of(trial: Trial, *_: Any) -> Any:
@@ -244,7 +246,7 @@ def _on(machine: Machine, patch: pytest.MonkeyPatch) -> Iterator[None]:
 
     patch.setattr(run_module, "local_workers", local_workers)
     patch.setattr(run_module, "seconds_per_product", lambda threads: case.product / threads)
-    patch.setattr(keeping, "predict_alone", predict_alone)
+    patch.setattr(MlpNetworks, "predict", predict)
     patch.setattr(keeping, "model_of", model_of)
     patch.setattr(session, "refit_on_all", refit)
     try:
@@ -278,9 +280,7 @@ def ask(case: Case, budget: float, data: Dataset | None = None) -> Told:
     scoring = case.filtering + case.share * budget
     machine.advance(max(case.start, case.cell * total * case.fields) + scoring)
     files = [os.memfd_create("simulated") for _ in range(2)] if case.named else []
-    candidates = tuple(
-        Candidate(name, tuple(map(int, name.split("-"))), 9.0 - place) for place, name in enumerate(case.candidates)
-    )
+    candidates = tuple(Candidate(name, MLP.parse(name), 9.0 - place) for place, name in enumerate(case.candidates))
     setting = Setting(
         "label",
         1,

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from tests.refinement.test_stack import layout, made_rows, stack_of
-from trails.refinement import kernels
-from trails.refinement.stack import Stack
+from trails.family.mlp.stack import MlpStack
+from trails.training import kernels
 
 OPERATIONS: dict[str, tuple[Any, str]] = {
     "adam": (torch, "_fused_adam_"),
@@ -32,7 +32,7 @@ def unknown() -> Iterator[None]:
     kernels.replaced.cache_clear()
 
 
-def trained() -> Stack:
+def trained() -> MlpStack:
     stack = stack_of([layout(7, 5)], made_rows(300, 3, values=True), batch=64)
     for epoch in (1, 2):
         stack.train_epoch(epoch, lambda share: True)

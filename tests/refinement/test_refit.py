@@ -12,15 +12,17 @@ from tests.refinement import backend
 from tests.refinement.backend import Outcome, Table, run
 from tests.refinement.conftest import make_table
 from tests.refinement.test_child import labelled
+from trails.family import MLP
+from trails.family.mlp.stack import MlpStack, predict_alone
 from trails.refinement.dataset import Dataset, prepare
 from trails.refinement.metrics import auc, measure
-from trails.refinement.options import Options, parse_options
+from trails.refinement.protocol import Candidate
 from trails.refinement.refit import refit
-from trails.refinement.stack import Stack, Training, predict_alone
 from trails.refinement.trial import EpochResult, Trial
-from trails.refinement.weights import Layout, Weights, derived_seed
 from trails.table.columns import Columns
 from trails.table.target import learn_target
+from trails.training.options import Options, parse_options
+from trails.training.weights import Weights
 
 CANDIDATES = backend.CANDIDATES[:3]
 EPOCHS = 3
@@ -33,8 +35,8 @@ def columns(table: Table) -> Columns:
 
 def trained(data: Dataset, options: Options) -> Trial:
     """A candidate whose best epoch is the third."""
-    trial = Trial("16-8", None, Layout.of(data, options.embedding, (16, 8)), 5)
-    stack = Stack([trial.layout], [trial.begin()], data.train, options, trial.seed, [trial.architecture])
+    trial = Trial.of(MLP, Candidate("16-8", (16, 8), None), data.shape(options.embedding), 5)
+    stack = MlpStack([trial.layout], [trial.begin()], data.train, options, trial.seed, [trial.architecture])
     for epoch in range(1, EPOCHS + 1):
         loss = stack.train_epoch(epoch, lambda _: True)
         trial.add(EpochResult(trial.architecture, epoch, float(loss), 0.1 * epoch, 1.0, 0.0), stack.averaged(0))
@@ -64,8 +66,7 @@ def test_it_is_what_training_on_all_rows_gives(train: Table, weights: str) -> No
         if weights == "none"
         else torch.tensor(np.where(order, 0.5 / order.mean(), 0.5 / (1 - order.mean())), dtype=torch.float32),
     )
-    training = Training.begin(trial.layout, derived_seed(5, "16-8"))
-    stack = Stack([trial.layout], [training], every, options, 5, ["16-8"])
+    stack = MlpStack([trial.layout], [trial.fresh().begin()], every, options, 5, ["16-8"])
     for epoch in range(1, EPOCHS + 1):
         stack.train_epoch(epoch, lambda _: True)
     assert outputs(trial, again, data) == pytest.approx(outputs(trial, stack.averaged(0), data), abs=1e-4)

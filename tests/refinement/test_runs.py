@@ -21,9 +21,9 @@ from trails.model.store import Model
 from trails.refinement import checkpoint
 from trails.refinement.devices import cores
 from trails.refinement.metrics import measure
-from trails.refinement.options import Options, describe_options, parse_options
 from trails.table.columns import Columns
 from trails.table.target import learn_target
+from trails.training.options import Options, describe_options, parse_options
 
 CANDIDATES = backend.CANDIDATES[:4]
 
@@ -205,8 +205,14 @@ def test_a_checkpoint_that_was_made_up_is_refused(train: Table, validation: Tabl
     assert checkpoint.from_bytes(forged()).hyperband == told["hyperband"]
     survivor = told["survivors"][0]
     for broken in (
-        forged(survivors=[{**survivor, "layout": [10**7, 10, 40, [64, 64], 1]}]),
-        forged(survivors=[{**survivor, "layout": [10, 10]}]),
+        forged(survivors=[{**survivor, "shape": {**survivor["shape"], "ids": 10**7}}]),
+        forged(survivors=[{**survivor, "shape": {**survivor["shape"], "depth": 3}}]),
+        forged(survivors=[{**survivor, "design": [64, 64]}]),
+        forged(survivors=[{**survivor, "design": 7}]),
+        forged(survivors=[]),
+        forged(family="perceptron"),
+        forged(family=None),
+        forged(format="trails.checkpoint.2"),
         forged(survivors=[{**survivor, "row": []}]),
         forged(survivors=7),
         forged(fresh=[["8-8"]]),
@@ -214,12 +220,13 @@ def test_a_checkpoint_that_was_made_up_is_refused(train: Table, validation: Tabl
         forged(n=1e999),
         forged(format=json.loads("[" * 900 + "]" * 900)),
     ):
-        with pytest.raises(InvalidInput, match="checkpoint"):
+        with pytest.raises(InvalidInput, match="checkpoint") as refused:
             checkpoint.from_bytes(broken)
+        assert refused.value.hint == "Start a new run."
     # Which candidates there are is known when the run goes on.
-    refused = resume(forged(hyperband={**told["hyperband"], "entrants": ["8-8-8-8"]}), train, validation, **plan)
-    assert refused.last["event"] == "error" and refused.last["sqlstate"] == "22023", refused.last
-    assert "checkpoint cannot be read" in refused.last["message"], refused.last
+    outcome = resume(forged(hyperband={**told["hyperband"], "entrants": ["8-8-8-8"]}), train, validation, **plan)
+    assert outcome.last["event"] == "error" and outcome.last["sqlstate"] == "22023", outcome.last
+    assert "checkpoint cannot be read" in outcome.last["message"], outcome.last
 
 
 def test_a_checkpoint_of_other_rows_or_of_nothing_is_refused(train: Table, validation: Table) -> None:

@@ -9,17 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trails.model.network import TabularMlp
-from trails.refinement.dataset import Rows
-from trails.refinement.options import Options
-from trails.refinement.stack import Stack, Training, average_decay, batches_of
-from trails.refinement.weights import Layout, Weights, derived_seed
+from benchmarks._tabular_mlp import TabularMlp
+from trails.family.mlp.layout import MLP, STATS, MlpLayout, initial, unstack
+from trails.family.mlp.stack import MlpStack
+from trails.family.networks import Shape
 from trails.table.target import TASKS, Task
+from trails.training.batches import batches_of, order_of_epoch
+from trails.training.optimiser import average_decay
+from trails.training.options import Options
+from trails.training.rows import EncodedRows
+from trails.training.weights import TABLE, Training, Weights, derived_seed
 
 IDS, FIELDS, EMBEDDING, CLASSES = 30, 4, 3, 5
 
 
-def made_rows(count: int, seed: int, values: bool = False, task: Task = "binary", weights: bool = False) -> Rows:
+def made_rows(count: int, seed: int, values: bool = False, task: Task = "binary", weights: bool = False) -> EncodedRows:
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, IDS, (count, FIELDS), generator=generator, dtype=torch.int32)
     factors = torch.rand((count, FIELDS), generator=generator) + 0.5 if values else None
@@ -27,29 +31,29 @@ def made_rows(count: int, seed: int, values: bool = False, task: Task = "binary"
     if task != "regression":
         labels = (labels < 0.4).float() if task == "binary" else (labels * CLASSES).long()
     each = torch.rand(count, generator=generator) + 0.5 if weights else None
-    return Rows(ids, factors, labels, labels.numpy() > 0 if task == "binary" else labels.numpy(), each)
+    return EncodedRows(ids, factors, labels, labels.numpy() > 0 if task == "binary" else labels.numpy(), each)
 
 
-def layout(*widths: int, outputs: int = 1) -> Layout:
-    return Layout(IDS, EMBEDDING, FIELDS * EMBEDDING, widths, outputs=outputs)
+def layout(*widths: int, outputs: int = 1) -> MlpLayout:
+    return MlpLayout(Shape(IDS, FIELDS, EMBEDDING, outputs), widths)
 
 
-def stack_of(layouts: list[Layout], rows: Rows, task: Task = "binary", **options: object) -> Stack:
-    names = ["-".join(map(str, one.widths)) for one in layouts]
-    trainings = [Training.begin(one, derived_seed(1, name)) for one, name in zip(layouts, names, strict=True)]
-    return Stack(layouts, trainings, rows, Options(**{"dropout": 0.0, **options}), 1, names, task)
+def stack_of(layouts: list[MlpLayout], rows: EncodedRows, task: Task = "binary", **options: object) -> MlpStack:
+    names = ["-".join(map(str, one.design)) for one in layouts]
+    trainings = [Training.begin(initial(one, derived_seed(1, name))) for one, name in zip(layouts, names, strict=True)]
+    return MlpStack(layouts, trainings, rows, Options(**{"dropout": 0.0, **options}), 1, names, task)
 
 
-def network_of(one: Layout, weights: Weights) -> TabularMlp:
+def network_of(one: MlpLayout, weights: Weights) -> TabularMlp:
     """The reference network with these weights."""
-    network = TabularMlp(IDS, FIELDS, one.widths, EMBEDDING, outputs=one.outputs)
+    network = TabularMlp(IDS, FIELDS, one.design, EMBEDDING, outputs=one.shape.outputs)
     linear = [m for m in network.mlp if isinstance(m, torch.nn.Linear)]
     norms = [m for m in network.mlp if isinstance(m, torch.nn.BatchNorm1d)]
-    mlp = one.mlp(weights.mlp)
+    mlp = one.mlp(weights[MLP])
     with torch.no_grad():
-        network.embedding.weight.copy_(one.table(weights.table))
+        network.embedding.weight.copy_(one.table(weights[TABLE]))
         for module, norm, layer, (mean, variance) in zip(
-            linear, norms, mlp.layers, one.stats(weights.stats), strict=False
+            linear, norms, mlp.hidden, one.stats(weights[STATS]), strict=False
         ):
             module.weight.copy_(layer.weight.T)
             norm.weight.copy_(layer.scale.view(-1))
@@ -62,7 +66,7 @@ def network_of(one: Layout, weights: Weights) -> TabularMlp:
     return network
 
 
-def by_autograd(network: TabularMlp, rows: Rows, task: Task = "binary") -> tuple[float, Tensor, list[Tensor]]:
+def by_autograd(network: TabularMlp, rows: EncodedRows, task: Task = "binary") -> tuple[float, Tensor, list[Tensor]]:
     """Loss, the table's gradient, and the MLP's in the order of the flat vector."""
     network.train()
     outputs = network(rows.ids, rows.values)
@@ -104,16 +108,14 @@ def test_gradients_are_those_of_autograd(
     stack = stack_of(layouts, rows, task)
     before = [stack.training(place).weights.copy() for place in range(len(layouts))]
     losses, table = stack._backward(rows)
-    gradients = Weights(table, stack._gradient, torch.zeros_like(stack._weights.stats))
-    from trails.refinement.weights import unstack
-
+    gradients = Weights({**stack._state.weights.vectors, TABLE: table, MLP: stack._gradient})
     for place, one in enumerate(layouts):
         loss, embedding, expected = by_autograd(network_of(one, before[place]), rows, task)
         own = unstack(gradients, stack._layout, place, one)
         assert float(losses[place]) == pytest.approx(loss, rel=1e-5)
-        torch.testing.assert_close(one.table(own.table), embedding, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(one.table(own[TABLE]), embedding, rtol=1e-3, atol=1e-6)
         flat = torch.cat([gradient.reshape(-1) for gradient in expected])
-        torch.testing.assert_close(own.mlp, flat, rtol=1e-3, atol=2e-6)
+        torch.testing.assert_close(own[MLP], flat, rtol=1e-3, atol=2e-6)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -155,10 +157,10 @@ def test_padding_stays_zero_and_a_candidate_moves_between_stacks_unchanged() -> 
     layouts = [layout(8, 4), layout(3, 6)]
     stack = stack_of(layouts, rows, batch=64)
     stack.train_epoch(1, lambda share: True)
-    wide = stack._layout.mlp(stack._weights.mlp).layers
+    wide = stack._layout.mlp(stack._state.weights[MLP]).hidden
     assert not wide[0].weight[1, :, 3:].any() and not wide[1].weight[1, 3:].any() and not wide[1].weight[0, :, 4:].any()
     moved = stack.training(1)
-    alone = Stack([layouts[1]], [moved], rows, Options(batch=64, dropout=0.0), 1, ["3-6"])
+    alone = MlpStack([layouts[1]], [moved], rows, Options(batch=64, dropout=0.0), 1, ["3-6"])
     assert moved.steps == stack.training(0).steps == batches_of(200, Options(batch=64))
     held = made_rows(50, 2)
     torch.testing.assert_close(alone.predict(held)[0], stack.predict(held)[1], rtol=1e-4, atol=1e-5)  # type: ignore[index]
@@ -168,7 +170,7 @@ def test_a_candidate_that_diverges_leaves_the_others_alone() -> None:
     rows = made_rows(200, 1)
     layouts = [layout(4, 4), layout(5, 5)]
     stack = stack_of(layouts, rows, batch=64)
-    stack._layout.mlp(stack._weights.mlp).layers[0].weight[0].fill_(float("nan"))
+    stack._layout.mlp(stack._state.weights[MLP]).hidden[0].weight[0].fill_(float("nan"))
     losses = stack.train_epoch(1, lambda share: True)
     assert not np.isfinite(losses[0]) and np.isfinite(losses[1])
     assert np.isfinite(stack.predict(rows)[1]).all()  # type: ignore[index]
@@ -210,11 +212,11 @@ def test_the_average_forgets_its_start_soon_and_then_slowly() -> None:
 
 
 def test_the_epochs_of_a_very_large_table_make_one_pass_together() -> None:
-    rows = made_rows(5000, 0)
-    stack = stack_of([layout(4, 4)], rows, epoch_rows=1024)
-    first, again = ([stack._order(epoch) for epoch in epochs] for epochs in (range(1, 6), range(6, 11)))
-    for orders in (first, again):
-        assert [len(order) for order in orders] == [1000] * 5
-        assert torch.cat(orders).sort().values.tolist() == list(range(5000))
+    orders = [order_of_epoch(5000, epoch, 1, Options(epoch_rows=1024)) for epoch in range(1, 11)]
+    first, again = orders[:5], orders[5:]
+    for part in (first, again):
+        assert [len(order) for order in part] == [1000] * 5
+        assert torch.cat(part).sort().values.tolist() == list(range(5000))
     assert not torch.equal(first[0], again[0])
+    stack = stack_of([layout(4, 4)], made_rows(5000, 0), epoch_rows=1024)
     assert stack.batches == batches_of(5000, Options(epoch_rows=1024)) == 16

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trails.family.design import Design
 
 if TYPE_CHECKING:
+    from trails.family.networks import Networks
     from trails.family.scoring import Scoring
-
-Design: TypeAlias = tuple[int, ...]
-"""What one network is made from, as its family reads an architecture: of an MLP its hidden widths."""
 
 
 class Family(Protocol):
@@ -19,6 +19,10 @@ class Family(Protocol):
     """
 
     name: str
+
+    @property
+    def networks(self) -> Networks[Any]:
+        """How they are trained; imports torch, so a backend never asks for it."""
 
     def parse(self, text: str) -> Design:
         """Read an architecture, whatever space it lies in.

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from trails.checks import Check, no_check, pieces
 from trails.errors import InvalidInput, UnusableData, shown
-from trails.space.mlp import EMBEDDING
 from trails.table.columns import Column, Columns
 from trails.table.encoder import Encoded, Encoder, parts_of
 from trails.table.fitting import Fitting
@@ -22,6 +21,7 @@ from trails.table.split import held_out, sides
 from trails.table.target import Target, learn_target
 from trails.table.useless import useless_features
 from trails.tfmem import REGISTRY, Batch, Tfmem
+from trails.training.options import EMBEDDING
 
 # Rows looked at for each row wanted: few tables repeat a row so often that these hold too few distinct ones.
 _LOOKED_AT = 64

@@ -1,6 +1,7 @@
 """Survivors of a rung as one safetensors blob, and back: what a run that was cut goes on from.
 
-Tensors are named ``architecture/part/vector``; everything else is JSON in the header. Nothing is unpickled.
+Tensors are named ``architecture/part/vector``; everything else is JSON in the header, with the name of the family that
+reads the designs. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -9,22 +10,22 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
 
 from trails.errors import InvalidInput
+from trails.family import Family, get_family
+from trails.family.networks import Shape
 from trails.halving import Rung
 from trails.refinement.dataset import Dataset
 from trails.refinement.protocol import LeaderboardRow
-from trails.refinement.stack import Training
 from trails.refinement.trial import Trial
-from trails.refinement.weights import Layout, Weights
+from trails.training.weights import Training, Weights
 
-_FORMAT = "trails.checkpoint.2"
+_FORMAT = "trails.checkpoint.3"
 _PARTS = ("weights", "mean", "square", "average", "best")
-_VECTORS = ("table", "mlp", "stats")
 
 MOST_BYTES = 256 << 20
 """Larger checkpoints are not written: they would cost more of the budget than they are worth."""
@@ -37,7 +38,7 @@ class Checkpoint:
     Args:
         rung: Number of the rung that ended.
         rungs: Those left; none if only the winner's further training is.
-        survivors: Best first, with their weights.
+        survivors: Best first, with their weights; one at least, all of one family.
         leaderboard: Every other candidate trained so far.
         digest: Of the rows that the run trains on.
         n: Architectures that were scored.
@@ -67,7 +68,7 @@ def digest(data: Dataset) -> str:
 
 def size(trials: Sequence[Trial]) -> int:
     """Bytes of a checkpoint of these survivors, header aside."""
-    return sum(4 * len(_PARTS) * (t.layout.parameters + t.layout.stats_size) for t in trials)
+    return sum(4 * len(_PARTS) * sum(trial.layout.sizes.values()) for trial in trials)
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
@@ -79,10 +80,11 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
         assert trial.training is not None
         for part, weights in zip(_PARTS, (*trial.training.parts(), trial.best), strict=True):
             assert weights is not None
-            for vector, tensor in zip(_VECTORS, weights.tensors(), strict=True):
+            for vector, tensor in weights.vectors.items():
                 tensors[f"{trial.architecture}/{part}/{vector}"] = tensor.cpu().contiguous()
     header = {
         "format": _FORMAT,
+        "family": checkpoint.survivors[0].family.name,
         "rung": checkpoint.rung,
         "rungs": [[rung.candidates, rung.epochs_to] for rung in checkpoint.rungs],
         "survivors": [_describe(trial) for trial in checkpoint.survivors],
@@ -99,7 +101,7 @@ def from_bytes(blob: bytes) -> Checkpoint:
     """The checkpoint that `to_bytes` wrote.
 
     Raises:
-        InvalidInput: Not a checkpoint, or of a version that this release does not read.
+        InvalidInput: Not a checkpoint, of a version that this release does not read, or of a family that is not there.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -110,10 +112,14 @@ def from_bytes(blob: bytes) -> Checkpoint:
         header: dict[str, Any] = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["trails"])
         if header["format"] != _FORMAT:
             raise InvalidInput("the checkpoint is of another version of Trails", hint="Start a new run.")
+        family = _family(header["family"])
+        survivors = tuple(_trial(family, described, tensors) for described in header["survivors"])
+        if not survivors:
+            raise ValueError("nobody survived")
         return Checkpoint(
             rung=int(header["rung"]),
             rungs=tuple(Rung(int(candidates), int(epochs)) for candidates, epochs in header["rungs"]),
-            survivors=tuple(_trial(described, tensors) for described in header["survivors"]),
+            survivors=survivors,
             leaderboard=tuple(header["leaderboard"]),
             digest=str(header["digest"]),
             n=int(header["n"]),
@@ -129,7 +135,7 @@ def from_bytes(blob: bytes) -> Checkpoint:
         ValueError,
         AttributeError,
         ArithmeticError,
-        RecursionError,
+        RuntimeError,
     ) as error:
         raise InvalidInput("the checkpoint cannot be read", detail=str(error), hint="Start a new run.") from error
 
@@ -148,25 +154,37 @@ def write(fd: int, blob: bytes) -> None:
 
 
 def _describe(trial: Trial) -> dict[str, Any]:
-    layout = trial.layout
     return {
-        "layout": [layout.ids, layout.embedding, layout.inputs, list(layout.widths), layout.outputs],
+        "design": list(trial.design),
+        "shape": asdict(trial.layout.shape),
         "seed": trial.seed,
         "steps": trial.steps,
         "row": trial.row(),
     }
 
 
-def _trial(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Trial:
-    ids, embedding, inputs, widths, outputs = described["layout"]
+def _family(name: Any) -> Family:
+    try:
+        return get_family(str(name))
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"the checkpoint cannot be read: {error.message}", error.hint, hint="Start a new run."
+        ) from None
+
+
+def _trial(family: Family, described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Trial:
     row: LeaderboardRow = described["row"]
-    name = row["architecture"]
-    parts = [Weights(*(tensors[f"{name}/{part}/{vector}"] for vector in _VECTORS)) for part in _PARTS]
-    layout = Layout(int(ids), int(embedding), int(inputs), tuple(map(int, widths)), outputs=int(outputs))
-    sizes = (layout.table_size,), (layout.mlp_size,), (layout.stats_size,)
-    if any(tuple(t.shape) != s for part in parts for t, s in zip(part.tensors(), sizes, strict=True)):
+    name, design = row["architecture"], tuple(map(int, described["design"]))
+    if family.format(design) != name:
+        raise ValueError(f"the design of {name} is that of another network")
+    shape = Shape(**{key: int(value) for key, value in described["shape"].items()})
+    layout = family.networks.layout(shape, design)
+    sizes = layout.sizes
+    parts = [Weights({vector: tensors[f"{name}/{part}/{vector}"] for vector in sizes}) for part in _PARTS]
+    if any(tuple(part[vector].shape) != (size,) for part in parts for vector, size in sizes.items()):
         raise ValueError(f"the weights of {name} have other shapes than it says")
     return Trial(
+        family,
         name,
         row["score"],
         layout,

@@ -66,11 +66,11 @@ def _serve(setting: Setting, next_line: Callable[[], bytes], events: Events) -> 
     memory.enforce(setting.memory_limit, setting.train, setting.validation)
     import torch
 
-    from trails.refinement import kernels
     from trails.refinement.dataset import prepare
     from trails.refinement.devices import cores, select
     from trails.refinement.session import Timings
     from trails.refinement.sources import read_source
+    from trails.training import kernels
 
     devices = select(setting.device)
     torch.set_num_threads(cores(setting.threads))

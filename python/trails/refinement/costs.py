@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from trails.model.network import multiply_accumulates
+from trails.family.base import Family
+from trails.family.design import Design
+from trails.family.networks import Shape, Work
 
 # Costs in units of one multiply-accumulate, from one Zen core (73 GFLOP/s in matrix products, so 0.08 ns
 # per multiply-accumulate with its two backward products): BatchNorm and ReLU 3 ns per neuron and row,
@@ -38,69 +41,74 @@ class Seconds:
         return share * self.training + self.evaluation
 
 
+def work_of(family: Family, shape: Shape) -> Callable[[Design], Work]:
+    """What networks of a family cost on one table's rows; each is asked for once."""
+    return cache(lambda design: family.networks.work(shape, design))
+
+
+def training_work(work: Work, steps_per_row: float) -> float:
+    """Work of training on one row, in multiply-accumulates of the forward pass; a step is shared by its batch."""
+    per_step = _PER_PARAMETER_STEP * work.parameters
+    return work.products + _PER_NEURON * work.activations + _PER_INPUT * work.inputs + per_step * steps_per_row
+
+
+def evaluation_work(work: Work) -> float:
+    """Work of predicting one row: no optimiser."""
+    return work.products + _PER_NEURON * work.activations + _PER_INPUT * work.inputs
+
+
 class Costs:
     """Predicts seconds per epoch; sharpened by every epoch observed.
 
     Args:
-        inputs: Numbers that the first layer reads.
-        ids: Rows of the embedding table.
-        embedding: Size of a category's vector.
+        work: What a network costs; see `work_of`.
         rows: Training rows.
         batches: Batches of an epoch.
-        profiled: Widths of the profiled candidate.
+        profiled: Design of the profiled candidate.
         seconds: What one epoch of it would take.
     """
 
     def __init__(
         self,
+        work: Callable[[Design], Work],
         *,
-        inputs: int,
-        ids: int,
-        embedding: int,
         rows: int,
         batches: int,
-        profiled: Sequence[int],
+        profiled: Design,
         seconds: Seconds,
     ) -> None:
-        self._inputs, self._embedded = inputs, ids * embedding
+        self._work = work
         self._batches, self._steps_per_row = batches, batches / rows
-        self._training_rate = seconds.training / self.training_work(profiled)
-        self._evaluation_rate = seconds.evaluation / self.evaluation_work(profiled)
+        self._training_rate = seconds.training / self._training(profiled)
+        self._evaluation_rate = seconds.evaluation / self._evaluation(profiled)
 
-    def of(self, widths: Sequence[int]) -> Seconds:
-        """Predicted seconds of one epoch of the candidate with these hidden widths."""
-        return Seconds(
-            self._training_rate * self.training_work(widths),
-            self._evaluation_rate * self.evaluation_work(widths),
-        )
+    def of(self, design: Design) -> Seconds:
+        """Predicted seconds of one epoch of the candidate of this design."""
+        return Seconds(self._training_rate * self._training(design), self._evaluation_rate * self._evaluation(design))
 
-    def batch(self, widths: Sequence[int]) -> float:
+    def batch(self, design: Design) -> float:
         """Predicted seconds of one batch of this candidate, evaluation aside."""
-        return self.of(widths).training / self._batches
+        return self.of(design).training / self._batches
 
-    def observe(self, stacked: Sequence[Sequence[int]], seconds: Seconds) -> None:
-        """Learn from an epoch of candidates with these hidden widths, which together took ``seconds``."""
-        training = seconds.training / sum(map(self.training_work, stacked))
-        evaluation = seconds.evaluation / sum(map(self.evaluation_work, stacked))
+    def observe(self, stacked: Sequence[Design], seconds: Seconds) -> None:
+        """Learn from an epoch of candidates of these designs, which together took ``seconds``."""
+        training = seconds.training / sum(map(self._training, stacked))
+        evaluation = seconds.evaluation / sum(map(self._evaluation, stacked))
         self._training_rate += _NEWEST * (training - self._training_rate)
         self._evaluation_rate += _NEWEST * (evaluation - self._evaluation_rate)
 
-    def fell_short(self, stacked: Sequence[Sequence[int]], seconds: Seconds) -> None:
+    def fell_short(self, stacked: Sequence[Design], seconds: Seconds) -> None:
         """Learn from an epoch that was given up: so many ``seconds`` are what these candidates would have needed."""
-        training = seconds.training / sum(map(self.training_work, stacked))
-        evaluation = seconds.evaluation / sum(map(self.evaluation_work, stacked))
+        training = seconds.training / sum(map(self._training, stacked))
+        evaluation = seconds.evaluation / sum(map(self._evaluation, stacked))
         self._training_rate = max(training, self._training_rate)
         self._evaluation_rate = max(evaluation, self._evaluation_rate)
 
-    def training_work(self, widths: Sequence[int]) -> float:
-        """Work of training on one row, in multiply-accumulates of the forward pass."""
-        products = multiply_accumulates(widths, self._inputs)
-        per_step = _PER_PARAMETER_STEP * (products + self._embedded)
-        return products + _PER_NEURON * sum(widths) + _PER_INPUT * self._inputs + per_step * self._steps_per_row
+    def _training(self, design: Design) -> float:
+        return training_work(self._work(design), self._steps_per_row)
 
-    def evaluation_work(self, widths: Sequence[int]) -> float:
-        """Work of predicting one row: no optimiser."""
-        return multiply_accumulates(widths, self._inputs) + _PER_NEURON * sum(widths) + _PER_INPUT * self._inputs
+    def _evaluation(self, design: Design) -> float:
+        return evaluation_work(self._work(design))
 
 
 @dataclass(frozen=True)

@@ -9,55 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from trails.errors import InvalidInput, UnusableData, listed, shown
-from trails.refinement.options import Options
+from trails.family.networks import Shape
 from trails.table.columns import Columns
 from trails.table.conform import SQL_CASTS, conform, conform_all
 from trails.table.encoder import Encoded, Encoder
 from trails.table.split import by_column, holdout
 from trails.table.target import Target, learn_target, leave_unknown_out
+from trails.training.options import Options
+from trails.training.rows import EncodedRows
 
 MIN_TRAINING_ROWS = 10
 """Below this a validation metric says nothing and BatchNorm has nothing to average over."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Encoded rows on a device.
-
-    Args:
-        ids: int32, shape (rows, fields).
-        values: float32, shape (rows, fields), or None when all are 1.
-        labels: shape (rows,): float32 0 or 1, int64 classes, or float32 standardised values; see `Target.labels`.
-        weights: float32, shape (rows,): what each row's loss is multiplied by; None when all are 1.
-        truth: The labels once more, for NumPy; a binary target's as bool.
-    """
-
-    ids: Tensor
-    values: Tensor | None
-    labels: Tensor
-    truth: NDArray[Any]
-    weights: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.truth)
-
-    def take(self, order: Tensor) -> Rows:
-        """A copy of the rows at ``order``, int64 (rows,)."""
-        values, weights = (None if part is None else part[order] for part in (self.values, self.weights))
-        return Rows(self.ids[order], values, self.labels[order], self.truth[order.cpu().numpy()], weights)
-
-    def slice(self, start: int, end: int) -> Rows:
-        """Views of the rows from ``start`` to before ``end``."""
-        values, weights = (None if part is None else part[start:end] for part in (self.values, self.weights))
-        return Rows(self.ids[start:end], values, self.labels[start:end], self.truth[start:end], weights)
-
-    def to(self, device: torch.device) -> Rows:
-        """The same rows on ``device``."""
-        values, weights = (None if part is None else part.to(device) for part in (self.values, self.weights))
-        return Rows(self.ids.to(device), values, self.labels.to(device), self.truth, weights)
 
 
 @dataclass(frozen=True)
@@ -73,8 +37,8 @@ class Dataset:
         warnings: What a person should know of the rows.
     """
 
-    train: Rows
-    validation: Rows
+    train: EncodedRows
+    validation: EncodedRows
     encoder: Encoder
     target: Target
     drawn: bool = False
@@ -83,6 +47,10 @@ class Dataset:
     def to(self, device: torch.device) -> Dataset:
         """The same rows on ``device``."""
         return replace(self, train=self.train.to(device), validation=self.validation.to(device))
+
+    def shape(self, embedding: int) -> Shape:
+        """What the rows ask of every network, with vectors of so many numbers."""
+        return Shape(self.encoder.ids, self.encoder.fields, embedding, self.target.outputs)
 
 
 def prepare(
@@ -209,8 +177,8 @@ def _rows(
     target: Target,
     device: torch.device,
     weights: NDArray[np.float32] | None = None,
-) -> Rows:
-    return Rows(
+) -> EncodedRows:
+    return EncodedRows(
         torch.from_numpy(encoded.ids).to(device),
         None if encoded.values is None else torch.from_numpy(encoded.values).to(device),
         torch.from_numpy(labels).to(device),

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
+from trails.family.networks import ModelFacts
 from trails.model.store import Model
 from trails.refinement.dataset import Dataset
-from trails.refinement.stack import fold
 from trails.refinement.trial import Trial
 
 
@@ -24,19 +22,16 @@ def model_of(
         metrics: Of the validation rows, see `trails.refinement.metrics.report`; by default the two that the trial
             knows.
         training: What else is worth knowing.
+
+    Raises:
+        InvalidInput: A stored model cannot say what the network computes.
     """
-    best, layout = trial.best, trial.layout
-    assert best is not None, "a trial has a best epoch once it has a metric"
-    mlp = layout.mlp(best.mlp)
-    hidden = fold(mlp, layout.stats(best.stats))
-    layers = [*hidden, (mlp.weight, mlp.bias)]
+    assert trial.best is not None, "a trial has a best epoch once it has a metric"
     metric, loss = data.target.metrics
-    return Model(
+    facts = ModelFacts(
         trial.architecture,
         data.target,
         data.encoder,
-        _array(layout.table(best.table)),
-        tuple((_array(weight), _array(bias).reshape(-1)) for weight, bias in layers),
         metrics or {metric: trial.best_metric, loss: trial.best_loss},
         {
             "rows": len(data.train),
@@ -47,13 +42,10 @@ def model_of(
             **(training or {}),
         },
     )
+    return trial.family.networks.export(trial.layout, trial.best, facts)
 
 
 def blob_size(trial: Trial, data: Dataset) -> int:
     """Bytes of a candidate's model, about."""
     learnt = sum(part.categories.nbytes + part.edges.nbytes for part in data.encoder.parts)
     return 4 * trial.layout.parameters + 2 * learnt
-
-
-def _array(tensor: Tensor) -> Any:
-    return tensor.detach().cpu().numpy()

@@ -16,7 +16,6 @@ from trails.refinement.dataset import Dataset
 from trails.refinement.export import blob_size, model_of
 from trails.refinement.metrics import report, report_seconds
 from trails.refinement.protocol import Events, Refine, Setting
-from trails.refinement.stack import predict_alone
 from trails.refinement.trial import EpochResult, Trial
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ class ModelKeeper:
                 outputs = self._outputs[1]
             else:  # of an earlier run
                 assert trial.best is not None, "who has metrics had weights"
-                outputs = predict_alone(trial.layout, trial.best, self._data.validation).numpy()
+                outputs = trial.family.networks.predict(trial.layout, trial.best, self._data.validation).numpy()
             self._reported = epoch, report(self._data.target, self._data.validation.truth, outputs)
         return self._reported[1]
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from trails.coordinator import plan
 from trails.errors import BudgetTooSmall, InvalidInput
+from trails.family.networks import Shape
 from trails.halving import halving_rungs, total_epochs
-from trails.refinement.costs import Costs, Seconds, Speed
+from trails.refinement.costs import Speed, evaluation_work, training_work, work_of
 from trails.refinement.protocol import Candidate, Refine, Setting
 from trails.refinement.schedulers import Hyperband, RungScheduler, SuccessiveHalving, make_scheduler
 
@@ -262,19 +263,10 @@ def assumed_training(setting: Setting, request: Refine, seconds_per_product: flo
     fields, rows = max(1, len(columns) - 1), int(setting.train["rows"])
     drawn = request.options.validation_share * rows
     held = drawn if setting.validation is None else int(setting.validation["rows"])
-    costs = Costs(
-        inputs=fields * request.options.embedding,
-        ids=fields,
-        embedding=request.options.embedding,
-        rows=max(1, rows),
-        batches=max(1, rows // _ASSUMED_BATCH),
-        profiled=(1,),
-        seconds=Seconds(0.0, 0.0),
-    )
-    work = [
-        LEAST_SHARE * costs.training_work(c.design) * rows + costs.evaluation_work(c.design) * held / 3
-        for c in request.candidates
-    ]
+    of = work_of(request.family, Shape(fields, fields, request.options.embedding))
+    steps_per_row = max(1, rows // _ASSUMED_BATCH) / max(1, rows)
+    works = [of(candidate.design) for candidate in request.candidates]
+    work = [LEAST_SHARE * training_work(w, steps_per_row) * rows + evaluation_work(w) * held / 3 for w in works]
     free = request.k is None and request.u is None
     group = [min(work, default=0.0)] if free else work[: min(request.k or 1, workers)]
     return seconds_per_product * sum(group) + _ASSUMED_SECONDS_PER_CELL * (rows + held) * fields + MEASURING_SECONDS

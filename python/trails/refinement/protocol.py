@@ -13,7 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, shown
-from trails.refinement.options import Options, parse_options
+from trails.family import MLP, Design, Family
+from trails.space import parse_space
+from trails.training.options import Options, parse_options
+
+_SPACE = "mlp4x20"
+"""Of a request that names none."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,12 @@ class Candidate:
 
     Args:
         architecture: As its space writes it.
-        design: As its space reads it: what the network is made from.
+        design: As its family reads it: what the network is made from.
         score: By filtering.
     """
 
     architecture: str
-    design: tuple[int, ...]
+    design: Design
     score: float | None
 
 
@@ -88,6 +93,7 @@ class Refine:
         score_seconds: Measured seconds per scored architecture.
         scored: Architectures scored.
         resume: Descriptor and length of the checkpoint to go on from, or None.
+        family: What the candidates' networks are: that of their space.
     """
 
     candidates: tuple[Candidate, ...]
@@ -98,6 +104,7 @@ class Refine:
     score_seconds: float = 0.0
     scored: int = 0
     resume: tuple[int, int] | None = None
+    family: Family = MLP
 
     @property
     def fixed(self) -> bool:
@@ -111,6 +118,7 @@ class Profile:
 
     candidates: tuple[Candidate, ...]
     options: Options = field(default_factory=Options)
+    family: Family = MLP
 
 
 def parse_setting(line: bytes | str) -> Setting:
@@ -148,18 +156,19 @@ def parse_request(line: bytes | str) -> Refine | Profile:
     """Read the second request.
 
     Raises:
-        InvalidInput: Not such a request; a field is missing or of the wrong kind; nothing to train.
+        InvalidInput: Not such a request; a field is missing or of the wrong kind; no such space; nothing to train.
     """
     with _malformed():
         fields = _fields(line, "refine", "profile")
         options = parse_options(fields.get("options"))
+        family = parse_space(str(fields.get("space", _SPACE))).family
         if fields["request"] == "profile":
-            named = tuple(_candidate(str(architecture), None) for architecture in fields["architectures"])
-            request: Refine | Profile = Profile(named, options)
+            named = tuple(_candidate(family, str(architecture), None) for architecture in fields["architectures"])
+            request: Refine | Profile = Profile(named, options, family)
         else:
             resume = fields.get("resume")
             request = Refine(
-                candidates=tuple(_candidate(str(a), score) for a, score in fields["candidates"]),
+                candidates=tuple(_candidate(family, str(a), score) for a, score in fields["candidates"]),
                 refinement=str(fields.get("refinement", "sh")),
                 k=_or_none(fields.get("k")),
                 u=_or_none(fields.get("u")),
@@ -167,6 +176,7 @@ def parse_request(line: bytes | str) -> Refine | Profile:
                 score_seconds=_finite(fields["score_seconds"]),
                 scored=int(fields["scored"]),
                 resume=None if resume is None else (int(resume["fd"]), int(resume["length"])),
+                family=family,
             )
     if not request.candidates and (isinstance(request, Profile) or request.resume is None):
         raise InvalidInput("there is no candidate to train")
@@ -189,9 +199,8 @@ def _fields(line: bytes | str, *names: str) -> dict[str, Any]:
     return fields
 
 
-def _candidate(architecture: str, score: Any) -> Candidate:
-    design = tuple(int(width) for width in architecture.split("-"))
-    return Candidate(architecture, design, None if score is None else float(score))
+def _candidate(family: Family, architecture: str, score: Any) -> Candidate:
+    return Candidate(architecture, family.parse(architecture), None if score is None else float(score))
 
 
 def _or_infinite(value: Any) -> float:

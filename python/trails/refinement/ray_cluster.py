@@ -16,17 +16,17 @@ from typing import Any
 
 from trails.errors import TrailsError
 from trails.refinement import ray_task
-from trails.refinement.costs import Costs, Seconds, Speed
+from trails.refinement.costs import Costs, Seconds, Speed, work_of
 from trails.refinement.dataset import Dataset
-from trails.refinement.options import Options
 from trails.refinement.planning import Spent, too_small
 from trails.refinement.protocol import Setting
 from trails.refinement.ray_connection import connect, slots_of
 from trails.refinement.ray_messages import Known, Measured, pack_data
 from trails.refinement.ray_worker import Lost, RayWorker
-from trails.refinement.stack import batches_of
 from trails.refinement.trial import Trial
 from trails.refinement.workers import Worker
+from trails.training.batches import batches_of
+from trails.training.options import Options
 
 _ALONE_SECONDS = 30.0
 """With no node left for so long, the run is given up; a node that starts again joins within seconds."""
@@ -110,11 +110,9 @@ class Cluster:
         return results
 
     def _costs_like(self, trial: Trial, seconds: Seconds) -> Costs:
-        layout, rows = trial.layout, len(self._dataset.train)
+        rows = len(self._dataset.train)
         return Costs(
-            inputs=layout.inputs,
-            ids=layout.ids,
-            embedding=layout.embedding,
+            work_of(trial.family, trial.layout.shape),
             rows=rows,
             batches=batches_of(rows, self.options),
             profiled=trial.design,

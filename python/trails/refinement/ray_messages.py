@@ -15,14 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trails.family import Design, get_family
+from trails.family.networks import Shape
 from trails.refinement.costs import Seconds
-from trails.refinement.dataset import Dataset, Rows
-from trails.refinement.options import Options
-from trails.refinement.stack import Training
+from trails.refinement.dataset import Dataset
 from trails.refinement.trial import EpochResult, Trial
-from trails.refinement.weights import Layout, Weights
 from trails.table.encoder import Encoder
 from trails.table.target import Target
+from trails.training.options import Options
+from trails.training.rows import EncodedRows
+from trails.training.weights import Training, Weights
 
 # What lies in the object store is read-only, and only read.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -30,7 +32,7 @@ warnings.filterwarnings("ignore", message="The given NumPy array is not writable
 PackedRows = tuple[
     NDArray[np.int32], NDArray[np.float32] | None, NDArray[Any], NDArray[Any], NDArray[np.float32] | None
 ]
-PackedWeights = tuple[NDArray[np.float32], ...]
+PackedWeights = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,10 @@ class PackedTraining:
 class Known:
     """What is known of a candidate when a task begins; its `PackedTraining` comes beside it."""
 
+    family: str
     architecture: str
-    layout: Layout
+    shape: Shape
+    design: Design
     seed: int
     epochs: int
     best_epoch: int
@@ -68,11 +72,13 @@ class Known:
     def of(cls, trial: Trial) -> Known:
         """Of a trial of the run."""
         numbers = trial.epochs, trial.best_epoch, trial.best_metric, trial.best_loss
-        return cls(trial.architecture, trial.layout, trial.seed, *numbers)
+        return cls(trial.family.name, trial.architecture, trial.layout.shape, trial.design, trial.seed, *numbers)
 
     def trial(self, training: PackedTraining | None) -> Trial:
         """The trial once more, on the node; None for one that was never trained."""
-        made = Trial(self.architecture, None, self.layout, self.seed, self.epochs, self.best_epoch)
+        family = get_family(self.family)
+        layout = family.networks.layout(self.shape, self.design)
+        made = Trial(family, self.architecture, None, layout, self.seed, self.epochs, self.best_epoch)
         made.best_metric, made.best_loss = self.best_metric, self.best_loss
         # Copies: a retry starts from the same numbers, and the store's are read-only.
         made.training = None if training is None else unpack_training(training, torch.clone)
@@ -141,7 +147,7 @@ class Measured:
 def pack_data(data: Dataset, key: str) -> PackedData:
     """The data set as arrays."""
 
-    def pack(rows: Rows) -> PackedRows:
+    def pack(rows: EncodedRows) -> PackedRows:
         values, weights = (None if part is None else _array(part) for part in (rows.values, rows.weights))
         return _array(rows.ids), values, _array(rows.labels), rows.truth, weights
 
@@ -151,9 +157,9 @@ def pack_data(data: Dataset, key: str) -> PackedData:
 def unpack_data(packed: PackedData) -> Dataset:
     """The data set in the memory of the arrays."""
 
-    def unpack(rows: PackedRows) -> Rows:
+    def unpack(rows: PackedRows) -> EncodedRows:
         ids, values, labels, truth, weights = rows
-        return Rows(
+        return EncodedRows(
             torch.from_numpy(ids),
             None if values is None else torch.from_numpy(values),
             torch.from_numpy(labels),
@@ -166,13 +172,12 @@ def unpack_data(packed: PackedData) -> Dataset:
 
 def pack_weights(weights: Weights) -> PackedWeights:
     """Weights as arrays."""
-    return tuple(_array(tensor) for tensor in weights.tensors())
+    return {name: _array(tensor) for name, tensor in weights.vectors.items()}
 
 
 def unpack_weights(packed: PackedWeights, take: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> Weights:
     """Weights in the memory of the arrays, or what ``take`` makes of them."""
-    table, mlp, stats = (take(torch.from_numpy(array)) for array in packed)
-    return Weights(table, mlp, stats)
+    return Weights({name: take(torch.from_numpy(array)) for name, array in packed.items()})
 
 
 def pack_training(training: Training) -> PackedTraining:

@@ -11,7 +11,6 @@ from dataclasses import replace
 import torch
 
 from trails.refinement.costs import Seconds
-from trails.refinement.options import Options
 from trails.refinement.planning import LEAST_SHARE
 from trails.refinement.ray_messages import (
     Done,
@@ -30,6 +29,7 @@ from trails.refinement.ray_messages import (
 from trails.refinement.speed import measure
 from trails.refinement.trial import EpochResult, Trial
 from trails.refinement.workers import Cores, LocalWorker
+from trails.training.options import Options
 
 _SLACK = 1.3
 """The last batch and evaluation of a task may take this much longer than the ones before."""
@@ -88,7 +88,7 @@ def measure_speed(
     """The task that measures; see `trails.refinement.speed.measure`."""
     worker = _worker(data, options, trials[0].seed, gpu)
     speed = measure([worker], [known.trial(None) for known in trials], seconds_left, "never")
-    return Measured(speed.begin_seconds, speed.chunk_seconds, speed.costs.of(trials[0].layout.widths))
+    return Measured(speed.begin_seconds, speed.chunk_seconds, speed.costs.of(trials[0].design))
 
 
 class _Abandoned(Exception):

@@ -21,10 +21,9 @@ from trails.refinement.ray_messages import (
     unpack_training,
     unpack_weights,
 )
-from trails.refinement.stack import Training
 from trails.refinement.trial import Trial
-from trails.refinement.weights import Weights
 from trails.refinement.workers import Clock
+from trails.training.weights import Training, Weights
 
 if TYPE_CHECKING:
     from trails.refinement.ray_cluster import Cluster

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trails.refinement.dataset import Dataset, Rows, class_weights
+from trails.refinement.dataset import Dataset, class_weights
 from trails.refinement.metrics import measure
-from trails.refinement.options import Options
-from trails.refinement.stack import Stack, Training, predict_alone
 from trails.refinement.trial import Trial
-from trails.refinement.weights import Weights, derived_seed
+from trails.training.options import Options
+from trails.training.rows import EncodedRows
+from trails.training.weights import Weights
 
 MOST_ROWS = 200_000
 """Rows in all up to which a fifth more is worth the time."""
@@ -38,8 +38,9 @@ def refit(trial: Trial, data: Dataset, options: Options, keep_going: Callable[[f
         trained on, which only happens when training goes wrong.
     """
     rows = _together(data, options)
-    training = Training.begin(trial.layout, derived_seed(trial.seed, trial.architecture))
-    stack = Stack([trial.layout], [training], rows, options, trial.seed, [trial.architecture], data.target.task)
+    again, networks = trial.fresh(), trial.family.networks
+    task, names = data.target.task, [trial.architecture]
+    stack = networks.stack([trial.layout], [again.begin()], rows, options, trial.seed, names, task)
     done, going = 0, True
 
     def going_on(share: float) -> bool:
@@ -53,21 +54,21 @@ def refit(trial: Trial, data: Dataset, options: Options, keep_going: Callable[[f
             return None
         done += 1
     weights = stack.averaged(0)
-    outputs = predict_alone(trial.layout, weights, data.validation).numpy()
+    outputs = networks.predict(trial.layout, weights, data.validation).numpy()
     if not np.isfinite(outputs).all():
         return None
     metric, _ = measure(data.target, data.validation.truth, outputs)
     return weights if metric >= trial.best_metric else None
 
 
-def _together(data: Dataset, options: Options) -> Rows:
+def _together(data: Dataset, options: Options) -> EncodedRows:
     train, held = data.train, data.validation
     truth = np.concatenate([train.truth, held.truth])
     weights = class_weights(data.target, truth, options.class_weights)
     values = None
     if train.values is not None or held.values is not None:
         values = torch.cat([_factors(part) for part in (train, held)])
-    return Rows(
+    return EncodedRows(
         torch.cat([train.ids, held.ids]),
         values,
         torch.cat([train.labels, held.labels]),
@@ -76,5 +77,5 @@ def _together(data: Dataset, options: Options) -> Rows:
     )
 
 
-def _factors(rows: Rows) -> Tensor:
+def _factors(rows: EncodedRows) -> Tensor:
     return torch.ones_like(rows.ids, dtype=torch.float32) if rows.values is None else rows.values

@@ -10,14 +10,13 @@ import torch
 from trails.refinement.costs import Speed
 from trails.refinement.dataset import Dataset
 from trails.refinement.devices import cores
-from trails.refinement.options import Options
 from trails.refinement.planning import MEASURING_SECONDS, Spent, assumed_training, too_small
 from trails.refinement.protocol import Events, Profile, ProfileRow, Refine, Setting
 from trails.refinement.session import RESERVE_SECONDS, Refinement, Timings
 from trails.refinement.speed import measure, seconds_per_product
 from trails.refinement.trial import Trial
-from trails.refinement.weights import Layout
 from trails.refinement.workers import Cores, LocalWorker
+from trails.training.options import Options
 
 _PROFILE_SECONDS = 60.0
 """Time that a profile's measurements are scaled for."""
@@ -76,19 +75,18 @@ def profile(
     workers = local_workers(setting, request.options, data, devices)
     rows: list[ProfileRow] = []
     for candidate in request.candidates:
-        layout = Layout.of(data, request.options.embedding, candidate.design)
-        trial = Trial(candidate.architecture, None, layout, setting.seed)
+        trial = Trial.of(request.family, candidate, data.shape(request.options.embedding), setting.seed)
         alone = measure(workers[:1], [trial], _PROFILE_SECONDS, "never").costs.of(candidate.design)
         shared = measure(workers, [trial] * len(workers), _PROFILE_SECONDS, "never").costs.of(candidate.design)
         rows.append(
             {
                 "architecture": candidate.architecture,
-                "parameters": layout.parameters,
+                "parameters": trial.layout.parameters,
                 "training_seconds": alone.training,
                 "evaluation_seconds": alone.evaluation,
                 "seconds_alone": alone.epoch,
                 "seconds_shared": shared.epoch,
-                "bytes": workers[0].bytes_of(layout),
+                "bytes": workers[0].bytes_of(trial.layout),
             }
         )
     events.profile(len(workers), ",".join(map(str, devices)), rows)

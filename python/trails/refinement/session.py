@@ -25,10 +25,10 @@ from trails.refinement.protocol import Candidate, Events, LeaderboardRow, Refine
 from trails.refinement.refit import MOST_ROWS, rows_in_all
 from trails.refinement.refit import refit as refit_on_all
 from trails.refinement.schedulers import Hyperband, Job, RungEnd, RungScheduler
-from trails.refinement.stack import EVALUATION_ROWS
 from trails.refinement.trial import EpochResult, Trial
-from trails.refinement.weights import Layout, Weights
 from trails.refinement.workers import Worker
+from trails.training.batches import EVALUATION_ROWS
+from trails.training.weights import Weights
 
 # Kept back before the deadline: for writing the result, and for what a busy machine does to the last batch.
 RESERVE_SECONDS = 0.15
@@ -160,8 +160,8 @@ class Refinement:
     # What to train
 
     def _trial(self, candidate: Candidate) -> Trial:
-        layout = Layout.of(self._data, self._options.embedding, candidate.design)
-        return Trial(candidate.architecture, candidate.score, layout, self._setting.seed)
+        shape = self._data.shape(self._options.embedding)
+        return Trial.of(self._request.family, candidate, shape, self._setting.seed)
 
     def _offered(self) -> Sequence[Candidate]:
         """Candidates that may be trained."""
@@ -207,7 +207,7 @@ class Refinement:
         try:
             scheduler = Hyperband.from_state(state)
             for architecture, score in resumed.fresh:
-                design = tuple(int(width) for width in architecture.split("-"))
+                design = self._request.family.parse(architecture)
                 self._trials[architecture] = self._trial(Candidate(architecture, design, score))
             known = {*scheduler.entrants, *scheduler.fresh} <= set(self._trials)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -549,7 +549,9 @@ class Refinement:
                 detail="The training or validation rows are not those that the run was begun on.",
                 hint="Start a new run.",
             )
-        if any(t.layout != Layout.of(self._data, self._options.embedding, t.design) for t in read.survivors):
+        family, shape = self._request.family, self._data.shape(self._options.embedding)
+        made = read.survivors[0].family.name == family.name
+        if not made or any(t.layout != family.networks.layout(shape, t.design) for t in read.survivors):
             raise InvalidInput(
                 "the run cannot go on: its networks are not made for these rows", hint="Start a new run."
             )

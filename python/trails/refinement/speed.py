@@ -11,12 +11,11 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from trails.model.network import multiply_accumulates
-from trails.refinement.costs import Costs, Seconds, Speed
+from trails.refinement.costs import Costs, Seconds, Speed, work_of
 from trails.refinement.metrics import measure as measure_metrics
-from trails.refinement.stack import EVALUATION_ROWS, rows_of_epoch
 from trails.refinement.trial import Trial
 from trails.refinement.workers import LocalWorker, Threads
+from trails.training.batches import EVALUATION_ROWS, rows_of_epoch
 
 _SHORT_SECONDS = 25.0
 _WARMING_STEPS, _STEPS = 2, 4
@@ -67,17 +66,15 @@ def measure(
     """
     trial = trials[0]
     if seconds_left < _SHORT_SECONDS and not given:
-        trial = min(trials, key=lambda t: multiply_accumulates(t.design, t.layout.inputs))
+        trial = min(trials, key=lambda t: t.family.networks.work(t.layout.shape, t.design).products)
     busy = list(workers[: len(trials)])
     seconds = min(_SECONDS, _SHARE * seconds_left)
     times = _time_all(busy, [trial], seconds)
-    data, layout = busy[0].data, trial.layout
+    data = busy[0].data
     batches, rows = busy[0].batches, len(data.validation)
     part = 1.0 / (busy[0].parts or len(busy))
     costs = Costs(
-        inputs=layout.inputs,
-        ids=layout.ids,
-        embedding=layout.embedding,
+        work_of(trial.family, trial.layout.shape),
         rows=len(data.train),
         batches=batches,
         profiled=trial.design,
@@ -94,7 +91,7 @@ def _stacked(
 ) -> int:
     """How many to train together in one place: measured, unless it is decided or there is no time to."""
     gpu = busy[0].device.type == "cuda"
-    most = busy[0].most_stacked(trial.layout, trials)
+    most = busy[0].most_stacked(trial, trials)
     if together == "never" or most == 1:
         return 1
     if together == "always":
@@ -102,7 +99,7 @@ def _stacked(
     if seconds_left < _SHORT_SECONDS:
         return most if gpu else 1
     several = most if gpu else min(_STACKED, most)
-    copies = [Trial(f"{trial.architecture}/{n}", None, trial.layout, trial.seed) for n in range(several)]
+    copies = [trial.fresh(f"{trial.architecture}/{n}") for n in range(several)]
     together_seconds = _time_all(busy, copies, _SECONDS).batch
     return several if together_seconds / several < _GAIN * batch else 1
 
@@ -128,7 +125,7 @@ def _time_all(busy: Sequence[LocalWorker], trials: Sequence[Trial], seconds: flo
 
 def _time(worker: LocalWorker, trials: Sequence[Trial], limit: float) -> _Times:
     """What everything takes on one worker, medians."""
-    copies = [Trial(t.architecture, None, t.layout, t.seed) for t in trials]
+    copies = [trial.fresh() for trial in trials]
     with worker.cores:
         began = time.monotonic()
         stack = worker.stack(copies)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.refinement.protocol import LeaderboardRow
-from trails.refinement.stack import Training
-from trails.refinement.weights import Layout, Weights, derived_seed
+from trails.family.base import Family
+from trails.family.design import Design
+from trails.family.networks import Layout, Shape
+from trails.refinement.protocol import Candidate, LeaderboardRow
+from trails.training.weights import Training, Weights, derived_seed
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Trial:
     """Everything that is known of a candidate in this run.
 
     Args:
+        family: What its network is one of.
         architecture: Such as ``256-256-128-64``.
         score: That filtering gave it; None where there was no filtering.
         layout: Of its own weights.
         seed: Of the run; with the architecture it decides the initial weights and dropout.
     """
 
+    family: Family
     architecture: str
     score: float | None
     layout: Layout
@@ -63,10 +67,20 @@ class Trial:
     training: Training | None = field(default=None, repr=False)
     best: Weights | None = field(default=None, repr=False)
 
+    @classmethod
+    def of(cls, family: Family, candidate: Candidate, shape: Shape, seed: int) -> Trial:
+        """Of a candidate that was never trained."""
+        layout = family.networks.layout(shape, candidate.design)
+        return cls(family, candidate.architecture, candidate.score, layout, seed)
+
+    def fresh(self, architecture: str | None = None) -> Trial:
+        """The same candidate, never trained and without a score, or one alike of another name."""
+        return Trial(self.family, architecture or self.architecture, None, self.layout, self.seed)
+
     @property
-    def design(self) -> tuple[int, ...]:
+    def design(self) -> Design:
         """What the network is made from, as its space reads the architecture."""
-        return self.layout.widths
+        return self.layout.design
 
     @property
     def steps(self) -> int:
@@ -86,7 +100,8 @@ class Trial:
     def begin(self) -> Training:
         """What training goes on from; fresh weights at the first call."""
         if self.training is None:
-            self.training = Training.begin(self.layout, derived_seed(self.seed, self.architecture))
+            seed = derived_seed(self.seed, self.architecture)
+            self.training = Training.begin(self.family.networks.initial(self.layout, seed))
         return self.training
 
     def stale(self, patience: int) -> bool:

@@ -11,13 +11,14 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from trails.family.networks import Layout, Stack
 from trails.refinement import memory
-from trails.refinement.dataset import Dataset, Rows
+from trails.refinement.dataset import Dataset
 from trails.refinement.metrics import measure
-from trails.refinement.options import Options
-from trails.refinement.stack import EVALUATION_ROWS, Stack, batches_of, rows_of_epoch
 from trails.refinement.trial import EpochResult, Trial
-from trails.refinement.weights import Layout
+from trails.training.batches import EVALUATION_ROWS, batches_of, rows_of_epoch
+from trails.training.options import Options
+from trails.training.rows import EncodedRows
 
 _TRIES = 3
 """Batches that each number of threads is tried for, when an epoch begins and when the cores are shared anew."""
@@ -185,29 +186,31 @@ class LocalWorker:
         """The candidates, ready to be trained together."""
         layouts, trainings = [t.layout for t in trials], [t.begin() for t in trials]
         names, task = [t.architecture for t in trials], self.data.target.task
-        return Stack(layouts, trainings, self.data.train, self.options, self._seed, names, task)
+        networks = trials[0].family.networks
+        return networks.stack(layouts, trainings, self.data.train, self.options, self._seed, names, task)
 
     @property
     def batches(self) -> int:
         """Batches of an epoch."""
         return batches_of(len(self.data.train), self.options)
 
-    def batch(self, number: int) -> Rows:
+    def batch(self, number: int) -> EncodedRows:
         """Training rows of one batch, in the table's order; numbers start again after the last."""
         size = rows_of_epoch(len(self.data.train), self.options) // self.batches
         start = number % self.batches * size
         return self.data.train.slice(start, start + size)
 
-    def most_stacked(self, layout: Layout, trials: int) -> int:
+    def most_stacked(self, trial: Trial, trials: int) -> int:
         """How many of ``trials`` like this one may be stacked here, by memory and so that every worker has some."""
+        most = trial.family.networks.most_stacked
         workers = self._workers if self.device.type == "cuda" else self.cores.count
         fair = -(-trials // workers)
-        return max(1, min(fair, int(_MEMORY_SHARE * memory.available(self.device)) // self.bytes_of(layout)))
+        held = int(_MEMORY_SHARE * memory.available(self.device)) // self.bytes_of(trial.layout)
+        return max(1, min(fair if most is None else min(fair, most), held))
 
     def bytes_of(self, layout: Layout) -> int:
-        """About what a candidate in training needs: weights, moments and averages, and what a batch leaves behind."""
-        rows = max(EVALUATION_ROWS, len(self.batch(0)))
-        return 4 * (6 * layout.parameters + rows * (layout.inputs + 3 * sum(layout.widths)))
+        """About what a candidate in training needs here."""
+        return layout.training_bytes(max(EVALUATION_ROWS, len(self.batch(0))))
 
     @property
     def parts(self) -> int:

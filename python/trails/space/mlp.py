@@ -9,9 +9,6 @@ from trails.family import Design
 from trails.family.mlp import MLP, read_widths
 from trails.space.base import ProductSpace
 
-EMBEDDING = 10
-"""Numbers that stand for one category, the published study's choice: a row is fields * EMBEDDING inputs wide."""
-
 WIDTHS_20 = (8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 384, 512)
 """Widths of the published space for Frappe and UCI Diabetes (160,000 architectures at four layers)."""
 

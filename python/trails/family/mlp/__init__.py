@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trails.errors import InvalidInput, shown
-from trails.family.base import Design
+from trails.family.design import Design
 
 if TYPE_CHECKING:
+    from trails.family.networks import Networks
     from trails.family.scoring import Scoring
 
 _LONGEST = 100
@@ -40,6 +41,13 @@ class Mlp:
         from trails.family.mlp.scoring import MLP_SCORING
 
         return MLP_SCORING
+
+    @property
+    def networks(self) -> Networks[Any]:
+        """How they are trained; imports torch."""
+        from trails.family.mlp.networks import NETWORKS
+
+        return NETWORKS
 
 
 def read_widths(text: str, example: str) -> Design:

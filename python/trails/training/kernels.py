@@ -23,7 +23,7 @@ _BETA1, _BETA2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 
 
 def adam(weights: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, step: int, rate: float, l2: float) -> None:
-    """One step of Adam in place; see `trails.refinement.optimiser.adam_step`."""
+    """One step of Adam in place; see `trails.training.optimiser.adam_step`."""
     _pick("adam", weights)(weights, gradient, mean, square, step, rate, l2)
 
 

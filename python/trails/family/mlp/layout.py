@@ -1,0 +1,175 @@
+"""An MLP's numbers: where each tensor lies in flat vectors, how they start, how candidates are stacked.
+
+All that a candidate trains lies in two vectors, so that one optimiser step and one average serve all of it:
+``table``, the embedding, and ``mlp``, for every hidden layer its weight (inputs, outputs), scale and shift of
+BatchNorm, and at the end weight and bias of the output. ``stats`` holds BatchNorm's mean and variance of every
+layer. Candidates trained together share such vectors, each padded with zeros to the widest of every layer: a
+unit that is padding is zero, gets no gradient and stays zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from trails.family.design import Design
+from trails.family.networks import Shape
+from trails.training.weights import EMBEDDING_STD, TABLE, Weights
+
+MLP, STATS = "mlp", "stats"
+"""Names of the vectors beside `TABLE`."""
+
+
+@dataclass(frozen=True)
+class HiddenLayer:
+    """Views of one hidden layer: weight (..., inputs, outputs), scale and shift (..., 1, outputs)."""
+
+    weight: Tensor
+    scale: Tensor
+    shift: Tensor
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Views of a flat ``mlp`` vector: the hidden layers, the output's weight (..., inputs, outputs) and bias (..., 1,
+    outputs)."""
+
+    hidden: tuple[HiddenLayer, ...]
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True)
+class MlpLayout:
+    """Where tensors lie in the flat vectors.
+
+    Args:
+        shape: What the table asks of the network.
+        design: Hidden widths.
+        stacked: Candidates that share the vectors; 1 for a candidate's own.
+    """
+
+    shape: Shape
+    design: Design
+    stacked: int = 1
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers of the vectors."""
+        shape, widths = self.shape, self.design
+        table = shape.ids * shape.embedding
+        hidden = sum((fan_in + 2) * fan_out for fan_in, fan_out in pairwise((shape.inputs, *widths)))
+        mlp = hidden + (widths[-1] + 1) * shape.outputs
+        sizes = {TABLE: table, MLP: mlp, STATS: 2 * sum(widths)}
+        return {name: self.stacked * size for name, size in sizes.items()}
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers."""
+        sizes = self.sizes
+        return sizes[TABLE] + sizes[MLP]
+
+    def training_bytes(self, rows: int) -> int:
+        """Weights, moments and averages, and what a batch leaves behind."""
+        return 4 * (6 * self.parameters + rows * (self.shape.inputs + 3 * sum(self.design)))
+
+    def mlp(self, flat: Tensor) -> Layers:
+        """Views of a vector ``mlp``; a candidate's own have no stack dimension."""
+        take = _Taker(flat, self.stacked)
+        hidden = tuple(
+            HiddenLayer(take(fan_in, fan_out), take(1, fan_out), take(1, fan_out))
+            for fan_in, fan_out in pairwise((self.shape.inputs, *self.design))
+        )
+        return Layers(hidden, take(self.design[-1], self.shape.outputs), take(1, self.shape.outputs))
+
+    def stats(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Mean and variance (..., 1, outputs) of every hidden layer in a vector ``stats``."""
+        take = _Taker(flat, self.stacked)
+        return [(take(1, width), take(1, width)) for width in self.design]
+
+    def table(self, flat: Tensor) -> Tensor:
+        """The vector ``table`` as rows: (stacked * ids, embedding)."""
+        return flat.view(self.stacked * self.shape.ids, self.shape.embedding)
+
+
+class _Taker:
+    """Cuts views off the front of a vector."""
+
+    def __init__(self, flat: Tensor, stacked: int) -> None:
+        self._flat, self._stacked, self._place = flat, stacked, 0
+
+    def __call__(self, rows: int, columns: int) -> Tensor:
+        size = self._stacked * rows * columns
+        piece = self._flat[self._place : self._place + size]
+        self._place += size
+        return piece.view(rows, columns) if self._stacked == 1 else piece.view(self._stacked, rows, columns)
+
+
+def initial(layout: MlpLayout, seed: int) -> Weights:
+    """Fresh weights of one candidate on the CPU, from ``seed`` alone.
+
+    Table: normal, mean 0, standard deviation `EMBEDDING_STD`. Weights and the output's bias: uniform within
+    1 / sqrt(inputs of the layer), PyTorch's own choice for linear layers. Scale and variance 1, the rest 0.
+    """
+    made = Weights.zeros(layout.sizes, torch.device("cpu"))
+    generator = torch.Generator().manual_seed(seed)
+    made[TABLE].normal_(std=EMBEDDING_STD, generator=generator)
+    mlp = layout.mlp(made[MLP])
+    for layer in mlp.hidden:
+        bound = 1.0 / math.sqrt(layer.weight.shape[-2])
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        layer.scale.fill_(1.0)
+    bound = 1.0 / math.sqrt(layout.design[-1])
+    mlp.weight.uniform_(-bound, bound, generator=generator)
+    mlp.bias.uniform_(-bound, bound, generator=generator)
+    for _, variance in layout.stats(made[STATS]):
+        variance.fill_(1.0)
+    return made
+
+
+def together(layouts: Sequence[MlpLayout]) -> MlpLayout:
+    """Of candidates side by side: as wide as the widest in every layer."""
+    widths = tuple(max(layer) for layer in zip(*(layout.design for layout in layouts), strict=True))
+    return MlpLayout(layouts[0].shape, widths, len(layouts))
+
+
+def stack(each: Sequence[Weights], layouts: Sequence[MlpLayout], into: MlpLayout, device: torch.device) -> Weights:
+    """Candidates' numbers side by side, padded with zeros; one alone is taken as it is, without a copy."""
+    if into.stacked == 1:
+        return each[0].to(device)
+    made = Weights.zeros(into.sizes, device)
+    for place, (weights, layout) in enumerate(zip(each, layouts, strict=True)):
+        for inside, own in _pairs(made, into, place, weights, layout):
+            inside.copy_(own)
+    return made
+
+
+def unstack(stacked: Weights, out_of: MlpLayout, place: int, layout: MlpLayout) -> Weights:
+    """The numbers of the candidate at ``place``, copied out of the stack; those of one alone are not copied."""
+    if out_of.stacked == 1:
+        return stacked
+    own = Weights.zeros(layout.sizes, stacked.device)
+    for inside, outside in _pairs(stacked, out_of, place, own, layout):
+        outside.copy_(inside)
+    return own
+
+
+def _pairs(
+    stacked: Weights, wide: MlpLayout, place: int, own: Weights, layout: MlpLayout
+) -> list[tuple[Tensor, Tensor]]:
+    """Every tensor of a candidate: its part of the stack, and its own."""
+    ids = layout.shape.ids
+    table = wide.table(stacked[TABLE])[place * ids : (place + 1) * ids], layout.table(own[TABLE])
+    pairs: list[tuple[Tensor, Tensor]] = []
+    a, b = wide.mlp(stacked[MLP]), layout.mlp(own[MLP])
+    for padded, exact in zip(a.hidden, b.hidden, strict=True):
+        pairs += [(padded.weight, exact.weight), (padded.scale, exact.scale), (padded.shift, exact.shift)]
+    pairs += [(a.weight, b.weight), (a.bias, b.bias)]
+    for wides, narrows in zip(wide.stats(stacked[STATS]), layout.stats(own[STATS]), strict=True):
+        pairs += zip(wides, narrows, strict=True)
+    return [table, *((w[place, : n.shape[0], : n.shape[1]], n) for w, n in pairs)]

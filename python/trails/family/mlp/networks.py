@@ -1,0 +1,88 @@
+"""How MLPs are trained and used; see `trails.family.networks.Networks`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor
+
+from trails.family.design import Design
+from trails.family.mlp.layout import MLP, STATS, MlpLayout, initial
+from trails.family.mlp.stack import MlpStack, fold, predict_alone
+from trails.family.networks import ModelFacts, Shape, Work
+from trails.model.store import Model
+from trails.table.target import Task
+from trails.training.options import Options
+from trails.training.rows import EncodedRows
+from trails.training.weights import TABLE, Training, Weights
+
+
+class MlpNetworks:
+    """Embedding, then for every hidden width a product, BatchNorm, ReLU and dropout, then the outputs."""
+
+    most_stacked: int | None = None
+
+    def layout(self, shape: Shape, design: Design) -> MlpLayout:
+        """Of one network."""
+        return MlpLayout(shape, design)
+
+    def work(self, shape: Shape, design: Design) -> Work:
+        """What it costs; a single output is counted, which is all that most have."""
+        products = multiply_accumulates(design, shape.inputs)
+        return Work(products, sum(design), shape.inputs, products + shape.ids * shape.embedding)
+
+    def initial(self, layout: MlpLayout, seed: int) -> Weights:
+        """Fresh weights on the CPU, from ``seed`` alone; see `trails.family.mlp.layout.initial`."""
+        return initial(layout, seed)
+
+    def stack(
+        self,
+        layouts: Sequence[MlpLayout],
+        trainings: Sequence[Training],
+        rows: EncodedRows,
+        options: Options,
+        seed: int,
+        names: Sequence[str],
+        task: Task,
+    ) -> MlpStack:
+        """Networks of the same depth ready to train together."""
+        return MlpStack(layouts, trainings, rows, options, seed, names, task)
+
+    def predict(self, layout: MlpLayout, weights: Weights, rows: EncodedRows) -> Tensor:
+        """What one network's ``weights`` predict: float32 (rows,) or (rows, outputs) on the CPU."""
+        return predict_alone(layout, weights, rows)
+
+    def export(self, layout: MlpLayout, weights: Weights, facts: ModelFacts) -> Model:
+        """The network with every BatchNorm folded into its layer."""
+        mlp = layout.mlp(weights[MLP])
+        layers = [*fold(mlp, layout.stats(weights[STATS])), (mlp.weight, mlp.bias)]
+        return Model(
+            facts.architecture,
+            facts.target,
+            facts.encoder,
+            _array(layout.table(weights[TABLE])),
+            tuple((_array(weight), _array(bias).reshape(-1)) for weight, bias in layers),
+            facts.metrics,
+            facts.training,
+        )
+
+
+def multiply_accumulates(widths: Sequence[int], inputs: int) -> int:
+    """Multiply-accumulates of one row through an MLP forward, embedding and BatchNorm not counted.
+
+    Args:
+        widths: Hidden widths, first layer first.
+        inputs: Numbers that the first layer reads: fields times embedding size.
+    """
+    sizes = (inputs, *widths, 1)
+    return sum(before * after for before, after in pairwise(sizes))
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().cpu().numpy()
+
+
+NETWORKS = MlpNetworks()
+"""They have no state."""
