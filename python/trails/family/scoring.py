@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trails.checks import Check, no_check, pieces
 from trails.errors import InvalidInput
-from trails.family.base import Design
+from trails.family.design import Design
 from trails.tfmem import Batch, ScoringSetting, Tfmem
 
 Walk: TypeAlias = Callable[[Design], float]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trails.checks import Check, no_check
 from trails.errors import InvalidInput
-from trails.family.base import Design
+from trails.family.design import Design
 from trails.family.mlp import counts
 from trails.family.mlp.bank import Bank, SignedBank, draw_bank, draw_matrices, draw_signed_bank, initialise
 from trails.family.mlp.expressflow import expressflow
