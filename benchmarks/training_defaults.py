@@ -83,7 +83,7 @@ def train(dataset: str, options: dict[str, Any], epochs: int, seed: int, rows: i
     from trails.refinement.options import parse_options
     from trails.refinement.protocol import Candidate, Events, Refine, Setting
     from trails.refinement.run import refine
-    from trails.refinement.session import Timings
+    from trails.refinement.timings import Timings
 
     training, test = columns(dataset, "train"), columns(dataset, "test")
     validation: Columns | None = columns(dataset, "valid")

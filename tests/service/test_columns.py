@@ -173,7 +173,7 @@ def _train(train: Columns, validation: Columns) -> list[Any]:
     from trails.refinement.options import parse_options
     from trails.refinement.protocol import Candidate, Events, Refine, Setting
     from trails.refinement.run import refine
-    from trails.refinement.session import Timings
+    from trails.refinement.timings import Timings
 
     started = time.monotonic()
     setting = Setting("label", 1, started, math.inf, math.inf, {"columns": [], "rows": train.rows}, None)

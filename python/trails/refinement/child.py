@@ -69,8 +69,8 @@ def _serve(setting: Setting, next_line: Callable[[], bytes], events: Events) -> 
     from trails.refinement import kernels
     from trails.refinement.dataset import prepare
     from trails.refinement.devices import cores, select
-    from trails.refinement.session import Timings
     from trails.refinement.sources import read_source
+    from trails.refinement.timings import Timings
 
     devices = select(setting.device)
     torch.set_num_threads(cores(setting.threads))

@@ -8,7 +8,7 @@
 from trails.refinement.schedulers.base import Job, Limits, RungEnd, Saved, Scheduler
 from trails.refinement.schedulers.halving import SuccessiveHalving
 from trails.refinement.schedulers.hyperband import Hyperband
-from trails.refinement.schedulers.make import check_scheduler, make_scheduler, resume_scheduler
+from trails.refinement.schedulers.make import check_scheduler, make_scheduler, planned_scheduler, resume_scheduler
 from trails.refinement.schedulers.rejects import SuccessiveRejects
 from trails.refinement.schedulers.rungs import RungScheduler
 from trails.refinement.schedulers.uniform import UniformAllocation
@@ -26,5 +26,6 @@ __all__ = [
     "UniformAllocation",
     "check_scheduler",
     "make_scheduler",
+    "planned_scheduler",
     "resume_scheduler",
 ]

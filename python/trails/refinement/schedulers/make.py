@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from trails.errors import InvalidInput, shown
-from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS
+from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS, Rung, total_epochs
 from trails.refinement.schedulers.base import Limits, Saved, Scheduler
 from trails.refinement.schedulers.halving import SuccessiveHalving, plan_halving
 from trails.refinement.schedulers.hyperband import Hyperband, plan_hyperband
@@ -86,6 +86,41 @@ def make_scheduler(
         raise InvalidInput(f"candidate {repeated[0]} is given more than once")
     limits = Limits(epochs=epochs, max_epochs=max_epochs, eta=eta, u=u)
     return _SCHEDULERS[name](candidates, limits)
+
+
+def planned_scheduler(
+    name: str,
+    candidates: Sequence[str],
+    rungs: Sequence[Rung],
+    *,
+    affordable: int | None = None,
+    eta: int = DEFAULT_ETA,
+    max_epochs: int = DEFAULT_MAX_EPOCHS,
+    u: int | None = None,
+) -> Scheduler:
+    """A scheduler for what was planned as successive halving: ``sh`` trains these rungs, the others spend as many
+    model-epochs in their own way.
+
+    Args:
+        name: See `make_scheduler`; so are the other arguments.
+        candidates: All that are to be trained.
+        rungs: As planned.
+        affordable: Model-epochs that the time holds, where they and not the rungs' are to be spent.
+        eta: One in how many survives a rung.
+        max_epochs: Epochs after which no candidate is trained further.
+        u: Epochs of the first rung, if given; those of everyone in ``ua``, whatever is affordable.
+
+    Raises:
+        InvalidInput: As `make_scheduler`.
+    """
+    if name == "sh":
+        return SuccessiveHalving(candidates, rungs)
+    epochs = total_epochs(rungs)
+    if name == "ua" and u is not None:
+        epochs = len(candidates) * u
+    elif affordable is not None:
+        epochs = affordable
+    return make_scheduler(name, candidates, epochs=max(epochs, len(candidates)), eta=eta, max_epochs=max_epochs, u=u)
 
 
 def resume_scheduler(name: str, candidates: Sequence[str], saved: Saved, first_rung: int) -> Scheduler | None:
