@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from trails.errors import InvalidInput, UnusableData
 from trails.refinement.clock import RecordedClock
 from trails.refinement.costs import Seconds, Speed
-from trails.refinement.curves import Curve, as_curves, recorded_epoch
+from trails.refinement.curves import Curve, as_curves
 from trails.refinement.leaderboard import Leaderboard
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
 from trails.refinement.recorded_worker import RecordedCosts, RecordedModels, RecordedWorker, take
@@ -150,8 +151,8 @@ def select_recorded(
         curves: Of every candidate.
         budget: Seconds of recorded time; infinite without a limit, which needs ``k``.
         workers: Machines that train side by side, each as fast as the one that the curves were recorded on.
-        profile: What measuring says of an epoch of each candidate, alone on one of these machines; None for what its
-            first epoch took.
+        profile: What measuring says of an epoch of a candidate, alone on one of these machines; where it says nothing,
+            what its first epoch took; where there is none, the mean of the others'.
 
     Raises:
         InvalidInput: A candidate has no curve, or not enough of it; K, U or an option is out of range.
@@ -160,8 +161,6 @@ def select_recorded(
     """
     if request.resume is not None:
         raise InvalidInput("a recorded run has no checkpoint to go on from")
-    first = {c.architecture: recorded_epoch(curves, c.architecture, 1) for c in request.candidates}
-    expected = profile or {name: Seconds(e.training_seconds, e.evaluation_seconds) for name, e in first.items()}
     clock = RecordedClock(request.score_seconds * request.scored)
     setting = Setting("recorded", 0, 0.0, budget, budget, {}, None)
     models = RecordedModels(curves)
@@ -170,14 +169,27 @@ def select_recorded(
 
     def measure(trials: Sequence[Trial], seconds_left: float) -> Speed:
         clock.advance(max(0.0, min(_MEASURING_SECONDS, _MEASURING_SHARE * seconds_left)))
-        share = {
-            c.design: Seconds(
-                expected[c.architecture].training / workers, expected[c.architecture].evaluation / workers
-            )
-            for c in request.candidates
-        }
+        share = _profiled(request.candidates, curves, profile or {}, workers)
         return Speed(RecordedCosts(share), begin_seconds=0.0, chunk_seconds=0.0, stacked=1, parts=workers)
 
     lines: list[bytes] = []
     Refinement(setting, request, models, places, measure, Events(lines.append), clock=clock).run()
     return RecordedRun(tuple(map(json.loads, lines)), clock.now())
+
+
+def _profiled(
+    candidates: Sequence[Candidate], curves: Mapping[str, Curve], profile: Mapping[str, Seconds], workers: int
+) -> dict[tuple[int, ...], Seconds]:
+    """Seconds of an epoch of every design, as a share of so many machines."""
+    known = dict(profile)
+    for name in (c.architecture for c in candidates if c.architecture not in known):
+        if name in curves and curves[name].epochs:
+            epoch = curves[name].epochs[0]
+            known[name] = Seconds(epoch.training_seconds, epoch.evaluation_seconds)
+    if not known:
+        raise InvalidInput("no learning curve was recorded of any candidate")
+    training = statistics.fmean(seconds.training for seconds in known.values())
+    evaluation = statistics.fmean(seconds.evaluation for seconds in known.values())
+    others = Seconds(training, evaluation)
+    found = {c.design: known.get(c.architecture, others) for c in candidates}
+    return {design: Seconds(s.training / workers, s.evaluation / workers) for design, s in found.items()}
