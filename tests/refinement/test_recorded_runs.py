@@ -109,6 +109,9 @@ def test_curves_are_made_of_what_was_reported() -> None:
     first, second = RecordedEpoch(0.625, 0.375, 0.5, 1.5, 0.5), RecordedEpoch(0.75, 0.25, 0.5, 1.5, 0.5)
     assert curves["a"] == Curve((first, second), 12)
     assert [epoch.failed for epoch in curves["b"].epochs] == [False, True] and curves["b"].parameters == 0
+    # A table has NULL for a loss that is not finite.
+    (unknown,) = curves_of([{**told[1], "train_loss": None}])["b"].epochs
+    assert math.isnan(unknown.train_loss) and not unknown.failed
     with pytest.raises(InvalidInput, match="epoch 2 of a is there twice"):
         curves_of([*told, told[0]])
     with pytest.raises(InvalidInput, match="epoch 1 of a was not recorded"):

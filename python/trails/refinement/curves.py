@@ -35,7 +35,7 @@ class RecordedEpoch:
     @property
     def failed(self) -> bool:
         """Whether training failed."""
-        return not (math.isfinite(self.metric) and math.isfinite(self.loss))
+        return not math.isfinite(self.metric)
 
     @property
     def seconds(self) -> float:
@@ -90,9 +90,9 @@ def curves_of(
             raise InvalidInput(f"epoch {number} of {architecture} is there twice")
         evaluation = evaluation_share * seconds
         found[architecture][number] = RecordedEpoch(
-            float(told["validation_metric"]),
-            float(told["validation_loss"]),
-            float(told["train_loss"]),
+            _number(told["validation_metric"]),
+            _number(told["validation_loss"]),
+            _number(told["train_loss"]),
             seconds - evaluation,
             evaluation,
         )
@@ -120,6 +120,11 @@ def recorded_epoch(curves: Mapping[str, Curve], architecture: str, number: int) 
             hint=f"With max_epochs = {shortest} no curve ends too early.",
         )
     return curve.epochs[number - 1]
+
+
+def _number(value: Any) -> float:
+    """A number, of which a table has NULL where it is not finite."""
+    return math.nan if value is None else float(value)
 
 
 def _in_order(architecture: str, numbered: Mapping[int, RecordedEpoch]) -> tuple[RecordedEpoch, ...]:

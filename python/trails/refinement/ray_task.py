@@ -16,13 +16,13 @@ from trails.refinement.planning import LEAST_SHARE
 from trails.refinement.ray_messages import (
     Done,
     Epoch,
-    Job,
     Known,
     Measured,
     Message,
     PackedData,
     PackedTraining,
     Progress,
+    TrainingTask,
     pack_training,
     pack_weights,
     unpack_data,
@@ -40,23 +40,23 @@ _MOST_SENT = 16 << 20
 """Bytes of predictions that are sent with an epoch; where there are more the run predicts once more at its end."""
 
 
-def train(data: PackedData, job: Job, *trainings: PackedTraining | None) -> Iterator[Message]:
+def train(data: PackedData, task: TrainingTask, *trainings: PackedTraining | None) -> Iterator[Message]:
     """The task that trains: messages as training goes on, to be sent to the run.
 
     Args:
         data: Rows, mapped from the object store.
-        job: What to do.
-        trainings: Of every trial of the job.
+        task: What to do.
+        trainings: Of every trial of the task.
     """
-    trials = [known.trial(training) for known, training in zip(job.trials, trainings, strict=True)]
+    trials = [known.trial(training) for known, training in zip(task.trials, trainings, strict=True)]
     messages: queue.SimpleQueue[Message | BaseException] = queue.SimpleQueue()
-    supervisor = _TaskSupervisor(job, messages.put)
+    supervisor = _TaskSupervisor(task, messages.put)
     names = ", ".join(trial.architecture for trial in trials)
-    print(f"trails: {names} from epoch {trials[0].epochs + 1} to {job.epochs_to}", flush=True)
+    print(f"trails: {names} from epoch {trials[0].epochs + 1} to {task.epochs_to}", flush=True)
 
     def work() -> None:
         try:
-            in_time = _worker(data, job.options, trials[0].seed, job.gpu).train(trials, job.epochs_to, supervisor)
+            in_time = _worker(data, task.options, trials[0].seed, task.gpu).train(trials, task.epochs_to, supervisor)
             for trial in trials:
                 messages.put(pack_training(trial.begin()))
             messages.put(Done(in_time))
@@ -98,9 +98,9 @@ class _Abandoned(Exception):
 class _TaskSupervisor:
     """The `Supervisor` of one task: the time it was given, and messages to the run."""
 
-    def __init__(self, job: Job, send: Callable[[Message], None]) -> None:
-        self._ends = time.monotonic() + job.seconds
-        self._reserve, self._send = job.reserve, send
+    def __init__(self, task: TrainingTask, send: Callable[[Message], None]) -> None:
+        self._ends = time.monotonic() + task.seconds
+        self._reserve, self._send = task.reserve, send
         self._last: Seconds | None = None
         self._epochs, self._sent = 0.0, time.monotonic()
         self.abandoned = False

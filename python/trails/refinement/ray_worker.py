@@ -14,10 +14,10 @@ from trails.refinement.ray_cluster import Cluster, Lost
 from trails.refinement.ray_messages import (
     Done,
     Epoch,
-    Job,
     Known,
     PackedTraining,
     Progress,
+    TrainingTask,
     pack_training,
     unpack_training,
     unpack_weights,
@@ -95,7 +95,7 @@ class _Group:
             Lost: The task is gone.
         """
         cluster, supervisor = self._cluster, self._supervisor
-        task = cluster.train_task.remote(cluster.data, self._job(), *(_stored(t, again) for t in self._trials))
+        task = cluster.train_task.remote(cluster.data, self._task(), *(_stored(t, again) for t in self._trials))
         trainings: list[StoredTraining] = []
         in_time: bool | None = None
         try:
@@ -117,7 +117,7 @@ class _Group:
             trial.training = training
         return bool(in_time)
 
-    def _job(self) -> Job:
+    def _task(self) -> TrainingTask:
         supervisor, now = self._supervisor, time.monotonic()
         ends = supervisor.evaluation_ends(self._trials)
         reserve = 0.0
@@ -126,7 +126,7 @@ class _Group:
             reserve = max(planned, _SLACK * self._cluster.evaluation_seconds(self._trials))
         seconds = ends - now - _TRANSFER_SECONDS
         options, gpu = self._cluster.options, self._cluster.gpu
-        return Job(self._known, self._epochs_to, options, seconds, reserve, gpu)
+        return TrainingTask(self._known, self._epochs_to, options, seconds, reserve, gpu)
 
     def _progress(self, done: float) -> None:
         """Pass on what a lost task has not reported before."""
