@@ -83,7 +83,7 @@ def select_from(
 
     from trails.refinement.dataset import prepare
     from trails.refinement.run import refine
-    from trails.refinement.session import Timings
+    from trails.refinement.timings import Timings
 
     events: list[bytes] = []
     setting = Setting(TARGET, seed, started, budget, started + budget - 0.15, {"columns": [], "rows": train.rows}, None)

@@ -82,7 +82,7 @@ def train(dataset: str, options: dict[str, Any], epochs: int, seed: int, rows: i
     from trails.refinement.dataset import prepare
     from trails.refinement.protocol import Candidate, Events, Refine, Setting
     from trails.refinement.run import refine
-    from trails.refinement.session import Timings
+    from trails.refinement.timings import Timings
     from trails.training.options import parse_options
 
     training, test = columns(dataset, "train"), columns(dataset, "test")

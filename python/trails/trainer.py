@@ -284,7 +284,7 @@ class InProcess(Trainer):
         from trails.refinement.dataset import prepare
         from trails.refinement.devices import select as select_devices
         from trails.refinement.protocol import parse_setting
-        from trails.refinement.session import Timings
+        from trails.refinement.timings import Timings
 
         train_layout, held_layout = (
             # Where the columns lie nobody asks, but how many there are decides what an epoch is thought to take.

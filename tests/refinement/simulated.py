@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,11 +21,12 @@ import torch
 
 from trails.family import MLP
 from trails.family.mlp.networks import MlpNetworks, multiply_accumulates
-from trails.refinement import keeping, session, speed, workers
+from trails.refinement import keeping, models
 from trails.refinement import run as run_module
+from trails.refinement.clock import Clock, RecordedClock
 from trails.refinement.dataset import Dataset
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
-from trails.refinement.session import Timings
+from trails.refinement.timings import Timings
 from trails.refinement.trial import Trial
 from trails.refinement.workers import Cores, LocalWorker
 from trails.training.batches import EVALUATION_ROWS, batches_of, rows_of_epoch
@@ -92,38 +92,12 @@ class Case:
 
 
 class Machine:
-    """Time that passes only when it is told to, on every thread alike: who is ahead waits for the others."""
+    """How fast a computer is, with a clock that passes only when it is told to, on every thread alike."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self._main = 1000.0
-        self._others: dict[threading.Thread, float] = {}
-        self._changed = threading.Condition()
-
-    def monotonic(self) -> float:
-        own = threading.current_thread()
-        with self._changed:
-            if own is threading.main_thread():
-                self._main = max([self._main, *self._others.values()])
-                self._others.clear()
-                return self._main
-            if own not in self._others:
-                self._others[own] = self._main
-                # Those that were started with it are to be there before time passes.
-                self._changed.wait(0.001)
-            return self._others[own]
-
-    def advance(self, seconds: float) -> None:
-        now = self.monotonic() + seconds
-        own = threading.current_thread()
-        with self._changed:
-            if own is threading.main_thread():
-                self._main = now
-                return
-            self._others[own] = now
-            self._changed.notify_all()
-            while any(ends < now and thread.is_alive() for thread, ends in self._others.items()):
-                self._changed.wait(0.001)
+        self.clock = RecordedClock(1000.0)
+        self.now, self.advance = self.clock.now, self.clock.advance
 
     # What things take on one core
 
@@ -221,14 +195,13 @@ def _dataset(case: Case) -> Dataset:
 
 @contextmanager
 def _on(machine: Machine, patch: pytest.MonkeyPatch) -> Iterator[None]:
-    clock = SimpleNamespace(monotonic=machine.monotonic)
     case, threads = machine.case, torch.get_num_threads()
-    for module in (keeping, session, speed, workers, run_module):
-        patch.setattr(module, "time", clock)
 
-    def local_workers(setting: Setting, options: Options, data: Dataset, _: Any, repeatable: bool) -> list[_Worker]:
+    def local_workers(
+        setting: Setting, options: Options, data: Dataset, _: Any, repeatable: bool, clock: Clock
+    ) -> list[_Worker]:
         cores = Cores(case.cores, repeatable)
-        made = [_Worker(data, options, setting.seed, cores) for _ in range(case.cores)]
+        made = [_Worker(data, options, setting.seed, cores, clock=clock) for _ in range(case.cores)]
         for worker in made:
             worker.machine = machine
         return made
@@ -245,10 +218,10 @@ def _on(machine: Machine, patch: pytest.MonkeyPatch) -> Iterator[None]:
         keep_going(0.1)
 
     patch.setattr(run_module, "local_workers", local_workers)
-    patch.setattr(run_module, "seconds_per_product", lambda threads: case.product / threads)
     patch.setattr(MlpNetworks, "predict", predict)
+    patch.setattr(run_module, "seconds_per_product", lambda threads, clock: case.product / threads)
     patch.setattr(keeping, "model_of", model_of)
-    patch.setattr(session, "refit_on_all", refit)
+    patch.setattr(models, "refit_on_all", refit)
     try:
         yield
     finally:
@@ -275,7 +248,7 @@ def ask(case: Case, budget: float, data: Dataset | None = None) -> Told:
         BudgetTooSmall: As the run does.
     """
     machine = Machine(case)
-    started = machine.monotonic()
+    started = machine.now()
     total = case.rows + (case.held_rows if case.validation else 0)
     scoring = case.filtering + case.share * budget
     machine.advance(max(case.start, case.cell * total * case.fields) + scoring)
@@ -299,14 +272,15 @@ def ask(case: Case, budget: float, data: Dataset | None = None) -> Told:
         try:
             devices = [torch.device("cpu")]
             found = data or dataset(case)
-            trials = run_module.refine(setting, request, found, devices, Events(lines.append), Timings(started))
+            timings = Timings(started, machine.clock)
+            trials = run_module.refine(setting, request, found, devices, Events(lines.append), timings, machine.clock)
         finally:
             for file in files:
                 os.close(file)
         if case.named:
             machine.advance(4 * trials[0].layout.parameters / _WRITTEN_A_SECOND)
         machine.advance(0.05)
-    return Told(json.loads(lines[-1]), machine.monotonic() - started)
+    return Told(json.loads(lines[-1]), machine.now() - started)
 
 
 def dataset(case: Case) -> Dataset:

@@ -54,23 +54,38 @@ def test_hyperband_by_hand() -> None:
     assert (outcome.metric, outcome.epochs) == (0.82, 3 + 2 + 0 + 3)
 
 
-def test_a_repeated_candidate_is_judged_at_the_epoch_asked_for() -> None:
+def test_a_repeated_candidate_is_judged_by_the_best_it_has_come_to() -> None:
     curves = {"a": [0.5, 0.6, 0.9], "b": [0.7, 0.1, 0.1]}
     hyperband = Hyperband(["a", "b"], [[Rung(1, 3)], [Rung(2, 1), Rung(1, 3)]])
     outcome = run_recorded(hyperband, curves)
-    assert outcome.history[1].survivors == ("b",)  # 0.7 against 0.5, not against 0.9
-    assert (outcome.winner, outcome.metric) == ("a", 0.9)
+    # 0.9 against 0.7, though one epoch is asked for, where it had 0.5: its weights of epoch 3 are there to go on from.
+    assert outcome.history[1].survivors == ("a",)
+    assert (outcome.winner, outcome.metric, outcome.epochs) == ("a", 0.9, 3 + 1)
+
+
+def test_a_candidate_is_judged_by_its_best_epoch() -> None:
+    curves = {"peak": [0.5, 0.9, 0.6, 0.7], "slope": [0.6, 0.7, 0.8, 0.8]}
+    outcome = run_recorded(SuccessiveHalving(list(curves), [Rung(2, 3), Rung(1, 4)]), curves)
+    assert outcome.history[0].survivors == ("peak",)  # 0.9 against 0.8, not 0.6 against 0.8
+    assert (outcome.winner, outcome.metric, outcome.epochs_reached) == ("peak", 0.9, 4)
+
+
+def test_patience_ends_a_training() -> None:
+    curves = {"peak": [0.5, 0.9, 0.6, 0.7, 0.7, 0.99], "slope": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}
+    outcome = run_recorded(SuccessiveHalving(list(curves), [Rung(2, 6)]), curves, patience=3)
+    assert (outcome.winner, outcome.metric, outcome.epochs_reached, outcome.epochs) == ("peak", 0.9, 5, 5 + 6)
+    assert run_recorded(SuccessiveHalving(list(curves), [Rung(2, 6)]), curves).metric == 0.99
 
 
 def halving_by_hand(curves: dict[str, list[float]], u: int, eta: int, cap: int) -> tuple[str, int]:
-    """Winner and epochs, with nothing but lists: train, sort, cut."""
+    """Who is left, and epochs, with nothing but lists: train, sort, cut."""
     alive, trained, spent, target = list(curves), dict.fromkeys(curves, 0), 0, u
     while True:
+        best = {name: max(curves[name][:target]) for name in alive}
         for name in alive:
             spent += target - trained[name]
             trained[name] = target
-        at = target - 1
-        alive = sorted(alive, key=lambda name: curves[name][at], reverse=True)
+        alive = sorted(alive, key=best.__getitem__, reverse=True)
         if len(alive) == 1 or target == cap:
             return alive[0], spent
         alive, target = alive[: max(1, len(alive) // eta)], min(cap, target * eta)
@@ -81,9 +96,10 @@ def test_halving_equals_a_simulation(count: int, u: int, eta: int, cap: int, see
     draw = random.Random(seed).random
     curves = {f"c{number}": [round(draw(), 1) for _ in range(cap)] for number in range(count)}  # with ties
     outcome = run_recorded(SuccessiveHalving(list(curves), halving_rungs(count, u, eta, cap)), curves)
-    winner, spent = halving_by_hand(curves, u, eta, cap)
-    assert (outcome.winner, outcome.epochs) == (winner, spent)
-    assert outcome.metric == curves[winner][outcome.epochs_reached - 1]
+    left, spent = halving_by_hand(curves, u, eta, cap)
+    assert outcome.history[-1].survivors == (left,) and outcome.epochs == spent
+    # Of equals the leaderboard may have another one first.
+    assert outcome.metric == max(curves[outcome.winner][: outcome.epochs_reached])
 
 
 @given(
@@ -131,7 +147,8 @@ def test_failures() -> None:
     curves = {**CURVES, "early": [0.99, math.nan, math.nan, math.nan]}
     halving = SuccessiveHalving(list(curves), [Rung(4, 1), Rung(2, 2), Rung(1, 4)])
     outcome = run_recorded(halving, curves)
-    assert outcome.winner == "middle" and outcome.history[1] == RungEnd(1, 1, ("middle",))
+    assert outcome.history[1] == RungEnd(1, 1, ("middle",))
+    assert (outcome.winner, outcome.metric, outcome.epochs_reached) == ("early", 0.99, 1)  # its best epoch stands
     for name in NAMES:
         with pytest.raises(UnusableData, match="every candidate failed"):
             run_recorded(make_scheduler(name, ["a", "b"], epochs=4), {"a": [math.nan] * 4, "b": [math.nan] * 4})

@@ -21,11 +21,14 @@ from trails.refinement.schedulers import (
     Limits,
     RungEnd,
     RungScheduler,
+    Saved,
     Scheduler,
     SuccessiveHalving,
     SuccessiveRejects,
     UniformAllocation,
     make_scheduler,
+    planned_scheduler,
+    resume_scheduler,
 )
 from trails.refinement.schedulers.halving import plan_halving
 from trails.refinement.schedulers.hyperband import hyperband_round, plan_hyperband
@@ -148,6 +151,46 @@ def test_rungs_can_be_replaced_between_rungs_only() -> None:
     halving.next_job()
     with pytest.raises(ValueError, match="begun"):
         halving.replace_rungs([])
+
+
+def test_a_plan_is_revised_where_a_scheduler_allows_it() -> None:
+    def revised(scheduler: Scheduler, seconds_left: float) -> bool:
+        return scheduler.revise(epochs_done=1, epoch_seconds=1.0, seconds_left=seconds_left, eta=3)
+
+    halving = SuccessiveHalving(list("abcdefghi"), halving_rungs(9, 1, 3, 30))
+    run_rung(halving)
+    assert halving.shortenable == (Rung(3, 3), Rung(1, 9)) and halving.epochs_left(1) == 3 * 2 + 6
+    assert not revised(halving, 12.0) and revised(halving, 8.0)
+    assert halving.shortenable == (Rung(1, 3), Rung(1, 9)) and halving.waiting == ("a",)
+    assert revised(halving, 0.5) and halving.done and halving.brackets_left == ()
+    for name in ("sj", "ua", "hyperband"):
+        scheduler = make_scheduler(name, list("abcdefghi"), epochs=40, max_epochs=9)
+        before = scheduler.brackets_left
+        assert scheduler.epochs_left(0) <= 40 and not revised(scheduler, 0.5) and scheduler.brackets_left == before
+        assert bool(scheduler.shortenable) == (name != "hyperband")
+
+
+def test_hyperband_goes_on_without_those_that_are_given_up() -> None:
+    hyperband = Hyperband(list("abcd"), [[Rung(3, 1), Rung(1, 3)], [Rung(1, 3)]])
+    assert hyperband.next_job() == Job("a", 0, 1) and hyperband.reported == 0
+    hyperband.report("a", 0.5)
+    hyperband.give_up(1)
+    assert hyperband.reported == 1 and hyperband.waiting == ("b",)
+    run = Run().finish(hyperband, {"a": 0.5, "b": 0.4, "d": 0.7})
+    assert run.ends[0] == RungEnd(0, 2, ("a",)) and hyperband.winner == "d"
+
+
+def test_what_was_planned_is_spent_by_every_scheduler_in_its_own_way() -> None:
+    rungs = halving_rungs(9, 1, 3, 9)
+    assert total_epochs(rungs) == 21
+    for name in NAMES:
+        planned = planned_scheduler(name, letters(9), rungs, max_epochs=9)
+        assert 9 <= planned.epochs_left(0) <= 21
+        more = planned_scheduler(name, letters(9), rungs, affordable=60, max_epochs=9)
+        assert planned.epochs_left(0) <= more.epochs_left(0) <= (21 if name == "sh" else 60)
+    assert planned_scheduler("sh", letters(9), rungs).brackets_left == (tuple(rungs),)
+    everyone = planned_scheduler("ua", letters(9), halving_rungs(9, 2, 3, 9), affordable=200, max_epochs=9, u=2)
+    assert everyone.brackets_left == ((Rung(9, 2),),)
 
 
 def test_misuse_is_refused() -> None:
@@ -415,15 +458,14 @@ def test_nobody_is_trained_further_who_was_not_needed_before(
 ) -> None:
     """Weights of the others are freed as soon as that is known, also within a rung; those of the winner are there."""
     quality = {c: None if n in failing else float(n * 7919 % 13) for n, c in enumerate(letters(count))}
-    scheduler = make_scheduler(name, letters(count), epochs=epochs, eta=eta, max_epochs=max_epochs)
-    assert isinstance(scheduler, RungScheduler | Hyperband)
+    candidates = letters(count)
+    scheduler: Scheduler = make_scheduler(name, candidates, epochs=epochs, eta=eta, max_epochs=max_epochs)
     order, kept, best = random.Random(seed), set[str](), dict[str, float]()
 
     def free() -> None:
         for candidate in kept - scheduler.needed:
             kept.remove(candidate)
-            if isinstance(scheduler, Hyperband):
-                scheduler.dismiss(candidate)
+            scheduler.dismiss(candidate)
 
     while not scheduler.done:
         rung = []
@@ -438,11 +480,20 @@ def test_nobody_is_trained_further_who_was_not_needed_before(
             if metric is not None:
                 kept.add(job.architecture)
             free()
-        assert scheduler.end_rung() is not None
+        end = scheduler.end_rung()
+        assert end is not None
         free()
-        if isinstance(scheduler, Hyperband) and not scheduler.done:
-            # What is written down between two rungs goes on in the same way.
-            scheduler = Hyperband.from_state(json.loads(json.dumps(scheduler.state())))
+        if scheduler.done:
+            assert scheduler.saved() == Saved() and set(scheduler.survivors) == {scheduler.winner} - {None}
+            break
+        # What is written down between two rungs goes on in the same way.
+        assert set(scheduler.survivors) <= kept | set(candidates) - set(best)
+        written = scheduler.saved()
+        read = Saved(written.rungs, json.loads(json.dumps(written.state)))
+        resumed = resume_scheduler(name, [c for c in scheduler.survivors if c in kept], read, end.rung + 1)
+        assert type(resumed) is type(scheduler) and resumed.entrants == scheduler.entrants
+        assert resumed.brackets_left == scheduler.brackets_left and resumed.fresh == scheduler.fresh
+        scheduler = resumed
     if scheduler.winner is not None:
         assert scheduler.winner in kept and best[scheduler.winner] == max(best.values())
 
@@ -461,11 +512,16 @@ def test_hyperband_needs_few_of_its_candidates_at_a_time() -> None:
     assert max(needed) <= 28 and len(trained) == 143
 
 
-def test_hyperband_is_not_written_down_in_the_middle_of_a_rung() -> None:
+def test_nothing_is_written_down_in_the_middle_of_a_rung() -> None:
     hyperband = Hyperband(list("abc"), [[Rung(3, 1), Rung(1, 3)], [Rung(2, 3)]])
     hyperband.next_job()
     with pytest.raises(ValueError, match="under way"):
         hyperband.state()
+    halving = SuccessiveHalving(list("ab"), [Rung(2, 1), Rung(1, 3)])
+    halving.next_job()
+    with pytest.raises(ValueError, match="under way"):
+        halving.saved()
+    assert resume_scheduler("sh", ["a"], Saved(), 1) is None
 
 
 def test_a_state_that_was_made_up_is_refused() -> None:

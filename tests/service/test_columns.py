@@ -172,7 +172,7 @@ def _train(train: Columns, validation: Columns) -> list[Any]:
     from trails.refinement.dataset import prepare
     from trails.refinement.protocol import Candidate, Events, Refine, Setting
     from trails.refinement.run import refine
-    from trails.refinement.session import Timings
+    from trails.refinement.timings import Timings
     from trails.training.options import parse_options
 
     started = time.monotonic()

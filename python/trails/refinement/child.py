@@ -68,8 +68,8 @@ def _serve(setting: Setting, next_line: Callable[[], bytes], events: Events) -> 
 
     from trails.refinement.dataset import prepare
     from trails.refinement.devices import cores, select
-    from trails.refinement.session import Timings
     from trails.refinement.sources import read_source
+    from trails.refinement.timings import Timings
     from trails.training import kernels
 
     devices = select(setting.device)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trails.refinement import checkpoint
+from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.dataset import Dataset
 from trails.refinement.export import blob_size, model_of
 from trails.refinement.metrics import report, report_seconds
 from trails.refinement.protocol import Events, Refine, Setting
+from trails.refinement.timings import Timings
 from trails.refinement.trial import EpochResult, Trial
-
-if TYPE_CHECKING:
-    from trails.refinement.session import Timings
 
 _WRITTEN_A_SECOND = 35e6
 """Bytes of a model that the caller writes to its table in a second; measured 35 to 70 million."""
@@ -40,12 +37,22 @@ class ModelKeeper:
         data: Encoded rows.
         events: Where to tell of it.
         timings: Of the run.
+        clock: Of the run.
 
     Attributes:
         unkept: Why the last model could not be written; None if it was.
     """
 
-    def __init__(self, setting: Setting, request: Refine, data: Dataset, events: Events, timings: Timings) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        request: Refine,
+        data: Dataset,
+        events: Events,
+        timings: Timings,
+        clock: Clock = MONOTONIC,
+    ) -> None:
+        self._clock = clock
         self._setting, self._request, self._data, self._events, self._timings = setting, request, data, events, timings
         self._written, self._when, self._metric = 0, 0.0, -math.inf
         # Of the best candidate's best epoch: what it predicts for the validation rows, and all its metrics.
@@ -72,7 +79,7 @@ class ModelKeeper:
 
     def write(self, best: Trial) -> None:
         """Write the best model so far, unless there is one as good, or one was written a moment ago."""
-        recent = time.monotonic() - self._when < _KEEP_SECONDS
+        recent = self._clock.now() - self._when < _KEEP_SECONDS
         if self._setting.models and best.best is not None and not recent and best.best_metric > self._metric:
             self._write(best, len(self._data.train), last=False)
 
@@ -127,5 +134,5 @@ class ModelKeeper:
             self.unkept = f"{type(error).__name__}: {error}"
             return
         self._written += 1
-        self._when, self._metric, self.unkept = time.monotonic(), best.best_metric, None
+        self._when, self._metric, self.unkept = self._clock.now(), best.best_metric, None
         self._events.model(best.architecture, which, len(blob))

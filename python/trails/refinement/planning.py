@@ -11,10 +11,10 @@ from typing import Any
 from trails.coordinator import plan
 from trails.errors import BudgetTooSmall, InvalidInput
 from trails.family.networks import Shape
-from trails.halving import halving_rungs, total_epochs
+from trails.halving import halving_rungs
 from trails.refinement.costs import Speed, evaluation_work, training_work, work_of
 from trails.refinement.protocol import Candidate, Refine, Setting
-from trails.refinement.schedulers import Hyperband, RungScheduler, SuccessiveHalving, make_scheduler
+from trails.refinement.schedulers import Scheduler, planned_scheduler
 
 # A candidate is chosen if the time would hold this many epochs of it alone; fewer if there is none such. Depth buys
 # more than width: on Frappe 64-64-64-64 is at test AUC 0.983 after eleven epochs, and a network of ten times its cost
@@ -65,7 +65,7 @@ class Spent:
 
         Args:
             setting: Of the run.
-            now: On the monotonic clock.
+            now: On the clock that the setting is in.
             reserve: Seconds that this process keeps for itself, beside those that its caller does.
             filtering: Seconds that scoring took.
         """
@@ -86,7 +86,7 @@ class Choice:
     """
 
     candidates: tuple[Candidate, ...]
-    scheduler: RungScheduler | Hyperband
+    scheduler: Scheduler
     u: int
     epochs: int
     epoch_seconds: float
@@ -131,7 +131,7 @@ def choose(setting: Setting, request: Refine, speed: Speed, workers: int, second
         picked = tuple(pool[:k])
     mean = statistics.fmean(epoch[c.architecture] for c in picked)
     scheduler = _scheduler(request, [c.architecture for c in picked], u, mean, seconds_left)
-    return Choice(picked, scheduler, _first_epochs(scheduler), _planned_epochs(scheduler), mean)
+    return Choice(picked, scheduler, scheduler.brackets_left[0][0].epochs_to, scheduler.epochs_left(0), mean)
 
 
 def _worthwhile(request: Refine, epoch: Mapping[str, float], seconds_left: float) -> list[Candidate]:
@@ -169,41 +169,18 @@ def _split(
     return k, u
 
 
-def _scheduler(
-    request: Refine, candidates: Sequence[str], u: int, mean: float, seconds_left: float
-) -> RungScheduler | Hyperband:
+def _scheduler(request: Refine, candidates: Sequence[str], u: int, mean: float, seconds_left: float) -> Scheduler:
     options = request.options
-    rungs = halving_rungs(len(candidates), u, options.eta, options.max_epochs)
-    if request.refinement == "sh":
-        return SuccessiveHalving(candidates, rungs)
-    epochs = total_epochs(rungs)
-    if request.refinement == "ua" and request.u is not None:
-        epochs = len(candidates) * request.u
-    elif not request.fixed and math.isfinite(seconds_left):
-        epochs = int(seconds_left / mean)
-    made = make_scheduler(
+    free = not request.fixed and math.isfinite(seconds_left)
+    return planned_scheduler(
         request.refinement,
         candidates,
-        epochs=max(epochs, len(candidates)),
+        halving_rungs(len(candidates), u, options.eta, options.max_epochs),
+        affordable=int(seconds_left / mean) if free else None,
         eta=options.eta,
         max_epochs=options.max_epochs,
         u=request.u,
     )
-    assert isinstance(made, RungScheduler | Hyperband)
-    return made
-
-
-def _first_epochs(scheduler: RungScheduler | Hyperband) -> int:
-    """Epochs of the first rung of a fresh scheduler."""
-    first = scheduler.brackets_left[0] if isinstance(scheduler, Hyperband) else scheduler.rungs_left
-    return first[0].epochs_to
-
-
-def _planned_epochs(scheduler: RungScheduler | Hyperband) -> int:
-    """Model-epochs that a fresh scheduler asks for."""
-    if isinstance(scheduler, Hyperband):
-        return sum(total_epochs(bracket) for bracket in scheduler.brackets_left)
-    return total_epochs(scheduler.rungs_left)
 
 
 def first_group(request: Refine, candidates: Sequence[Candidate], workers: int, stacked: int) -> Sequence[Candidate]:

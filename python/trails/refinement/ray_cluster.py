@@ -1,4 +1,4 @@
-"""Trains candidates on a Ray cluster: one worker for every trial that it has room for at once.
+"""A Ray cluster that a run trains on: its tasks, its nodes and how fast they are. `ray_worker` trains on one slot.
 
 The process that runs the selection keeps a copy of every candidate's state, so that a node may be lost at any
 time: what it was working on is done again elsewhere, from where it began.
@@ -22,9 +22,7 @@ from trails.refinement.planning import Spent, too_small
 from trails.refinement.protocol import Setting
 from trails.refinement.ray_connection import connect, slots_of
 from trails.refinement.ray_messages import Known, Measured, pack_data
-from trails.refinement.ray_worker import Lost, RayWorker
 from trails.refinement.trial import Trial
-from trails.refinement.workers import Worker
 from trails.training.batches import batches_of
 from trails.training.options import Options
 
@@ -38,6 +36,10 @@ _MEASURE_SECONDS, _MEASURE_SHARE = 60.0, 0.25
 the others' will do."""
 
 
+class Lost(Exception):
+    """A task ended with its process or node; the cause says how."""
+
+
 class Cluster:
     """A Ray cluster with the rows of one run in its object store.
 
@@ -45,6 +47,9 @@ class Cluster:
         setting: ``ray_address``, and ``ray_gpus`` that a trial reserves; without GPUs a trial takes one CPU.
         options: How to train.
         data: Encoded rows.
+
+    Attributes:
+        slots: Trials that it has room for at once.
 
     Raises:
         InvalidInput: The address is malformed or does not answer, or no node has what a trial reserves.
@@ -54,7 +59,7 @@ class Cluster:
     def __init__(self, setting: Setting, options: Options, data: Dataset) -> None:
         self.ray = connect(setting)
         self.setting, self.options, self._dataset = setting, options, data
-        self._slots = slots_of(self.ray, setting)
+        self.slots = slots_of(self.ray, setting)
         self.gpu = setting.ray_gpus > 0
         resources = {"num_cpus": 1, "num_gpus": setting.ray_gpus, "scheduling_strategy": "SPREAD"}
         # Retries are made here: only here it is known how much time is left.
@@ -64,8 +69,7 @@ class Cluster:
         self.data = self.ray.put(pack_data(data, uuid.uuid4().hex))
         # Every slot gets a process that has torch imported, before any speed is measured.
         prepare = self.ray.remote(**once)(ray_task.prepare)
-        self._warming = [prepare.remote(self.data, options, setting.seed, self.gpu) for _ in range(self._slots)]
-        self.workers: list[Worker] = [RayWorker(self) for _ in range(self._slots)]
+        self._warming = [prepare.remote(self.data, options, setting.seed, self.gpu) for _ in range(self.slots)]
         self._lock, self._busy = Lock(), 0
         self._costs: Costs | None = None
 
@@ -79,7 +83,7 @@ class Cluster:
         patient = time.monotonic() + min(_MEASURE_SECONDS, _MEASURE_SHARE * seconds_left)
         self._results(self._warming, patient, ends)
         known = [Known.of(trial) for trial in trials]
-        busy = min(self._slots, len(trials))
+        busy = min(self.slots, len(trials))
         asked = self.data, known, self.options, seconds_left, self.gpu
         measured: list[Measured] = self._results(
             [self._measure_task.remote(*asked) for _ in range(busy)], patient, ends

@@ -86,7 +86,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingTask:
     """What a task is asked for.
 
     Args:

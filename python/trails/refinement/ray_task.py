@@ -15,13 +15,13 @@ from trails.refinement.planning import LEAST_SHARE
 from trails.refinement.ray_messages import (
     Done,
     Epoch,
-    Job,
     Known,
     Measured,
     Message,
     PackedData,
     PackedTraining,
     Progress,
+    TrainingTask,
     pack_training,
     pack_weights,
     unpack_data,
@@ -40,23 +40,23 @@ _MOST_SENT = 16 << 20
 """Bytes of predictions that are sent with an epoch; where there are more the run predicts once more at its end."""
 
 
-def train(data: PackedData, job: Job, *trainings: PackedTraining | None) -> Iterator[Message]:
+def train(data: PackedData, task: TrainingTask, *trainings: PackedTraining | None) -> Iterator[Message]:
     """The task that trains: messages as training goes on, to be sent to the run.
 
     Args:
         data: Rows, mapped from the object store.
-        job: What to do.
-        trainings: Of every trial of the job.
+        task: What to do.
+        trainings: Of every trial of the task.
     """
-    trials = [known.trial(training) for known, training in zip(job.trials, trainings, strict=True)]
+    trials = [known.trial(training) for known, training in zip(task.trials, trainings, strict=True)]
     messages: queue.SimpleQueue[Message | BaseException] = queue.SimpleQueue()
-    clock = _TaskClock(job, messages.put)
+    supervisor = _TaskSupervisor(task, messages.put)
     names = ", ".join(trial.architecture for trial in trials)
-    print(f"trails: {names} from epoch {trials[0].epochs + 1} to {job.epochs_to}", flush=True)
+    print(f"trails: {names} from epoch {trials[0].epochs + 1} to {task.epochs_to}", flush=True)
 
     def work() -> None:
         try:
-            in_time = _worker(data, job.options, trials[0].seed, job.gpu).train(trials, job.epochs_to, clock)
+            in_time = _worker(data, task.options, trials[0].seed, task.gpu).train(trials, task.epochs_to, supervisor)
             for trial in trials:
                 messages.put(pack_training(trial.begin()))
             messages.put(Done(in_time))
@@ -73,7 +73,7 @@ def train(data: PackedData, job: Job, *trainings: PackedTraining | None) -> Iter
             if isinstance(message, Done):
                 return
     finally:
-        clock.abandoned = True
+        supervisor.abandoned = True
 
 
 def prepare(data: PackedData, options: Options, seed: int, gpu: bool) -> bool:
@@ -95,33 +95,33 @@ class _Abandoned(Exception):
     """Nobody waits for this task any more."""
 
 
-class _TaskClock:
-    """The `Clock` of one task: the time it was given, and messages to the run."""
+class _TaskSupervisor:
+    """The `Supervisor` of one task: the time it was given, and messages to the run."""
 
-    def __init__(self, job: Job, send: Callable[[Message], None]) -> None:
-        self._ends = time.monotonic() + job.seconds
-        self._reserve, self._send = job.reserve, send
+    def __init__(self, task: TrainingTask, send: Callable[[Message], None]) -> None:
+        self._ends = time.monotonic() + task.seconds
+        self._reserve, self._send = task.reserve, send
         self._last: Seconds | None = None
         self._epochs, self._sent = 0.0, time.monotonic()
         self.abandoned = False
 
     def may_begin(self, trials: Sequence[Trial]) -> bool:
-        """See `Clock`; that the first epoch may begin is decided by the run."""
+        """See `Supervisor`; that the first epoch may begin is decided by the run."""
         if self._last is None:
             return True
         return self.training_ends(trials, 0.0) - time.monotonic() >= LEAST_SHARE * self._last.training
 
     def training_ends(self, trials: Sequence[Trial], batch_seconds: float) -> float:
-        """See `Clock`."""
+        """See `Supervisor`."""
         evaluation = 0.0 if self._last is None else _SLACK * self._last.evaluation
         return self._ends - max(self._reserve, evaluation) - _SLACK * batch_seconds
 
     def evaluation_ends(self, trials: Sequence[Trial]) -> float:
-        """See `Clock`."""
+        """See `Supervisor`."""
         return self._ends
 
     def report(self, trials: Sequence[Trial], results: Sequence[EpochResult], seconds: tuple[float, float]) -> None:
-        """See `Clock`."""
+        """See `Supervisor`."""
         self._last = Seconds(*seconds)
         number = max((result.epoch for result in results), default=0)
         self._send(
@@ -135,10 +135,10 @@ class _TaskClock:
         )
 
     def fell_short(self, trials: Sequence[Trial], seconds: tuple[float, float]) -> None:
-        """See `Clock`; the run sees that nothing came."""
+        """See `Supervisor`; the run sees that nothing came."""
 
     def progress(self, epochs: float) -> None:
-        """See `Clock`."""
+        """See `Supervisor`."""
         if self.abandoned:
             raise _Abandoned
         self._epochs += epochs

@@ -6,27 +6,25 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trails.errors import TrailsError
 from trails.refinement.memory import OutOfMemory
+from trails.refinement.ray_cluster import Cluster, Lost
 from trails.refinement.ray_messages import (
     Done,
     Epoch,
-    Job,
     Known,
     PackedTraining,
     Progress,
+    TrainingTask,
     pack_training,
     unpack_training,
     unpack_weights,
 )
 from trails.refinement.trial import Trial
-from trails.refinement.workers import Clock
+from trails.refinement.workers import Supervisor, all_done
 from trails.training.weights import Training, Weights
-
-if TYPE_CHECKING:
-    from trails.refinement.ray_cluster import Cluster
 
 _ATTEMPTS = 6
 """How often a group of candidates is begun before its losses are called an error."""
@@ -35,10 +33,6 @@ _SLACK = 1.3
 
 _TRANSFER_SECONDS = 0.2
 """What a task has less than the run: for the way of its last words."""
-
-
-class Lost(Exception):
-    """A task ended with its process or node; the cause says how."""
 
 
 @dataclass
@@ -54,16 +48,15 @@ class RayWorker:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def train(self, trials: Sequence[Trial], epochs_to: int, clock: Clock) -> bool:
+    def train(self, trials: Sequence[Trial], epochs_to: int, supervisor: Supervisor) -> bool:
         """See `Worker.train`."""
-        patience = self._cluster.options.patience
-        if all(t.failed or t.epochs >= epochs_to or t.stale(patience) for t in trials):
+        if all_done(trials, epochs_to, self._cluster.options.patience):
             return True
-        group = _Group(self._cluster, trials, epochs_to, clock)
+        group = _Group(self._cluster, trials, epochs_to, supervisor)
         self._cluster.enter()
         try:
             for attempt in range(_ATTEMPTS):
-                if not clock.may_begin(trials):
+                if not supervisor.may_begin(trials):
                     return False
                 try:
                     return group.attempt(again=attempt > 0)
@@ -85,8 +78,8 @@ class RayWorker:
 class _Group:
     """Candidates on their way to one rung's end: what they were when it began, and what has been reported since."""
 
-    def __init__(self, cluster: Cluster, trials: Sequence[Trial], epochs_to: int, clock: Clock) -> None:
-        self._cluster, self._trials, self._clock = cluster, trials, clock
+    def __init__(self, cluster: Cluster, trials: Sequence[Trial], epochs_to: int, supervisor: Supervisor) -> None:
+        self._cluster, self._trials, self._supervisor = cluster, trials, supervisor
         self._known = tuple(Known.of(trial) for trial in trials)
         self._epochs_to = epochs_to
         self._reached, self._done = trials[0].epochs, 0.0
@@ -100,12 +93,12 @@ class _Group:
         Raises:
             Lost: The task is gone.
         """
-        cluster, clock = self._cluster, self._clock
-        task = cluster.train_task.remote(cluster.data, self._job(), *(_stored(t, again) for t in self._trials))
+        cluster, supervisor = self._cluster, self._supervisor
+        task = cluster.train_task.remote(cluster.data, self._task(), *(_stored(t, again) for t in self._trials))
         trainings: list[StoredTraining] = []
         in_time: bool | None = None
         try:
-            for message, ref in cluster.messages(task, clock.evaluation_ends(self._trials)):
+            for message, ref in cluster.messages(task, supervisor.evaluation_ends(self._trials)):
                 if message is None or isinstance(message, Done):
                     in_time = message is not None and message.in_time
                     break
@@ -123,21 +116,21 @@ class _Group:
             trial.training = training
         return bool(in_time)
 
-    def _job(self) -> Job:
-        clock, now = self._clock, time.monotonic()
-        ends = clock.evaluation_ends(self._trials)
+    def _task(self) -> TrainingTask:
+        supervisor, now = self._supervisor, time.monotonic()
+        ends = supervisor.evaluation_ends(self._trials)
         reserve = 0.0
         if math.isfinite(ends):
-            planned = ends - clock.training_ends(self._trials, 0.0)
+            planned = ends - supervisor.training_ends(self._trials, 0.0)
             reserve = max(planned, _SLACK * self._cluster.evaluation_seconds(self._trials))
         seconds = ends - now - _TRANSFER_SECONDS
         options, gpu = self._cluster.options, self._cluster.gpu
-        return Job(self._known, self._epochs_to, options, seconds, reserve, gpu)
+        return TrainingTask(self._known, self._epochs_to, options, seconds, reserve, gpu)
 
     def _progress(self, done: float) -> None:
         """Pass on what a lost task has not reported before."""
         if done > self._done:
-            self._clock.progress(done - self._done)
+            self._supervisor.progress(done - self._done)
             self._done = done
 
     def _report(self, epoch: Epoch) -> None:
@@ -157,7 +150,7 @@ class _Group:
         self._reached = epoch.number
         finished = all(result.finished for result in epoch.results)
         seconds = self._cluster.observe(self._trials, epoch.seconds, finished)
-        self._clock.report(self._trials, epoch.results, seconds)
+        self._supervisor.report(self._trials, epoch.results, seconds)
 
 
 def _stored(trial: Trial, again: bool) -> Any:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import torch
 
+from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.costs import Speed
 from trails.refinement.dataset import Dataset
 from trails.refinement.devices import cores
+from trails.refinement.models import TrainedModels
 from trails.refinement.planning import MEASURING_SECONDS, Spent, assumed_training, too_small
 from trails.refinement.protocol import Events, Profile, ProfileRow, Refine, Setting
-from trails.refinement.session import RESERVE_SECONDS, Refinement, Timings
+from trails.refinement.remaining import RESERVE_SECONDS
+from trails.refinement.session import Refinement
 from trails.refinement.speed import measure, seconds_per_product
+from trails.refinement.timings import Timings
 from trails.refinement.trial import Trial
-from trails.refinement.workers import Cores, LocalWorker
+from trails.refinement.workers import Cores, LocalWorker, Worker
 from trails.training.options import Options
 
 _PROFILE_SECONDS = 60.0
@@ -23,14 +26,19 @@ _PROFILE_SECONDS = 60.0
 
 
 def local_workers(
-    setting: Setting, options: Options, data: Dataset, devices: Sequence[torch.device], repeatable: bool = False
+    setting: Setting,
+    options: Options,
+    data: Dataset,
+    devices: Sequence[torch.device],
+    repeatable: bool = False,
+    clock: Clock = MONOTONIC,
 ) -> list[LocalWorker]:
-    """One worker for each GPU, or one for each core, which then share the rows; see `Cores` for the last argument."""
+    """One worker for each GPU, or one for each core, which then share the rows; see `Cores` for ``repeatable``."""
     shared = Cores(cores(setting.threads), repeatable)
     if devices[0].type == "cpu":
-        return [LocalWorker(data, options, setting.seed, shared) for _ in range(shared.count)]
+        return [LocalWorker(data, options, setting.seed, shared, clock=clock) for _ in range(shared.count)]
     torch.set_float32_matmul_precision("high" if options.precision == "auto" else "highest")
-    return [LocalWorker(data.to(device), options, setting.seed, shared, len(devices)) for device in devices]
+    return [LocalWorker(data.to(device), options, setting.seed, shared, len(devices), clock) for device in devices]
 
 
 def refine(
@@ -40,32 +48,36 @@ def refine(
     devices: Sequence[torch.device],
     events: Events,
     timings: Timings,
+    clock: Clock = MONOTONIC,
 ) -> list[Trial]:
     """Run one refinement; see `Refinement.run`."""
-    now = time.monotonic()
+    now = clock.now()
     if setting.deadline - RESERVE_SECONDS - now < MEASURING_SECONDS:
         threads = cores(setting.threads)
         # Where the plan is fixed each candidate has one thread, and together they have the machine or less.
         alone = min(request.k or 1, threads) if request.fixed else 1
-        rate = seconds_per_product(1 if request.fixed else threads) / alone
+        rate = seconds_per_product(1 if request.fixed else threads, clock) / alone
         needed = assumed_training(setting, request, rate, threads)
         spent = Spent.until(setting, now, RESERVE_SECONDS, request.score_seconds * request.scored)
         raise too_small(setting, spent, needed)
     together = request.options.together
     if request.fixed and together == "auto" and devices[0].type == "cpu":
         together = "never"  # what is measured must not decide, not even in the last digit
+    models = TrainedModels(setting, request, data, events, timings, clock)
     if setting.ray_address is not None:
         from trails.refinement.ray_cluster import Cluster
+        from trails.refinement.ray_worker import RayWorker
 
         with timings.phase("connect"):
             cluster = Cluster(setting, request.options, data)
-        return Refinement(setting, request, data, cluster.workers, cluster.measure, events, timings).run()
-    workers = local_workers(setting, request.options, data, devices, request.fixed)
+        slots: list[Worker] = [RayWorker(cluster) for _ in range(cluster.slots)]
+        return Refinement(setting, request, models, slots, cluster.measure, events, timings, clock).run()
+    workers = local_workers(setting, request.options, data, devices, request.fixed, clock)
 
     def measure_here(trials: Sequence[Trial], seconds_left: float) -> Speed:
         return measure(workers, trials, seconds_left, together, given=request.k is not None or request.u is not None)
 
-    return Refinement(setting, request, data, workers, measure_here, events, timings).run()
+    return Refinement(setting, request, models, workers, measure_here, events, timings, clock).run()
 
 
 def profile(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import threading
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 
+from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.costs import Costs, Seconds, Speed, work_of
 from trails.refinement.metrics import measure as measure_metrics
 from trails.refinement.trial import Trial
@@ -106,17 +106,14 @@ def _stacked(
 
 def _time_all(busy: Sequence[LocalWorker], trials: Sequence[Trial], seconds: float) -> _Times:
     """What everything takes while every worker is at it, medians over workers."""
-    limit = time.monotonic() + seconds
+    clock = busy[0].clock
+    limit = clock.now() + seconds
     measured: list[_Times] = []
 
     def one(worker: LocalWorker) -> None:
         measured.append(_time(worker, trials, limit))
 
-    threads = [threading.Thread(target=one, args=(worker,)) for worker in busy]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    clock.together([partial(one, worker) for worker in busy])
     if len(measured) < len(busy):
         # What a thread raised is on standard error; here it is raised again, where it can be told.
         measured = [_time(busy[0], trials, limit)]
@@ -125,11 +122,12 @@ def _time_all(busy: Sequence[LocalWorker], trials: Sequence[Trial], seconds: flo
 
 def _time(worker: LocalWorker, trials: Sequence[Trial], limit: float) -> _Times:
     """What everything takes on one worker, medians."""
+    now = worker.clock.now
     copies = [trial.fresh() for trial in trials]
     with worker.cores:
-        began = time.monotonic()
+        began = now()
         stack = worker.stack(copies)
-        begin = time.monotonic() - began + _time_order(worker)
+        begin = now() - began + _time_order(worker)
         threads = Threads(worker.cores)
         steps: list[float] = []
         number = 0
@@ -138,46 +136,47 @@ def _time(worker: LocalWorker, trials: Sequence[Trial], limit: float) -> _Times:
             threads.next(steps[-1] if steps else None)
             if trying and not threads.trying:
                 steps = []  # those before it were tries of other numbers of threads
-            before = time.monotonic()
+            before = now()
             float(stack.step(worker.batch(number)).sum())  # the number makes a GPU finish
-            steps.append(time.monotonic() - before)
+            steps.append(now() - before)
             number += 1
-            if time.monotonic() > limit and number > 1:
+            if now() > limit and number > 1:
                 break
         chunks: list[float] = []
         rows = worker.data.validation.slice(0, min(EVALUATION_ROWS, len(worker.data.validation)))
         for _ in range(2):
-            before = time.monotonic()
+            before = now()
             outputs = stack.predict(rows)
             assert outputs is not None, "nobody gives up"
             with suppress(ValueError):  # so few rows may hold one class only
                 measure_metrics(worker.data.target, rows.truth, outputs[0].numpy())
-            chunks.append(time.monotonic() - before)
+            chunks.append(now() - before)
     # The first steps fill caches and memory pools.
     return _Times(begin, statistics.median(steps[min(_WARMING_STEPS, len(steps) - 1) :]), min(chunks))
 
 
 def _time_order(worker: LocalWorker) -> float:
     """What it takes to copy an epoch's rows in their order, from a part of them."""
-    rows = worker.data.train
+    rows, now = worker.data.train, worker.clock.now
     part = min(len(rows), _ORDERED_ROWS)
-    before = time.monotonic()
+    before = now()
     order = torch.randperm(part)
-    drawn = time.monotonic()
+    drawn = now()
     taken = rows.slice(0, part).take(order.to(rows.labels.device))
     float(taken.labels[0])  # the number makes a GPU finish
-    took = time.monotonic() - drawn
+    took = now() - drawn
     seconds = (drawn - before) * len(rows) / part + took * rows_of_epoch(len(rows), worker.options) / part
     # More rows than the part fit in no cache.
     return seconds if part == len(rows) else _UNCACHED * seconds
 
 
-def seconds_per_product(threads: int) -> float:
+def seconds_per_product(threads: int, clock: Clock = MONOTONIC) -> float:
     """Seconds of a multiply-accumulate of training, forward and backward, by matrix products of some milliseconds: for
     a guess at costs where there is no time to measure training itself.
 
     Args:
         threads: That train.
+        clock: That tells how long they take.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -185,9 +184,9 @@ def seconds_per_product(threads: int) -> float:
         left, right = torch.rand(256, 512), torch.rand(512, 512)
         times = []
         for _ in range(4):
-            began = time.monotonic()
+            began = clock.now()
             left @ right
-            times.append(time.monotonic() - began)
+            times.append(clock.now() - began)
     finally:
         torch.set_num_threads(before)
     return _PRODUCTS * statistics.median(times) / (256 * 512 * 512)

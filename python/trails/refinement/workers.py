@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -13,6 +12,7 @@ import torch
 
 from trails.family.networks import Layout, Stack
 from trails.refinement import memory
+from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.dataset import Dataset
 from trails.refinement.metrics import measure
 from trails.refinement.trial import EpochResult, Trial
@@ -27,14 +27,14 @@ _MEMORY_SHARE = 0.5
 """Of the memory that is free, what the candidates of one stack may take."""
 
 
-class Clock(Protocol):
-    """What a worker asks the run it works for."""
+class Supervisor(Protocol):
+    """What a worker asks and tells the run that it works for. Times are of the run's clock."""
 
     def may_begin(self, trials: Sequence[Trial]) -> bool:
         """Whether another epoch of these candidates is worth beginning in the time left."""
 
     def training_ends(self, trials: Sequence[Trial], batch_seconds: float) -> float:
-        """When training must stop so that the evaluation is done in time; seconds of the monotonic clock."""
+        """When training must stop so that the evaluation is done in time."""
 
     def evaluation_ends(self, trials: Sequence[Trial]) -> float:
         """When an evaluation of these candidates has to be given up."""
@@ -53,7 +53,7 @@ class Clock(Protocol):
 class Worker(Protocol):
     """One place where candidates are trained, by one thread of the run."""
 
-    def train(self, trials: Sequence[Trial], epochs_to: int, clock: Clock) -> bool:
+    def train(self, trials: Sequence[Trial], epochs_to: int, supervisor: Supervisor) -> bool:
         """Train candidates of the same age up to ``epochs_to`` epochs.
 
         A candidate whose loss is not finite is marked as failed; one without a better epoch for as long as
@@ -62,11 +62,16 @@ class Worker(Protocol):
         Args:
             trials: Of the same number of steps.
             epochs_to: Epochs that each has behind it in the end.
-            clock: Of the run.
+            supervisor: Of the run.
 
         Returns:
             False if time ended it.
         """
+
+
+def all_done(trials: Sequence[Trial], epochs_to: int, patience: int) -> bool:
+    """Whether none of these is to be trained further now; see `Worker.train`."""
+    return all(t.failed or t.epochs >= epochs_to or t.stale(patience) for t in trials)
 
 
 class Cores:
@@ -143,15 +148,16 @@ class Threads:
             torch.set_num_threads(self._current)
 
 
-class _Spent:
+class _Used:
     """Seconds of the whole machine that one worker has used: wall time, each stretch by its share of the machine then.
 
     Args:
         share: Part of the machine that the worker has at the moment.
+        now: When it begins.
     """
 
-    def __init__(self, share: Callable[[], float]) -> None:
-        self._share, self._last, self.seconds = share, time.monotonic(), 0.0
+    def __init__(self, share: Callable[[], float], now: float) -> None:
+        self._share, self._last, self.seconds = share, now, 0.0
 
     def until(self, now: float) -> float:
         """All of them, with the stretch up to ``now``."""
@@ -169,11 +175,14 @@ class LocalWorker:
         seed: Of the run.
         cores: Shared by all workers of the machine.
         workers: Devices that work at the same time, if this is a GPU.
+        clock: Of the run.
     """
 
-    def __init__(self, data: Dataset, options: Options, seed: int, cores: Cores, workers: int = 1) -> None:
+    def __init__(
+        self, data: Dataset, options: Options, seed: int, cores: Cores, workers: int = 1, clock: Clock = MONOTONIC
+    ) -> None:
         self.data = data
-        self.cores = cores
+        self.cores, self.clock = cores, clock
         self.options, self._seed, self._workers = options, seed, workers
         self._batch_seconds = 0.0
 
@@ -221,58 +230,56 @@ class LocalWorker:
         """Part of the machine that the calling thread has at the moment."""
         return 1.0 / self.parts if self.parts else self.cores.share()
 
-    def train(self, trials: Sequence[Trial], epochs_to: int, clock: Clock) -> bool:
+    def train(self, trials: Sequence[Trial], epochs_to: int, supervisor: Supervisor) -> bool:
         """See `Worker.train`."""
         with self.cores:
             stack = self.stack(trials)
             in_time = True
-            while in_time and not self._done(trials, epochs_to):
-                in_time = clock.may_begin(trials) and self._epoch(trials, stack, clock)
+            while in_time and not all_done(trials, epochs_to, self.options.patience):
+                in_time = supervisor.may_begin(trials) and self._epoch(trials, stack, supervisor)
             for place, trial in enumerate(trials):
                 trial.training = stack.training(place)
         return in_time
 
-    def _done(self, trials: Sequence[Trial], epochs_to: int) -> bool:
-        return all(t.failed or t.epochs >= epochs_to or t.stale(self.options.patience) for t in trials)
-
-    def _epoch(self, trials: Sequence[Trial], stack: Stack, clock: Clock) -> bool:
-        began = last = time.monotonic()
-        spent = _Spent(self.share)
+    def _epoch(self, trials: Sequence[Trial], stack: Stack, supervisor: Supervisor) -> bool:
+        now = self.clock.now
+        began = last = now()
+        used = _Used(self.share, began)
         threads = Threads(self.cores)
         threads.next(None)
-        ends = clock.training_ends(trials, self._batch_seconds)
+        ends = supervisor.training_ends(trials, self._batch_seconds)
         number, done = trials[0].epochs + 1, 0.0
         first: tuple[float, float] | None = None
 
         def keep_training(part: float) -> bool:
             nonlocal done, last, first
-            clock.progress((part - done) * len(trials))
-            done, now = part, time.monotonic()
-            used = spent.until(now)
-            first = first or (part, used)
-            threads.next(now - last)
-            last = time.monotonic()
-            return now < ends
+            supervisor.progress((part - done) * len(trials))
+            done, at = part, now()
+            seconds = used.until(at)
+            first = first or (part, seconds)
+            threads.next(at - last)
+            last = now()
+            return at < ends
 
         losses = stack.train_epoch(number, keep_training).tolist()
-        trained = time.monotonic()
-        training = spent.until(trained)
+        trained = now()
+        training = used.until(trained)
         predicted = 0
 
         def keep_predicting() -> bool:
             nonlocal predicted
             predicted += 1
-            now = time.monotonic()
-            spent.until(now)
-            return now < clock.evaluation_ends(trials)
+            at = now()
+            used.until(at)
+            return at < supervisor.evaluation_ends(trials)
 
         logits = stack.predict(self.data.validation, keep_predicting)
         if logits is None:
-            evaluation = (spent.seconds - training) * len(self.data.validation) / (predicted * EVALUATION_ROWS)
+            evaluation = (used.seconds - training) * len(self.data.validation) / (predicted * EVALUATION_ROWS)
             assert first is not None, "an epoch has a batch"
             # The rows' order, which comes before the first batch, says nothing of the batches.
             whole = (training - first[1]) / (done - first[0]) if done > first[0] else 0.0
-            clock.fell_short(trials, (whole, evaluation))
+            supervisor.fell_short(trials, (whole, evaluation))
             return False
         results = []
         target, truth = self.data.target, self.data.validation.truth
@@ -283,7 +290,7 @@ class LocalWorker:
                 trial.failed = True
                 continue
             measured, validation_loss = measure(target, truth, predictions[place])
-            seconds = (time.monotonic() - began) / len(trials)
+            seconds = (now() - began) / len(trials)
             better = trial.is_better(measured, validation_loss)
             outputs = predictions[place] if better else None
             result = EpochResult(
@@ -291,8 +298,8 @@ class LocalWorker:
             )
             trial.add(result, stack.averaged(place) if better else None)
             results.append(result)
-        ended = time.monotonic()
+        ended = now()
         if finished:
             self._batch_seconds = max((trained - began) / stack.batches, 0.5 * self._batch_seconds)
-        clock.report(trials, results, (training, spent.until(ended) - training))
+        supervisor.report(trials, results, (training, used.until(ended) - training))
         return finished

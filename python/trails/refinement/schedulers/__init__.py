@@ -5,10 +5,10 @@
 - `halving`, `rejects` and `uniform` are such lists, `hyperband` is several, one after another.
 """
 
-from trails.refinement.schedulers.base import Job, Limits, RungEnd, Scheduler
+from trails.refinement.schedulers.base import Job, Limits, RungEnd, Saved, Scheduler
 from trails.refinement.schedulers.halving import SuccessiveHalving
 from trails.refinement.schedulers.hyperband import Hyperband
-from trails.refinement.schedulers.make import check_scheduler, make_scheduler
+from trails.refinement.schedulers.make import check_scheduler, make_scheduler, planned_scheduler, resume_scheduler
 from trails.refinement.schedulers.rejects import SuccessiveRejects
 from trails.refinement.schedulers.rungs import RungScheduler
 from trails.refinement.schedulers.uniform import UniformAllocation
@@ -19,10 +19,13 @@ __all__ = [
     "Limits",
     "RungEnd",
     "RungScheduler",
+    "Saved",
     "Scheduler",
     "SuccessiveHalving",
     "SuccessiveRejects",
     "UniformAllocation",
     "check_scheduler",
     "make_scheduler",
+    "planned_scheduler",
+    "resume_scheduler",
 ]

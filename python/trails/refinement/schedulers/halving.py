@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trails.halving import Rung, halving_rungs, largest_fitting, total_epochs
+from trails.halving import Rung, halving_rungs, largest_fitting, revise, total_epochs
 from trails.refinement.schedulers.base import Limits
 from trails.refinement.schedulers.rungs import RungScheduler
 
@@ -19,6 +19,17 @@ class SuccessiveHalving(RungScheduler):
         >>> halving.end_rung().survivors, halving.next_job()
         (('b',), Job(architecture='b', rung=1, epochs_to=3))
     """
+
+    def revise(self, *, epochs_done: int, epoch_seconds: float, seconds_left: float, eta: int) -> bool:
+        """See `Scheduler.revise`."""
+        planned = list(self.rungs_left)
+        revised = revise(
+            planned, epochs_done=epochs_done, epoch_seconds=epoch_seconds, seconds_left=seconds_left, eta=eta
+        )
+        if revised == planned:
+            return False
+        self.replace_rungs(revised)
+        return True
 
 
 def plan_halving(candidates: int, limits: Limits) -> list[Rung]:

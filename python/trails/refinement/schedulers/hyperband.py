@@ -8,7 +8,7 @@ from itertools import cycle
 from typing import Any
 
 from trails.halving import Rung, largest_fitting, total_epochs
-from trails.refinement.schedulers.base import Job, Limits, RungEnd
+from trails.refinement.schedulers.base import Job, Limits, RungEnd, Saved
 from trails.refinement.schedulers.rungs import RungScheduler
 
 
@@ -49,6 +49,29 @@ class Hyperband:
         """Rungs left of the bracket under way, and those of the brackets after it."""
         now = () if self._bracket is None else (self._bracket.rungs_left,)
         return (*now, *(tuple(rungs) for rungs in self._later))
+
+    @property
+    def shortenable(self) -> tuple[Rung, ...]:
+        """None: winners of brackets are compared at the epoch at which all of them end."""
+        return ()
+
+    def epochs_left(self, reached: int) -> int:
+        """Model-epochs of the brackets left, as if nobody had any behind it: brackets take candidates of all ages."""
+        return sum(total_epochs(bracket) for bracket in self.brackets_left)
+
+    def give_up(self, count: int) -> None:
+        """Take the last ``count`` waiting candidates out of this rung of the bracket under way."""
+        if self._bracket is not None:
+            self._bracket.give_up(count)
+
+    def revise(self, *, epochs_done: int, epoch_seconds: float, seconds_left: float, eta: int) -> bool:
+        """See `Scheduler.revise`: brackets stand as they were planned."""
+        return False
+
+    @property
+    def reported(self) -> int:
+        """Candidates of this rung whose results are in."""
+        return 0 if self._bracket is None else self._bracket.reported
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -103,9 +126,9 @@ class Hyperband:
 
         Args:
             architecture: Of a job that was handed out and not reported yet.
-            metric: At the epoch asked for, also where the candidate went further in another bracket; higher
-                is better. None or a number that is not finite if training failed, which takes the candidate
-                out.
+            metric: Of its best epoch so far, also where the candidate went further in another bracket than is asked
+                for in this one; higher is better. None or a number that is not finite if training failed, which takes
+                the candidate out.
 
         Raises:
             ValueError: No such job is out.
@@ -157,6 +180,27 @@ class Hyperband:
 
     # Between two rungs it can be written down, and go on elsewhere.
 
+    @property
+    def survivors(self) -> tuple[str, ...]:
+        """Those needed that brackets had before, best-scored first; once all is done the winner."""
+        if self.done:
+            return () if self.winner is None else (self.winner,)
+        had, needed = self._candidates[: self._fresh], self.needed
+        return tuple(architecture for architecture in had if architecture in needed)
+
+    @property
+    def many_rungs(self) -> bool:
+        """Yes: those of all brackets."""
+        return True
+
+    def saved(self) -> Saved:
+        """Its `state`, unless all is done.
+
+        Raises:
+            ValueError: A rung is under way.
+        """
+        return Saved() if self.done else Saved(state=self.state())
+
     def state(self) -> dict[str, Any]:
         """Everything that it goes on from, for JSON; between two rungs only.
 
@@ -164,7 +208,7 @@ class Hyperband:
             ValueError: A rung is under way.
         """
         bracket = self._bracket
-        if bracket is not None and (bracket.reported or len(bracket.waiting) < len(bracket.entrants)):
+        if bracket is not None and bracket.under_way:
             raise ValueError("a rung is under way")
         return {
             "candidates": self._candidates,

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from trails.errors import InvalidInput, shown
-from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS
-from trails.refinement.schedulers.base import Limits, Scheduler
+from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS, Rung, total_epochs
+from trails.refinement.schedulers.base import Limits, Saved, Scheduler
 from trails.refinement.schedulers.halving import SuccessiveHalving, plan_halving
 from trails.refinement.schedulers.hyperband import Hyperband, plan_hyperband
 from trails.refinement.schedulers.rejects import SuccessiveRejects, plan_rejects
+from trails.refinement.schedulers.rungs import RungScheduler
 from trails.refinement.schedulers.uniform import UniformAllocation, plan_uniform
 
 _SCHEDULERS: dict[str, Callable[[Sequence[str], Limits], Scheduler]] = {
@@ -18,6 +19,12 @@ _SCHEDULERS: dict[str, Callable[[Sequence[str], Limits], Scheduler]] = {
     "sj": lambda candidates, limits: SuccessiveRejects(candidates, plan_rejects(len(candidates), limits)),
     "ua": lambda candidates, limits: UniformAllocation(candidates, plan_uniform(len(candidates), limits)),
     "hyperband": lambda candidates, limits: Hyperband(candidates, plan_hyperband(len(candidates), limits)),
+}
+
+_OF_RUNGS: dict[str, type[RungScheduler]] = {
+    "sh": SuccessiveHalving,
+    "sj": SuccessiveRejects,
+    "ua": UniformAllocation,
 }
 
 _WITH_U = ("sh", "ua")
@@ -79,3 +86,58 @@ def make_scheduler(
         raise InvalidInput(f"candidate {repeated[0]} is given more than once")
     limits = Limits(epochs=epochs, max_epochs=max_epochs, eta=eta, u=u)
     return _SCHEDULERS[name](candidates, limits)
+
+
+def planned_scheduler(
+    name: str,
+    candidates: Sequence[str],
+    rungs: Sequence[Rung],
+    *,
+    affordable: int | None = None,
+    eta: int = DEFAULT_ETA,
+    max_epochs: int = DEFAULT_MAX_EPOCHS,
+    u: int | None = None,
+) -> Scheduler:
+    """A scheduler for what was planned as successive halving: ``sh`` trains these rungs, the others spend as many
+    model-epochs in their own way.
+
+    Args:
+        name: See `make_scheduler`; so are the other arguments.
+        candidates: All that are to be trained.
+        rungs: As planned.
+        affordable: Model-epochs that the time holds, where they and not the rungs' are to be spent.
+        eta: One in how many survives a rung.
+        max_epochs: Epochs after which no candidate is trained further.
+        u: Epochs of the first rung, if given; those of everyone in ``ua``, whatever is affordable.
+
+    Raises:
+        InvalidInput: As `make_scheduler`.
+    """
+    if name == "sh":
+        return SuccessiveHalving(candidates, rungs)
+    epochs = total_epochs(rungs)
+    if name == "ua" and u is not None:
+        epochs = len(candidates) * u
+    elif affordable is not None:
+        epochs = affordable
+    return make_scheduler(name, candidates, epochs=max(epochs, len(candidates)), eta=eta, max_epochs=max_epochs, u=u)
+
+
+def resume_scheduler(name: str, candidates: Sequence[str], saved: Saved, first_rung: int) -> Scheduler | None:
+    """A scheduler that goes on where another one, in an earlier run, was `Scheduler.saved`.
+
+    Args:
+        name: Of the scheduler; see `make_scheduler`.
+        candidates: That survived, in the order of `Scheduler.survivors`.
+        saved: By the other one.
+        first_rung: Number of the first rung to come.
+
+    Returns:
+        None if nothing is left to train.
+
+    Raises:
+        LookupError, TypeError, ValueError, AttributeError: It was not written by a scheduler.
+    """
+    if saved.state is not None:
+        return Hyperband.from_state(saved.state)
+    return _OF_RUNGS.get(name, RungScheduler)(candidates, saved.rungs, first_rung) if saved.rungs else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from trails.halving import Rung
-from trails.refinement.schedulers.base import Job, RungEnd
+from trails.halving import Rung, total_epochs
+from trails.refinement.schedulers.base import Job, RungEnd, Saved
 
 
 class RungScheduler:
@@ -44,6 +44,20 @@ class RungScheduler:
         return tuple(self._rungs[self._rung :])
 
     @property
+    def brackets_left(self) -> tuple[tuple[Rung, ...], ...]:
+        """The rungs left, in one bracket; none once all is done."""
+        return () if self.done else (self.rungs_left,)
+
+    @property
+    def shortenable(self) -> tuple[Rung, ...]:
+        """The rungs left: candidates of the one under way may be given up."""
+        return self.rungs_left
+
+    def epochs_left(self, reached: int) -> int:
+        """Model-epochs of the rungs left, for candidates that have ``reached`` epochs behind them."""
+        return total_epochs(self.rungs_left, reached)
+
+    @property
     def waiting(self) -> tuple[str, ...]:
         """Candidates of this rung that were not handed out yet."""
         return tuple(self._waiting)
@@ -68,6 +82,39 @@ class RungScheduler:
         ranked = sorted(reported, key=lambda a: -self._results[a])
         return frozenset(self._entrants) - set(ranked[self._kept(self._rung + 1) :])
 
+    def dismiss(self, architecture: str) -> None:
+        """See `Scheduler.dismiss`; who is out of a rung never comes back."""
+
+    @property
+    def fresh(self) -> tuple[str, ...]:
+        """Nobody: everyone is trained in the first rung."""
+        return ()
+
+    @property
+    def survivors(self) -> tuple[str, ...]:
+        """Those of this rung, in the order in which it was entered; the winner once all is done."""
+        return self.entrants
+
+    @property
+    def many_rungs(self) -> bool:
+        """No: each rung keeps a part of the candidates."""
+        return False
+
+    def saved(self) -> Saved:
+        """The rungs left, for a scheduler of the same kind.
+
+        Raises:
+            ValueError: A rung is under way.
+        """
+        if self.under_way:
+            raise ValueError("a rung is under way")
+        return Saved(self.rungs_left)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether candidates of this rung were handed out."""
+        return bool(self._running or self._results)
+
     @property
     def done(self) -> bool:
         """No rung is left."""
@@ -91,8 +138,8 @@ class RungScheduler:
 
         Args:
             architecture: Of a job that was handed out and not reported yet.
-            metric: Higher is better; None or a number that is not finite if training failed, which takes the
-                candidate out.
+            metric: Of its best epoch so far, higher is better; None or a number that is not finite if training failed,
+                which takes the candidate out.
 
         Raises:
             ValueError: No such job is out.
@@ -110,6 +157,10 @@ class RungScheduler:
         for _ in range(min(count, len(self._waiting))):
             self._entrants.remove(self._waiting.pop())
 
+    def revise(self, *, epochs_done: int, epoch_seconds: float, seconds_left: float, eta: int) -> bool:
+        """See `Scheduler.revise`: these rungs stand as they were planned."""
+        return False
+
     def replace_rungs(self, rungs: Sequence[Rung]) -> None:
         """Put other rungs in place of those left, between two rungs; none ends it all.
 
@@ -118,7 +169,7 @@ class RungScheduler:
         Raises:
             ValueError: The rung has begun.
         """
-        if self._running or self._results:
+        if self.under_way:
             raise ValueError("a rung that has begun cannot be replaced")
         self._rungs[self._rung :] = list(rungs)
         if rungs:

@@ -1,0 +1,54 @@
+"""The candidates of a run: who is ahead, and whose weights are still needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from trails.refinement.protocol import LeaderboardRow
+from trails.refinement.schedulers import Scheduler
+from trails.refinement.trial import Trial
+
+
+class Leaderboard:
+    """Every trial of a run, and the rows of those that an earlier part of it has dropped.
+
+    Args:
+        trials: Best-scored first.
+        dropped: Of candidates whose training was not kept.
+    """
+
+    def __init__(self, trials: Iterable[Trial] = (), dropped: Iterable[LeaderboardRow] = ()) -> None:
+        self.trials = {trial.architecture: trial for trial in trials}
+        self.dropped = tuple(dropped)
+
+    def of(self, architectures: Iterable[str]) -> list[Trial]:
+        """These trials, in this order."""
+        return [self.trials[architecture] for architecture in architectures]
+
+    def ranking(self) -> list[Trial]:
+        """Trials that have a metric, best first; of equal ones those that still have weights, then by their scores."""
+        ranked = (trial for trial in self.trials.values() if trial.ranked)
+        return sorted(ranked, key=lambda trial: (-trial.best_metric, trial.best is None))
+
+    @property
+    def best(self) -> Trial | None:
+        """The first of the ranking; None while nobody has a metric."""
+        return next(iter(self.ranking()), None)
+
+    def any_result(self) -> bool:
+        """Whether somebody has a metric."""
+        return any(trial.ranked for trial in self.trials.values())
+
+    def rows(self) -> list[LeaderboardRow]:
+        """Of everyone that has a metric, best first."""
+        rows: Sequence[LeaderboardRow] = [*(trial.row() for trial in self.ranking()), *self.dropped]
+        return sorted(rows, key=lambda row: -row["validation_metric"])
+
+    def release(self, scheduler: Scheduler) -> None:
+        """Free networks of candidates that are out: a hundred wide ones with Adam's state are gigabytes."""
+        needed, best = scheduler.needed, self.best
+        for trial in self.trials.values():
+            if trial.best_epoch and trial.architecture not in needed:
+                # The best so far is what is kept, even if its training went wrong later.
+                trial.release(trial is not best)
+                scheduler.dismiss(trial.architecture)
