@@ -10,7 +10,7 @@
 - `schedulers` decides who trains next; `workers` trains on this machine's cores and GPUs, `ray_cluster` on a Ray
   cluster;
 - `recorded` runs all that on learning curves (`curves`) that were recorded before, without training;
-- `trial` is one candidate in training, `leaderboard` all of them, `weights` its numbers, `stack` trains one or several
+- `trial` is one candidate in training, `roster` all of them, `weights` its numbers, `stack` trains one or several
   at once, `metrics` measures;
 - `checkpoint` writes survivors and reads them back, `memory` keeps a limit, `options` and `devices` are what callers
   choose from.

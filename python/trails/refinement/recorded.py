@@ -21,9 +21,9 @@ from trails.errors import InvalidInput, UnusableData
 from trails.refinement.clock import RecordedClock
 from trails.refinement.costs import Seconds, Speed
 from trails.refinement.curves import Curve, as_curves
-from trails.refinement.leaderboard import Leaderboard
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
 from trails.refinement.recorded_worker import RecordedCosts, RecordedModels, RecordedWorker, take
+from trails.refinement.roster import Roster
 from trails.refinement.schedulers import RungEnd, Scheduler
 from trails.refinement.session import Refinement
 from trails.refinement.trial import Trial
@@ -70,27 +70,27 @@ def run_recorded(
         UnusableData: Every candidate failed in its first epoch.
         ValueError: Jobs of the scheduler are out elsewhere.
     """
-    models, board, spent = RecordedModels(as_curves(curves)), Leaderboard(), 0
+    models, roster, spent = RecordedModels(as_curves(curves)), Roster(), 0
     history: list[RungEnd] = []
     patient = patience or sum(len(curve.epochs) for curve in models.curves.values()) + 1
     while not scheduler.done:
         job = scheduler.next_job()
         if job is not None:
-            if job.architecture not in board.trials:
-                board.trials[job.architecture] = models.trial(Candidate(job.architecture, (), None))
-            trial = board.trials[job.architecture]
+            if job.architecture not in roster.trials:
+                roster.trials[job.architecture] = models.trial(Candidate(job.architecture, (), None))
+            trial = roster.trials[job.architecture]
             while not all_done([trial], job.epochs_to, patient):
                 take(trial, models.next_epoch(trial), 0.0)
                 spent += 1
             scheduler.report(job.architecture, None if trial.failed else trial.best_metric)
-            board.release(scheduler)
+            roster.release(scheduler)
             continue
         end = scheduler.end_rung()
         if end is None:
             raise ValueError("the scheduler waits for results of jobs that were handed out before")
         history.append(end)
-        board.release(scheduler)
-    winner = board.best
+        roster.release(scheduler)
+    winner = roster.best
     if winner is None:
         raise UnusableData("every candidate failed in training")
     return Outcome(winner.architecture, winner.best_metric, winner.epochs, spent, tuple(history))

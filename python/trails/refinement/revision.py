@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from trails.halving import Rung, total_epochs
-from trails.refinement.leaderboard import Leaderboard
 from trails.refinement.protocol import Refine
 from trails.refinement.remaining import Remaining
+from trails.refinement.roster import Roster
 from trails.refinement.schedulers import RungEnd, Scheduler
 from trails.refinement.supervision import Progress
 
@@ -16,12 +16,12 @@ class Revision:
     Args:
         request: Of the run.
         remaining: Of the budget.
-        board: Of the run.
+        roster: Of the run.
         progress: Is told what is expected then.
     """
 
-    def __init__(self, request: Refine, remaining: Remaining, board: Leaderboard, progress: Progress) -> None:
-        self._request, self._remaining, self._board, self._progress = request, remaining, board, progress
+    def __init__(self, request: Refine, remaining: Remaining, roster: Roster, progress: Progress) -> None:
+        self._request, self._remaining, self._roster, self._progress = request, remaining, roster, progress
 
     def give_up(self, scheduler: Scheduler) -> bool:
         """Take candidates out of the rung under way that would leave no time for the rungs after it.
@@ -29,11 +29,11 @@ class Revision:
         Returns:
             Whether some were.
         """
-        waiting = self._board.of(scheduler.waiting)
+        waiting = self._roster.of(scheduler.waiting)
         if self._request.k is not None or not waiting or not scheduler.reported or not scheduler.shortenable:
             return False
         present, *later = scheduler.shortenable
-        remaining, everyone = self._remaining, list(self._board.trials.values())
+        remaining, everyone = self._remaining, list(self._roster.trials.values())
 
         def needed(count: int) -> float:
             seconds = 0.0
@@ -60,7 +60,7 @@ class Revision:
         """Fit the rungs left to the speed observed; whether that took anything away."""
         if not scheduler.shortenable or self._request.k is not None or self._request.u is not None:
             return False
-        survivors = self._board.of(end.survivors)
+        survivors = self._roster.of(end.survivors)
         less = scheduler.revise(
             epochs_done=survivors[0].epochs,
             epoch_seconds=self._remaining.mean_epoch(survivors),
@@ -74,7 +74,7 @@ class Revision:
     def _expect(self, scheduler: Scheduler) -> None:
         if scheduler.shortenable:
             present, *later = scheduler.shortenable
-            waiting = self._board.of(scheduler.waiting)
+            waiting = self._roster.of(scheduler.waiting)
             done = min((trial.epochs for trial in waiting), default=0)
             rest = [Rung(len(waiting), present.epochs_to), *later]
             self._progress.expect(max(0.0, float(total_epochs(rest, done))))

@@ -8,9 +8,9 @@ from trails.errors import InvalidInput
 from trails.refinement import checkpoint as checkpoints
 from trails.refinement.checkpoint import Checkpoint
 from trails.refinement.clock import Clock
-from trails.refinement.leaderboard import Leaderboard
 from trails.refinement.models import Models
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
+from trails.refinement.roster import Roster
 from trails.refinement.schedulers import RungEnd, Saved, Scheduler, resume_scheduler
 from trails.refinement.timings import Timings
 
@@ -35,16 +35,16 @@ class Saver:
         self._timings, self._clock = timings, clock
         self._written, self._when, self._took = 0, -math.inf, 0.0
 
-    def write(self, scheduler: Scheduler, end: RungEnd, board: Leaderboard, scored: int) -> None:
+    def write(self, scheduler: Scheduler, end: RungEnd, roster: Roster, scored: int) -> None:
         """Write whom the scheduler needs after a rung, if there are any and they are not too large.
 
         Args:
             scheduler: Between two rungs.
             end: Of the one before.
-            board: Of the run.
+            roster: Of the run.
             scored: Architectures in all.
         """
-        kept = [t for t in board.of(scheduler.survivors) if t.training is not None and t.best is not None]
+        kept = [t for t in roster.of(scheduler.survivors) if t.training is not None and t.best is not None]
         survivors = tuple(kept)
         if not self._files or not survivors or checkpoints.size(survivors) > checkpoints.MOST_BYTES:
             return
@@ -53,16 +53,16 @@ class Saver:
             return
         began = self._clock.now()
         with self._timings.phase("checkpoint"):
-            others = [t.row() for t in board.ranking() if t not in survivors]
+            others = [t.row() for t in roster.ranking() if t not in survivors]
             coming = () if scheduler.done else (*scheduler.entrants, *scheduler.fresh)
-            fresh = [trial for trial in board.of(coming) if not trial.epochs]
+            fresh = [trial for trial in roster.of(coming) if not trial.epochs]
             saved = Saved() if scheduler.done else scheduler.saved()
             blob = checkpoints.to_bytes(
                 Checkpoint(
                     rung=end.rung,
                     rungs=saved.rungs,
                     survivors=survivors,
-                    leaderboard=(*others, *board.dropped),
+                    leaderboard=(*others, *roster.dropped),
                     digest=self._models.digest,
                     n=scored,
                     hyperband=saved.state,
@@ -98,7 +98,7 @@ def read_checkpoint(request: Refine, models: Models) -> Checkpoint | None:
     return read
 
 
-def restore(read: Checkpoint, request: Refine, models: Models) -> tuple[Leaderboard, Scheduler | None]:
+def restore(read: Checkpoint, request: Refine, models: Models) -> tuple[Roster, Scheduler | None]:
     """What a run was, when its checkpoint was written: candidates, and a scheduler if there is more to train.
 
     Raises:
@@ -111,11 +111,11 @@ def restore(read: Checkpoint, request: Refine, models: Models) -> tuple[Leaderbo
         fresh = []
         for architecture, score in read.fresh:
             fresh.append(models.trial(Candidate(architecture, request.family.parse(architecture), score)))
-        board = Leaderboard([*read.survivors, *fresh], read.leaderboard)
+        roster = Roster([*read.survivors, *fresh], read.leaderboard)
         needed = () if scheduler is None else (*scheduler.entrants, *scheduler.fresh)
-        known = set(needed) <= set(board.trials)
+        known = set(needed) <= set(roster.trials)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInput("the checkpoint cannot be read", detail=str(error), hint="Start a new run.") from error
     if not known:
         raise InvalidInput("the checkpoint cannot be read", detail="A candidate is missing.", hint="Start a new run.")
-    return board, scheduler
+    return roster, scheduler

@@ -11,12 +11,12 @@ from trails.errors import BudgetTooSmall, UnusableData
 from trails.refinement import memory
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.costs import Speed
-from trails.refinement.leaderboard import Leaderboard
 from trails.refinement.models import Models
 from trails.refinement.planning import Spent, choose, first_group, least_training, too_small
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
 from trails.refinement.remaining import RESERVE_SECONDS, SLACK, Remaining
 from trails.refinement.revision import Revision
+from trails.refinement.roster import Roster
 from trails.refinement.saving import Saver, read_checkpoint, restore
 from trails.refinement.schedulers import Job, Scheduler
 from trails.refinement.supervision import Supervision
@@ -57,7 +57,7 @@ class Refinement:
         self._options, self._clock = request.options, clock
         self._workers, self._measure = list(workers), measure
         self._timings = timings or Timings(setting.started, clock)
-        self._board = Leaderboard()
+        self._roster = Roster()
         self._remaining = Remaining(setting, clock, models.chunks)
         self._supervision = Supervision(self._remaining, models, events, clock)
         self._progress, self._lock = self._supervision.progress, self._supervision.lock
@@ -93,8 +93,8 @@ class Refinement:
         self._began = self._clock.now()
         if read:
             self._scored = read.n
-            board, scheduler = restore(read, self._request, self._models)
-            self._begin(board)
+            roster, scheduler = restore(read, self._request, self._models)
+            self._begin(roster)
             self._plan_rest(scheduler, read.survivors[0].epochs)
         else:
             scheduler = self._choose()
@@ -105,19 +105,19 @@ class Refinement:
         try:
             if scheduler is not None:
                 rung = self._run_rungs(scheduler, rung)
-            best = self._board.best
+            best = self._roster.best
             if best is not None and best.alive and free and self._options.winner:
                 self._winner(best, rung).train_further(self._workers[0])
         except Exception:
             # The caller tells of the fault and returns what had finished: with the best model of that.
-            if self._board.best is not None:
-                self._models.write_at_once(self._board.best)
+            if self._roster.best is not None:
+                self._models.write_at_once(self._roster.best)
             raise
-        ranked = self._board.ranking()
+        ranked = self._roster.ranking()
         if not ranked:
             raise self._nothing_trained()
         self._winner(ranked[0], rung).keep(refit=free and self._options.refit)
-        self._events.result(self._board.rows(), self._complete, self._timings.rows, self._models.unkept)
+        self._events.result(self._roster.rows(), self._complete, self._timings.rows, self._models.unkept)
         return ranked
 
     # What to train
@@ -127,9 +127,9 @@ class Refinement:
         candidates = self._request.candidates
         return candidates if self._request.k is None else candidates[: max(1, self._request.k)]
 
-    def _begin(self, board: Leaderboard) -> None:
-        self._board = self._supervision.board = board
-        self._revision = Revision(self._request, self._remaining, board, self._progress)
+    def _begin(self, roster: Roster) -> None:
+        self._roster = self._supervision.roster = roster
+        self._revision = Revision(self._request, self._remaining, roster, self._progress)
 
     def _choose(self) -> Scheduler:
         remaining, workers = self._remaining, len(self._workers)
@@ -138,7 +138,7 @@ class Refinement:
             self._stacked = 1  # fewer at a time have a result sooner
             remaining.speed = replace(remaining.speed, stacked=1)
         choice = choose(self._setting, self._request, remaining.speed, workers, left, self._spent)
-        self._begin(Leaderboard(self._models.trial(c) for c in choice.candidates))
+        self._begin(Roster(self._models.trial(c) for c in choice.candidates))
         self._progress.expect(choice.epochs)
         self._report_plan(choice.u, choice.epochs, choice.epoch_seconds)
         return choice.scheduler
@@ -154,7 +154,7 @@ class Refinement:
 
     def _plan_rest(self, scheduler: Scheduler | None, reached: int) -> None:
         """What is left of a run that goes on, as far as there is time for it."""
-        mean = self._remaining.mean_epoch(list(self._board.trials.values()))
+        mean = self._remaining.mean_epoch(list(self._roster.trials.values()))
         if scheduler is not None and not self._request.fixed:
             scheduler.revise(
                 epochs_done=reached,
@@ -170,7 +170,7 @@ class Refinement:
     def _report_plan(self, u: int, epochs: int, epoch_seconds: float) -> None:
         self._events.plan(
             n=self._scored,
-            k=len(self._board.trials),
+            k=len(self._roster.trials),
             u=u,
             filtering_seconds=self._request.score_seconds * self._scored,
             refinement_seconds=epochs * epoch_seconds,
@@ -195,11 +195,11 @@ class Refinement:
             self._events.rung(end.rung, end.candidates, end.survivors)
             if self._revision.revise(scheduler, end):
                 self._complete = False
-            self._board.release(scheduler)
+            self._roster.release(scheduler)
             self._write_best()
             if not scheduler.done or not self._request.fixed:
                 try:
-                    self._saver.write(scheduler, end, self._board, self._scored)
+                    self._saver.write(scheduler, end, self._roster, self._scored)
                 except Exception as error:
                     # Without it the run cannot be resumed; it goes on.
                     note(f"no checkpoint of rung {rung}: {type(error).__name__}: {error}")
@@ -220,9 +220,9 @@ class Refinement:
                     with self._lock:
                         self._in_time &= in_time
                         for job in jobs if in_time else ():
-                            trial = self._board.trials[job.architecture]
+                            trial = self._roster.trials[job.architecture]
                             scheduler.report(job.architecture, None if trial.failed else trial.best_metric)
-                        self._board.release(scheduler)
+                        self._roster.release(scheduler)
             except BaseException as error:
                 errors.append(error)
             finally:
@@ -240,7 +240,7 @@ class Refinement:
                 return []
             if self._revision.give_up(scheduler):
                 self._complete = False
-            trials = self._board.trials
+            trials = self._roster.trials
             group: list[Job] = []
             while len(group) < self._stacked:
                 job = waiting.pop() if waiting else scheduler.next_job()
@@ -254,7 +254,7 @@ class Refinement:
 
     def _train_group(self, worker: Worker, jobs: Sequence[Job]) -> bool:
         """Train some candidates together, one by one if memory does not hold them; False if time ended it."""
-        trials = self._board.of(job.architecture for job in jobs)
+        trials = self._roster.of(job.architecture for job in jobs)
         epochs_to, before = jobs[0].epochs_to, [trial.epochs for trial in trials]
         supervisor = self._supervision.of_rung(jobs[0].rung)
         try:
@@ -276,8 +276,8 @@ class Refinement:
         return too_small(self._setting, self._spent, max(self._least(), had))
 
     def _write_best(self) -> None:
-        if self._board.best is not None:
-            self._models.write(self._board.best)
+        if self._roster.best is not None:
+            self._models.write(self._roster.best)
 
     def _winner(self, trial: Trial, rung: int) -> Winner:
         return Winner(trial, rung, self._options, self._supervision, self._timings, self._clock)

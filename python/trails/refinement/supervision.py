@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from trails.refinement.clock import Clock
 from trails.refinement.costs import Seconds
-from trails.refinement.leaderboard import Leaderboard
 from trails.refinement.models import Models
 from trails.refinement.planning import LEAST_SHARE
 from trails.refinement.protocol import Events
 from trails.refinement.remaining import Remaining
+from trails.refinement.roster import Roster
 from trails.refinement.trial import EpochResult, Trial
 
 _PROGRESS_SECONDS = 0.25
@@ -53,11 +53,11 @@ class Supervision:
         clock: Of the run.
 
     Attributes:
-        board: Of the run, once it is planned.
+        roster: Of the run, once it is planned.
         lock: Held whenever something that workers share is looked at or changed.
     """
 
-    board: Leaderboard
+    roster: Roster
 
     def __init__(self, remaining: Remaining, models: Models, events: Events, clock: Clock) -> None:
         self.remaining, self.models, self.events = remaining, models, events
@@ -84,13 +84,13 @@ class RungSupervisor:
         """See `Supervisor`."""
         run = self._run
         with run.lock:
-            return run.remaining.epochs_of(trials) >= LEAST_SHARE or not run.board.any_result()
+            return run.remaining.epochs_of(trials) >= LEAST_SHARE or not run.roster.any_result()
 
     def training_ends(self, trials: Sequence[Trial], batch_seconds: float) -> float:
         """See `Supervisor`."""
         run = self._run
         with run.lock:
-            return run.remaining.training_ends(trials, batch_seconds, first=not run.board.any_result())
+            return run.remaining.training_ends(trials, batch_seconds, first=not run.roster.any_result())
 
     def evaluation_ends(self, trials: Sequence[Trial]) -> float:
         """See `Supervisor`."""
@@ -112,7 +112,7 @@ class RungSupervisor:
                     validation_metric=result.metric,
                     seconds=result.seconds,
                 )
-                run.models.note(result, run.board.ranking()[0])
+                run.models.note(result, run.roster.ranking()[0])
             if self._winning and trials[0].best_epoch == trials[0].epochs:
                 run.models.write(trials[0])
 

@@ -9,7 +9,7 @@ from trails.refinement.schedulers import Scheduler
 from trails.refinement.trial import Trial
 
 
-class Leaderboard:
+class Roster:
     """Every trial of a run, and the rows of those that an earlier part of it has dropped.
 
     Args:
