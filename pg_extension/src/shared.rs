@@ -11,7 +11,9 @@ use pyo3::prelude::*;
 
 use crate::error::{Result, TrailsError};
 use crate::python::NumpyColumn;
-use crate::reader::columns::{self, Table, TableLayout};
+use crate::reader::columns::Table;
+use crate::reader::layout::{self, TableLayout};
+use crate::reader::texts;
 use crate::reader::{self, Kind};
 
 /// A memory file, mapped: what is written here stays here, and what the process was given it keeps.
@@ -64,11 +66,11 @@ impl Shared {
         let rows = table.rows as u64;
         let told = |error: std::io::Error| match error.raw_os_error() {
             Some(libc::ENOMEM | libc::ENOSPC | libc::EFBIG) => {
-                reader::no_memory(reader::Exhausted::System, origin, rows, 0)
+                reader::no_memory(reader::memory::Exhausted::System, origin, rows, 0)
             }
             _ => TrailsError::from(error),
         };
-        let layout = columns::move_to(table, file, descriptor, || {
+        let layout = layout::move_to(table, file, descriptor, || {
             pgrx::check_for_interrupts!();
         })
         .map_err(told)?;
@@ -88,7 +90,7 @@ impl Shared {
             let hashes = self.mapping.numbers::<i64>(texts.hashes, texts.count)?;
             let ends = self.mapping.numbers::<u32>(texts.ends, texts.count)?;
             let bytes = self.mapping.numbers::<u8>(texts.bytes, ends.last().map_or(0, |&end| end as usize))?;
-            Some(columns::spellings(hashes, ends, bytes))
+            Some(texts::spellings(hashes, ends, bytes))
         };
         read().unwrap_or_default()
     }

@@ -8,9 +8,9 @@ use trails_model::FieldDescription;
 
 use super::{name_text, required};
 use crate::error::Result;
-use crate::prediction::record::Predicted;
+use crate::prediction::one_row::Predicted;
 use crate::prediction::relation::Asked;
-use crate::prediction::{self, profile, record, relation};
+use crate::prediction::{self, one_row, profile, relation};
 
 // Unsafe in parallel workers: a view may call anything. The second one is for literals, which would fit a record as well
 // as a regclass; text comes before both.
@@ -65,7 +65,7 @@ CREATE FUNCTION predict(model pg_catalog.text, "row" pg_catalog.record) RETURNS 
 COMMENT ON FUNCTION predict(pg_catalog.text, pg_catalog.record) IS 'the predicted class of one row, or the number as text';
 "#, requires = ["models"])]
 fn predict_record(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
-    let predicted = || unsafe { record::predict(required(model, "model")?, fcinfo, |predicted| predicted.text()) };
+    let predicted = || unsafe { one_row::predict(required(model, "model")?, fcinfo, |predicted| predicted.text()) };
     predicted().unwrap_or_else(|error| error.raise())
 }
 
@@ -76,7 +76,7 @@ COMMENT ON FUNCTION predict_score IS
     'for one row the probability of the positive of two classes, or of the predicted one of several, or the number';
 "#, requires = ["models"])]
 fn predict_score(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Option<f64> {
-    let predicted = || unsafe { record::predict(required(model, "model")?, fcinfo, |predicted| predicted.score()) };
+    let predicted = || unsafe { one_row::predict(required(model, "model")?, fcinfo, |predicted| predicted.score()) };
     predicted().unwrap_or_else(|error| error.raise())
 }
 
@@ -89,7 +89,7 @@ COMMENT ON FUNCTION predict_probabilities IS
 fn predict_probabilities(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Option<Vec<f64>> {
     let of_each =
         |predicted: &Predicted<'_>| (!predicted.probabilities.is_empty()).then(|| predicted.probabilities.to_vec());
-    let predicted = || unsafe { record::predict(required(model, "model")?, fcinfo, of_each) };
+    let predicted = || unsafe { one_row::predict(required(model, "model")?, fcinfo, of_each) };
     predicted().unwrap_or_else(|error| error.raise()).flatten()
 }
 

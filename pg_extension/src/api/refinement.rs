@@ -12,10 +12,11 @@ use pyo3::types::PyAnyMethods;
 use super::{required, seconds_of, task_of, texts_of};
 use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
+use crate::outcome::Finished;
 use crate::protocol::{Cost, Epoch, Profiled};
 use crate::run::Task;
-use crate::selection::{self, Finished, Origin};
-use crate::{profile, python};
+use crate::selection::{self, Origin};
+use crate::{epoch_costs, python};
 
 const BYTES_OF_A_MEGABYTE: f64 = 1_048_576.0;
 
@@ -177,7 +178,7 @@ fn profile_refinement(
     let measured = || -> Result<Profiled> {
         let scheduler = Some("sh".to_owned()); // a profile has none
         let task = task_of(source, target, features, validation, space, scheduler, seed, options, task, split)?;
-        profile::run(&task, architectures.map(|a| texts_of(a, "architectures")).transpose()?)
+        epoch_costs::run(&task, architectures.map(|a| texts_of(a, "architectures")).transpose()?)
     };
     let Profiled { workers, rows, .. } = measured().unwrap_or_else(|error| error.raise());
     let row = move |c: Cost| {

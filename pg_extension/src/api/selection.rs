@@ -10,11 +10,12 @@ use pgrx::AnyElement;
 use super::{metrics_of, required, seconds_of, task_of};
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::outcome::Finished;
 use crate::protocol::Trained;
 use crate::rows::Scoring;
 use crate::run::Task;
-use crate::selection::{self, Finished, Origin};
-use crate::{catalog, resume};
+use crate::selection::{self, Origin};
+use crate::{catalog, unregistered};
 
 /// Rank, architecture, score, validation metric, epochs, parameters, seconds, model.
 type Row = (i32, String, Option<f64>, f64, i32, Option<i64>, f64, Option<String>);
@@ -238,10 +239,10 @@ fn resume(
 > {
     let resumed = || -> Result<Vec<Row>> {
         let (clock, run, budget) = (Clock::start(), required(run, "run")?, seconds_of(budget)?);
-        if let Some(model) = resume::keep(run, budget, &clock)? {
+        if let Some(model) = unregistered::keep_within(run, budget, &clock)? {
             return recorded(run, model);
         }
-        Ok(leaderboard(resume::run(run, budget, clock)?))
+        Ok(leaderboard(selection::resume(run, budget, clock)?))
     };
     TableIterator::new(resumed().unwrap_or_else(|error| error.raise()))
 }

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use pgrx::pg_sys;
 
-use super::registry::{self, Wanted};
+use super::predicted_rows::PredictedRows;
 use super::relation::{run, Input, Spent};
-use super::rows::Rows;
+use super::stored::{self, WantedModel};
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
 
@@ -19,16 +19,16 @@ pub fn profile(model: &str, source: pg_sys::Oid, repeats: i32) -> Result<Vec<Pha
     if repeats < 1 {
         return Err(TrailsError::argument(format!("repeats must be at least 1, not {repeats}")));
     }
-    let found = registry::find(&Wanted::named(model))?;
+    let found = stored::find(&WantedModel::named(model))?;
     let watch = ClientWatch::start();
     let mut loading = Vec::new();
     let mut spent = Vec::new();
     for _ in 0..repeats {
         let began = Instant::now();
-        let model = registry::read(&found)?;
+        let model = stored::read(&found)?;
         loading.push(began.elapsed().as_secs_f64());
         let input = Input::find(source, &model)?;
-        let mut rows = Rows::discarded(&model);
+        let mut rows = PredictedRows::discarded(&model);
         spent.push(run(&model, &input, &mut rows)?);
     }
     watch.stop();

@@ -6,11 +6,13 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::columns::{Kind, Table};
+use super::fault::error_of;
+use super::memory::no_memory;
 use super::order::ScanOrder;
-use super::query::{Plan, Query};
+use super::prepare::{receiver_for, Spelling};
+use super::query::{PlannedQuery, Query};
 use super::receiver::Receiver;
 use super::source::SourceColumn;
-use super::{error_of, no_memory, receiver_for, Spelling};
 use crate::error::Result;
 use crate::{deadline, sqlstate};
 
@@ -49,7 +51,7 @@ impl Batches {
         let receiver = receiver_for(&columns, Some(query), None, Spelling::Forgotten, 0)?;
         let open = || {
             Spi::connect(|_| -> Result<pg_sys::Portal> {
-                let plan = Plan::of(query, pg_sys::CURSOR_OPT_NO_SCROLL | options)?;
+                let plan = PlannedQuery::of(query, pg_sys::CURSOR_OPT_NO_SCROLL | options)?;
                 // The portal keeps the snapshot that it is opened in.
                 let _moment = plan.moment()?;
                 unsafe {

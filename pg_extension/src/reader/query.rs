@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::identity::{altered, Identity};
+use super::named::{altered, NamedRelation};
 use crate::error::{Result, TrailsError};
 
 /// A query, and where in its rows each wanted column is.
@@ -14,15 +14,15 @@ pub struct Query {
     pub sql: String,
     pub places: Vec<usize>,
     /// What it reads.
-    pub of: Identity,
+    pub of: NamedRelation,
     /// Columns of the primary key, where the query returns them: errors say with them which row is meant.
     pub key: Vec<(String, usize)>,
 }
 
 /// A planned query, whose relations are locked until the transaction ends. Lives within an SPI connection.
-pub struct Plan {
+pub struct PlannedQuery {
     pub plan: pg_sys::SPIPlanPtr,
-    of: Identity,
+    of: NamedRelation,
 }
 
 /// The snapshot that a query is run in, until it is dropped.
@@ -32,7 +32,7 @@ pub enum Moment {
     Fresh,
 }
 
-impl Plan {
+impl PlannedQuery {
     /// Analyses and plans, by which every relation that the query reads is locked. Without parallel workers: the order in
     /// which they return rows is another one every time.
     pub fn of(query: &Query, options: u32) -> Result<Self> {

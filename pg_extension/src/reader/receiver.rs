@@ -11,42 +11,14 @@ use pgrx::{pg_sys, PgTupleDesc};
 use super::cell::{self, Cell, Plain};
 use super::columns::{Column, IdValues, Kind, Table, Values};
 use super::direct::Direct;
-use super::identity::Identity;
+use super::fault::{BadCell, Fault};
 use super::labels::Labels;
 use super::memory::{Exhausted, Memory};
+use super::named::NamedRelation;
 use super::numeric::{self, Odd};
 use super::source::SourceColumn;
 use super::texts::{hash, Dictionary};
 use crate::error::{Result as Outcome, TrailsError};
-
-/// A cell that could not be read.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BadCell {
-    pub column: usize,
-    /// Counted from 1, in the order the query returns them.
-    pub row: u64,
-    /// The row's primary key where the query returns one, such as `id = 7`.
-    pub key: Option<String>,
-    pub fault: Fault,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Fault {
-    /// Holds the beginning of the text.
-    NotIdValue(String),
-    Infinite(&'static str),
-    TooLarge,
-    /// A label that the type had not when reading began.
-    UnknownLabel,
-    /// There is no memory for further rows.
-    Exhausted(Exhausted),
-}
-
-impl From<Exhausted> for Fault {
-    fn from(exhausted: Exhausted) -> Self {
-        Self::Exhausted(exhausted)
-    }
-}
 
 /// What became of a cell.
 type Taken = Result<(), Fault>;
@@ -252,7 +224,7 @@ pub struct Receiver {
     width: usize,
     target: Option<usize>,
     /// What the query reads, until it is known to be that; None for rows that are of no query.
-    of: Option<Identity>,
+    of: Option<NamedRelation>,
     /// Whether the query's name was looked up again.
     met: bool,
     /// The descriptor of the last row, whose columns are known to be of the sinks' types, and all such descriptors.
@@ -277,7 +249,7 @@ impl Receiver {
         table: Table,
         sinks: Vec<Sink>,
         target: Option<usize>,
-        of: Option<Identity>,
+        of: Option<NamedRelation>,
         key: Vec<(String, usize)>,
         memory: Memory,
     ) -> Box<Self> {

@@ -11,9 +11,8 @@ use trails_model::Family;
 
 use super::cell::{cell_of, Cell, READABLE_TYPES};
 use super::columns::Kind;
-use super::identity::{altered, Identity};
-use super::memory::Exhausted;
-use super::no_memory;
+use super::memory::{no_memory, Exhausted};
+use super::named::{altered, NamedRelation};
 use super::query::Query;
 use crate::error::{Result, TrailsError};
 use crate::{deadline, encoding, settings};
@@ -124,7 +123,7 @@ pub struct Source {
     /// Schema-qualified and quoted.
     pub name: String,
     pub columns: Vec<RelationColumn>,
-    of: Identity,
+    of: NamedRelation,
     /// Whether its rows are stored as they are returned.
     stored: bool,
     /// About how many there are, where every row is one that is read.
@@ -251,7 +250,7 @@ impl Source {
             }
         });
         let columns: Vec<RelationColumn> = columns.collect();
-        let of = Identity { relation, schema: schema.to_owned(), table: table.to_owned(), shown: name.clone() };
+        let of = NamedRelation { relation, schema: schema.to_owned(), table: table.to_owned(), shown: name.clone() };
         let in_pages = b"rm".contains(&kind);
         let rows = if in_pages { opened.rows() } else { None };
         Ok(Self { name, columns, of, stored: !computed && in_pages, rows })
@@ -259,7 +258,7 @@ impl Source {
 
     /// Columns of a row that is of no relation; `name` says in errors where it is from.
     pub fn of_row(name: &str, columns: Vec<RelationColumn>) -> Self {
-        let of = Identity { shown: name.to_owned(), ..Identity::default() };
+        let of = NamedRelation { shown: name.to_owned(), ..NamedRelation::default() };
         Self { name: name.to_owned(), columns, of, stored: false, rows: None }
     }
 

@@ -11,9 +11,11 @@ use pgrx::prelude::*;
 use pgrx::{pg_sys, PgMemoryContexts, PgTupleDesc};
 use trails_model::{Encoded, Family, Input, Model, Outcome, Task, Workspace};
 
-use super::columns::data_of;
-use super::registry::Wanted;
-use super::rows::number_string;
+use super::cache::model_of;
+use super::fault::error_of;
+use super::inputs::data_of;
+use super::predicted_rows::number_string;
+use super::stored::WantedModel;
 use crate::error::{Result, TrailsError};
 use crate::reader::source::{RelationColumn, Source, SourceColumn};
 use crate::reader::{cell_of, RowReader};
@@ -140,7 +142,7 @@ impl CallSite {
         let place = match self.prepared.iter().position(|prepared| prepared.name == name) {
             Some(place) => place,
             None => {
-                let model = super::model_of(&Wanted::named(name))?;
+                let model = model_of(&WantedModel::named(name))?;
                 if self.prepared.len() == MOST_MODELS {
                     self.prepared.remove(0);
                 }
@@ -171,7 +173,7 @@ impl Prepared {
             pg_sys::DecrTupleDescRefCount(shape_of_row);
         }
         read?;
-        self.model.forward(&self.encoded, &mut self.workspace, &mut self.outputs).map_err(super::error_of)?;
+        self.model.forward(&self.encoded, &mut self.workspace, &mut self.outputs).map_err(error_of)?;
         if header.cast() != record.cast_mut_ptr::<pg_sys::HeapTupleHeaderData>() {
             pg_sys::pfree(header.cast());
         }
@@ -203,7 +205,7 @@ impl Prepared {
         }
         let table = shape.reader.read(&shape.wanted.0, &shape.wanted.1)?;
         let encoded = self.model.encode(1, |place| data_of(&table.columns[place]), &mut self.encoded);
-        encoded.map_err(super::error_of)
+        encoded.map_err(error_of)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Result, TrailsError};
 
 /// A relation, and the name by which queries reach it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Identity {
+pub struct NamedRelation {
     pub relation: pg_sys::Oid,
     pub schema: CString,
     pub table: CString,
@@ -21,7 +21,7 @@ pub struct Identity {
     pub shown: String,
 }
 
-impl Identity {
+impl NamedRelation {
     /// Refuses a name that has come to mean another relation. Cheap enough to be asked once a query.
     pub fn check(&self) -> Result<()> {
         let found = unsafe {
@@ -64,7 +64,7 @@ impl Identity {
     }
 }
 
-impl Default for Identity {
+impl Default for NamedRelation {
     /// Of no relation.
     fn default() -> Self {
         Self {

@@ -115,7 +115,7 @@ enum Store {
     Own(*mut pg_sys::Tuplestorestate),
 }
 
-pub struct Rows<'a> {
+pub struct PredictedRows<'a> {
     model: &'a Model,
     store: Store,
     shape: pg_sys::TupleDesc,
@@ -126,7 +126,7 @@ pub struct Rows<'a> {
     written: u64,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> PredictedRows<'a> {
     /// The result of a function that returns a set of such rows, kept within `work_mem` or on disk.
     ///
     /// # Safety
@@ -219,7 +219,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl Drop for Rows<'_> {
+impl Drop for PredictedRows<'_> {
     fn drop(&mut self) {
         // After an error its memory and its file go with the transaction.
         if let Store::Own(store) = self.store {
