@@ -2,7 +2,6 @@
 
 use crate::candidate::Candidate;
 use crate::clock::Clock;
-use crate::protocol::Trained;
 use crate::refinement::Told;
 use crate::run::Facts;
 
@@ -52,10 +51,4 @@ pub struct Finished {
     /// Name and version of the model that was kept.
     pub model: Option<String>,
     pub outcome: Outcome,
-}
-
-impl Finished {
-    pub fn leaderboard(self) -> Vec<Trained> {
-        self.outcome.told.leaderboard
-    }
 }

@@ -27,20 +27,20 @@ pub fn record(task: &Task, outcome: &mut Outcome) -> Recorded {
         })
         .ok();
     if let Some(run) = run {
-        type Part = (&'static str, &'static str, fn(i64, &Outcome) -> Result<()>);
-        let parts: [Part; 3] = [
+        type TableWriter = (&'static str, &'static str, fn(i64, &Outcome) -> Result<()>);
+        let writers: [TableWriter; 3] = [
             ("candidates", "without its candidates", catalog::write_candidates),
             ("trials", "without its learning curves", catalog::write_trials),
             ("checkpoints", "without its checkpoint, so that it cannot be resumed", catalog::write_checkpoint),
         ];
-        for (table, without, write) in parts {
-            let written = write_part(wait, run, outcome, table, without, write);
+        for (table, without, write) in writers {
+            let written = write_table(wait, run, outcome, table, without, write);
             if !written && table == "checkpoints" {
                 outcome.resume_point = None; // there is nothing to go on from
             }
         }
         outcome.clock.phase("write", begin);
-        write_part(wait, run, outcome, "timings", "without its timings", catalog::write_timings);
+        write_table(wait, run, outcome, "timings", "without its timings", catalog::write_timings);
     }
     let weights = outcome.model.take();
     let model = match (&task.name, weights) {
@@ -53,7 +53,7 @@ pub fn record(task: &Task, outcome: &mut Outcome) -> Recorded {
     Recorded { run, model }
 }
 
-fn write_part(
+fn write_table(
     wait: LockWait,
     run: i64,
     outcome: &Outcome,

@@ -1,4 +1,4 @@
-"""The modules of the Rust crates depend on each other one way: what each uses is read from paths, and no circle is left.
+"""The modules of the Rust crates depend on each other one way: their paths say what each uses, and no circle is left.
 
 To see the circles of a working tree: `python -m pytest tests/core/test_structure.py`.
 """

@@ -9,6 +9,7 @@ use trails_model::FieldDescription;
 use super::{name_text, required};
 use crate::error::Result;
 use crate::prediction::one_row::Predicted;
+use crate::prediction::profile::MedianPhase;
 use crate::prediction::relation::Asked;
 use crate::prediction::{self, one_row, profile, relation};
 
@@ -119,10 +120,10 @@ fn profile_prediction(
     let profiled =
         || profile::profile(required(model, "model")?, required(source, "source")?, required(repeats, "repeats")?);
     let phases = profiled().unwrap_or_else(|error| error.raise());
-    let row = |(phase, rows, seconds): profile::Phase| {
+    let row = |MedianPhase { name, rows, seconds }| {
         // The time that loading takes has nothing to do with rows.
-        let rate = (phase != "load" && seconds > 0.0).then(|| rows as f64 / seconds);
-        (phase, rows as i64, seconds, rate)
+        let rate = (name != "load" && seconds > 0.0).then(|| rows as f64 / seconds);
+        (name, rows as i64, seconds, rate)
     };
     TableIterator::new(phases.into_iter().map(row))
 }

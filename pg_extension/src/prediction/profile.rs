@@ -10,12 +10,16 @@ use super::stored::{self, WantedModel};
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
 
-/// One phase: its name, rows, seconds.
-pub type Phase = (&'static str, usize, f64);
+/// One phase of predicting, and the median of what it took.
+pub struct MedianPhase {
+    pub name: &'static str,
+    pub rows: usize,
+    pub seconds: f64,
+}
 
 /// Predicts for a relation `repeats` times and returns the median of every phase; the rows are thrown away. The model is
 /// read from the registry every time, as a new session would.
-pub fn profile(model: &str, source: pg_sys::Oid, repeats: i32) -> Result<Vec<Phase>> {
+pub fn profile(model: &str, source: pg_sys::Oid, repeats: i32) -> Result<Vec<MedianPhase>> {
     if repeats < 1 {
         return Err(TrailsError::argument(format!("repeats must be at least 1, not {repeats}")));
     }
@@ -34,13 +38,14 @@ pub fn profile(model: &str, source: pg_sys::Oid, repeats: i32) -> Result<Vec<Pha
     watch.stop();
     let rows = spent[0].rows;
     let of = |phase: fn(&Spent) -> f64| median(spent.iter().map(phase).collect());
-    Ok(vec![
-        ("load", rows, median(loading)),
-        ("read", rows, of(|spent| spent.read)),
-        ("encode", rows, of(|spent| spent.encode)),
-        ("forward", rows, of(|spent| spent.forward)),
-        ("write", rows, of(|spent| spent.write)),
-    ])
+    let phases = [
+        ("load", median(loading)),
+        ("read", of(|spent| spent.read)),
+        ("encode", of(|spent| spent.encode)),
+        ("forward", of(|spent| spent.forward)),
+        ("write", of(|spent| spent.write)),
+    ];
+    Ok(phases.into_iter().map(|(name, seconds)| MedianPhase { name, rows, seconds }).collect())
 }
 
 fn median(mut seconds: Vec<f64>) -> f64 {
