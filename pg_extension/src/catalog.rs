@@ -225,7 +225,7 @@ pub fn write_timings(run: i64, outcome: &Outcome) -> Result<()> {
 /// Deletes a run of the caller's, or only its checkpoint; superusers may delete everybody's. False if there is none.
 pub fn drop_run(run: i64, checkpoint_only: bool) -> Result<bool> {
     let caller = owner::caller();
-    let any = unsafe { pgrx::pg_sys::superuser_arg(caller) };
+    let any = owner::is_superuser(caller);
     let statement = match checkpoint_only {
         true => {
             "DELETE FROM trails.checkpoints c USING trails.runs r WHERE c.run_id OPERATOR(pg_catalog.=) $1 \
@@ -241,6 +241,8 @@ pub fn drop_run(run: i64, checkpoint_only: bool) -> Result<bool> {
 
 /// Keeps the extension until the transaction ends: a run must find its tables, and its result a type, when it is over.
 pub fn keep_extension() {
+    // SAFETY: the name ends in a NUL byte; looked up and locked within the calling transaction, which releases the
+    // lock.
     unsafe {
         let extension = pgrx::pg_sys::get_extension_oid(c"trails".as_ptr(), true);
         let lock = pgrx::pg_sys::AccessShareLock as pgrx::pg_sys::LOCKMODE;

@@ -53,6 +53,7 @@ impl LockWait {
     fn lock_timeout(self) -> Option<c_int> {
         let left = self.until?.saturating_duration_since(Instant::now()).max(LEAST);
         let left = c_int::try_from(left.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: a setting, read on the backend's one thread.
         let own = unsafe { pg_sys::LockTimeout };
         (own == 0 || left < own).then_some(left)
     }

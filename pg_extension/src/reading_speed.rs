@@ -152,8 +152,11 @@ fn rows(query: &Query, columns: &[SourceColumn]) -> Result<Table> {
         let found = sqlstate::kept(|| client.select(query.sql.as_str(), None, &[]))?;
         query.of.check()?;
         // An empty relation has a shape, too.
+        // SAFETY: the SPI connection is open, and its query has just run: the table of its rows is there until the
+        // next one.
         let shape = unsafe { (*pg_sys::SPI_tuptable).tupdesc };
         for (place, column) in query.places.iter().zip(columns) {
+            // SAFETY: the descriptor is that table's.
             unsafe { query.of.check_type(shape, *place, column.base_type, &column.name)? };
         }
         for row in found {

@@ -54,6 +54,7 @@ pub fn resume(earlier: i64, budget: f64, clock: Clock) -> Result<Finished> {
 
 /// What a run did is recorded, which is better refused before it is done.
 fn check_writable() -> Result<()> {
+    // SAFETY: a variable of the transaction under way, read on the backend's one thread.
     if unsafe { pg_sys::XactReadOnly } {
         return Err(TrailsError::new(
             PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,

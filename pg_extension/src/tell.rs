@@ -92,7 +92,8 @@ fn report(level: PgLogLevel, told: &TrailsError) {
     let (message, detail, hint) = (message.as_ptr(), pointer(&detail), pointer(&hint));
     let (level, code) = (level as c_int, told.code as c_int);
     let format = c"%s".as_ptr();
-    // Nothing in the closure has a destructor, so that it may be left by longjmp.
+    // SAFETY: nothing in the closure has a destructor, so that it may be left by longjmp. Every text ends in a NUL byte and
+    // outlives the report, which copies it; the format takes one text, and one is given.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
             if errstart(level, std::ptr::null()) {

@@ -54,6 +54,7 @@ fn predict_relation(
     let predicted = || -> Result<()> {
         let target = target.map(name_text);
         let asked = Asked { model, source: required(source, "source")?, target: target.as_deref() };
+        // SAFETY: pgrx hands over the call under way, and the function is declared to return a set of predictions.
         unsafe { relation::predict(&asked, fcinfo) }
     };
     predicted().unwrap_or_else(|error| error.raise())
@@ -66,6 +67,7 @@ CREATE FUNCTION predict(model pg_catalog.text, "row" pg_catalog.record) RETURNS 
 COMMENT ON FUNCTION predict(pg_catalog.text, pg_catalog.record) IS 'the predicted class of one row, or the number as text';
 "#, requires = ["models"])]
 fn predict_record(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
+    // SAFETY: pgrx hands over the call under way, whose second argument is declared as a record.
     let predicted = || unsafe { one_row::predict(required(model, "model")?, fcinfo, |predicted| predicted.text()) };
     predicted().unwrap_or_else(|error| error.raise())
 }
@@ -77,6 +79,7 @@ COMMENT ON FUNCTION predict_score IS
     'for one row the probability of the positive of two classes, or of the predicted one of several, or the number';
 "#, requires = ["models"])]
 fn predict_score(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Option<f64> {
+    // SAFETY: as for `predict_record`.
     let predicted = || unsafe { one_row::predict(required(model, "model")?, fcinfo, |predicted| predicted.score()) };
     predicted().unwrap_or_else(|error| error.raise())
 }
@@ -90,6 +93,7 @@ COMMENT ON FUNCTION predict_probabilities IS
 fn predict_probabilities(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Option<Vec<f64>> {
     let of_each =
         |predicted: &Predicted<'_>| (!predicted.probabilities.is_empty()).then(|| predicted.probabilities.to_vec());
+    // SAFETY: as for `predict_record`.
     let predicted = || unsafe { one_row::predict(required(model, "model")?, fcinfo, of_each) };
     predicted().unwrap_or_else(|error| error.raise()).flatten()
 }

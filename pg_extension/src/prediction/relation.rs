@@ -69,7 +69,8 @@ pub unsafe fn predict(asked: &Asked<'_>, fcinfo: pg_sys::FunctionCallInfo) -> Re
     let wanted = WantedModel { model: asked.model, source: Some(asked.source), target: asked.target };
     let model = model_of(&wanted)?;
     let input = Input::find(asked.source, &model)?;
-    let mut rows = PredictedRows::result_of(fcinfo, &model)?;
+    // SAFETY: the caller's promise.
+    let mut rows = unsafe { PredictedRows::result_of(fcinfo, &model)? };
     let watch = ClientWatch::start();
     run(&model, &input, &mut rows)?;
     watch.stop();

@@ -93,7 +93,8 @@ pub fn find(wanted: &WantedModel<'_>) -> Result<StoredModel> {
 pub fn read(found: &StoredModel) -> Result<Model> {
     let parsed = |row: &Row| {
         let weights = row.get(1).ok_or_else(|| missing(&found.name))?;
-        // Freed with the SPI connection's memory.
+        // SAFETY: a bytea of the row that was just fetched, in the SPI connection's memory, as a copy of it is that was out
+        // of line; both outlive what is read here.
         let weights = unsafe {
             let plain = pg_sys::pg_detoast_datum_packed(weights.cast_mut_ptr());
             std::slice::from_raw_parts(pgrx::vardata_any(plain).cast(), pgrx::varsize_any_exhdr(plain))
@@ -148,13 +149,17 @@ struct Row {
 impl Row {
     fn get(&self, column: c_int) -> Option<pg_sys::Datum> {
         let mut is_null = false;
+        // SAFETY: the row is of the SPI connection under way, and the shape is its descriptor; a column that there is
+        // not is NULL.
         let datum = unsafe { pg_sys::SPI_getbinval(self.tuple, self.shape, column, &mut is_null) };
         (!is_null).then_some(datum)
     }
 }
 
 fn found_in(row: &Row) -> Result<StoredModel> {
+    // SAFETY: the query selects a text there, which is not NULL; what is returned is a copy.
     let name: Option<String> = row.get(3).and_then(|datum| unsafe { String::from_datum(datum, false) });
+    // SAFETY: the same of a bytea.
     let digest: Option<Vec<u8>> = row.get(2).and_then(|datum| unsafe { Vec::from_datum(datum, false) });
     let mut found = StoredModel {
         model_id: row.get(1).map_or(0, |datum| datum.value() as i64),
@@ -183,6 +188,8 @@ fn first_row<T>(
             (values[place], nulls[place]) = (*value, b' ' as c_char);
         }
     }
+    // SAFETY: within an SPI connection. There are as many types, values and signs of NULL as the query has parameters;
+    // a kept plan lives as long as the session, and is kept for this query alone.
     let status = unsafe {
         let mut kept = plan.get();
         if kept.is_null() {
@@ -197,6 +204,8 @@ fn first_row<T>(
         pg_sys::SPI_execute_plan(kept, values.as_mut_ptr(), nulls.as_ptr(), true, 1)
     };
     Spi::check_status(status)?;
+    // SAFETY: the table is of the query that has just run, and has a row; it is looked at before another query runs,
+    // because `use_row` is done with it here.
     unsafe {
         let table = pg_sys::SPI_tuptable;
         if table.is_null() || pg_sys::SPI_processed == 0 {

@@ -164,7 +164,7 @@ fn ends<T: Copy + PartialOrd>(
 
 /// As the server spells a value that is passed as one.
 fn spelt_by_server(type_oid: pg_sys::Oid, value: pg_sys::Datum) -> String {
-    // Safety: the column's values are of the type.
+    // SAFETY: the column's values are of the type, and their types are passed by value.
     unsafe { cell::as_text(type_oid, value) }
 }
 

@@ -54,7 +54,8 @@ impl Sink {
 
     #[inline]
     fn store(&mut self, column: &mut Column, datum: pg_sys::Datum, memory: &mut Memory) -> Taken {
-        // Safety: the columns were compared with the cells' types before the first row.
+        // SAFETY: the columns were compared with the cells' types before the first row, and this one is not NULL. What is
+        // passed by its address is there for as long as the row is; a UUID is 16 bytes, with any alignment.
         unsafe {
             match self.cell {
                 Cell::Int4 => put_i32(memory, column, datum.value() as i32)?,
@@ -304,7 +305,7 @@ impl Receiver {
     /// Columns are written to directly, or as `store` does it, but not both.
     fn leave_direct(&mut self) {
         if let Some(direct) = &mut self.direct {
-            // Safety: there is one table.
+            // SAFETY: there is one table, whose columns `take` is called with.
             unsafe { direct.settle(&mut self.table.columns) };
         }
     }
@@ -318,15 +319,18 @@ impl Receiver {
         self.seen += 1;
         if let Some(target) = self.target {
             let Sink { cell, place, .. } = self.sinks[target];
-            if *nulls.add(place) || cell.counts_as_null(*values.add(place)) {
+            // SAFETY: the place is among the values, one of its cell's type, by the caller's promise.
+            if unsafe { *nulls.add(place) || cell.counts_as_null(*values.add(place)) } {
                 self.table.unusable += 1;
                 return true;
             }
         }
         for (index, (sink, column)) in self.sinks.iter_mut().zip(&mut self.table.columns).enumerate() {
-            let taken = match *nulls.add(sink.place) {
+            // SAFETY: the same.
+            let (null, value) = unsafe { (*nulls.add(sink.place), *values.add(sink.place)) };
+            let taken = match null {
                 true => sink.store_null(&mut self.memory, column),
-                false => sink.store(column, *values.add(sink.place), &mut self.memory),
+                false => sink.store(column, value, &mut self.memory),
             };
             if let Err(fault) = taken {
                 self.bad = Some(BadCell { column: index, row: self.seen, key: None, fault });
@@ -358,7 +362,8 @@ impl Receiver {
             self.met = true;
         }
         for sink in &self.sinks {
-            of.check_type(shape, sink.place, sink.described, &sink.name)?;
+            // SAFETY: the caller's promise.
+            unsafe { of.check_type(shape, sink.place, sink.described, &sink.name)? };
         }
         self.known = shape;
         self.met_before.push(shape);
@@ -366,20 +371,27 @@ impl Receiver {
     }
 
     /// The primary key of a row that holds a bad cell.
+    ///
+    /// # Safety
+    /// The slot holds a row.
     #[cold]
     unsafe fn tell_key(&mut self, slot: *mut pg_sys::TupleTableSlot) {
         let Some(bad) = self.bad.as_mut().filter(|_| !self.key.is_empty()) else { return };
         let last = self.key.iter().map(|(_, place)| place + 1).max().unwrap_or(0);
-        let shape = PgTupleDesc::from_pg_unchecked((*slot).tts_tupleDescriptor);
+        // SAFETY: the slot's descriptor is valid as long as its row is.
+        let shape = unsafe { PgTupleDesc::from_pg_unchecked((*slot).tts_tupleDescriptor) };
         if shape.len() < last {
             return;
         }
-        if ((*slot).tts_nvalid as usize) < last {
-            slot_getsomeattrs_int(slot, last as c_int);
-        }
+        // SAFETY: the row has as many columns. An error would jump over these frames, and nothing in them needs its destructor:
+        // the descriptor is borrowed.
+        unsafe { take_apart(slot, last) };
         let of_each = self.key.iter().map(|(name, place)| {
-            let text = match (*(*slot).tts_isnull.add(*place), shape.get(*place)) {
-                (false, Some(attribute)) => cell::as_text(attribute.atttypid, *(*slot).tts_values.add(*place)),
+            // SAFETY: the row was taken apart up to the last of these places, and `last` is no more than it has columns.
+            let (null, value) = unsafe { (*(*slot).tts_isnull.add(*place), *(*slot).tts_values.add(*place)) };
+            let text = match shape.get(*place) {
+                // SAFETY: the descriptor says of which type the value is.
+                Some(attribute) if !null => unsafe { cell::as_text(attribute.atttypid, value) },
                 _ => "NULL".to_owned(),
             };
             format!("{name} = {}", beginning(text.as_bytes()))
@@ -388,14 +400,38 @@ impl Receiver {
     }
 }
 
+/// Makes the first cells of a row ready to be read.
+///
+/// # Safety
+/// The slot holds a row of at least so many columns; an error may leave by longjmp.
+#[inline]
+unsafe fn take_apart(slot: *mut pg_sys::TupleTableSlot, width: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if ((*slot).tts_nvalid as usize) < width {
+            slot_getsomeattrs_int(slot, width as c_int);
+        }
+    }
+}
+
+/// # Safety
+/// To be called by the executor alone: with a row, and the destination of a receiver.
 #[pg_guard]
 unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mut pg_sys::DestReceiver) -> bool {
-    let receiver = &mut *this.cast::<Receiver>();
-    if (*slot).tts_tupleDescriptor != receiver.known {
-        receiver.meet((*slot).tts_tupleDescriptor).unwrap_or_else(|error| error.raise());
+    // SAFETY: the destination is the first field of a receiver, whose layout is C's; while the query runs the executor alone
+    // has it.
+    let receiver = unsafe { &mut *this.cast::<Receiver>() };
+    // SAFETY: the slot holds a row, and so has a valid descriptor.
+    unsafe {
+        let shape = (*slot).tts_tupleDescriptor;
+        if shape != receiver.known {
+            receiver.meet(shape).unwrap_or_else(|error| error.raise());
+        }
     }
     if let Some(direct) = &mut receiver.direct {
-        if direct.take(slot, &mut receiver.table.columns, &mut receiver.memory) {
+        // SAFETY: `direct` is of the descriptor that the start announced, in which tuples of the slot's kind are stored; the
+        // columns are those of every call, and `leave_direct` settles them before others write.
+        if unsafe { direct.take(slot, &mut receiver.table.columns, &mut receiver.memory) } {
             // Without NULLs and odd numbers it has a target.
             receiver.seen += 1;
             receiver.table.rows += 1;
@@ -413,24 +449,33 @@ unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mu
             receiver.direct = None;
         }
     }
-    if ((*slot).tts_nvalid as usize) < receiver.width {
-        slot_getsomeattrs_int(slot, receiver.width as c_int);
+    // SAFETY: `meet` found every sink's place in the descriptor, with its type, and so up to the width; nothing alive here
+    // has a destructor that an error of the server would jump over.
+    unsafe {
+        take_apart(slot, receiver.width);
+        let taken = receiver.store((*slot).tts_values, (*slot).tts_isnull);
+        if !taken {
+            receiver.tell_key(slot);
+        }
+        taken
     }
-    let taken = receiver.store((*slot).tts_values, (*slot).tts_isnull);
-    if !taken {
-        receiver.tell_key(slot);
-    }
-    taken
 }
 
+/// # Safety
+/// To be called by the executor alone: with the destination of a receiver, and the descriptor of the rows to come.
 #[pg_guard]
 unsafe extern "C-unwind" fn startup(this: *mut pg_sys::DestReceiver, _operation: c_int, shape: pg_sys::TupleDesc) {
-    let receiver = &mut *this.cast::<Receiver>();
+    // SAFETY: as in `receive`.
+    let receiver = unsafe { &mut *this.cast::<Receiver>() };
     // A descriptor of an earlier fetch may have been freed, and another be in its place.
     receiver.known = std::ptr::null_mut();
     receiver.met_before.clear();
-    receiver.meet(shape).unwrap_or_else(|error| error.raise());
-    receiver.direct = Direct::of(shape, receiver.sinks.iter().map(|sink| (sink.place, sink.cell)));
+    let cells = receiver.sinks.iter().map(|sink| (sink.place, sink.cell)).collect::<Vec<_>>();
+    // SAFETY: the descriptor is the query's, and valid while it runs.
+    unsafe {
+        receiver.meet(shape).unwrap_or_else(|error| error.raise());
+        receiver.direct = Direct::of(shape, cells.into_iter());
+    }
 }
 
 #[pg_guard]

@@ -106,6 +106,8 @@ impl RelationColumn {
             }
         };
         let mut function = pg_sys::InvalidOid;
+        // SAFETY: looks into the server's caches, within the calling transaction; the one result is written to this
+        // frame.
         let path = unsafe {
             let explicit = pg_sys::CoercionContext::COERCION_EXPLICIT;
             pg_sys::find_coercion_pathway(type_oid, self.base_type, explicit, &mut function)
@@ -136,6 +138,7 @@ struct Opened(pg_sys::Relation);
 impl Opened {
     /// Waits for the lock, which whoever alters or drops the relation holds; None if there is no relation then.
     fn locked(relation: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: within the calling transaction; an OID of no relation gives null.
         let opened = unsafe { pg_sys::try_relation_open(relation, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
         // Not made, and so not closed, where there is none.
         (!opened.is_null()).then(|| Self(opened))
@@ -144,6 +147,8 @@ impl Opened {
     /// As the planner estimates it: the density when the table was last looked at, and its pages now. None where rows
     /// are hidden from some, or were never counted.
     fn rows(&self) -> Option<f64> {
+        // SAFETY: the relation is open, and stays in the cache until it is closed; `form` is of its entry. Those with
+        // pages are tables, which have a main fork.
         unsafe {
             let form = &*(*self.0).rd_rel;
             if form.relrowsecurity || form.relpages <= 0 || form.reltuples <= 0.0 {
@@ -156,10 +161,10 @@ impl Opened {
 
     /// The numbers of the primary key's columns.
     fn primary_key(&self) -> Vec<i16> {
+        // SAFETY: the relation is open; the list is a copy, of OIDs, in the memory context of the statement.
         unsafe {
             let indexes = pgrx::PgList::<std::ffi::c_void>::from_pg(pg_sys::RelationGetIndexList(self.0));
-            let key =
-                (0..indexes.len()).filter_map(|place| indexes.get_oid(place)).find_map(|index| primary_key_of(index));
+            let key = (0..indexes.len()).filter_map(|place| indexes.get_oid(place)).find_map(primary_key_of);
             key.unwrap_or_default()
         }
     }
@@ -169,6 +174,7 @@ impl Drop for Opened {
     fn drop(&mut self) {
         // The lock stays until the transaction ends. After an error the transaction closes it, too.
         if !std::thread::panicking() {
+            // SAFETY: it was opened by `locked`, and is closed once.
             unsafe { pg_sys::relation_close(self.0, pg_sys::NoLock as pg_sys::LOCKMODE) };
         }
     }
@@ -176,6 +182,8 @@ impl Drop for Opened {
 
 /// For a message, before the relation is locked.
 fn name_of(relation: pg_sys::Oid) -> String {
+    // SAFETY: looks into the server's caches, within the calling transaction; what is not found is null, and the names
+    // are copies that end in NUL bytes.
     unsafe {
         let (name, schema) = (pg_sys::get_rel_name(relation), pg_sys::get_rel_namespace(relation));
         let schema = pg_sys::get_namespace_name(schema);
@@ -188,16 +196,21 @@ fn name_of(relation: pg_sys::Oid) -> String {
 }
 
 /// The columns of an index, if it is a primary key's; without those that it only includes.
-unsafe fn primary_key_of(index: pg_sys::Oid) -> Option<Vec<i16>> {
-    let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::INDEXRELID as i32, pg_sys::Datum::from(index));
-    if row.is_null() {
-        return None;
+fn primary_key_of(index: pg_sys::Oid) -> Option<Vec<i16>> {
+    // SAFETY: a row of pg_index, pinned in the cache until it is released, after which only copies of it are left. What
+    // comes before its arrays has fixed offsets behind the header, and there are as many column numbers as it says, key
+    // columns first.
+    unsafe {
+        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::INDEXRELID as i32, pg_sys::Datum::from(index));
+        if row.is_null() {
+            return None;
+        }
+        let header = (*row).t_data;
+        let form = &*header.cast::<u8>().add(usize::from((*header).t_hoff)).cast::<pg_sys::FormData_pg_index>();
+        let key = form.indisprimary.then(|| form.indkey.values.as_slice(form.indnkeyatts as usize).to_vec());
+        pg_sys::ReleaseSysCache(row);
+        key
     }
-    let header = (*row).t_data;
-    let form = &*header.cast::<u8>().add(usize::from((*header).t_hoff)).cast::<pg_sys::FormData_pg_index>();
-    let key = form.indisprimary.then(|| form.indkey.values.as_slice(form.indnkeyatts as usize).to_vec());
-    pg_sys::ReleaseSysCache(row);
-    key
 }
 
 impl Source {
@@ -216,11 +229,15 @@ impl Source {
             )
             .hint("If it was dropped and made anew meanwhile, run the statement again."));
         };
+        // SAFETY: the relation is open, and stays in the cache as long as `opened` does, which outlives both.
         let (form, shape) = unsafe { (&*(*opened.0).rd_rel, PgTupleDesc::from_pg_unchecked((*opened.0).rd_att)) };
+        // SAFETY: a look into the server's caches; what is not found is null.
         let schema = unsafe { pg_sys::get_namespace_name(form.relnamespace) };
         if schema.is_null() {
             return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INVALID_SCHEMA_NAME, "the relation has no schema"));
         }
+        // SAFETY: both end in NUL bytes: a copy in the memory context of the statement, and a name of the open
+        // relation.
         let (schema, table) = unsafe { (CStr::from_ptr(schema), CStr::from_ptr(form.relname.data.as_ptr())) };
         let name = quote_qualified_identifier(schema.to_string_lossy(), table.to_string_lossy());
         // Whoever wrote the old name may mean the relation that has it now.
@@ -236,6 +253,8 @@ impl Source {
         }
         let key = opened.primary_key();
         let mut computed = false;
+        // SAFETY: columns that have not been dropped have types, which are looked up in the server's caches; the texts
+        // end in NUL bytes, and are copied.
         let columns = shape.iter().filter(|attribute| !attribute.attisdropped).map(|attribute| unsafe {
             computed |= attribute.attgenerated as u8 == b'v';
             let base_type = pg_sys::getBaseType(attribute.atttypid);
@@ -436,6 +455,7 @@ impl Source {
 
     fn permitted(&self) -> bool {
         let rights = pg_sys::ACL_SELECT.into();
+        // SAFETY: a look into the server's caches. The relation is locked, so that it is there.
         unsafe {
             pg_sys::pg_class_aclcheck(self.of.relation, pg_sys::GetUserId(), rights) == pg_sys::AclResult::ACLCHECK_OK
         }
@@ -463,6 +483,7 @@ impl Source {
 
     fn readable_by_caller(&self, column: &RelationColumn) -> bool {
         let rights = pg_sys::ACL_SELECT.into();
+        // SAFETY: as in `permitted`; the column is one of the relation's.
         self.permitted()
             || unsafe {
                 pg_sys::pg_attribute_aclcheck(self.of.relation, column.number, pg_sys::GetUserId(), rights)

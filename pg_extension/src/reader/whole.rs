@@ -49,6 +49,8 @@ pub fn read(source: &Source, columns: &[SourceColumn], target: Option<usize>, he
                 dest: destination,
                 ..Default::default()
             };
+            // SAFETY: within an SPI connection, with a plan that was just made in it; the destination is the receiver, which
+            // is boxed and outlives the query.
             check_status(unsafe { pg_sys::SPI_execute_plan_extended(plan.plan, &options) })
         })
     };
