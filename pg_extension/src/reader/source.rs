@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::ffi::CStr;
 
+use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::{quote_identifier, quote_qualified_identifier};
-use pgrx::{pg_sys, PgTupleDesc};
 
 use trails_model::Family;
 
@@ -13,6 +13,7 @@ use super::cell::{cell_of, Cell, READABLE_TYPES};
 use super::columns::Kind;
 use super::memory::{no_memory, Exhausted};
 use super::named::{altered, NamedRelation};
+use super::opened::{name_of, Opened};
 use super::query::Query;
 use crate::error::{Result, TrailsError};
 use crate::{deadline, encoding, settings};
@@ -132,87 +133,6 @@ pub struct Source {
     rows: Option<f64>,
 }
 
-/// A relation of the server's cache, open and locked.
-struct Opened(pg_sys::Relation);
-
-impl Opened {
-    /// Waits for the lock, which whoever alters or drops the relation holds; None if there is no relation then.
-    fn locked(relation: pg_sys::Oid) -> Option<Self> {
-        // SAFETY: within the calling transaction; an OID of no relation gives null.
-        let opened = unsafe { pg_sys::try_relation_open(relation, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
-        // Not made, and so not closed, where there is none.
-        (!opened.is_null()).then(|| Self(opened))
-    }
-
-    /// As the planner estimates it: the density when the table was last looked at, and its pages now. None where rows
-    /// are hidden from some, or were never counted.
-    fn rows(&self) -> Option<f64> {
-        // SAFETY: the relation is open, and stays in the cache until it is closed; `form` is of its entry. Those with
-        // pages are tables, which have a main fork.
-        unsafe {
-            let form = &*(*self.0).rd_rel;
-            if form.relrowsecurity || form.relpages <= 0 || form.reltuples <= 0.0 {
-                return None;
-            }
-            let pages = pg_sys::RelationGetNumberOfBlocksInFork(self.0, pg_sys::ForkNumber::MAIN_FORKNUM);
-            Some(f64::from(form.reltuples) / f64::from(form.relpages) * f64::from(pages))
-        }
-    }
-
-    /// The numbers of the primary key's columns.
-    fn primary_key(&self) -> Vec<i16> {
-        // SAFETY: the relation is open; the list is a copy, of OIDs, in the memory context of the statement.
-        unsafe {
-            let indexes = pgrx::PgList::<std::ffi::c_void>::from_pg(pg_sys::RelationGetIndexList(self.0));
-            let key = (0..indexes.len()).filter_map(|place| indexes.get_oid(place)).find_map(primary_key_of);
-            key.unwrap_or_default()
-        }
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        // The lock stays until the transaction ends. After an error the transaction closes it, too.
-        if !std::thread::panicking() {
-            // SAFETY: it was opened by `locked`, and is closed once.
-            unsafe { pg_sys::relation_close(self.0, pg_sys::NoLock as pg_sys::LOCKMODE) };
-        }
-    }
-}
-
-/// For a message, before the relation is locked.
-fn name_of(relation: pg_sys::Oid) -> String {
-    // SAFETY: looks into the server's caches, within the calling transaction; what is not found is null, and the names
-    // are copies that end in NUL bytes.
-    unsafe {
-        let (name, schema) = (pg_sys::get_rel_name(relation), pg_sys::get_rel_namespace(relation));
-        let schema = pg_sys::get_namespace_name(schema);
-        if name.is_null() || schema.is_null() {
-            return format!("the relation with OID {}", relation.to_u32());
-        }
-        let (schema, name) = (CStr::from_ptr(schema), CStr::from_ptr(name));
-        quote_qualified_identifier(schema.to_string_lossy(), name.to_string_lossy())
-    }
-}
-
-/// The columns of an index, if it is a primary key's; without those that it only includes.
-fn primary_key_of(index: pg_sys::Oid) -> Option<Vec<i16>> {
-    // SAFETY: a row of pg_index, pinned in the cache until it is released, after which only copies of it are left. What
-    // comes before its arrays has fixed offsets behind the header, and there are as many column numbers as it says, key
-    // columns first.
-    unsafe {
-        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::INDEXRELID as i32, pg_sys::Datum::from(index));
-        if row.is_null() {
-            return None;
-        }
-        let header = (*row).t_data;
-        let form = &*header.cast::<u8>().add(usize::from((*header).t_hoff)).cast::<pg_sys::FormData_pg_index>();
-        let key = form.indisprimary.then(|| form.indkey.values.as_slice(form.indnkeyatts as usize).to_vec());
-        pg_sys::ReleaseSysCache(row);
-        key
-    }
-}
-
 impl Source {
     /// Locks the relation as whoever reads it does, until the transaction ends, and looks it up. In this order: nobody
     /// else can alter it then, and what the server's caches hold of it is what a query will find, whatever the
@@ -229,8 +149,7 @@ impl Source {
             )
             .hint("If it was dropped and made anew meanwhile, run the statement again."));
         };
-        // SAFETY: the relation is open, and stays in the cache as long as `opened` does, which outlives both.
-        let (form, shape) = unsafe { (&*(*opened.0).rd_rel, PgTupleDesc::from_pg_unchecked((*opened.0).rd_att)) };
+        let (form, shape) = (opened.form(), opened.shape());
         // SAFETY: a look into the server's caches; what is not found is null.
         let schema = unsafe { pg_sys::get_namespace_name(form.relnamespace) };
         if schema.is_null() {
