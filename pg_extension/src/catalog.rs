@@ -9,12 +9,12 @@ use std::collections::{HashMap, HashSet};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 
+use crate::candidate::Candidate;
 use crate::error::{Result, TrailsError};
-use crate::identity;
-use crate::owner;
+use crate::outcome::{Outcome, ResumePoint};
 use crate::protocol::Trained;
 use crate::run::Task;
-use crate::selection::{Candidate, Checkpoint, Outcome};
+use crate::{identity, owner};
 
 // What is written, table by table; a role needs INSERT on these columns and on no others.
 const RUN: &str = "function, continues, source, target, validation, features, left_out, budget, space, tfmem, refinement, \
@@ -183,12 +183,12 @@ pub fn write_trials(run: i64, outcome: &Outcome) -> Result<()> {
 
 /// Only a run that was cut has something to go on from.
 pub fn write_checkpoint(run: i64, outcome: &Outcome) -> Result<()> {
-    match (outcome.checkpoint.as_ref(), outcome.continues) {
-        (Some(Checkpoint::New { rung, weights }), _) => Spi::run_with_args(
+    match (outcome.resume_point.as_ref(), outcome.continues) {
+        (Some(ResumePoint::New { rung, weights }), _) => Spi::run_with_args(
             &format!("INSERT INTO trails.checkpoints ({CHECKPOINT}) VALUES ($1, $2, $3)"),
             &[run.into(), (*rung).into(), weights.as_slice().into()],
         )?,
-        (Some(Checkpoint::Continued), Some(earlier)) => Spi::run_with_args(
+        (Some(ResumePoint::Continued), Some(earlier)) => Spi::run_with_args(
             &format!(
                 "INSERT INTO trails.checkpoints ({CHECKPOINT}) \
                  SELECT $1, rung, weights FROM trails.checkpoints WHERE run_id OPERATOR(pg_catalog.=) $2"
@@ -225,7 +225,7 @@ pub fn write_timings(run: i64, outcome: &Outcome) -> Result<()> {
 /// Deletes a run of the caller's, or only its checkpoint; superusers may delete everybody's. False if there is none.
 pub fn drop_run(run: i64, checkpoint_only: bool) -> Result<bool> {
     let caller = owner::caller();
-    let any = unsafe { pgrx::pg_sys::superuser_arg(caller) };
+    let any = owner::is_superuser(caller);
     let statement = match checkpoint_only {
         true => {
             "DELETE FROM trails.checkpoints c USING trails.runs r WHERE c.run_id OPERATOR(pg_catalog.=) $1 \
@@ -241,6 +241,8 @@ pub fn drop_run(run: i64, checkpoint_only: bool) -> Result<bool> {
 
 /// Keeps the extension until the transaction ends: a run must find its tables, and its result a type, when it is over.
 pub fn keep_extension() {
+    // SAFETY: the name ends in a NUL byte; looked up and locked within the calling transaction, which releases the
+    // lock.
     unsafe {
         let extension = pgrx::pg_sys::get_extension_oid(c"trails".as_ptr(), true);
         let lock = pgrx::pg_sys::AccessShareLock as pgrx::pg_sys::LOCKMODE;

@@ -72,15 +72,19 @@ pub struct Child {
 /// Anonymous memory that another process can map.
 pub fn memory_file(name: &str) -> Result<File> {
     let name = CString::new(name).map_err(|_| TrailsError::argument("a name holds a NUL byte"))?;
+    // SAFETY: the name ends in a NUL byte.
     let descriptor = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
     if descriptor < 0 {
         return Err(std::io::Error::last_os_error().into());
     }
+    // SAFETY: the descriptor has just been made, and nobody else has it.
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
 }
 
 fn set_nonblocking(descriptor: RawFd) -> std::io::Result<()> {
+    // SAFETY: it asks for flags, and touches no memory.
     let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFL) };
+    // SAFETY: it sets flags, and touches no memory.
     if flags < 0 || unsafe { libc::fcntl(descriptor, libc::F_SETFL, flags | libc::O_NONBLOCK) } < 0 {
         return Err(std::io::Error::last_os_error());
     }
@@ -89,6 +93,8 @@ fn set_nonblocking(descriptor: RawFd) -> std::io::Result<()> {
 
 /// Runs between fork and exec: system calls only, no allocation.
 fn prepare_child(parent: libc::pid_t, kept: &[RawFd]) -> std::io::Result<()> {
+    // SAFETY: system calls alone, which are allowed between fork and exec; the texts are constants that end in a NUL
+    // byte, and the descriptors that are closed or marked are this new process's own.
     unsafe {
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
             return Err(std::io::Error::last_os_error());
@@ -120,8 +126,11 @@ fn prepare_child(parent: libc::pid_t, kept: &[RawFd]) -> std::io::Result<()> {
 unsafe extern "C-unwind" fn end_at_exit(_code: c_int, _argument: pg_sys::Datum) {
     let group = RUNNING.swap(0, Ordering::SeqCst);
     if group > 0 {
-        libc::kill(-group, libc::SIGKILL);
-        await_end(LAST_MOMENTS, || Some(libc::waitpid(group, std::ptr::null_mut(), libc::WNOHANG)).filter(|p| *p != 0));
+        // SAFETY: neither touches memory; the group is our child's, and its number not given away before it is waited for.
+        unsafe { libc::kill(-group, libc::SIGKILL) };
+        // SAFETY: the same.
+        let ended = || Some(unsafe { libc::waitpid(group, std::ptr::null_mut(), libc::WNOHANG) }).filter(|p| *p != 0);
+        await_end(LAST_MOMENTS, ended);
     }
 }
 
@@ -148,10 +157,12 @@ impl Child {
     /// same descriptor numbers.
     pub fn start(virtualenv: &Path, threads: i32, files: &[&File]) -> Result<Self> {
         static REGISTERED: std::sync::Once = std::sync::Once::new();
+        // SAFETY: the callback is a function of this library, which is never unloaded.
         REGISTERED.call_once(|| unsafe { pg_sys::on_proc_exit(Some(end_at_exit), pg_sys::Datum::from(0)) });
 
         reap();
         let log = memory_file("trails-log")?;
+        // SAFETY: it has no arguments and cannot fail.
         let parent = unsafe { libc::getpid() };
         let kept: Vec<RawFd> = files.iter().map(|f| f.as_raw_fd()).collect();
         let mut command = Command::new(virtualenv.join("bin/python"));
@@ -173,6 +184,7 @@ impl Child {
                 command.env_remove(name);
             }
         }
+        // SAFETY: what runs between fork and exec makes system calls alone, and allocates nothing.
         unsafe { command.pre_exec(move || prepare_child(parent, &kept)) };
         let mut process = command.spawn().map_err(|e| {
             TrailsError::external(format!("the refinement process cannot be started: {e}")).hint(settings::veiled(
@@ -268,6 +280,8 @@ impl Child {
     /// Ends it at once, also if it has been stopped. None if it had ended before, or does not end soon.
     pub fn kill(&mut self) -> Option<ExitStatus> {
         let process = self.process.as_mut()?;
+        // SAFETY: it touches no memory; the group is our child's, which has not been waited for, so that its number is
+        // nobody else's.
         unsafe { libc::kill(-(process.id() as i32), libc::SIGKILL) };
         let status = await_end(LAST_MOMENTS, || process.try_wait().ok().flatten());
         let process = self.forget();

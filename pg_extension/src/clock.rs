@@ -47,6 +47,7 @@ impl Clock {
     /// CLOCK_MONOTONIC at the call, in seconds: the clock that Python calls `time.monotonic`.
     pub fn monotonic_start(&self) -> f64 {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: it writes one timespec, into this one.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
         now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9 - self.seconds()
     }

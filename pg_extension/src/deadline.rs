@@ -95,6 +95,7 @@ struct Timer {
 impl Timer {
     fn start(limit: Limit) -> Self {
         static ID: OnceLock<c_int> = OnceLock::new();
+        // SAFETY: once in a backend's life; the handler is a function of this library, which is never unloaded.
         let id = *ID.get_or_init(|| unsafe { RegisterTimeout(USER_TIMEOUT, reached) });
         let outer = ARMED.get();
         let timer = Self { id, outer };
@@ -103,6 +104,7 @@ impl Timer {
     }
 
     fn arm(&self, limit: Option<Limit>) {
+        // SAFETY: the timer is registered, by `start`.
         unsafe { disable_timeout(self.id, false) };
         REACHED.store(false, Ordering::SeqCst);
         LOCKED.store(false, Ordering::SeqCst);
@@ -111,6 +113,7 @@ impl Timer {
         ARMED.set(limit);
         if let Some(limit) = limit {
             let left = limit.at.saturating_duration_since(Instant::now()).as_millis();
+            // SAFETY: the same, and the time is at least a millisecond.
             unsafe { enable_timeout_after(self.id, left.clamp(1, i32::MAX as u128) as c_int) };
         }
     }
@@ -118,6 +121,9 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
+        // SAFETY: the timer is registered, and off from here on, so that its handler does not run between the look and
+        // the write; the flag is otherwise written by handlers of signals alone, and one that is lost asked for a
+        // cancel of this same statement.
         unsafe {
             disable_timeout(self.id, false);
             let unraised = !RAISED.load(Ordering::SeqCst) && !FOREIGN.load(Ordering::SeqCst);
@@ -132,6 +138,7 @@ impl Drop for Timer {
 
 /// Whether the statement's own time is over, too, which counts as if it alone were.
 fn statement_timed_out() -> bool {
+    // SAFETY: variables of the backend's one thread; the timeout is registered when a backend starts.
     unsafe {
         let at = get_timeout_finish_time(STATEMENT_TIMEOUT);
         pg_sys::StatementTimeout > 0 && at > 0 && at <= pg_sys::GetCurrentTimestamp()
@@ -141,6 +148,9 @@ fn statement_timed_out() -> bool {
 /// Runs in a signal handler, where the server's own handler has set the latch.
 extern "C" fn reached() {
     REACHED.store(true, Ordering::SeqCst);
+    // SAFETY: a handler of the server's: it runs on the backend's one thread, between any two instructions, and so
+    // reads and writes flags alone, volatile as they are everywhere. The wait event's place is valid for as long as
+    // the process lives.
     unsafe {
         FOREIGN.store(std::ptr::read_volatile(&raw const pg_sys::QueryCancelPending) != 0, Ordering::SeqCst);
         let event = std::ptr::read_volatile(pg_sys::my_wait_event_info);

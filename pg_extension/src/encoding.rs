@@ -16,9 +16,11 @@ const UTF8: i32 = 6;
 
 /// Refuses a database that is not in UTF-8.
 pub fn check() -> Result<()> {
+    // SAFETY: it reads what the backend learnt of its database when it started.
     if unsafe { pg_sys::GetDatabaseEncoding() } == UTF8 {
         return Ok(());
     }
+    // SAFETY: the name is a constant of the server's, and ends in a NUL byte.
     let encoding = unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) }.to_string_lossy();
     Err(TrailsError::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,

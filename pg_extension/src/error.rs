@@ -1,10 +1,6 @@
-//! The one error type of the crate, and the one place where it becomes a PostgreSQL ERROR.
+//! The one error type of the crate; `tell` is where it becomes a PostgreSQL ERROR or WARNING.
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-
-use crate::protocol::Failure;
-use crate::{settings, tell};
 
 pub type Result<T> = std::result::Result<T, TrailsError>;
 
@@ -67,53 +63,9 @@ impl TrailsError {
         Self { detail, hint, confidential, ..self }
     }
 
-    /// As the client is told it. What must be kept from it is written to the server's log, so that pending interrupts
-    /// may be raised.
-    fn disclosed(mut self) -> Self {
-        self.message = cut(self.message, LONGEST_MESSAGE);
-        let [detail, hint] = [self.detail, self.hint].map(|text| text.map(|text| cut(text, LONGEST_DETAIL)));
-        (self.detail, self.hint) = (detail, hint);
-        let Some(confidential) = self.confidential.take() else { return self };
-        let told = if settings::visible() {
-            confidential
-        } else {
-            tell::log(&Self::new(self.code, self.message.clone()).detail(confidential));
-            "The server's log has the details.".to_owned()
-        };
-        self.detail = Some(self.detail.map_or(told.clone(), |detail| format!("{detail}\n{told}")));
-        self
-    }
-
-    /// Ends the statement with this error. Must not be called while attached to the interpreter.
-    pub fn raise(self) -> ! {
-        let this = self.disclosed();
-        let mut report = ErrorReport::new(this.code, this.message, "");
-        if let Some(detail) = this.detail {
-            report = report.set_detail(detail);
-        }
-        if let Some(hint) = this.hint {
-            report = report.set_hint(hint);
-        }
-        report.report(PgLogLevel::ERROR);
-        unreachable!("reporting an ERROR does not return")
-    }
-
     /// Something that does not end the statement; see `warn`.
     pub fn warning(message: impl Into<String>) -> Self {
         Self::new(PgSqlErrorCode::ERRCODE_WARNING, message)
-    }
-
-    /// Tells the client without ending the statement. Raises pending interrupts.
-    pub fn warn(self) {
-        tell::warn(&self.disclosed());
-    }
-}
-
-impl From<Failure> for TrailsError {
-    fn from(failure: Failure) -> Self {
-        let code = code_of(failure.sqlstate.as_deref().unwrap_or("XX000"));
-        let [detail, hint] = [failure.detail, failure.hint].map(|text| text.map(settings::veiled));
-        Self { code, message: settings::veiled(failure.message), detail, hint, confidential: failure.traceback }
     }
 }
 
@@ -129,10 +81,6 @@ impl From<pgrx::spi::Error> for TrailsError {
     }
 }
 
-/// Characters of a message, at most: a caller's argument may be part of it, and a caller may give any.
-const LONGEST_MESSAGE: usize = 1_000;
-/// The same of a detail or hint, which may hold the end of a log or every column of a table.
-const LONGEST_DETAIL: usize = 100_000;
 /// Characters of an argument that a message shows.
 const LONGEST_SHOWN: usize = 100;
 
@@ -141,7 +89,8 @@ pub fn shown(argument: &str) -> String {
     cut(argument.to_owned(), LONGEST_SHOWN)
 }
 
-fn cut(mut text: String, most: usize) -> String {
+/// The first `most` characters, and a sign that there were more.
+pub fn cut(mut text: String, most: usize) -> String {
     if let Some((end, _)) = text.char_indices().nth(most) {
         text.truncate(end);
         text.push_str("...");

@@ -15,6 +15,7 @@ pub fn of(relation: pg_sys::Oid) -> String {
 }
 
 fn home() -> String {
+    // SAFETY: both are set once, when the backend starts, and read on its one thread.
     unsafe { format!("{}:{}", pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId.to_u32()) }
 }
 
@@ -22,6 +23,8 @@ fn home() -> String {
 pub fn relation(recorded: &str) -> Option<pg_sys::Oid> {
     let oid = recorded.strip_prefix(&home())?.strip_prefix(':')?.parse::<u32>().ok().map(pg_sys::Oid::from)?;
     // What dropped it and made nothing of that OID since.
+    // SAFETY: a look into the server's caches, within the transaction of the calling statement; any OID may be asked
+    // for.
     let kind = unsafe { pg_sys::get_rel_relkind(oid) };
     (kind != 0).then_some(oid)
 }

@@ -42,6 +42,7 @@ pub struct ClientWatch(Overridden);
 impl ClientWatch {
     pub fn start() -> Self {
         let settings = Overridden::begin();
+        // SAFETY: variables of the backend's one thread; the timeout is registered when a backend starts.
         unsafe {
             if pg_sys::client_connection_check_interval == 0 && !pg_sys::MyProcPort.is_null() {
                 settings.set(c"client_connection_check_interval", CLIENT_CHECK_MS);
@@ -62,6 +63,7 @@ impl ClientWatch {
 
 /// True when PostgreSQL has something to say to this backend. Cheap, and safe while attached to the interpreter.
 pub fn pending() -> bool {
+    // SAFETY: the server's flag, which its signal handlers set: hence volatile. Any bits are a number.
     unsafe { std::ptr::read_volatile(&raw const pg_sys::InterruptPending) != 0 }
 }
 
@@ -93,6 +95,7 @@ pub fn resume() {
 /// run by then. To be called once the libraries are loaded, because handlers run in the reverse order.
 pub fn survive_exit() {
     static REGISTERED: Once = Once::new();
+    // SAFETY: the handler is a function of this library, which is never unloaded, and takes no argument.
     REGISTERED.call_once(|| unsafe {
         on_exit(leave_threads_behind, std::ptr::null_mut());
     });
@@ -101,6 +104,7 @@ pub fn survive_exit() {
 extern "C" fn leave_threads_behind(status: c_int, _argument: *mut c_void) {
     let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
     if !alone {
+        // SAFETY: it ends the process, and runs nothing of it any more.
         unsafe { libc::_exit(status) };
     }
 }
@@ -126,6 +130,7 @@ pub fn wait_for(descriptor: RawFd, direction: Direction, timeout: Duration) -> W
         Direction::Write => pg_sys::WL_SOCKET_WRITEABLE,
     };
     let events = pg_sys::WL_LATCH_SET | readiness | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: the latch is this backend's own, and the descriptor is the caller's, open for as long as this takes.
     let woken = unsafe {
         pg_sys::WaitLatchOrSocket(
             pg_sys::MyLatch,
@@ -136,6 +141,7 @@ pub fn wait_for(descriptor: RawFd, direction: Direction, timeout: Duration) -> W
         )
     };
     if woken as u32 & pg_sys::WL_LATCH_SET != 0 {
+        // SAFETY: the latch is this backend's own.
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
     }
     pg_sys::check_for_interrupts!();

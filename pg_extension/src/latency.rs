@@ -127,6 +127,7 @@ fn training_table(dataset: &str) -> Result<pg_sys::Oid> {
 
 /// The text of a configuration file on the server, for roles that may read server files.
 fn read_config(path: &str) -> Result<String> {
+    // SAFETY: looks into variables and caches of the backend's one thread, within the calling transaction.
     let allowed =
         unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::Oid::from(pg_sys::ROLE_PG_READ_SERVER_FILES)) };
     if !allowed {

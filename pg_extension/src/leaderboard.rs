@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::candidate::Candidate;
 use crate::protocol::{Epoch, Trained};
-use crate::selection::Candidate;
 
 /// `rows` and, from their learning curves, the candidates that are missing in them; best validation AUC first.
 pub fn complete(mut rows: Vec<Trained>, trials: &[Epoch], candidates: &[Candidate]) -> Vec<Trained> {

@@ -12,16 +12,25 @@ use crate::error::{Result, TrailsError};
 
 /// The role that the statement runs as; within a function with its definer's rights, the definer.
 pub fn caller() -> pg_sys::Oid {
+    // SAFETY: it reads a variable of the backend's one thread.
     unsafe { pg_sys::GetUserId() }
 }
 
 /// A role's name, also of one that is gone.
 pub fn name_of(role: pg_sys::Oid) -> String {
+    // SAFETY: a look into the server's caches, within the calling transaction; a role that is gone is no error.
     let name = unsafe { pg_sys::GetUserNameFromId(role, true) };
     if name.is_null() {
         return format!("a role that was dropped (OID {})", role.to_u32());
     }
+    // SAFETY: it was just made, in the memory context of the statement, and ends in a NUL byte.
     unsafe { std::ffi::CStr::from_ptr(name) }.to_string_lossy().into_owned()
+}
+
+/// Whether a role may do everything.
+pub fn is_superuser(role: pg_sys::Oid) -> bool {
+    // SAFETY: a look into the server's caches, within the calling transaction; a role that is gone is none.
+    unsafe { pg_sys::superuser_arg(role) }
 }
 
 /// Gives the caller's identity back, also when an ERROR unwinds.
@@ -33,6 +42,8 @@ struct Borrowed {
 impl Borrowed {
     fn from(owner: pg_sys::Oid) -> Self {
         let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: both are variables of the backend's one thread. No SQL of a user's runs until `drop` has put them
+        // back, which happens also when an ERROR unwinds.
         unsafe {
             pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
             let local = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
@@ -44,6 +55,7 @@ impl Borrowed {
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
+        // SAFETY: these are the identity and context that were there before.
         unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) }
     }
 }

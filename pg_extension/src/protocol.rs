@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::reader::columns::TableLayout;
+use crate::error::{code_of, TrailsError};
+use crate::reader::layout::TableLayout;
+use crate::settings;
 
 /// First the rows, which travel and are encoded while architectures are filtered; then what to do with them.
 #[derive(Debug, Serialize)]
@@ -245,6 +247,14 @@ impl Lines {
         let (begin, end) = (self.given, self.searched + length);
         (self.given, self.searched) = (end + 1, end + 1);
         Some(&self.buffer[begin..end])
+    }
+}
+
+impl From<Failure> for TrailsError {
+    fn from(failure: Failure) -> Self {
+        let code = code_of(failure.sqlstate.as_deref().unwrap_or("XX000"));
+        let [detail, hint] = [failure.detail, failure.hint].map(|text| text.map(settings::veiled));
+        Self { code, message: settings::veiled(failure.message), detail, hint, confidential: failure.traceback }
     }
 }
 

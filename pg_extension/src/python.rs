@@ -30,6 +30,8 @@ struct SignalsBlocked(libc::sigset_t);
 
 impl SignalsBlocked {
     fn new() -> Self {
+        // SAFETY: a set of signals is plain numbers, for which zeros are valid; both lie in this frame, and the mask
+        // that is changed is this thread's.
         unsafe {
             let mut all: libc::sigset_t = std::mem::zeroed();
             let mut before: libc::sigset_t = std::mem::zeroed();
@@ -42,11 +44,13 @@ impl SignalsBlocked {
 
 impl Drop for SignalsBlocked {
     fn drop(&mut self) {
+        // SAFETY: the mask is the one that this thread had before.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
     }
 }
 
 fn start(virtualenv: &Path) -> Result<Py<PyModule>> {
+    // SAFETY: it may be asked at any time, also before there is an interpreter.
     if unsafe { pyo3::ffi::Py_IsInitialized() } != 0 && !STARTED.get() {
         return Err(TrailsError::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

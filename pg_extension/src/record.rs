@@ -2,10 +2,10 @@
 //! warning says what was not kept, why, and what can be done.
 
 use crate::error::{sqlstate_of, Result, TrailsError};
+use crate::lock_wait::LockWait;
 use crate::models::{self, Trained};
-use crate::patience::Patience;
+use crate::outcome::Outcome;
 use crate::run::Task;
-use crate::selection::Outcome;
 use crate::{catalog, identity, unregistered};
 
 /// What was written.
@@ -17,9 +17,9 @@ pub struct Recorded {
 
 /// Writes the run, and the model if the task names one.
 pub fn record(task: &Task, outcome: &mut Outcome) -> Recorded {
-    let patience = Patience::of(outcome.clock.began, task.budget);
+    let wait = LockWait::of(outcome.clock.began, task.budget);
     let begin = outcome.clock.seconds();
-    let run = patience
+    let run = wait
         .attempt("trails.runs", || catalog::write_run(task, outcome))
         .map_err(|error| {
             let hint = "Mend the cause, and run it again for a record of it.";
@@ -27,41 +27,41 @@ pub fn record(task: &Task, outcome: &mut Outcome) -> Recorded {
         })
         .ok();
     if let Some(run) = run {
-        type Part = (&'static str, &'static str, fn(i64, &Outcome) -> Result<()>);
-        let parts: [Part; 3] = [
+        type TableWriter = (&'static str, &'static str, fn(i64, &Outcome) -> Result<()>);
+        let writers: [TableWriter; 3] = [
             ("candidates", "without its candidates", catalog::write_candidates),
             ("trials", "without its learning curves", catalog::write_trials),
             ("checkpoints", "without its checkpoint, so that it cannot be resumed", catalog::write_checkpoint),
         ];
-        for (table, without, write) in parts {
-            let written = write_part(patience, run, outcome, table, without, write);
+        for (table, without, write) in writers {
+            let written = write_table(wait, run, outcome, table, without, write);
             if !written && table == "checkpoints" {
-                outcome.checkpoint = None; // there is nothing to go on from
+                outcome.resume_point = None; // there is nothing to go on from
             }
         }
         outcome.clock.phase("write", begin);
-        write_part(patience, run, outcome, "timings", "without its timings", catalog::write_timings);
+        write_table(wait, run, outcome, "timings", "without its timings", catalog::write_timings);
     }
     let weights = outcome.model.take();
     let model = match (&task.name, weights) {
         (Some(name), Some(weights)) => {
             let on = || Trained { source: outcome.facts.source.clone(), relation: Some(identity::of(task.source)) };
-            keep(patience, name, run, on, &weights)
+            keep(wait, name, run, on, &weights)
         }
         _ => None,
     };
     Recorded { run, model }
 }
 
-fn write_part(
-    patience: Patience,
+fn write_table(
+    wait: LockWait,
     run: i64,
     outcome: &Outcome,
     table: &str,
     without: &str,
     write: fn(i64, &Outcome) -> Result<()>,
 ) -> bool {
-    let attempt = patience.attempt(&format!("trails.{table}"), || write(run, outcome));
+    let attempt = wait.attempt(&format!("trails.{table}"), || write(run, outcome));
     let written = attempt.is_ok();
     if let Err(error) = attempt {
         warn(&format!("run {run} is recorded {without}"), error).warn();
@@ -70,20 +70,13 @@ fn write_part(
 }
 
 /// Keeps the model under its name, or else where `trails.keep_model` finds it.
-fn keep(
-    patience: Patience,
-    name: &str,
-    run: Option<i64>,
-    on: impl FnOnce() -> Trained,
-    weights: &[u8],
-) -> Option<String> {
-    let error = match patience.attempt("trails.models", || models::store(name, run, Some(on()), weights)) {
+fn keep(wait: LockWait, name: &str, run: Option<i64>, on: impl FnOnce() -> Trained, weights: &[u8]) -> Option<String> {
+    let error = match wait.attempt("trails.models", || models::store(name, run, Some(on()), weights)) {
         Ok(model) => return Some(model),
         Err(error) => error,
     };
     let warning = warn(&format!("the model is not kept as \"{name}\""), error);
-    let waits =
-        run.map(|run| (run, patience.attempt("trails.unregistered_models", || unregistered::put(run, weights))));
+    let waits = run.map(|run| (run, wait.attempt("trails.unregistered_models", || unregistered::put(run, weights))));
     const AGAIN: &str = "Mend the cause, and run the selection again.";
     let warning = match waits {
         Some((run, Ok(()))) => {

@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 use crate::child::{self, Child, Said};
 use crate::error::{Result, TrailsError};
 use crate::protocol::{self, Checkpoint, Encoded, Epoch, Event, Model, Phase, Plan, Profiled, Request, Trained};
-use crate::reader::columns::TableLayout;
+use crate::reader::layout::TableLayout;
 use crate::run::Task;
 use crate::{progress, settings};
 

@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::error::{shown, Result, TrailsError};
-use crate::owner::{acting, caller, first, name_of, written};
+use crate::owner::{acting, caller, first, is_superuser, name_of, written};
 use crate::subtransaction;
 
 /// A version of a model that the caller may change; its name is locked until the end of the transaction.
@@ -39,7 +39,7 @@ impl Own {
                 version: rows.get(4)?.ok_or_else(missing)?,
             })
         })?;
-        if found.owner != caller() && !unsafe { pg_sys::superuser_arg(caller()) } {
+        if found.owner != caller() && !is_superuser(caller()) {
             let message = format!("the model \"{}\" belongs to {}", shown(model), name_of(found.owner));
             return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
                 .hint("Only its owner, or a superuser, may change it."));
@@ -75,6 +75,7 @@ fn lock(owner: pg_sys::Oid, name: &str) -> Result<()> {
     let registry = first::<pg_sys::Oid>(query, &[])?.unwrap_or(pg_sys::InvalidOid);
     let hash = xxhash_rust::xxh3::xxh3_64(format!("{}/{name}", owner.to_u32()).as_bytes());
     let (object, part) = (pg_sys::Oid::from(hash as u32), (hash >> 32) as u16);
+    // SAFETY: within the calling transaction, which releases the lock; the object need not be one.
     unsafe { pg_sys::LockDatabaseObject(registry, object, part, pg_sys::ExclusiveLock as pg_sys::LOCKMODE) };
     Ok(())
 }
@@ -247,6 +248,7 @@ fn grantee_of(name: &str) -> Result<pg_sys::Oid> {
             .hint("SELECT rolname FROM pg_roles shows those there are.")
     };
     let text = std::ffi::CString::new(name).map_err(|_| missing())?;
+    // SAFETY: the name ends in a NUL byte and is read only; a role that is missing is no error.
     let role = unsafe { pg_sys::get_role_oid(text.as_ptr(), true) };
     if role == pg_sys::InvalidOid {
         return Err(missing());

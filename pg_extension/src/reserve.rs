@@ -24,10 +24,12 @@ static ALLOCATOR: WithReserve = WithReserve;
 pub fn fill() {
     if RESERVE.load(Ordering::Relaxed).is_null() {
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new private mapping touches no memory of anybody's.
         let map = || unsafe { libc::mmap(std::ptr::null_mut(), KEPT, protection, flags, -1, 0) };
         let mut kept = map();
         // What earlier statements have freed may still be the allocator's.
         #[cfg(target_env = "gnu")]
+        // SAFETY: malloc_trim may be called at any time; it gives back what nobody uses.
         if kept == libc::MAP_FAILED && unsafe { libc::malloc_trim(0) } != 0 {
             kept = map();
         }
@@ -51,38 +53,48 @@ fn give(size: usize) -> bool {
     }
     SPENT.store(true, Ordering::Relaxed);
     let kept = RESERVE.swap(std::ptr::null_mut(), Ordering::Relaxed);
+    // SAFETY: it is a mapping of this length, which `fill` made; swapped out, it is unmapped once, and nobody has its address.
     !kept.is_null() && unsafe { libc::munmap(kept, KEPT) } == 0
 }
 
+// SAFETY: the system's allocator does all of it; what is given back before a second try is no memory of its own. Nothing
+// here unwinds or allocates.
 unsafe impl GlobalAlloc for WithReserve {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let found = System.alloc(layout);
+        // SAFETY: the caller's promises of the layout are those that the system's allocator asks for.
+        let alloc = || unsafe { System.alloc(layout) };
+        let found = alloc();
         if found.is_null() && give(layout.size()) {
-            return System.alloc(layout);
+            return alloc();
         }
         found
     }
 
     #[inline]
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        System.dealloc(place, layout);
+        // SAFETY: every block is the system's, and the caller hands back one of this layout.
+        unsafe { System.dealloc(place, layout) };
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let found = System.alloc_zeroed(layout);
+        // SAFETY: as in `alloc`.
+        let alloc = || unsafe { System.alloc_zeroed(layout) };
+        let found = alloc();
         if found.is_null() && give(layout.size()) {
-            return System.alloc_zeroed(layout);
+            return alloc();
         }
         found
     }
 
     #[inline]
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let found = System.realloc(place, layout, size);
+        // SAFETY: every block is the system's. One that could not be moved is still there, so that it may be tried again.
+        let realloc = || unsafe { System.realloc(place, layout, size) };
+        let found = realloc();
         if found.is_null() && give(size) {
-            return System.realloc(place, layout, size);
+            return realloc();
         }
         found
     }

@@ -1,4 +1,4 @@
-//! Going on with a run that was cut, from the survivors of its last finished rung.
+//! What is left of a run that was cut: the survivors of its last finished rung, from which another run goes on. Reads alone.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -7,14 +7,12 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::SpiTupleTable;
 
-use crate::clock::Clock;
+use crate::candidate::Candidate;
+use crate::child;
 use crate::error::{shown, Result, TrailsError};
 use crate::identity;
-use crate::patience::Patience;
 use crate::protocol::Epoch;
 use crate::run::{parse_options, Task};
-use crate::selection::{self, Candidate, Finished, Origin};
-use crate::{child, progress, unregistered};
 
 /// What a new run takes over from the one that it continues.
 pub struct Resumed {
@@ -34,28 +32,8 @@ impl Resumed {
     }
 }
 
-/// Keeps the model that the run could not keep, if that is all that is left of it to do; returns its name and version.
-pub fn keep(run: i64, budget: f64, clock: &Clock) -> Result<Option<String>> {
-    let patience = Patience::of(clock.began, Some(budget));
-    if !patience.attempt(CATALOGUE, || unregistered::waits(run))? {
-        return Ok(None);
-    }
-    let model = patience.attempt("trails.models", || unregistered::keep(run, None))?;
-    progress::phase(&format!("run {run}: kept as {model}"));
-    Ok(Some(model))
-}
-
-/// Goes on with the caller's run `run` for `budget` seconds.
-pub fn run(run: i64, budget: f64, clock: Clock) -> Result<Finished> {
-    let (task, resumed) = Patience::of(clock.began, Some(budget)).attempt(CATALOGUE, || read(run, budget))?;
-    selection::run("resume", &task, &Origin::Checkpoint(Box::new(resumed)), clock).map_err(|error| gone(run, error))
-}
-
-/// What a run is read from, as a message names it.
-const CATALOGUE: &str = "the catalogue of Trails";
-
 /// The task of an earlier run, and what is left of it.
-fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
+pub fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
     let earlier = Spi::connect(|client| -> Result<Option<Earlier>> {
         let rows = client.select(
             "SELECT source, target::pg_catalog.text, validation, features::pg_catalog.text[], space, tfmem, refinement, \
@@ -185,7 +163,7 @@ fn relation(run: i64, what: &str, name: &str, recorded: Option<&str>) -> Result<
 }
 
 /// A column that is gone is told as one of the earlier run.
-fn gone(run: i64, error: TrailsError) -> TrailsError {
+pub fn gone(run: i64, error: TrailsError) -> TrailsError {
     if error.code != PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN {
         return error;
     }

@@ -10,8 +10,9 @@ use pyo3::types::PyList;
 use crate::error::{Result, TrailsError};
 use crate::python::NumpyColumn;
 use crate::reader;
-use crate::reader::columns::{spellings, Table, Values};
+use crate::reader::columns::{Table, Values};
 use crate::reader::source::{Source, SourceColumn};
+use crate::reader::texts::spellings;
 use crate::shared::Shared;
 use crate::{progress, python, settings};
 

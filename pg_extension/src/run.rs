@@ -32,7 +32,9 @@ const MOST_BUSY: f64 = 8.0;
 /// How much longer everything takes than on a machine that is idle, by its load.
 fn busyness() -> f64 {
     let mut load = [0.0];
+    // SAFETY: there is room for the one number that is asked for.
     let known = unsafe { libc::getloadavg(load.as_mut_ptr(), 1) } == 1;
+    // SAFETY: sysconf reads a fact of the system.
     let processors = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as f64;
     if known {
         (load[0] / processors).clamp(1.0, MOST_BUSY)

@@ -3,16 +3,19 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::candidate::{add_unknown, named_candidates, scored_candidates};
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
-use crate::protocol::{Refine, Trained};
+use crate::lock_wait::{LockWait, CATALOGUE};
+use crate::outcome::{Finished, Outcome, ResumePoint, Scored};
+use crate::protocol::Refine;
 use crate::record::{self, Recorded};
 use crate::refinement::{Refinement, Told};
-use crate::resume::Resumed;
+use crate::resume::{self, Resumed};
 use crate::rows::Scoring;
-use crate::run::{add_phases, Begun, Facts, Relations, Task};
+use crate::run::{add_phases, Begun, Relations, Task};
 use crate::{catalog, leaderboard, progress};
 
 /// Share of the budget that scoring may take where `n` is not given and the metric cannot score the whole space.
@@ -26,71 +29,6 @@ pub enum Origin {
     Named(Vec<String>),
     /// An earlier run's checkpoint holds them.
     Checkpoint(Box<Resumed>),
-}
-
-/// An architecture that refinement may train.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
-    pub architecture: String,
-    /// None where nothing was scored.
-    pub score: Option<f64>,
-    /// By score, or in the caller's order; 1 is first. None where only a checkpoint knew of it.
-    pub place: Option<i32>,
-    pub parameters: Option<i64>,
-}
-
-/// What was scored; all None where nothing was.
-#[derive(Debug, Clone, Default)]
-pub struct Scored {
-    pub tfmem: Option<String>,
-    /// Architectures that the candidates were chosen from.
-    pub n: Option<i64>,
-    pub scored: Option<i64>,
-    pub failed: Option<i64>,
-    pub seconds: Option<f64>,
-}
-
-/// What came of a run.
-pub struct Outcome {
-    pub function: &'static str,
-    pub continues: Option<i64>,
-    pub clock: Clock,
-    pub facts: Facts,
-    pub scored: Scored,
-    pub candidates: Vec<Candidate>,
-    pub told: Told,
-    pub refinement_seconds: f64,
-    pub total_seconds: f64,
-    /// What cut the run, if it was not its deadline.
-    pub fault: Option<String>,
-    pub checkpoint: Option<Checkpoint>,
-    /// The winner, where the caller gave it a name.
-    pub model: Option<Vec<u8>>,
-}
-
-/// What the run can be resumed from.
-pub enum Checkpoint {
-    New {
-        rung: i32,
-        weights: Vec<u8>,
-    },
-    /// Nothing came after the checkpoint of the run that was continued.
-    Continued,
-}
-
-/// What a caller is shown of a run.
-pub struct Finished {
-    /// None if it could not be recorded.
-    pub run: Option<i64>,
-    /// Name and version of the model that was kept.
-    pub model: Option<String>,
-    pub outcome: Outcome,
-}
-
-impl Finished {
-    pub fn leaderboard(self) -> Vec<Trained> {
-        self.outcome.told.leaderboard
-    }
 }
 
 /// Runs `function`'s task and writes what it did to the catalogue.
@@ -107,8 +45,16 @@ pub fn run(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -
     Ok(Finished { run, model, outcome })
 }
 
+/// Goes on with the caller's run `earlier` for `budget` seconds.
+pub fn resume(earlier: i64, budget: f64, clock: Clock) -> Result<Finished> {
+    let wait = LockWait::of(clock.began, Some(budget));
+    let (task, resumed) = wait.attempt(CATALOGUE, || resume::read(earlier, budget))?;
+    run("resume", &task, &Origin::Checkpoint(Box::new(resumed)), clock).map_err(|error| resume::gone(earlier, error))
+}
+
 /// What a run did is recorded, which is better refused before it is done.
 fn check_writable() -> Result<()> {
+    // SAFETY: a variable of the transaction under way, read on the backend's one thread.
     if unsafe { pg_sys::XactReadOnly } {
         return Err(TrailsError::new(
             PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
@@ -190,7 +136,7 @@ fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> 
     let refinement_seconds = clock.phase("refine", begin);
     add_phases(&mut clock, &refinement, &told);
 
-    let checkpoint = if told.complete { None } else { checkpoint_of(&refinement, &told, resumed) };
+    let resume_point = if told.complete { None } else { resume_point_of(&refinement, &told, resumed) };
     if let Some(resumed) = resumed {
         told.trials = leaderboard::join_curves(&resumed.trials, std::mem::take(&mut told.trials));
     }
@@ -219,46 +165,20 @@ fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> 
         refinement_seconds,
         total_seconds,
         fault,
-        checkpoint,
+        resume_point,
         model,
     })
 }
 
-fn scored_candidates(found: Vec<(String, f64)>) -> Vec<Candidate> {
-    let candidate = |((architecture, score), place)| Candidate {
-        architecture,
-        score: Some(score),
-        place: Some(place),
-        parameters: None,
-    };
-    found.into_iter().zip(1..).map(candidate).collect()
-}
-
-fn named_candidates(named: Vec<String>) -> Vec<Candidate> {
-    let candidate =
-        |(architecture, place)| Candidate { architecture, score: None, place: Some(place), parameters: None };
-    named.into_iter().zip(1..).map(candidate).collect()
-}
-
 /// What is left of a run that was cut.
-fn checkpoint_of(refinement: &Refinement, told: &Told, resumed: Option<&Resumed>) -> Option<Checkpoint> {
+fn resume_point_of(refinement: &Refinement, told: &Told, resumed: Option<&Resumed>) -> Option<ResumePoint> {
     match refinement.checkpoint(told) {
-        Some((rung, weights)) => Some(Checkpoint::New { rung, weights }),
+        Some((rung, weights)) => Some(ResumePoint::New { rung, weights }),
         // Nothing new, so that there is still what this run began with.
         None if told.checkpoint.is_none() && resumed.is_some() && refinement.keeps_resumed() => {
-            Some(Checkpoint::Continued)
+            Some(ResumePoint::Continued)
         }
         None => None,
-    }
-}
-
-/// Candidates that were still waiting for their first rung when the earlier run was cut.
-fn add_unknown(candidates: &mut Vec<Candidate>, leaderboard: &[Trained]) {
-    for row in leaderboard {
-        if !candidates.iter().any(|c| c.architecture == row.architecture) {
-            let Trained { architecture, score, parameters, .. } = row.clone();
-            candidates.push(Candidate { architecture, score, place: None, parameters });
-        }
     }
 }
 
@@ -288,7 +208,7 @@ fn report(run: Option<i64>, model: Option<&str>, outcome: &Outcome) {
         best.epochs,
         outcome.total_seconds,
         model.map_or(String::new(), |model| format!("; kept as {model}")),
-        match (outcome.told.complete, run.filter(|_| outcome.checkpoint.is_some())) {
+        match (outcome.told.complete, run.filter(|_| outcome.resume_point.is_some())) {
             (true, _) => "".to_owned(),
             (false, Some(run)) => format!(" (cut: the best so far; trails.resume({run}) goes on)"),
             (false, None) => " (cut: the best so far)".to_owned(),

@@ -159,6 +159,7 @@ pub fn virtualenv() -> Result<PathBuf> {
 /// logged in, whom a function with its owner's rights would show them.
 pub fn visible() -> bool {
     let right = pg_sys::Oid::from(pg_sys::ROLE_PG_READ_ALL_SETTINGS);
+    // SAFETY: looks into variables and caches of the backend's one thread, within the calling transaction.
     unsafe {
         [pg_sys::GetUserId(), pg_sys::GetSessionUserId()].into_iter().all(|role| pg_sys::has_privs_of_role(role, right))
     }
@@ -199,6 +200,7 @@ pub fn reading_memory_limit() -> usize {
 
 /// Of the machine, or of the control group that the server runs in, in MB.
 fn half_of_memory() -> i32 {
+    // SAFETY: sysconf reads constants of the system.
     let (pages, page) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
     let machine = u64::try_from(pages).unwrap_or(0) * u64::try_from(page).unwrap_or(0);
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
@@ -234,11 +236,13 @@ pub struct Overridden {
 
 impl Overridden {
     pub fn begin() -> Self {
+        // SAFETY: it counts a level of settings up, which `end` or the end of the transaction takes away.
         Self { nest_level: unsafe { pg_sys::NewGUCNestLevel() } }
     }
 
     pub fn set(&self, name: &CStr, value: c_int) {
         let value = CString::new(value.to_string()).expect("a number holds no NUL byte");
+        // SAFETY: both texts end in NUL bytes and are copied by the server, which checks the value.
         unsafe {
             pg_sys::set_config_option(
                 name.as_ptr(),
@@ -255,6 +259,7 @@ impl Overridden {
 
     /// Puts the session's own values back. On an error the end of the transaction, or of the subtransaction, does it.
     pub fn end(self) {
+        // SAFETY: the level is the one that `begin` counted up; `self` is gone, so that it is ended once.
         unsafe { pg_sys::AtEOXact_GUC(true, self.nest_level) };
     }
 }

@@ -11,7 +11,9 @@ use pyo3::prelude::*;
 
 use crate::error::{Result, TrailsError};
 use crate::python::NumpyColumn;
-use crate::reader::columns::{self, Table, TableLayout};
+use crate::reader::columns::Table;
+use crate::reader::layout::{self, TableLayout};
+use crate::reader::texts;
 use crate::reader::{self, Kind};
 
 /// A memory file, mapped: what is written here stays here, and what the process was given it keeps.
@@ -25,6 +27,7 @@ impl Mapping {
     fn of(file: &File) -> std::io::Result<Self> {
         let length = file.metadata()?.len() as usize;
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_NORESERVE);
+        // SAFETY: a new mapping, at a place that the system chooses; the file is open.
         let begin = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, file.as_raw_fd(), 0) };
         if begin == libc::MAP_FAILED {
             return Err(std::io::Error::last_os_error());
@@ -39,13 +42,16 @@ impl Mapping {
         if end > self.length || !offset.is_multiple_of(align_of::<T>()) {
             return None;
         }
-        // SAFETY: it lies within the mapping, aligned, and any bits are a number.
+        // SAFETY: it lies within the mapping, which lives as long as `self`, aligned, and any bits are a number. What the file
+        // holds was written before it was mapped, and the refinement process maps it for reading alone.
         Some(unsafe { std::slice::from_raw_parts((self.begin + offset) as *const T, count) })
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        // SAFETY: the mapping is of this length, and this is the last that has its address: slices borrow it, and
+        // arrays keep it.
         unsafe { libc::munmap(self.begin as *mut c_void, self.length) };
     }
 }
@@ -64,11 +70,11 @@ impl Shared {
         let rows = table.rows as u64;
         let told = |error: std::io::Error| match error.raw_os_error() {
             Some(libc::ENOMEM | libc::ENOSPC | libc::EFBIG) => {
-                reader::no_memory(reader::Exhausted::System, origin, rows, 0)
+                reader::no_memory(reader::memory::Exhausted::System, origin, rows, 0)
             }
             _ => TrailsError::from(error),
         };
-        let layout = columns::move_to(table, file, descriptor, || {
+        let layout = layout::move_to(table, file, descriptor, || {
             pgrx::check_for_interrupts!();
         })
         .map_err(told)?;
@@ -88,7 +94,7 @@ impl Shared {
             let hashes = self.mapping.numbers::<i64>(texts.hashes, texts.count)?;
             let ends = self.mapping.numbers::<u32>(texts.ends, texts.count)?;
             let bytes = self.mapping.numbers::<u8>(texts.bytes, ends.last().map_or(0, |&end| end as usize))?;
-            Some(columns::spellings(hashes, ends, bytes))
+            Some(texts::spellings(hashes, ends, bytes))
         };
         read().unwrap_or_default()
     }
@@ -119,6 +125,7 @@ impl Shared {
 fn view<'py, T: Element + Copy>(owner: &Bound<'py, Mapping>, offset: u64, rows: usize) -> PyResult<Bound<'py, PyAny>> {
     let outside = || PyValueError::new_err("a column lies outside its memory");
     let numbers = ArrayView1::from(owner.get().numbers::<T>(offset, rows).ok_or_else(outside)?);
-    // SAFETY: the array keeps the mapping.
+    // SAFETY: the array keeps `owner`, and so the mapping, for as long as it lives; Rust has no reference to what NumPy may
+    // write to.
     unsafe { Ok(PyArray1::borrow_from_array(&numbers, owner.clone().into_any()).into_any()) }
 }

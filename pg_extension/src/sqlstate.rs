@@ -34,6 +34,8 @@ struct Watch(*mut pg_sys::ErrorContextCallback);
 
 impl Watch {
     fn start() -> Self {
+        // SAFETY: the stack of callbacks is the backend's one thread's. The entry lies on the heap, so that it stays
+        // where it is until `drop` frees it, or is left there.
         unsafe {
             let entry = pg_sys::ErrorContextCallback {
                 previous: pg_sys::error_context_stack,
@@ -58,6 +60,8 @@ impl Drop for Watch {
             return;
         }
         CODE.set(0);
+        // SAFETY: the entry is a box of `start`'s and the uppermost, because watches end in the reverse order; taken
+        // off, nobody has its address.
         unsafe {
             pg_sys::error_context_stack = (*self.0).previous;
             drop(Box::from_raw(self.0));
@@ -66,12 +70,17 @@ impl Drop for Watch {
 }
 
 /// Called by the server while it makes a report.
+///
+/// # Safety
+/// A report is being made: only then is there a code to ask for.
 unsafe extern "C-unwind" fn look(_argument: *mut c_void) {
-    let code = geterrcode();
+    // SAFETY: the caller's promise.
+    let code = unsafe { geterrcode() };
     if RAISED.get() && code == PgSqlErrorCode::ERRCODE_INTERNAL_ERROR as c_int {
         RAISED.set(false);
         if CODE.get() != 0 {
-            errcode(CODE.get());
+            // SAFETY: the same.
+            unsafe { errcode(CODE.get()) };
         }
     } else if DEPTH.get() > 0 {
         let known = PgSqlErrorCode::from(code) as c_int == code;
@@ -84,11 +93,13 @@ pub struct Callbacks(*mut pg_sys::ErrorContextCallback);
 
 impl Callbacks {
     pub fn now() -> Self {
+        // SAFETY: a variable of the backend's one thread; what it points to is not looked at here.
         Self(unsafe { pg_sys::error_context_stack })
     }
 
     pub fn put_back(self) {
         RAISED.set(false);
+        // SAFETY: entries of `now` are still there: whoever put them there has not returned yet.
         unsafe { pg_sys::error_context_stack = self.0 };
     }
 }

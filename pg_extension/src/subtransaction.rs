@@ -15,7 +15,10 @@ const OPERATOR_INTERVENTION: &str = "57";
 /// its locks are released, and the error is returned. Interrupts are raised as ever.
 pub fn attempt<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let callbacks = Callbacks::now();
+    // SAFETY: variables of the backend's one thread.
     let (context, owner) = unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner) };
+    // SAFETY: a transaction is under way, and the context outlives the subtransaction. Every way out of here below
+    // ends what begins here: an error of `work` is caught.
     unsafe {
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         // What `work` returns must outlive the subtransaction.
@@ -23,6 +26,8 @@ pub fn attempt<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     }
     let done =
         PgTryBuilder::new(AssertUnwindSafe(|| Ok(work()))).catch_others(|caught| Err(Box::new(caught))).execute();
+    // SAFETY: the subtransaction is the one begun above: whatever `work` began within it has been ended by it, or is
+    // undone now. Context and owner are those of the transaction around it, which is still under way.
     unsafe {
         match done {
             Ok(Ok(_)) => pg_sys::ReleaseCurrentSubTransaction(),

@@ -1,4 +1,5 @@
-//! The one way in which a running statement says something without ending: to its client, or to the server's log alone.
+//! How people are told: the one place where errors become PostgreSQL's, and the one way in which a running statement says
+//! something without ending, to its client or to the server's log alone.
 //!
 //! PostgreSQL acts on pending interrupts at the end of every report, and so raises a cancel by longjmp. pgrx reports below
 //! ERROR without a guard: the longjmp would pass over our frames, and the refinement process, memory files and arrays that
@@ -7,9 +8,11 @@
 use std::ffi::{c_char, c_int, CString};
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::error::TrailsError;
+use crate::error::{cut, TrailsError};
+use crate::settings;
 
 // Not among pgrx's bindings, which leave reports to `ereport!`.
 extern "C-unwind" {
@@ -19,6 +22,49 @@ extern "C-unwind" {
     fn errdetail_internal(format: *const c_char, ...) -> c_int;
     fn errhint(format: *const c_char, ...) -> c_int;
     fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+}
+
+/// Characters of a message, at most: a caller's argument may be part of it, and a caller may give any.
+const LONGEST_MESSAGE: usize = 1_000;
+/// The same of a detail or hint, which may hold the end of a log or every column of a table.
+const LONGEST_DETAIL: usize = 100_000;
+
+impl TrailsError {
+    /// As the client is told it. What must be kept from it is written to the server's log, so that pending interrupts
+    /// may be raised.
+    fn disclosed(mut self) -> Self {
+        self.message = cut(self.message, LONGEST_MESSAGE);
+        let [detail, hint] = [self.detail, self.hint].map(|text| text.map(|text| cut(text, LONGEST_DETAIL)));
+        (self.detail, self.hint) = (detail, hint);
+        let Some(confidential) = self.confidential.take() else { return self };
+        let told = if settings::visible() {
+            confidential
+        } else {
+            log(&Self::new(self.code, self.message.clone()).detail(confidential));
+            "The server's log has the details.".to_owned()
+        };
+        self.detail = Some(self.detail.map_or(told.clone(), |detail| format!("{detail}\n{told}")));
+        self
+    }
+
+    /// Ends the statement with this error. Must not be called while attached to the interpreter.
+    pub fn raise(self) -> ! {
+        let this = self.disclosed();
+        let mut report = ErrorReport::new(this.code, this.message, "");
+        if let Some(detail) = this.detail {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = this.hint {
+            report = report.set_hint(hint);
+        }
+        report.report(PgLogLevel::ERROR);
+        unreachable!("reporting an ERROR does not return")
+    }
+
+    /// Tells the client without ending the statement. Raises pending interrupts.
+    pub fn warn(self) {
+        warn(&self.disclosed());
+    }
 }
 
 /// The client is told, if its `client_min_messages` asks for it.
@@ -46,7 +92,8 @@ fn report(level: PgLogLevel, told: &TrailsError) {
     let (message, detail, hint) = (message.as_ptr(), pointer(&detail), pointer(&hint));
     let (level, code) = (level as c_int, told.code as c_int);
     let format = c"%s".as_ptr();
-    // Nothing in the closure has a destructor, so that it may be left by longjmp.
+    // SAFETY: nothing in the closure has a destructor, so that it may be left by longjmp. Every text ends in a NUL byte and
+    // outlives the report, which copies it; the format takes one text, and one is given.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
             if errstart(level, std::ptr::null()) {

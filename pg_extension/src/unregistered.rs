@@ -3,9 +3,12 @@
 
 use pgrx::prelude::*;
 
+use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
+use crate::lock_wait::{LockWait, CATALOGUE};
 use crate::models::{self, Trained};
 use crate::owner::{acting, first};
+use crate::progress;
 
 /// Has the model of a run of the caller's wait.
 pub fn put(run: i64, weights: &[u8]) -> Result<()> {
@@ -39,6 +42,17 @@ pub fn keep(run: i64, name: Option<&str>) -> Result<String> {
     models::store(name, Some(run), Some(on), &weights)
 }
 
+/// The same within `budget` seconds, if that is all that is left of the run to do.
+pub fn keep_within(run: i64, budget: f64, clock: &Clock) -> Result<Option<String>> {
+    let wait = LockWait::of(clock.began, Some(budget));
+    if !wait.attempt(CATALOGUE, || waits(run))? {
+        return Ok(None);
+    }
+    let model = wait.attempt("trails.models", || keep(run, None))?;
+    progress::phase(&format!("run {run}: kept as {model}"));
+    Ok(Some(model))
+}
+
 fn none_waits(run: i64) -> TrailsError {
     TrailsError::new(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -48,7 +62,7 @@ fn none_waits(run: i64) -> TrailsError {
 }
 
 /// Whether the model of a run of the caller's waits, and nothing else is left of the run to go on from.
-pub fn waits(run: i64) -> Result<bool> {
+fn waits(run: i64) -> Result<bool> {
     let waits = Spi::connect(|client| {
         client
             .select(

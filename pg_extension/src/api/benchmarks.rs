@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use super::required;
 use crate::error::Result;
 use crate::latency::{self, Breakdown};
-use crate::reader::measure::{self, Reading, Way};
+use crate::reading_speed::{self, Reading, Way};
 
 #[pg_extern(sql = r#"
 CREATE FUNCTION benchmark_filtering_latency_in_db(
@@ -74,7 +74,7 @@ fn benchmark_reading(
 ) -> TableIterator<'static, (name!(rows, i64), name!(columns, i32), name!(seconds, f64), name!(checksum, i64))> {
     let measure = || -> Result<Vec<Reading>> {
         let way = Way::parse(&required(reader, "reader")?)?;
-        measure::run(required(source, "source")?, required(repeats, "repeats")?, way)
+        reading_speed::run(required(source, "source")?, required(repeats, "repeats")?, way)
     };
     let readings = measure().unwrap_or_else(|error| error.raise());
     TableIterator::new(readings.into_iter().map(|r| (r.rows, r.columns, r.seconds, r.checksum)))

@@ -88,7 +88,7 @@ fn texts_of(texts: Array<&str>, name: &str) -> Result<Vec<String>> {
 
 /// Options as they were given. pgrx's own type for jsonb ends in an internal error where JSON says more than is readable.
 fn json_of(options: AnyElement) -> Result<serde_json::Value> {
-    // Safety: the argument is declared as jsonb.
+    // SAFETY: the argument is declared as jsonb, which is what jsonb_out takes; it lives as long as the call.
     let text = unsafe { direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(options.datum())]) };
     parse_options(&text.map(CStr::to_string_lossy).unwrap_or_default())
 }

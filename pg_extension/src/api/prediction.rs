@@ -8,9 +8,10 @@ use trails_model::FieldDescription;
 
 use super::{name_text, required};
 use crate::error::Result;
-use crate::prediction::record::Predicted;
+use crate::prediction::one_row::Predicted;
+use crate::prediction::profile::MedianPhase;
 use crate::prediction::relation::Asked;
-use crate::prediction::{self, profile, record, relation};
+use crate::prediction::{self, one_row, profile, relation};
 
 // Unsafe in parallel workers: a view may call anything. The second one is for literals, which would fit a record as well
 // as a regclass; text comes before both.
@@ -53,6 +54,7 @@ fn predict_relation(
     let predicted = || -> Result<()> {
         let target = target.map(name_text);
         let asked = Asked { model, source: required(source, "source")?, target: target.as_deref() };
+        // SAFETY: pgrx hands over the call under way, and the function is declared to return a set of predictions.
         unsafe { relation::predict(&asked, fcinfo) }
     };
     predicted().unwrap_or_else(|error| error.raise())
@@ -65,7 +67,8 @@ CREATE FUNCTION predict(model pg_catalog.text, "row" pg_catalog.record) RETURNS 
 COMMENT ON FUNCTION predict(pg_catalog.text, pg_catalog.record) IS 'the predicted class of one row, or the number as text';
 "#, requires = ["models"])]
 fn predict_record(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Option<String> {
-    let predicted = || unsafe { record::predict(required(model, "model")?, fcinfo, |predicted| predicted.text()) };
+    // SAFETY: pgrx hands over the call under way, whose second argument is declared as a record.
+    let predicted = || unsafe { one_row::predict(required(model, "model")?, fcinfo, |predicted| predicted.text()) };
     predicted().unwrap_or_else(|error| error.raise())
 }
 
@@ -76,7 +79,8 @@ COMMENT ON FUNCTION predict_score IS
     'for one row the probability of the positive of two classes, or of the predicted one of several, or the number';
 "#, requires = ["models"])]
 fn predict_score(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Option<f64> {
-    let predicted = || unsafe { record::predict(required(model, "model")?, fcinfo, |predicted| predicted.score()) };
+    // SAFETY: as for `predict_record`.
+    let predicted = || unsafe { one_row::predict(required(model, "model")?, fcinfo, |predicted| predicted.score()) };
     predicted().unwrap_or_else(|error| error.raise())
 }
 
@@ -89,7 +93,8 @@ COMMENT ON FUNCTION predict_probabilities IS
 fn predict_probabilities(model: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Option<Vec<f64>> {
     let of_each =
         |predicted: &Predicted<'_>| (!predicted.probabilities.is_empty()).then(|| predicted.probabilities.to_vec());
-    let predicted = || unsafe { record::predict(required(model, "model")?, fcinfo, of_each) };
+    // SAFETY: as for `predict_record`.
+    let predicted = || unsafe { one_row::predict(required(model, "model")?, fcinfo, of_each) };
     predicted().unwrap_or_else(|error| error.raise()).flatten()
 }
 
@@ -119,10 +124,10 @@ fn profile_prediction(
     let profiled =
         || profile::profile(required(model, "model")?, required(source, "source")?, required(repeats, "repeats")?);
     let phases = profiled().unwrap_or_else(|error| error.raise());
-    let row = |(phase, rows, seconds): profile::Phase| {
+    let row = |MedianPhase { name, rows, seconds }| {
         // The time that loading takes has nothing to do with rows.
-        let rate = (phase != "load" && seconds > 0.0).then(|| rows as f64 / seconds);
-        (phase, rows as i64, seconds, rate)
+        let rate = (name != "load" && seconds > 0.0).then(|| rows as f64 / seconds);
+        (name, rows as i64, seconds, rate)
     };
     TableIterator::new(phases.into_iter().map(row))
 }

@@ -5,7 +5,7 @@ use pgrx::{pg_sys, Array};
 
 use super::{features_of, required};
 use crate::error::Result;
-use crate::reader::describe::{self, Described};
+use crate::reader::describe::{self, DescribedColumn};
 
 #[pg_extern(sql = r#"
 CREATE FUNCTION describe_columns(
@@ -41,7 +41,7 @@ fn describe_columns(
         name!(maximum, Option<String>),
     ),
 > {
-    let describe = || -> Result<Vec<Described>> {
+    let describe = || -> Result<Vec<DescribedColumn>> {
         let named = features_of(features)?;
         describe::run(required(source, "source")?, named.as_deref())
     };

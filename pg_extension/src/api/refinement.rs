@@ -12,10 +12,11 @@ use pyo3::types::PyAnyMethods;
 use super::{required, seconds_of, task_of, texts_of};
 use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
+use crate::outcome::Finished;
 use crate::protocol::{Cost, Epoch, Profiled};
 use crate::run::Task;
-use crate::selection::{self, Finished, Origin};
-use crate::{profile, python};
+use crate::selection::{self, Origin};
+use crate::{epoch_costs, python};
 
 const BYTES_OF_A_MEGABYTE: f64 = 1_048_576.0;
 
@@ -106,21 +107,28 @@ fn refinement_phase(
         let task = Task { budget: Some(seconds_of(budget)?), k: Some(k.max(1)), u, name, ..task };
         selection::run("refinement_phase", &task, &Origin::Named(architectures), clock)
     };
-    TableIterator::new(curves(run().unwrap_or_else(|error| error.raise())))
+    let points = curves(run().unwrap_or_else(|error| error.raise()));
+    TableIterator::new(points.into_iter().map(|Point { rank, epoch: e }| {
+        (rank, e.architecture, e.rung, e.epoch, e.train_loss, e.validation_loss, e.validation_metric, e.seconds)
+    }))
 }
 
-type Point = (Option<i32>, String, i32, i32, Option<f64>, Option<f64>, Option<f64>, f64);
+/// An epoch of a candidate, with the candidate's rank.
+struct Point {
+    rank: Option<i32>,
+    epoch: Epoch,
+}
 
-/// Best candidate first, each epoch by epoch; candidates without a place last.
+/// Best candidate first, each epoch by epoch; candidates without a rank last.
 fn curves(run: Finished) -> Vec<Point> {
     let told = run.outcome.told;
-    let places: HashMap<String, i32> = told.leaderboard.into_iter().map(|t| t.architecture).zip(1..).collect();
-    let point = |t: Epoch| {
-        let place = places.get(&t.architecture).copied();
-        (place, t.architecture, t.rung, t.epoch, t.train_loss, t.validation_loss, t.validation_metric, t.seconds)
-    };
+    let ranks: HashMap<String, i32> = told.leaderboard.into_iter().map(|t| t.architecture).zip(1..).collect();
+    let point = |epoch: Epoch| Point { rank: ranks.get(&epoch.architecture).copied(), epoch };
     let mut points: Vec<Point> = told.trials.into_iter().map(point).collect();
-    points.sort_by(|a, b| (a.0.is_none(), a.0, &a.1, a.3).cmp(&(b.0.is_none(), b.0, &b.1, b.3)));
+    fn order(p: &Point) -> (bool, Option<i32>, &str, i32) {
+        (p.rank.is_none(), p.rank, &p.epoch.architecture, p.epoch.epoch)
+    }
+    points.sort_by(|a, b| order(a).cmp(&order(b)));
     points
 }
 
@@ -177,7 +185,7 @@ fn profile_refinement(
     let measured = || -> Result<Profiled> {
         let scheduler = Some("sh".to_owned()); // a profile has none
         let task = task_of(source, target, features, validation, space, scheduler, seed, options, task, split)?;
-        profile::run(&task, architectures.map(|a| texts_of(a, "architectures")).transpose()?)
+        epoch_costs::run(&task, architectures.map(|a| texts_of(a, "architectures")).transpose()?)
     };
     let Profiled { workers, rows, .. } = measured().unwrap_or_else(|error| error.raise());
     let row = move |c: Cost| {

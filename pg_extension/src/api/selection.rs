@@ -10,48 +10,58 @@ use pgrx::AnyElement;
 use super::{metrics_of, required, seconds_of, task_of};
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::outcome::Finished;
 use crate::protocol::Trained;
 use crate::rows::Scoring;
 use crate::run::Task;
-use crate::selection::{self, Finished, Origin};
-use crate::{catalog, resume};
+use crate::selection::{self, Origin};
+use crate::{catalog, unregistered};
 
-/// Rank, architecture, score, validation metric, epochs, parameters, seconds, model.
-type Row = (i32, String, Option<f64>, f64, i32, Option<i64>, f64, Option<String>);
+/// What a caller is shown of a run: its leaderboard, best first, and what its winner is kept as.
+struct Shown {
+    leaderboard: Vec<Trained>,
+    model: Option<String>,
+}
 
-fn leaderboard(run: Finished) -> Vec<Row> {
-    let mut model = run.model.clone();
-    let mut row = |(rank, t): (i32, Trained)| {
-        let model = model.take(); // of the first, which is the winner
-        (rank, t.architecture, t.score, t.validation_metric, t.epochs, t.parameters, t.seconds, model)
-    };
-    (1..).zip(run.leaderboard()).map(&mut row).collect()
+impl Shown {
+    /// Rank, architecture, score, validation metric, epochs, parameters, seconds, and the model of the first, the winner.
+    #[allow(clippy::type_complexity)]
+    fn rows(self) -> impl Iterator<Item = (i32, String, Option<f64>, f64, i32, Option<i64>, f64, Option<String>)> {
+        let mut model = self.model;
+        (1..).zip(self.leaderboard).map(move |(rank, t)| {
+            (rank, t.architecture, t.score, t.validation_metric, t.epochs, t.parameters, t.seconds, model.take())
+        })
+    }
+}
+
+impl From<Finished> for Shown {
+    fn from(run: Finished) -> Self {
+        Self { leaderboard: run.outcome.told.leaderboard, model: run.model }
+    }
 }
 
 /// The leaderboard of an earlier run, whose winner is kept as `model`.
-fn recorded(run: i64, model: String) -> Result<Vec<Row>> {
-    let mut model = Some(model);
-    Spi::connect(|client| {
+fn recorded(run: i64, model: String) -> Result<Shown> {
+    let leaderboard = Spi::connect(|client| -> Result<Vec<Trained>> {
         let rows = client.select(
-            "SELECT l.rank, l.architecture, l.score, l.validation_metric, l.epochs, l.parameters, l.seconds \
-             FROM trails.leaderboard($1) l",
+            "SELECT l.architecture, l.score, l.validation_metric, l.epochs, l.parameters, l.seconds \
+             FROM trails.leaderboard($1) l ORDER BY l.rank",
             None,
             &[run.into()],
         )?;
         rows.map(|row| {
-            Ok((
-                row.get(1)?.unwrap_or_default(),
-                row.get(2)?.unwrap_or_default(),
-                row.get(3)?,
-                row.get(4)?.unwrap_or_default(),
-                row.get(5)?.unwrap_or_default(),
-                row.get(6)?,
-                row.get(7)?.unwrap_or_default(),
-                model.take(),
-            ))
+            Ok(Trained {
+                architecture: row.get(1)?.unwrap_or_default(),
+                score: row.get(2)?,
+                validation_metric: row.get(3)?.unwrap_or_default(),
+                epochs: row.get(4)?.unwrap_or_default(),
+                parameters: row.get(5)?,
+                seconds: row.get(6)?.unwrap_or_default(),
+            })
         })
         .collect()
-    })
+    })?;
+    Ok(Shown { leaderboard, model: Some(model) })
 }
 
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
@@ -125,7 +135,7 @@ fn model_selection(
         let origin = Origin::Filtering(scoring(&task, tfmem, n, batch_size)?);
         selection::run("model_selection", &task, &origin, clock)
     };
-    TableIterator::new(leaderboard(run().unwrap_or_else(|error| error.raise())))
+    TableIterator::new(Shown::from(run().unwrap_or_else(|error| error.raise())).rows())
 }
 
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
@@ -236,14 +246,14 @@ fn resume(
         name!(model, Option<String>),
     ),
 > {
-    let resumed = || -> Result<Vec<Row>> {
+    let resumed = || -> Result<Shown> {
         let (clock, run, budget) = (Clock::start(), required(run, "run")?, seconds_of(budget)?);
-        if let Some(model) = resume::keep(run, budget, &clock)? {
+        if let Some(model) = unregistered::keep_within(run, budget, &clock)? {
             return recorded(run, model);
         }
-        Ok(leaderboard(resume::run(run, budget, clock)?))
+        Ok(selection::resume(run, budget, clock)?.into())
     };
-    TableIterator::new(resumed().unwrap_or_else(|error| error.raise()))
+    TableIterator::new(resumed().unwrap_or_else(|error| error.raise()).rows())
 }
 
 #[pg_extern(sql = r#"

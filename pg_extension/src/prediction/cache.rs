@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use trails_model::Model;
 
-use super::registry::Found;
+use super::stored::{self, StoredModel, WantedModel};
 use crate::error::Result;
 use crate::settings;
 
@@ -16,8 +16,14 @@ thread_local! {
     static MODELS: RefCell<Recent<Key, Rc<Model>>> = const { RefCell::new(Recent { entries: Vec::new(), time: 0 }) };
 }
 
+/// The model that a caller names, read or found in the session's memory.
+pub fn model_of(wanted: &WantedModel<'_>) -> Result<Rc<Model>> {
+    let found = stored::find(wanted)?;
+    kept(&found, || stored::read(&found))
+}
+
 /// The model, which `read` fetches if it is not here. Statements under way keep theirs, whatever is thrown out.
-pub fn model(found: &Found, read: impl FnOnce() -> Result<Model>) -> Result<Rc<Model>> {
+fn kept(found: &StoredModel, read: impl FnOnce() -> Result<Model>) -> Result<Rc<Model>> {
     let key = (found.model_id, found.digest);
     if let Some(model) = MODELS.with_borrow_mut(|models| {
         models.shrink(settings::model_cache_size());

@@ -5,9 +5,11 @@ use std::time::Instant;
 use pgrx::pg_sys;
 use trails_model::{Encoded, Model, Workspace};
 
-use super::columns::{columns_for, data_of};
-use super::registry::Wanted;
-use super::rows::Rows;
+use super::cache::model_of;
+use super::fault::error_of;
+use super::inputs::{columns_for, data_of};
+use super::predicted_rows::PredictedRows;
+use super::stored::WantedModel;
 use crate::error::Result;
 use crate::interrupts::ClientWatch;
 use crate::reader::query::Query;
@@ -64,10 +66,11 @@ impl Input {
 /// # Safety
 /// `fcinfo` is of the call under way, of a function that returns a set of predictions.
 pub unsafe fn predict(asked: &Asked<'_>, fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
-    let wanted = Wanted { model: asked.model, source: Some(asked.source), target: asked.target };
-    let model = super::model_of(&wanted)?;
+    let wanted = WantedModel { model: asked.model, source: Some(asked.source), target: asked.target };
+    let model = model_of(&wanted)?;
     let input = Input::find(asked.source, &model)?;
-    let mut rows = Rows::result_of(fcinfo, &model)?;
+    // SAFETY: the caller's promise.
+    let mut rows = unsafe { PredictedRows::result_of(fcinfo, &model)? };
     let watch = ClientWatch::start();
     run(&model, &input, &mut rows)?;
     watch.stop();
@@ -75,7 +78,7 @@ pub unsafe fn predict(asked: &Asked<'_>, fcinfo: pg_sys::FunctionCallInfo) -> Re
 }
 
 /// Reads, encodes, computes and writes until there are no more rows.
-pub fn run(model: &Model, input: &Input, rows: &mut Rows<'_>) -> Result<Spent> {
+pub fn run(model: &Model, input: &Input, rows: &mut PredictedRows<'_>) -> Result<Spent> {
     let mut spent = Spent::default();
     let (mut encoded, mut workspace, mut outputs) = (Encoded::default(), Workspace::default(), Vec::new());
     let batch = (LARGEST_WORK / model.multiply_adds().max(1)).min(MOST_CELLS / input.columns.len());
@@ -89,9 +92,9 @@ pub fn run(model: &Model, input: &Input, rows: &mut Rows<'_>) -> Result<Spent> {
     let mut batches = Batches::open(&input.query, &input.columns)?;
     while let Some(table) = batches.next(batch)? {
         lap(&mut spent.read);
-        model.encode(table.rows, |place| data_of(&table.columns[place]), &mut encoded).map_err(super::error_of)?;
+        model.encode(table.rows, |place| data_of(&table.columns[place]), &mut encoded).map_err(error_of)?;
         lap(&mut spent.encode);
-        model.forward(&encoded, &mut workspace, &mut outputs).map_err(super::error_of)?;
+        model.forward(&encoded, &mut workspace, &mut outputs).map_err(error_of)?;
         lap(&mut spent.forward);
         rows.write(&outputs, input.has_key.then(|| table.columns.last()).flatten())?;
         lap(&mut spent.write);

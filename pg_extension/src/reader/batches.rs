@@ -6,11 +6,13 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::columns::{Kind, Table};
+use super::fault::error_of;
+use super::memory::no_memory;
 use super::order::ScanOrder;
-use super::query::{Plan, Query};
+use super::prepare::{receiver_for, Spelling};
+use super::query::{PlannedQuery, Query};
 use super::receiver::Receiver;
 use super::source::SourceColumn;
-use super::{error_of, no_memory, receiver_for, Spelling};
 use crate::error::Result;
 use crate::{deadline, sqlstate};
 
@@ -49,9 +51,11 @@ impl Batches {
         let receiver = receiver_for(&columns, Some(query), None, Spelling::Forgotten, 0)?;
         let open = || {
             Spi::connect(|_| -> Result<pg_sys::Portal> {
-                let plan = Plan::of(query, pg_sys::CURSOR_OPT_NO_SCROLL | options)?;
+                let plan = PlannedQuery::of(query, pg_sys::CURSOR_OPT_NO_SCROLL | options)?;
                 // The portal keeps the snapshot that it is opened in.
                 let _moment = plan.moment()?;
+                // SAFETY: within an SPI connection, with a plan that was just made in it and takes no arguments. The
+                // portal is pinned, so that it is there until `drop`.
                 unsafe {
                     let name = std::ptr::null();
                     let portal = pg_sys::SPI_cursor_open(name, plan.plan, std::ptr::null_mut(), std::ptr::null(), true);
@@ -81,6 +85,7 @@ impl Batches {
         deadline::keep(&self.origin, || {
             let _order = ScanOrder::start();
             let forward = pg_sys::FetchDirection::FETCH_FORWARD;
+            // SAFETY: the portal is pinned; the destination is the receiver, which is boxed and stays where it is.
             sqlstate::kept(|| unsafe { pg_sys::PortalRunFetch(portal, forward, rows as c_long, destination) });
             Ok(())
         })?;
@@ -98,6 +103,8 @@ impl Drop for Batches {
     fn drop(&mut self) {
         // After an error the end of the transaction closes it.
         if !std::thread::panicking() {
+            // SAFETY: the portal is there, because it is pinned; after an error, which may have taken it away, this is
+            // not reached. It is closed once, and nobody else has it.
             unsafe {
                 pg_sys::UnpinPortal(self.portal);
                 pg_sys::SPI_cursor_close(self.portal);
@@ -129,7 +136,8 @@ impl RowReader {
         assert!(values.len() == self.columns.len() && nulls.len() == self.columns.len());
         self.receiver.clear();
         self.receiver.bad = None;
-        if !self.receiver.store(values.as_ptr(), nulls.as_ptr()) {
+        // SAFETY: there are as many as there are columns, of their types, by the caller's promise.
+        if !unsafe { self.receiver.store(values.as_ptr(), nulls.as_ptr()) } {
             if let Some(bad) = &self.receiver.bad {
                 return Err(error_of(bad, &self.columns, &self.origin, self.receiver.memory.held()));
             }

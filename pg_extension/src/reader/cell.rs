@@ -51,6 +51,7 @@ pub fn cell_of(base_type: pg_sys::Oid) -> Option<Cell> {
         pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => Cell::Timestamp,
         pg_sys::TIMEOID => Cell::Time,
         pg_sys::INTERVALOID => Cell::Interval,
+        // SAFETY: a look into the server's caches, within the calling transaction; any OID may be asked for.
         other if unsafe { pg_sys::type_is_enum(other) } => Cell::Enum,
         _ => return None,
     })
@@ -83,10 +84,12 @@ impl Cell {
         match self {
             Cell::Float4 => float4(datum).is_nan(),
             Cell::Float8 => float8(datum).is_nan(),
-            Cell::Numeric => numeric::is_nan(&Plain::of(datum)),
+            // SAFETY: a numeric is of variable length; the copy is let go of here.
+            Cell::Numeric => numeric::is_nan(&unsafe { Plain::of(datum) }),
             Cell::Date => date(datum).is_none(),
             Cell::Timestamp => timestamp(datum).is_none(),
-            Cell::Interval => interval(datum).is_none(),
+            // SAFETY: the caller's promise.
+            Cell::Interval => unsafe { interval(datum) }.is_none(),
             _ => false,
         }
     }
@@ -124,7 +127,8 @@ const DAY: f64 = 86_400.0;
 /// The datum is an interval, and not NULL.
 #[inline]
 pub unsafe fn interval(datum: pg_sys::Datum) -> Option<f64> {
-    let pg_sys::Interval { time, day, month } = datum.cast_mut_ptr::<pg_sys::Interval>().read_unaligned();
+    // SAFETY: the datum of an interval is its address, and any bits are one.
+    let pg_sys::Interval { time, day, month } = unsafe { datum.cast_mut_ptr::<pg_sys::Interval>().read_unaligned() };
     let infinite = |low: bool| {
         let (day_end, time_end) = if low { (i32::MIN, i64::MIN) } else { (i32::MAX, i64::MAX) };
         (month, day, time) == (day_end, day_end, time_end)
@@ -158,8 +162,12 @@ pub fn uuid_text(bytes: &[u8; 16]) -> [u8; 36] {
 /// The datum is of the type, and not NULL.
 pub unsafe fn as_text(type_oid: pg_sys::Oid, value: pg_sys::Datum) -> String {
     let (mut output, mut varlena) = (pg_sys::InvalidOid, false);
-    pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut varlena);
-    CStr::from_ptr(pg_sys::OidOutputFunctionCall(output, value)).to_string_lossy().into_owned()
+    // SAFETY: the type's own function spells a value of it, by the caller's promise; the text ends in a NUL byte, and is
+    // copied before the memory context of the statement goes.
+    unsafe {
+        pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut varlena);
+        CStr::from_ptr(pg_sys::OidOutputFunctionCall(output, value)).to_string_lossy().into_owned()
+    }
 }
 
 /// Without trailing blanks.
@@ -183,22 +191,34 @@ impl Plain<'_> {
     #[inline]
     pub unsafe fn of(datum: pg_sys::Datum) -> Self {
         let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
-        if pgrx::varatt_is_1b_e(stored) || pgrx::varatt_is_4b_c(stored) {
-            return Self::fetched(stored);
+        // SAFETY: the value is there and of variable length, by the caller's promise: its first byte says how it is stored.
+        // What is neither compressed nor out of line lies here as it is.
+        unsafe {
+            if pgrx::varatt_is_1b_e(stored) || pgrx::varatt_is_4b_c(stored) {
+                return Self::fetched(stored);
+            }
+            Self { bytes: bytes_of(stored), copy: std::ptr::null_mut() }
         }
-        Self { bytes: bytes_of(stored), copy: std::ptr::null_mut() }
     }
 
+    /// # Safety
+    /// The value is compressed or out of line.
     #[cold]
     unsafe fn fetched(stored: *mut pg_sys::varlena) -> Self {
-        // The bound function is guarded: what it raises unwinds as a panic up to the executor.
-        let copy = pg_sys::pg_detoast_datum_packed(stored);
-        Self { bytes: bytes_of(copy), copy }
+        // SAFETY: a copy of its own, which `drop` frees, because the value was not stored as it is. The bound function is
+        // guarded: what it raises unwinds as a panic up to the executor.
+        unsafe {
+            let copy = pg_sys::pg_detoast_datum_packed(stored);
+            Self { bytes: bytes_of(copy), copy }
+        }
     }
 }
 
+/// # Safety
+/// The value is neither compressed nor out of line, and lives as long as what is returned.
 unsafe fn bytes_of<'a>(plain: *const pg_sys::varlena) -> &'a [u8] {
-    std::slice::from_raw_parts(pgrx::vardata_any(plain).cast(), pgrx::varsize_any_exhdr(plain))
+    // SAFETY: behind its header there are as many bytes as the header says.
+    unsafe { std::slice::from_raw_parts(pgrx::vardata_any(plain).cast(), pgrx::varsize_any_exhdr(plain)) }
 }
 
 impl std::ops::Deref for Plain<'_> {
@@ -214,6 +234,7 @@ impl Drop for Plain<'_> {
     #[inline]
     fn drop(&mut self) {
         if !self.copy.is_null() {
+            // SAFETY: `fetched` made the copy, and the bytes that are borrowed from it end with `self`.
             unsafe { pg_sys::pfree(self.copy.cast()) };
         }
     }
@@ -250,6 +271,7 @@ mod tests {
     fn an_interval_is_so_many_seconds() {
         let seconds = |time, day, month| {
             let interval = pg_sys::Interval { time, day, month };
+            // SAFETY: the interval outlives the call.
             unsafe { super::interval(pg_sys::Datum::from(std::ptr::from_ref(&interval))) }
         };
         assert_eq!(seconds(1_500_000, 0, 0), Some(1.5));

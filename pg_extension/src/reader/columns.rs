@@ -1,9 +1,7 @@
 //! Typed column buffers. Knows nothing of PostgreSQL.
 
 use super::idvalue;
-pub use super::layout::{move_to, TableLayout};
 use super::memory::{bytes_of, Exhausted, Memory};
-pub use super::texts::spellings;
 use super::texts::Texts;
 
 /// What a column is to whoever learns from it.

@@ -6,13 +6,14 @@ use pgrx::pg_sys;
 
 use super::cell;
 use super::columns::{Column, Values};
-use super::memory::{bytes_of, Exhausted, Memory};
+use super::memory::{bytes_of, no_memory, Exhausted, Memory};
 use super::source::{RelationColumn, Source, SourceColumn};
+use super::whole::read;
 use crate::error::Result;
-use crate::{reader, settings};
+use crate::settings;
 
 /// One column, and what it holds.
-pub struct Described {
+pub struct DescribedColumn {
     pub name: String,
     pub type_name: String,
     /// None for a type that is not read; all that follows is None then, too.
@@ -26,7 +27,7 @@ pub struct Described {
 }
 
 /// Reads the named columns of a relation, or all that can be read.
-pub fn run(source: pg_sys::Oid, named: Option<&[String]>) -> Result<Vec<Described>> {
+pub fn run(source: pg_sys::Oid, named: Option<&[String]>) -> Result<Vec<DescribedColumn>> {
     let source = Source::describe(source)?;
     let wanted: Vec<SourceColumn> = match named {
         Some(names) => names.iter().map(|name| source.readable(name)).collect::<Result<_>>()?,
@@ -37,11 +38,11 @@ pub fn run(source: pg_sys::Oid, named: Option<&[String]>) -> Result<Vec<Describe
             .map(|column| source.readable(&column.name))
             .collect::<Result<_>>()?,
     };
-    let table = reader::read(&source, &wanted, None, 0)?;
+    let table = read(&source, &wanted, None, 0)?;
     let mut memory = Memory::new(table.bytes(), settings::reading_memory_limit());
     let mut described = Vec::with_capacity(wanted.len());
     for (of, column) in wanted.iter().zip(&table.columns) {
-        let exhausted = |e| reader::no_memory(e, &source.name, table.rows as u64, table.bytes());
+        let exhausted = |e| no_memory(e, &source.name, table.rows as u64, table.bytes());
         described.push(describe(of, column, &mut memory).map_err(exhausted)?);
     }
     if named.is_some() {
@@ -52,8 +53,8 @@ pub fn run(source: pg_sys::Oid, named: Option<&[String]>) -> Result<Vec<Describe
     Ok(source.columns.iter().filter_map(in_order).collect())
 }
 
-fn unread(of: &RelationColumn) -> Described {
-    Described {
+fn unread(of: &RelationColumn) -> DescribedColumn {
+    DescribedColumn {
         name: of.name.clone(),
         type_name: of.type_name.clone(),
         kind: None,
@@ -64,7 +65,11 @@ fn unread(of: &RelationColumn) -> Described {
     }
 }
 
-fn describe(of: &SourceColumn, column: &Column, memory: &mut Memory) -> std::result::Result<Described, Exhausted> {
+fn describe(
+    of: &SourceColumn,
+    column: &Column,
+    memory: &mut Memory,
+) -> std::result::Result<DescribedColumn, Exhausted> {
     let nulls = column.nulls.as_deref();
     let (mut distinct_texts, mut range) = (None, None);
     match &column.values {
@@ -82,7 +87,7 @@ fn describe(of: &SourceColumn, column: &Column, memory: &mut Memory) -> std::res
         Values::Text { hashes, .. } => distinct_texts = Some(distinct(hashes, nulls, memory)? as i64),
         Values::Key { .. } => {}
     }
-    Ok(Described {
+    Ok(DescribedColumn {
         name: of.name.clone(),
         type_name: of.type_name.clone(),
         kind: Some(column.kind().name()),
@@ -159,7 +164,7 @@ fn ends<T: Copy + PartialOrd>(
 
 /// As the server spells a value that is passed as one.
 fn spelt_by_server(type_oid: pg_sys::Oid, value: pg_sys::Datum) -> String {
-    // Safety: the column's values are of the type.
+    // SAFETY: the column's values are of the type, and their types are passed by value.
     unsafe { cell::as_text(type_oid, value) }
 }
 

@@ -93,7 +93,8 @@ impl Direct {
     /// # Safety
     /// The shape is a valid descriptor.
     pub unsafe fn of(shape: pg_sys::TupleDesc, cells: impl Iterator<Item = (usize, Cell)>) -> Option<Self> {
-        let offsets = fixed_offsets(&PgTupleDesc::from_pg_copy(shape));
+        // SAFETY: the descriptor is valid, by the caller's promise; what is kept is a copy.
+        let offsets = fixed_offsets(&unsafe { PgTupleDesc::from_pg_copy(shape) });
         let mut steps = Vec::new();
         let mut attributes = 0;
         for (place, cell) in cells {
@@ -120,67 +121,80 @@ impl Direct {
         columns: &mut [Column],
         memory: &mut Memory,
     ) -> bool {
-        let taken = self.copy(slot, columns, memory);
+        // SAFETY: the caller's promise.
+        let taken = unsafe { self.copy(slot, columns, memory) };
         self.taken += usize::from(taken);
         self.missed += usize::from(!taken);
         taken
     }
 
+    /// # Safety
+    /// As for `take`.
     #[inline]
     unsafe fn copy(&mut self, slot: *mut pg_sys::TupleTableSlot, columns: &mut [Column], memory: &mut Memory) -> bool {
-        if (*slot).tts_ops != &raw const pg_sys::TTSOpsBufferHeapTuple {
-            return false;
-        }
-        let tuple = (*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple;
-        if tuple.is_null() {
-            return false;
-        }
-        let header = (*tuple).t_data;
-        let stored = usize::from((*header).t_infomask2) & pg_sys::HEAP_NATTS_MASK as usize;
-        if u32::from((*header).t_infomask) & pg_sys::HEAP_HASNULL != 0 || stored < self.attributes {
-            return false;
-        }
+        // SAFETY: a slot of this kind is a HeapTupleTableSlot, whose tuple, where it has one, lies in a pinned page or in
+        // memory of the slot's, at least until the slot is given another row.
+        let cells = unsafe {
+            if (*slot).tts_ops != &raw const pg_sys::TTSOpsBufferHeapTuple {
+                return false;
+            }
+            let tuple = (*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple;
+            if tuple.is_null() {
+                return false;
+            }
+            let header = (*tuple).t_data;
+            let stored = usize::from((*header).t_infomask2) & pg_sys::HEAP_NATTS_MASK as usize;
+            if u32::from((*header).t_infomask) & pg_sys::HEAP_HASNULL != 0 || stored < self.attributes {
+                return false;
+            }
+            header.cast::<u8>().add(usize::from((*header).t_hoff))
+        };
         if !self.open || self.rows == self.room {
-            if let Err(exhausted) = self.make_room(columns, memory) {
+            // SAFETY: the caller's promise.
+            if let Err(exhausted) = unsafe { self.make_room(columns, memory) } {
                 self.exhausted = Some(exhausted);
                 return false;
             }
         }
-        let cells = header.cast::<u8>().add(usize::from((*header).t_hoff));
-        for step in &self.steps {
-            let from = cells.add(step.offset);
-            match step.copy {
-                Copy::Four => self.put(step, from.cast::<i32>().read_unaligned()),
-                Copy::Float4 => {
-                    let bits = from.cast::<u32>().read_unaligned();
-                    if bits & EXPONENT_4 == EXPONENT_4 {
-                        return false;
+        // SAFETY: the tuple is of the shape, by the caller's promise, without NULLs, and has all columns that are wanted: each
+        // cell lies at its step's offset, with its width. `make_room` has found every buffer and room for a row, and a
+        // step's copy is of the type that its column holds.
+        unsafe {
+            for step in &self.steps {
+                let from = cells.add(step.offset);
+                match step.copy {
+                    Copy::Four => self.put(step, from.cast::<i32>().read_unaligned()),
+                    Copy::Float4 => {
+                        let bits = from.cast::<u32>().read_unaligned();
+                        if bits & EXPONENT_4 == EXPONENT_4 {
+                            return false;
+                        }
+                        self.put(step, bits);
                     }
-                    self.put(step, bits);
-                }
-                Copy::Eight => self.put(step, from.cast::<i64>().read_unaligned()),
-                Copy::Float8 => {
-                    let bits = from.cast::<u64>().read_unaligned();
-                    if bits & EXPONENT_8 == EXPONENT_8 {
-                        return false;
+                    Copy::Eight => self.put(step, from.cast::<i64>().read_unaligned()),
+                    Copy::Float8 => {
+                        let bits = from.cast::<u64>().read_unaligned();
+                        if bits & EXPONENT_8 == EXPONENT_8 {
+                            return false;
+                        }
+                        self.put(step, bits);
                     }
-                    self.put(step, bits);
-                }
-                Copy::Byte => self.put(step, i32::from(*from != 0)),
-                Copy::Two => self.put(step, i32::from(from.cast::<i16>().read_unaligned())),
-                Copy::Date => {
-                    let days = from.cast::<i32>().read_unaligned();
-                    if days == i32::MIN || days == i32::MAX {
-                        return false;
+                    Copy::Byte => self.put(step, i32::from(*from != 0)),
+                    Copy::Two => self.put(step, i32::from(from.cast::<i16>().read_unaligned())),
+                    Copy::Date => {
+                        let days = from.cast::<i32>().read_unaligned();
+                        if days == i32::MIN || days == i32::MAX {
+                            return false;
+                        }
+                        self.put(step, days);
                     }
-                    self.put(step, days);
-                }
-                Copy::Timestamp => {
-                    let microseconds = from.cast::<i64>().read_unaligned();
-                    if microseconds == i64::MIN || microseconds == i64::MAX {
-                        return false;
+                    Copy::Timestamp => {
+                        let microseconds = from.cast::<i64>().read_unaligned();
+                        if microseconds == i64::MIN || microseconds == i64::MAX {
+                            return false;
+                        }
+                        self.put(step, microseconds);
                     }
-                    self.put(step, microseconds);
                 }
             }
         }
@@ -188,14 +202,22 @@ impl Direct {
         true
     }
 
+    /// # Safety
+    /// There is room for a row more, and the step's column holds values of this type.
     #[inline]
     unsafe fn put<T>(&self, step: &Step, value: T) {
-        step.data.cast::<T>().add(self.rows).write(value);
+        // SAFETY: the caller's promise; a `Vec`'s buffer is aligned for what it holds.
+        unsafe { step.data.cast::<T>().add(self.rows).write(value) };
     }
 
+    /// Finds every buffer's place, and the rows that it has room for.
+    ///
+    /// # Safety
+    /// As for `settle`.
     #[cold]
     unsafe fn make_room(&mut self, columns: &mut [Column], memory: &mut Memory) -> Result<(), Exhausted> {
-        self.settle(columns);
+        // SAFETY: the caller's promise.
+        unsafe { self.settle(columns) };
         self.rows = columns.first().map_or(0, Column::len);
         self.room = usize::MAX;
         for (step, column) in self.steps.iter_mut().zip(columns) {
@@ -213,7 +235,8 @@ impl Direct {
     /// The columns are those that `take` was called with.
     pub unsafe fn settle(&mut self, columns: &mut [Column]) {
         if std::mem::take(&mut self.open) {
-            columns.iter_mut().for_each(|column| set_length(column, self.rows));
+            // SAFETY: so many rows were written to the buffer of every step's column, and there is a step for each.
+            columns.iter_mut().for_each(|column| unsafe { set_length(column, self.rows) });
         }
     }
 }
@@ -237,12 +260,17 @@ fn buffer_of(column: &mut Column, memory: &mut Memory) -> Result<(*mut u8, usize
     }
 }
 
+/// # Safety
+/// So many rows were written to the column's buffer.
 unsafe fn set_length(column: &mut Column, rows: usize) {
-    match &mut column.values {
-        Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => v.set_len(rows),
-        Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => v.set_len(rows),
-        Values::Float32(v) => v.set_len(rows),
-        Values::Float64(v) => v.set_len(rows),
-        _ => unreachable!("there is no step for such a column"),
+    // SAFETY: the caller's promise: so many values are there, within the buffer's room.
+    unsafe {
+        match &mut column.values {
+            Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => v.set_len(rows),
+            Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => v.set_len(rows),
+            Values::Float32(v) => v.set_len(rows),
+            Values::Float64(v) => v.set_len(rows),
+            _ => unreachable!("there is no step for such a column"),
+        }
     }
 }

@@ -1,8 +1,11 @@
-//! Memory that reading may take, counted where it grows. Knows nothing of PostgreSQL.
+//! Memory that reading may take, counted where it grows.
 //!
 //! A failed allocation would end the process, and with it every session of the server: what grows with the rows asks
 //! here first, and a refusal is an error like any other.
 
+use pgrx::prelude::*;
+
+use crate::error::TrailsError;
 use crate::reserve;
 
 /// So many items are moved at little cost.
@@ -106,6 +109,30 @@ impl Memory {
 /// Bytes that the system has given for items.
 pub fn bytes_of<T>(items: &Vec<T>) -> usize {
     items.capacity() * size_of::<T>()
+}
+
+const MEGABYTE: usize = 1 << 20;
+
+/// What to do where a relation does not fit.
+const FEWER: &str =
+    "Read fewer columns, with features => ARRAY[...] where there is that argument, or give a view with a sample of the rows, such as \
+                     SELECT * FROM t TABLESAMPLE BERNOULLI (10).";
+
+/// There is no memory for what is read after `row` rows.
+pub fn no_memory(exhausted: Exhausted, origin: &str, row: u64, held: usize) -> TrailsError {
+    let held = held.div_ceil(MEGABYTE);
+    let error = TrailsError::new(
+        PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+        match exhausted {
+            Exhausted::Limit => format!("reading {origin} takes more than trails.reading_memory_limit"),
+            Exhausted::System => format!("out of memory while {origin} was read"),
+        },
+    );
+    let error = error.detail(format!("{held} MB were held after {row} rows."));
+    match exhausted {
+        Exhausted::Limit => error.hint(format!("{FEWER} A superuser can raise trails.reading_memory_limit.")),
+        Exhausted::System => error.hint(FEWER),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub struct ScanOrder(Option<Overridden>);
 impl ScanOrder {
     /// Looked at when a scan begins, which is when its first row is asked for.
     pub fn start() -> Self {
+        // SAFETY: a setting, read on the backend's one thread.
         if !unsafe { pg_sys::synchronize_seqscans } {
             return Self(None);
         }

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::identity::{altered, Identity};
+use super::named::{altered, NamedRelation};
 use crate::error::{Result, TrailsError};
 
 /// A query, and where in its rows each wanted column is.
@@ -14,15 +14,15 @@ pub struct Query {
     pub sql: String,
     pub places: Vec<usize>,
     /// What it reads.
-    pub of: Identity,
+    pub of: NamedRelation,
     /// Columns of the primary key, where the query returns them: errors say with them which row is meant.
     pub key: Vec<(String, usize)>,
 }
 
 /// A planned query, whose relations are locked until the transaction ends. Lives within an SPI connection.
-pub struct Plan {
+pub struct PlannedQuery {
     pub plan: pg_sys::SPIPlanPtr,
-    of: Identity,
+    of: NamedRelation,
 }
 
 /// The snapshot that a query is run in, until it is dropped.
@@ -32,11 +32,12 @@ pub enum Moment {
     Fresh,
 }
 
-impl Plan {
+impl PlannedQuery {
     /// Analyses and plans, by which every relation that the query reads is locked. Without parallel workers: the order in
     /// which they return rows is another one every time.
     pub fn of(query: &Query, options: u32) -> Result<Self> {
         let sql = CString::new(query.sql.as_str()).map_err(|_| TrailsError::argument("a name holds a NUL byte"))?;
+        // SAFETY: within an SPI connection; the text ends in a NUL byte, and there are no types of arguments.
         let plan = unsafe { pg_sys::SPI_prepare_cursor(sql.as_ptr(), 0, std::ptr::null_mut(), options as i32) };
         if plan.is_null() {
             let internal = PgSqlErrorCode::ERRCODE_INTERNAL_ERROR;
@@ -47,6 +48,8 @@ impl Plan {
 
     /// Every relation that the plan depends on: those of views and partitions, too.
     fn relations(&self) -> Vec<pg_sys::Oid> {
+        // SAFETY: the plan is of the SPI connection that this lives in. What is cached of it is pinned by the call,
+        // read, and released; `oids` copies.
         unsafe {
             let cached = pg_sys::SPI_plan_get_cached_plan(self.plan);
             if cached.is_null() {
@@ -71,11 +74,13 @@ impl Plan {
         }
         let rewritten = rewritten_since(relations)?;
         let Some(rewritten) = rewritten else { return Ok(Moment::Statement) };
+        // SAFETY: a variable of the transaction under way, read on the backend's one thread.
         if unsafe { pg_sys::XactIsoLevel } >= pg_sys::XACT_REPEATABLE_READ as i32 {
             return Err(altered(&self.of.shown)
                 .detail(format!("{rewritten} was rewritten after this transaction had taken its snapshot."))
                 .hint("Run the transaction again: its snapshot does not see the new rows."));
         }
+        // SAFETY: a snapshot of the transaction under way, which the server copies; `Moment` takes it off again.
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
         Ok(Moment::Fresh)
     }
@@ -92,6 +97,8 @@ fn rewritten_since(relations: Vec<pg_sys::Oid>) -> Result<Option<String>> {
             AND c.relfilenode OPERATOR(pg_catalog.<>) pg_catalog.pg_relation_filenode(o.relation))";
     let mut types = [pg_sys::OIDARRAYOID];
     let mut values = [relations.into_datum().unwrap_or(pg_sys::Datum::null())];
+    // SAFETY: within an SPI connection. One type and one value, as many as are said. The row is looked at before
+    // anything else is run; its text is copied.
     unsafe {
         // Read-only: pgrx's own way would take a new snapshot where the transaction has written.
         let status = pg_sys::SPI_execute_with_args(
@@ -118,14 +125,19 @@ impl Drop for Moment {
     fn drop(&mut self) {
         // After an error the end of the transaction takes it away.
         if matches!(self, Moment::Fresh) && !std::thread::panicking() {
+            // SAFETY: the uppermost snapshot is the one that `moment` pushed: what came above it has ended, because
+            // this is no error.
             unsafe { pg_sys::PopActiveSnapshot() };
         }
     }
 }
 
-fn oids(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
+/// # Safety
+/// The list is null, or one of OIDs.
+unsafe fn oids(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
     if list.is_null() {
         return Vec::new();
     }
+    // SAFETY: it has so many elements, which are OIDs, by the caller's promise.
     unsafe { (0..(*list).length as usize).map(|place| (*(*list).elements.add(place)).oid_value).collect() }
 }

@@ -8,238 +8,14 @@ use std::ffi::c_int;
 use pgrx::prelude::*;
 use pgrx::{pg_sys, PgTupleDesc};
 
-use super::cell::{self, Cell, Plain};
-use super::columns::{Column, IdValues, Kind, Table, Values};
+use super::cell;
+use super::columns::{Column, Table};
 use super::direct::Direct;
-use super::identity::Identity;
-use super::labels::Labels;
+use super::fault::BadCell;
 use super::memory::{Exhausted, Memory};
-use super::numeric::{self, Odd};
-use super::source::SourceColumn;
-use super::texts::{hash, Dictionary};
+use super::named::NamedRelation;
+use super::sink::{beginning, Sink};
 use crate::error::{Result as Outcome, TrailsError};
-
-/// A cell that could not be read.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BadCell {
-    pub column: usize,
-    /// Counted from 1, in the order the query returns them.
-    pub row: u64,
-    /// The row's primary key where the query returns one, such as `id = 7`.
-    pub key: Option<String>,
-    pub fault: Fault,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Fault {
-    /// Holds the beginning of the text.
-    NotIdValue(String),
-    Infinite(&'static str),
-    TooLarge,
-    /// A label that the type had not when reading began.
-    UnknownLabel,
-    /// There is no memory for further rows.
-    Exhausted(Exhausted),
-}
-
-impl From<Exhausted> for Fault {
-    fn from(exhausted: Exhausted) -> Self {
-        Self::Exhausted(exhausted)
-    }
-}
-
-/// What became of a cell.
-type Taken = Result<(), Fault>;
-
-/// How the cells of one column are read, and what is known of the column beside its values.
-pub struct Sink {
-    name: String,
-    /// The type that the column was described with.
-    described: pg_sys::Oid,
-    cell: Cell,
-    /// Where in a row of the query the cell is.
-    place: usize,
-    labels: Labels,
-    /// None where spellings are not wanted.
-    dictionary: Option<Dictionary>,
-    /// A text column's other reading, as long as every cell has the form `id:value`.
-    ids: Option<IdValues>,
-}
-
-impl Sink {
-    pub fn new(column: &SourceColumn, place: usize, labels: Labels, spelt: bool) -> Self {
-        let text = matches!(column.kind, None | Some(Kind::Text));
-        Self {
-            name: column.name.clone(),
-            described: column.base_type,
-            cell: column.cell,
-            place,
-            labels,
-            dictionary: (text && spelt).then(Dictionary::default),
-            ids: column.kind.is_none().then(IdValues::default),
-        }
-    }
-
-    #[inline]
-    fn store(&mut self, column: &mut Column, datum: pg_sys::Datum, memory: &mut Memory) -> Taken {
-        // Safety: the columns were compared with the cells' types before the first row.
-        unsafe {
-            match self.cell {
-                Cell::Int4 => put_i32(memory, column, datum.value() as i32)?,
-                Cell::Float4 => {
-                    let value = cell::float4(datum);
-                    if !value.is_finite() {
-                        return put_odd(memory, column, value.is_nan(), value < 0.0);
-                    }
-                    if let Values::Float32(v) = &mut column.values {
-                        memory.push(v, value)?;
-                    }
-                }
-                Cell::Int8 | Cell::Time => put_i64(memory, column, datum.value() as i64)?,
-                Cell::Int2 => put_i32(memory, column, i32::from(datum.value() as i16))?,
-                Cell::Bool => put_i32(memory, column, i32::from(datum.value() as u8 != 0))?,
-                Cell::Float8 => {
-                    let value = cell::float8(datum);
-                    if !value.is_finite() {
-                        return put_odd(memory, column, value.is_nan(), value < 0.0);
-                    }
-                    put_f64(memory, column, value)?;
-                }
-                Cell::Numeric => match numeric::to_f64(&Plain::of(datum)) {
-                    Ok(value) => put_f64(memory, column, value)?,
-                    Err(Odd::TooLarge) => return Err(Fault::TooLarge),
-                    Err(Odd::NotANumber) => column.push_null(memory)?,
-                    Err(Odd::Infinite { negative }) => return put_odd(memory, column, false, negative),
-                },
-                Cell::Date => match cell::date(datum) {
-                    Some(days) => put_i32(memory, column, days)?,
-                    None => column.push_null(memory)?,
-                },
-                Cell::Timestamp => match cell::timestamp(datum) {
-                    Some(microseconds) => put_i64(memory, column, microseconds)?,
-                    None => column.push_null(memory)?,
-                },
-                Cell::Interval => match cell::interval(datum) {
-                    Some(seconds) => put_f64(memory, column, seconds)?,
-                    None => column.push_null(memory)?,
-                },
-                Cell::Text => return self.put_text(memory, column, &Plain::of(datum)),
-                Cell::BlankPadded => return self.put_text(memory, column, cell::without_padding(&Plain::of(datum))),
-                Cell::Uuid => {
-                    let text = cell::uuid_text(&*datum.cast_mut_ptr::<[u8; 16]>());
-                    return self.put_text(memory, column, &text);
-                }
-                Cell::Enum => {
-                    let label = self.labels.find(datum.value() as u32).ok_or(Fault::UnknownLabel)?;
-                    if let Some(dictionary) = &mut self.dictionary {
-                        dictionary.add(label.hash, label.text.as_bytes(), memory)?;
-                    }
-                    put_hash(memory, column, label.hash)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn put_text(&mut self, memory: &mut Memory, column: &mut Column, text: &[u8]) -> Taken {
-        match &mut column.values {
-            Values::IdValue(v) => {
-                if !v.push(text, memory)? {
-                    return Err(Fault::NotIdValue(beginning(text)));
-                }
-            }
-            Values::Key { ends, bytes } => {
-                memory.extend(bytes, text)?;
-                memory.push(ends, bytes.len() as u64)?;
-            }
-            _ => {
-                let hash = match &mut self.dictionary {
-                    Some(dictionary) => dictionary.add_text(text, memory)?,
-                    None => hash(text),
-                };
-                put_hash(memory, column, hash)?;
-                if let Some(ids) = &mut self.ids {
-                    if !ids.push(text, memory)? {
-                        memory.release(ids.bytes());
-                        self.ids = None;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    #[cold]
-    fn store_null(&mut self, memory: &mut Memory, column: &mut Column) -> Taken {
-        column.push_null(memory)?;
-        if let Some(ids) = &mut self.ids {
-            ids.push_null(memory)?;
-        }
-        Ok(())
-    }
-
-    /// After the last row: what the column turned out to be.
-    fn complete(&mut self, memory: &mut Memory, column: &mut Column) -> Result<(), Exhausted> {
-        column.complete(memory)?;
-        // A column of NULLs alone has no form.
-        if let Some(ids) = self.ids.take().filter(|ids| column.null_rows() < ids.ids.len()) {
-            column.values = Values::IdValue(ids);
-        } else if let Values::Text { texts, .. } = &mut column.values {
-            *texts = self.dictionary.as_mut().map(Dictionary::take).unwrap_or_default();
-        }
-        Ok(())
-    }
-}
-
-#[inline]
-fn put_i32(memory: &mut Memory, column: &mut Column, value: i32) -> Result<(), Exhausted> {
-    match &mut column.values {
-        Values::Int32(v) | Values::Boolean(v) | Values::Date(v) => memory.push(v, value),
-        _ => Ok(()),
-    }
-}
-
-#[inline]
-fn put_i64(memory: &mut Memory, column: &mut Column, value: i64) -> Result<(), Exhausted> {
-    match &mut column.values {
-        Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => memory.push(v, value),
-        _ => Ok(()),
-    }
-}
-
-#[inline]
-fn put_f64(memory: &mut Memory, column: &mut Column, value: f64) -> Result<(), Exhausted> {
-    match &mut column.values {
-        Values::Float64(v) | Values::Interval(v) => memory.push(v, value),
-        _ => Ok(()),
-    }
-}
-
-#[inline]
-fn put_hash(memory: &mut Memory, column: &mut Column, hash: i64) -> Result<(), Exhausted> {
-    match &mut column.values {
-        Values::Text { hashes, .. } => memory.push(hashes, hash),
-        _ => Ok(()),
-    }
-}
-
-#[cold]
-fn put_odd(memory: &mut Memory, column: &mut Column, nan: bool, negative: bool) -> Taken {
-    if !nan {
-        return Err(Fault::Infinite(if negative { "-Infinity" } else { "Infinity" }));
-    }
-    Ok(column.push_null(memory)?)
-}
-
-fn beginning(text: &[u8]) -> String {
-    let shown: String = String::from_utf8_lossy(&text[..text.len().min(160)]).chars().take(40).collect();
-    if shown.len() < text.len() {
-        shown + "..."
-    } else {
-        shown
-    }
-}
 
 #[repr(C)]
 pub struct Receiver {
@@ -252,7 +28,7 @@ pub struct Receiver {
     width: usize,
     target: Option<usize>,
     /// What the query reads, until it is known to be that; None for rows that are of no query.
-    of: Option<Identity>,
+    of: Option<NamedRelation>,
     /// Whether the query's name was looked up again.
     met: bool,
     /// The descriptor of the last row, whose columns are known to be of the sinks' types, and all such descriptors.
@@ -277,7 +53,7 @@ impl Receiver {
         table: Table,
         sinks: Vec<Sink>,
         target: Option<usize>,
-        of: Option<Identity>,
+        of: Option<NamedRelation>,
         key: Vec<(String, usize)>,
         memory: Memory,
     ) -> Box<Self> {
@@ -332,7 +108,7 @@ impl Receiver {
     /// Columns are written to directly, or as `store` does it, but not both.
     fn leave_direct(&mut self) {
         if let Some(direct) = &mut self.direct {
-            // Safety: there is one table.
+            // SAFETY: there is one table, whose columns `take` is called with.
             unsafe { direct.settle(&mut self.table.columns) };
         }
     }
@@ -346,15 +122,19 @@ impl Receiver {
         self.seen += 1;
         if let Some(target) = self.target {
             let Sink { cell, place, .. } = self.sinks[target];
-            if *nulls.add(place) || cell.counts_as_null(*values.add(place)) {
+            // SAFETY: the place is among the values, one of its cell's type, by the caller's promise.
+            if unsafe { *nulls.add(place) || cell.counts_as_null(*values.add(place)) } {
                 self.table.unusable += 1;
                 return true;
             }
         }
         for (index, (sink, column)) in self.sinks.iter_mut().zip(&mut self.table.columns).enumerate() {
-            let taken = match *nulls.add(sink.place) {
+            // SAFETY: the same.
+            let (null, value) = unsafe { (*nulls.add(sink.place), *values.add(sink.place)) };
+            let taken = match null {
                 true => sink.store_null(&mut self.memory, column),
-                false => sink.store(column, *values.add(sink.place), &mut self.memory),
+                // SAFETY: it is of the sink's type, by the caller's promise, and not NULL.
+                false => unsafe { sink.store(column, value, &mut self.memory) },
             };
             if let Err(fault) = taken {
                 self.bad = Some(BadCell { column: index, row: self.seen, key: None, fault });
@@ -386,7 +166,8 @@ impl Receiver {
             self.met = true;
         }
         for sink in &self.sinks {
-            of.check_type(shape, sink.place, sink.described, &sink.name)?;
+            // SAFETY: the caller's promise.
+            unsafe { of.check_type(shape, sink.place, sink.described, &sink.name)? };
         }
         self.known = shape;
         self.met_before.push(shape);
@@ -394,20 +175,27 @@ impl Receiver {
     }
 
     /// The primary key of a row that holds a bad cell.
+    ///
+    /// # Safety
+    /// The slot holds a row.
     #[cold]
     unsafe fn tell_key(&mut self, slot: *mut pg_sys::TupleTableSlot) {
         let Some(bad) = self.bad.as_mut().filter(|_| !self.key.is_empty()) else { return };
         let last = self.key.iter().map(|(_, place)| place + 1).max().unwrap_or(0);
-        let shape = PgTupleDesc::from_pg_unchecked((*slot).tts_tupleDescriptor);
+        // SAFETY: the slot's descriptor is valid as long as its row is.
+        let shape = unsafe { PgTupleDesc::from_pg_unchecked((*slot).tts_tupleDescriptor) };
         if shape.len() < last {
             return;
         }
-        if ((*slot).tts_nvalid as usize) < last {
-            slot_getsomeattrs_int(slot, last as c_int);
-        }
+        // SAFETY: the row has as many columns. An error would jump over these frames, and nothing in them needs its destructor:
+        // the descriptor is borrowed.
+        unsafe { take_apart(slot, last) };
         let of_each = self.key.iter().map(|(name, place)| {
-            let text = match (*(*slot).tts_isnull.add(*place), shape.get(*place)) {
-                (false, Some(attribute)) => cell::as_text(attribute.atttypid, *(*slot).tts_values.add(*place)),
+            // SAFETY: the row was taken apart up to the last of these places, and `last` is no more than it has columns.
+            let (null, value) = unsafe { (*(*slot).tts_isnull.add(*place), *(*slot).tts_values.add(*place)) };
+            let text = match shape.get(*place) {
+                // SAFETY: the descriptor says of which type the value is.
+                Some(attribute) if !null => unsafe { cell::as_text(attribute.atttypid, value) },
                 _ => "NULL".to_owned(),
             };
             format!("{name} = {}", beginning(text.as_bytes()))
@@ -416,14 +204,38 @@ impl Receiver {
     }
 }
 
+/// Makes the first cells of a row ready to be read.
+///
+/// # Safety
+/// The slot holds a row of at least so many columns; an error may leave by longjmp.
+#[inline]
+unsafe fn take_apart(slot: *mut pg_sys::TupleTableSlot, width: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if ((*slot).tts_nvalid as usize) < width {
+            slot_getsomeattrs_int(slot, width as c_int);
+        }
+    }
+}
+
+/// # Safety
+/// To be called by the executor alone: with a row, and the destination of a receiver.
 #[pg_guard]
 unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mut pg_sys::DestReceiver) -> bool {
-    let receiver = &mut *this.cast::<Receiver>();
-    if (*slot).tts_tupleDescriptor != receiver.known {
-        receiver.meet((*slot).tts_tupleDescriptor).unwrap_or_else(|error| error.raise());
+    // SAFETY: the destination is the first field of a receiver, whose layout is C's; while the query runs the executor alone
+    // has it.
+    let receiver = unsafe { &mut *this.cast::<Receiver>() };
+    // SAFETY: the slot holds a row, and so has a valid descriptor.
+    unsafe {
+        let shape = (*slot).tts_tupleDescriptor;
+        if shape != receiver.known {
+            receiver.meet(shape).unwrap_or_else(|error| error.raise());
+        }
     }
     if let Some(direct) = &mut receiver.direct {
-        if direct.take(slot, &mut receiver.table.columns, &mut receiver.memory) {
+        // SAFETY: `direct` is of the descriptor that the start announced, in which tuples of the slot's kind are stored; the
+        // columns are those of every call, and `leave_direct` settles them before others write.
+        if unsafe { direct.take(slot, &mut receiver.table.columns, &mut receiver.memory) } {
             // Without NULLs and odd numbers it has a target.
             receiver.seen += 1;
             receiver.table.rows += 1;
@@ -441,24 +253,33 @@ unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mu
             receiver.direct = None;
         }
     }
-    if ((*slot).tts_nvalid as usize) < receiver.width {
-        slot_getsomeattrs_int(slot, receiver.width as c_int);
+    // SAFETY: `meet` found every sink's place in the descriptor, with its type, and so up to the width; nothing alive here
+    // has a destructor that an error of the server would jump over.
+    unsafe {
+        take_apart(slot, receiver.width);
+        let taken = receiver.store((*slot).tts_values, (*slot).tts_isnull);
+        if !taken {
+            receiver.tell_key(slot);
+        }
+        taken
     }
-    let taken = receiver.store((*slot).tts_values, (*slot).tts_isnull);
-    if !taken {
-        receiver.tell_key(slot);
-    }
-    taken
 }
 
+/// # Safety
+/// To be called by the executor alone: with the destination of a receiver, and the descriptor of the rows to come.
 #[pg_guard]
 unsafe extern "C-unwind" fn startup(this: *mut pg_sys::DestReceiver, _operation: c_int, shape: pg_sys::TupleDesc) {
-    let receiver = &mut *this.cast::<Receiver>();
+    // SAFETY: as in `receive`.
+    let receiver = unsafe { &mut *this.cast::<Receiver>() };
     // A descriptor of an earlier fetch may have been freed, and another be in its place.
     receiver.known = std::ptr::null_mut();
     receiver.met_before.clear();
-    receiver.meet(shape).unwrap_or_else(|error| error.raise());
-    receiver.direct = Direct::of(shape, receiver.sinks.iter().map(|sink| (sink.place, sink.cell)));
+    let cells = receiver.sinks.iter().map(|sink| (sink.place, sink.cell)).collect::<Vec<_>>();
+    // SAFETY: the descriptor is the query's, and valid while it runs.
+    unsafe {
+        receiver.meet(shape).unwrap_or_else(|error| error.raise());
+        receiver.direct = Direct::of(shape, cells.into_iter());
+    }
 }
 
 #[pg_guard]

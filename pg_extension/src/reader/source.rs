@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 use std::ffi::CStr;
 
+use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::{quote_identifier, quote_qualified_identifier};
-use pgrx::{pg_sys, PgTupleDesc};
 
 use trails_model::Family;
 
 use super::cell::{cell_of, Cell, READABLE_TYPES};
 use super::columns::Kind;
-use super::identity::{altered, Identity};
-use super::memory::Exhausted;
-use super::no_memory;
+use super::memory::{no_memory, Exhausted};
+use super::named::{altered, NamedRelation};
+use super::opened::{name_of, Opened};
 use super::query::Query;
 use crate::error::{Result, TrailsError};
 use crate::{deadline, encoding, settings};
@@ -107,6 +107,8 @@ impl RelationColumn {
             }
         };
         let mut function = pg_sys::InvalidOid;
+        // SAFETY: looks into the server's caches, within the calling transaction; the one result is written to this
+        // frame.
         let path = unsafe {
             let explicit = pg_sys::CoercionContext::COERCION_EXPLICIT;
             pg_sys::find_coercion_pathway(type_oid, self.base_type, explicit, &mut function)
@@ -124,81 +126,11 @@ pub struct Source {
     /// Schema-qualified and quoted.
     pub name: String,
     pub columns: Vec<RelationColumn>,
-    of: Identity,
+    of: NamedRelation,
     /// Whether its rows are stored as they are returned.
     stored: bool,
     /// About how many there are, where every row is one that is read.
     rows: Option<f64>,
-}
-
-/// A relation of the server's cache, open and locked.
-struct Opened(pg_sys::Relation);
-
-impl Opened {
-    /// Waits for the lock, which whoever alters or drops the relation holds; None if there is no relation then.
-    fn locked(relation: pg_sys::Oid) -> Option<Self> {
-        let opened = unsafe { pg_sys::try_relation_open(relation, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
-        // Not made, and so not closed, where there is none.
-        (!opened.is_null()).then(|| Self(opened))
-    }
-
-    /// As the planner estimates it: the density when the table was last looked at, and its pages now. None where rows
-    /// are hidden from some, or were never counted.
-    fn rows(&self) -> Option<f64> {
-        unsafe {
-            let form = &*(*self.0).rd_rel;
-            if form.relrowsecurity || form.relpages <= 0 || form.reltuples <= 0.0 {
-                return None;
-            }
-            let pages = pg_sys::RelationGetNumberOfBlocksInFork(self.0, pg_sys::ForkNumber::MAIN_FORKNUM);
-            Some(f64::from(form.reltuples) / f64::from(form.relpages) * f64::from(pages))
-        }
-    }
-
-    /// The numbers of the primary key's columns.
-    fn primary_key(&self) -> Vec<i16> {
-        unsafe {
-            let indexes = pgrx::PgList::<std::ffi::c_void>::from_pg(pg_sys::RelationGetIndexList(self.0));
-            let key =
-                (0..indexes.len()).filter_map(|place| indexes.get_oid(place)).find_map(|index| primary_key_of(index));
-            key.unwrap_or_default()
-        }
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        // The lock stays until the transaction ends. After an error the transaction closes it, too.
-        if !std::thread::panicking() {
-            unsafe { pg_sys::relation_close(self.0, pg_sys::NoLock as pg_sys::LOCKMODE) };
-        }
-    }
-}
-
-/// For a message, before the relation is locked.
-fn name_of(relation: pg_sys::Oid) -> String {
-    unsafe {
-        let (name, schema) = (pg_sys::get_rel_name(relation), pg_sys::get_rel_namespace(relation));
-        let schema = pg_sys::get_namespace_name(schema);
-        if name.is_null() || schema.is_null() {
-            return format!("the relation with OID {}", relation.to_u32());
-        }
-        let (schema, name) = (CStr::from_ptr(schema), CStr::from_ptr(name));
-        quote_qualified_identifier(schema.to_string_lossy(), name.to_string_lossy())
-    }
-}
-
-/// The columns of an index, if it is a primary key's; without those that it only includes.
-unsafe fn primary_key_of(index: pg_sys::Oid) -> Option<Vec<i16>> {
-    let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::INDEXRELID as i32, pg_sys::Datum::from(index));
-    if row.is_null() {
-        return None;
-    }
-    let header = (*row).t_data;
-    let form = &*header.cast::<u8>().add(usize::from((*header).t_hoff)).cast::<pg_sys::FormData_pg_index>();
-    let key = form.indisprimary.then(|| form.indkey.values.as_slice(form.indnkeyatts as usize).to_vec());
-    pg_sys::ReleaseSysCache(row);
-    key
 }
 
 impl Source {
@@ -217,11 +149,14 @@ impl Source {
             )
             .hint("If it was dropped and made anew meanwhile, run the statement again."));
         };
-        let (form, shape) = unsafe { (&*(*opened.0).rd_rel, PgTupleDesc::from_pg_unchecked((*opened.0).rd_att)) };
+        let (form, shape) = (opened.form(), opened.shape());
+        // SAFETY: a look into the server's caches; what is not found is null.
         let schema = unsafe { pg_sys::get_namespace_name(form.relnamespace) };
         if schema.is_null() {
             return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INVALID_SCHEMA_NAME, "the relation has no schema"));
         }
+        // SAFETY: both end in NUL bytes: a copy in the memory context of the statement, and a name of the open
+        // relation.
         let (schema, table) = unsafe { (CStr::from_ptr(schema), CStr::from_ptr(form.relname.data.as_ptr())) };
         let name = quote_qualified_identifier(schema.to_string_lossy(), table.to_string_lossy());
         // Whoever wrote the old name may mean the relation that has it now.
@@ -237,6 +172,8 @@ impl Source {
         }
         let key = opened.primary_key();
         let mut computed = false;
+        // SAFETY: columns that have not been dropped have types, which are looked up in the server's caches; the texts
+        // end in NUL bytes, and are copied.
         let columns = shape.iter().filter(|attribute| !attribute.attisdropped).map(|attribute| unsafe {
             computed |= attribute.attgenerated as u8 == b'v';
             let base_type = pg_sys::getBaseType(attribute.atttypid);
@@ -251,7 +188,7 @@ impl Source {
             }
         });
         let columns: Vec<RelationColumn> = columns.collect();
-        let of = Identity { relation, schema: schema.to_owned(), table: table.to_owned(), shown: name.clone() };
+        let of = NamedRelation { relation, schema: schema.to_owned(), table: table.to_owned(), shown: name.clone() };
         let in_pages = b"rm".contains(&kind);
         let rows = if in_pages { opened.rows() } else { None };
         Ok(Self { name, columns, of, stored: !computed && in_pages, rows })
@@ -259,7 +196,7 @@ impl Source {
 
     /// Columns of a row that is of no relation; `name` says in errors where it is from.
     pub fn of_row(name: &str, columns: Vec<RelationColumn>) -> Self {
-        let of = Identity { shown: name.to_owned(), ..Identity::default() };
+        let of = NamedRelation { shown: name.to_owned(), ..NamedRelation::default() };
         Self { name: name.to_owned(), columns, of, stored: false, rows: None }
     }
 
@@ -437,6 +374,7 @@ impl Source {
 
     fn permitted(&self) -> bool {
         let rights = pg_sys::ACL_SELECT.into();
+        // SAFETY: a look into the server's caches. The relation is locked, so that it is there.
         unsafe {
             pg_sys::pg_class_aclcheck(self.of.relation, pg_sys::GetUserId(), rights) == pg_sys::AclResult::ACLCHECK_OK
         }
@@ -464,6 +402,7 @@ impl Source {
 
     fn readable_by_caller(&self, column: &RelationColumn) -> bool {
         let rights = pg_sys::ACL_SELECT.into();
+        // SAFETY: as in `permitted`; the column is one of the relation's.
         self.permitted()
             || unsafe {
                 pg_sys::pg_attribute_aclcheck(self.of.relation, column.number, pg_sys::GetUserId(), rights)

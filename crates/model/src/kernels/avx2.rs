@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Sum, Tile, PANEL};
+use super::block::{Sum, Tile, PANEL};
 
 const WIDTH: usize = 8;
 

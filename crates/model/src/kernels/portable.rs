@@ -1,6 +1,6 @@
 //! The loops in plain Rust, which compilers turn into whatever vectors there are.
 
-use super::{Sum, Tile, PANEL};
+use super::block::{Sum, Tile, PANEL};
 
 /// # Safety
 /// See `Kernels::tile`.

@@ -14,14 +14,17 @@ use crate::subtransaction;
 /// What a lock may take even where the budget is over: most are held for less.
 const LEAST: Duration = Duration::from_millis(100);
 
+/// What earlier runs are read from, as a message names it.
+pub const CATALOGUE: &str = "the catalogue of Trails";
+
 /// How long the locks of a statement may be waited for.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct LockWait {
     /// None leaves it to the session's lock_timeout.
     until: Option<Instant>,
 }
 
-impl Patience {
+impl LockWait {
     /// Until the end of a budget that counts from `began`.
     pub fn of(began: Instant, budget: Option<f64>) -> Self {
         Self { until: budget.map(|budget| refinement::end_of(began, budget)) }
@@ -50,6 +53,7 @@ impl Patience {
     fn lock_timeout(self) -> Option<c_int> {
         let left = self.until?.saturating_duration_since(Instant::now()).max(LEAST);
         let left = c_int::try_from(left.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: a setting, read on the backend's one thread.
         let own = unsafe { pg_sys::LockTimeout };
         (own == 0 || left < own).then_some(left)
     }

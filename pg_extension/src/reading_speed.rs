@@ -8,15 +8,15 @@ use pgrx::spi::SpiHeapTupleData;
 use pyo3::types::PyListMethods;
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::columns::{Column, Kind, Table, Values};
-use super::layout::data_of;
-use super::memory::{Exhausted, Memory};
-use super::order::ScanOrder;
-use super::query::{Plan, Query};
-use super::source::{Source, SourceColumn};
-use super::texts::hash;
-use super::{Batches, Cell};
 use crate::error::{Result, TrailsError};
+use crate::reader::columns::{Column, Kind, Table, Values};
+use crate::reader::layout::data_of;
+use crate::reader::memory::{Exhausted, Memory};
+use crate::reader::order::ScanOrder;
+use crate::reader::query::{PlannedQuery, Query};
+use crate::reader::source::{Source, SourceColumn};
+use crate::reader::texts::hash;
+use crate::reader::{Batches, Cell};
 use crate::{python, reader, settings, sqlstate};
 
 /// Rows of a batch, where reading is in batches.
@@ -146,14 +146,17 @@ fn rows(query: &Query, columns: &[SourceColumn]) -> Result<Table> {
     };
     let mut memory = Memory::new(0, settings::reading_memory_limit());
     Spi::connect(|client| -> Result<()> {
-        let plan = Plan::of(query, 0)?;
+        let plan = PlannedQuery::of(query, 0)?;
         let _moment = plan.moment()?;
         let _order = ScanOrder::start();
         let found = sqlstate::kept(|| client.select(query.sql.as_str(), None, &[]))?;
         query.of.check()?;
         // An empty relation has a shape, too.
+        // SAFETY: the SPI connection is open, and its query has just run: the table of its rows is there until the
+        // next one.
         let shape = unsafe { (*pg_sys::SPI_tuptable).tupdesc };
         for (place, column) in query.places.iter().zip(columns) {
+            // SAFETY: the descriptor is that table's.
             unsafe { query.of.check_type(shape, *place, column.base_type, &column.name)? };
         }
         for row in found {

@@ -29,6 +29,7 @@ extern "C-unwind" {
 
 /// The shortest text that is read back as the same number.
 pub fn number_text(number: f64, buffer: &mut [u8; NUMBER_TEXT]) -> &[u8] {
+    // SAFETY: it writes at most 25 bytes, and says how many.
     let length = unsafe { double_to_shortest_decimal_bufn(number, buffer.as_mut_ptr().cast()) };
     &buffer[..length as usize]
 }
@@ -55,6 +56,8 @@ impl Varlena {
     fn set(&mut self, text: &[u8]) {
         let length = pg_sys::VARHDRSZ + text.len();
         assert!(length <= self.0.len() * 8);
+        // SAFETY: the words have room for header and text, as was just asserted, and are aligned for a header; the
+        // text is not among them.
         unsafe {
             pgrx::set_varsize_4b(self.0.as_mut_ptr().cast(), length as i32);
             let data = self.0.as_mut_ptr().cast::<u8>().add(pg_sys::VARHDRSZ);
@@ -86,6 +89,8 @@ impl DoubleArray {
     fn of_length(length: usize) -> Self {
         let mut words = vec![0u64; Self::HEADER / 8 + length];
         let bytes = words.len() * 8;
+        // SAFETY: the header of an array of one dimension is 24 bytes: three words that are there, aligned; length and
+        // lower bound come behind the struct.
         unsafe {
             let array = words.as_mut_ptr().cast::<pg_sys::ArrayType>();
             pgrx::set_varsize_4b(array.cast(), bytes as i32);
@@ -100,7 +105,7 @@ impl DoubleArray {
     }
 
     fn numbers(&mut self) -> &mut [f64] {
-        // A double is as long as a word, and any bits are one.
+        // SAFETY: behind the header there are so many words; a double is as long and as aligned, and any bits are one.
         unsafe { std::slice::from_raw_parts_mut(self.words.as_mut_ptr().add(Self::HEADER / 8).cast(), self.length) }
     }
 
@@ -115,7 +120,7 @@ enum Store {
     Own(*mut pg_sys::Tuplestorestate),
 }
 
-pub struct Rows<'a> {
+pub struct PredictedRows<'a> {
     model: &'a Model,
     store: Store,
     shape: pg_sys::TupleDesc,
@@ -126,23 +131,29 @@ pub struct Rows<'a> {
     written: u64,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> PredictedRows<'a> {
     /// The result of a function that returns a set of such rows, kept within `work_mem` or on disk.
     ///
     /// # Safety
     /// `fcinfo` is of the call under way.
     pub unsafe fn result_of(fcinfo: pg_sys::FunctionCallInfo, model: &'a Model) -> Result<Self> {
-        pg_sys::InitMaterializedSRF(fcinfo, 0);
-        let info = (*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>();
-        let shape = (*info).setDesc;
-        if (*shape).natts as usize != COLUMNS {
+        // SAFETY: the call is under way, by the caller's promise. The server's function refuses a call that expects no set,
+        // and otherwise makes store and descriptor, which live as long as the statement's query.
+        let (store, shape, columns) = unsafe {
+            pg_sys::InitMaterializedSRF(fcinfo, 0);
+            let info = (*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            ((*info).setResult, (*info).setDesc, (*(*info).setDesc).natts as usize)
+        };
+        if columns != COLUMNS {
             return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "the result has not four columns"));
         }
-        Ok(Self::new(model, Store::Result((*info).setResult), shape))
+        Ok(Self::new(model, Store::Result(store), shape))
     }
 
     /// Rows that are written and thrown away.
     pub fn discarded(model: &'a Model) -> Self {
+        // SAFETY: descriptor and store are made here, in the memory context of the statement; every column of the
+        // descriptor is filled in. `drop` ends the store.
         unsafe {
             let shape = pg_sys::CreateTemplateTupleDesc(COLUMNS as c_int);
             let types = [pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::FLOAT8OID, pg_sys::FLOAT8ARRAYOID];
@@ -180,6 +191,8 @@ impl<'a> Rows<'a> {
             let longest = ends.iter().zip(begins).map(|(end, begin)| end - begin).max();
             self.key.grow(longest.unwrap_or(0) as usize);
         }
+        // SAFETY: store and descriptor are alive, as `result_of` and `discarded` say; the store copies the values,
+        // which are of the descriptor's types, before the next row is written over them.
         let mut put = || unsafe {
             let mut begin = 0;
             for (row, outputs) in outputs.chunks_exact(self.model.outputs()).enumerate() {
@@ -219,11 +232,12 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl Drop for Rows<'_> {
+impl Drop for PredictedRows<'_> {
     fn drop(&mut self) {
         // After an error its memory and its file go with the transaction.
         if let Store::Own(store) = self.store {
             if !std::thread::panicking() {
+                // SAFETY: `discarded` made the store for these rows alone, and it is ended once.
                 unsafe { pg_sys::tuplestore_end(store) };
             }
         }

@@ -9,19 +9,20 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use trails_model::{digest, Error, Kernels, Model};
 
+use super::fault::error_of;
 use crate::encoding;
 use crate::error::{shown, Result, TrailsError};
 use crate::owner::caller;
 
 /// What a caller named: a model, or the table and target whose deployed model is meant.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct WantedModel<'a> {
     pub model: Option<&'a str>,
     pub source: Option<pg_sys::Oid>,
     pub target: Option<&'a str>,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> WantedModel<'a> {
     pub fn named(model: &'a str) -> Self {
         Self { model: Some(model), source: None, target: None }
     }
@@ -29,7 +30,7 @@ impl<'a> Wanted<'a> {
 
 /// A row of the registry.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct StoredModel {
     pub model_id: i64,
     pub digest: [u8; 32],
     pub name: String,
@@ -37,12 +38,12 @@ pub struct Found {
 }
 
 /// Prepared once in a session, because planning would take longer than the rest of a single prediction.
-type Plan = Cell<pg_sys::SPIPlanPtr>;
+type KeptPlan = Cell<pg_sys::SPIPlanPtr>;
 
 thread_local! {
-    static OWN: Plan = const { Cell::new(std::ptr::null_mut()) };
-    static ANY: Plan = const { Cell::new(std::ptr::null_mut()) };
-    static WEIGHTS: Plan = const { Cell::new(std::ptr::null_mut()) };
+    static OWN: KeptPlan = const { Cell::new(std::ptr::null_mut()) };
+    static ANY: KeptPlan = const { Cell::new(std::ptr::null_mut()) };
+    static WEIGHTS: KeptPlan = const { Cell::new(std::ptr::null_mut()) };
 }
 
 /// The caller's own model of a name comes before any other's: for that one an index lookup is enough.
@@ -59,7 +60,7 @@ const WEIGHTS_QUERY: &CStr = c"SELECT m.weights FROM trails.models m WHERE m.mod
 const LONGEST: usize = 2_000;
 
 /// Which model is meant; an error with a hint if there is none, or if the caller may not use it.
-pub fn find(wanted: &Wanted<'_>) -> Result<Found> {
+pub fn find(wanted: &WantedModel<'_>) -> Result<StoredModel> {
     encoding::check()?;
     if let Some(model) = wanted.model.filter(|model| model.len() > LONGEST) {
         return Err(missing(model));
@@ -89,10 +90,11 @@ pub fn find(wanted: &Wanted<'_>) -> Result<Found> {
 }
 
 /// The whole model, compared with its digest and checked.
-pub fn read(found: &Found) -> Result<Model> {
+pub fn read(found: &StoredModel) -> Result<Model> {
     let parsed = |row: &Row| {
         let weights = row.get(1).ok_or_else(|| missing(&found.name))?;
-        // Freed with the SPI connection's memory.
+        // SAFETY: a bytea of the row that was just fetched, in the SPI connection's memory, as a copy of it is that was out
+        // of line; both outlive what is read here.
         let weights = unsafe {
             let plain = pg_sys::pg_detoast_datum_packed(weights.cast_mut_ptr());
             std::slice::from_raw_parts(pgrx::vardata_any(plain).cast(), pgrx::varsize_any_exhdr(plain))
@@ -105,7 +107,7 @@ pub fn read(found: &Found) -> Result<Model> {
             return Err(corrupted(found, "Their SHA-256 is not the one that was stored with them."));
         }
         Model::parse_for(weights, Kernels::best(), &pause).map_err(|error| match error {
-            Error::Memory(_) => super::error_of(error),
+            Error::Memory(_) => error_of(error),
             error => corrupted(found, &format!("{error}.")),
         })
     };
@@ -121,7 +123,7 @@ fn missing(name: &str) -> TrailsError {
         .hint("SELECT name, version, state FROM trails.models shows those that you may use.")
 }
 
-fn corrupted(found: &Found, detail: &str) -> TrailsError {
+fn corrupted(found: &StoredModel, detail: &str) -> TrailsError {
     let message = format!("the weights of model \"{}\" version {} are corrupted", found.name, found.version);
     TrailsError::new(PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, message)
         .detail(detail)
@@ -147,15 +149,19 @@ struct Row {
 impl Row {
     fn get(&self, column: c_int) -> Option<pg_sys::Datum> {
         let mut is_null = false;
+        // SAFETY: the row is of the SPI connection under way, and the shape is its descriptor; a column that there is
+        // not is NULL.
         let datum = unsafe { pg_sys::SPI_getbinval(self.tuple, self.shape, column, &mut is_null) };
         (!is_null).then_some(datum)
     }
 }
 
-fn found_in(row: &Row) -> Result<Found> {
+fn found_in(row: &Row) -> Result<StoredModel> {
+    // SAFETY: the query selects a text there, which is not NULL; what is returned is a copy.
     let name: Option<String> = row.get(3).and_then(|datum| unsafe { String::from_datum(datum, false) });
+    // SAFETY: the same of a bytea.
     let digest: Option<Vec<u8>> = row.get(2).and_then(|datum| unsafe { Vec::from_datum(datum, false) });
-    let mut found = Found {
+    let mut found = StoredModel {
         model_id: row.get(1).map_or(0, |datum| datum.value() as i64),
         digest: [0; 32],
         name: name.unwrap_or_default(),
@@ -170,7 +176,7 @@ fn found_in(row: &Row) -> Result<Found> {
 
 /// Runs a kept plan, which is made now if this is the first time, and hands its first row on. Within an SPI connection.
 fn first_row<T>(
-    plan: &'static LocalKey<Plan>,
+    plan: &'static LocalKey<KeptPlan>,
     query: &CStr,
     arguments: &[(pg_sys::Oid, Option<pg_sys::Datum>)],
     use_row: impl FnOnce(&Row) -> T,
@@ -182,6 +188,8 @@ fn first_row<T>(
             (values[place], nulls[place]) = (*value, b' ' as c_char);
         }
     }
+    // SAFETY: within an SPI connection. There are as many types, values and signs of NULL as the query has parameters;
+    // a kept plan lives as long as the session, and is kept for this query alone.
     let status = unsafe {
         let mut kept = plan.get();
         if kept.is_null() {
@@ -196,6 +204,8 @@ fn first_row<T>(
         pg_sys::SPI_execute_plan(kept, values.as_mut_ptr(), nulls.as_ptr(), true, 1)
     };
     Spi::check_status(status)?;
+    // SAFETY: the table is of the query that has just run, and has a row; it is looked at before another query runs,
+    // because `use_row` is done with it here.
     unsafe {
         let table = pg_sys::SPI_tuptable;
         if table.is_null() || pg_sys::SPI_processed == 0 {

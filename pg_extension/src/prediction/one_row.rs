@@ -11,9 +11,11 @@ use pgrx::prelude::*;
 use pgrx::{pg_sys, PgMemoryContexts, PgTupleDesc};
 use trails_model::{Encoded, Family, Input, Model, Outcome, Task, Workspace};
 
-use super::columns::data_of;
-use super::registry::Wanted;
-use super::rows::number_string;
+use super::cache::model_of;
+use super::fault::error_of;
+use super::inputs::data_of;
+use super::predicted_rows::number_string;
+use super::stored::WantedModel;
 use crate::error::{Result, TrailsError};
 use crate::reader::source::{RelationColumn, Source, SourceColumn};
 use crate::reader::{cell_of, RowReader};
@@ -35,6 +37,8 @@ struct Seen {
 
 impl Seen {
     fn now() -> Self {
+        // SAFETY: variables of the backend's one thread. The active snapshot, where there is one, stays active until
+        // the calling statement ends, and is only read here.
         unsafe {
             let role = pg_sys::GetUserId();
             let subtransaction = pg_sys::GetCurrentSubTransactionId();
@@ -113,21 +117,32 @@ pub unsafe fn predict<T>(
     fcinfo: pg_sys::FunctionCallInfo,
     use_it: impl FnOnce(&Predicted<'_>) -> T,
 ) -> Result<Option<T>> {
-    let Some(record) = pgrx::fcinfo::pg_getarg_datum(fcinfo, 1) else { return Ok(None) };
-    let site = call_site(fcinfo);
+    // SAFETY: the call is under way, by the caller's promise, and has a second argument.
+    let Some(record) = (unsafe { pgrx::fcinfo::pg_getarg_datum(fcinfo, 1) }) else { return Ok(None) };
+    // SAFETY: the same; the site is borrowed for this call alone, in which nothing else asks for it.
+    let site = unsafe { call_site(fcinfo) };
     let prepared = site.prepared(model)?;
-    prepared.predict(record)?;
+    // SAFETY: the argument is a record, by the caller's promise.
+    unsafe { prepared.predict(record)? };
     let outcome = prepared.model.outcome(&prepared.outputs, &mut prepared.probabilities);
     Ok(Some(use_it(&Predicted { model: &prepared.model, outcome, probabilities: &prepared.probabilities })))
 }
 
+/// What is kept where the function is called.
+///
+/// # Safety
+/// `fcinfo` is of the call under way, and what is returned is not used beyond it, nor asked for twice.
 unsafe fn call_site<'a>(fcinfo: pg_sys::FunctionCallInfo) -> &'a mut CallSite {
-    let function = &mut *(*fcinfo).flinfo;
-    if function.fn_extra.is_null() {
-        let site = CallSite { seen: Seen::now(), prepared: Vec::new() };
-        function.fn_extra = PgMemoryContexts::For(function.fn_mcxt).leak_and_drop_on_delete(site).cast();
+    // SAFETY: a function's `fn_extra` is its own; nothing but what is put there here is ever in it. It lives in the memory
+    // context of the FmgrInfo, which drops it with itself.
+    unsafe {
+        let function = &mut *(*fcinfo).flinfo;
+        if function.fn_extra.is_null() {
+            let site = CallSite { seen: Seen::now(), prepared: Vec::new() };
+            function.fn_extra = PgMemoryContexts::For(function.fn_mcxt).leak_and_drop_on_delete(site).cast();
+        }
+        &mut *function.fn_extra.cast()
     }
-    &mut *function.fn_extra.cast()
 }
 
 impl CallSite {
@@ -140,7 +155,7 @@ impl CallSite {
         let place = match self.prepared.iter().position(|prepared| prepared.name == name) {
             Some(place) => place,
             None => {
-                let model = super::model_of(&Wanted::named(name))?;
+                let model = model_of(&WantedModel::named(name))?;
                 if self.prepared.len() == MOST_MODELS {
                     self.prepared.remove(0);
                 }
@@ -161,23 +176,33 @@ impl CallSite {
 }
 
 impl Prepared {
+    /// # Safety
+    /// The datum is a record, and lives until this returns.
     unsafe fn predict(&mut self, record: pg_sys::Datum) -> Result<()> {
-        let header = pg_sys::pg_detoast_datum(record.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
-        let (type_oid, typmod) = ((*header).t_choice.t_datum.datum_typeid, (*header).t_choice.t_datum.datum_typmod);
-        let shape_of_row = pg_sys::lookup_rowtype_tupdesc(type_oid, typmod);
-        let identifier = pg_sys::assign_record_type_identifier(type_oid, typmod);
-        let read = self.read(header, identifier, shape_of_row);
-        if (*shape_of_row).tdrefcount >= 0 {
-            pg_sys::DecrTupleDescRefCount(shape_of_row);
-        }
-        read?;
-        self.model.forward(&self.encoded, &mut self.workspace, &mut self.outputs).map_err(super::error_of)?;
+        // SAFETY: a record is of variable length, and in full begins with this header, which says of which type the row is.
+        // The descriptor of that type is counted, and so there, until it is given back.
+        let header = unsafe {
+            let header = pg_sys::pg_detoast_datum(record.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
+            let (type_oid, typmod) = ((*header).t_choice.t_datum.datum_typeid, (*header).t_choice.t_datum.datum_typmod);
+            let shape_of_row = pg_sys::lookup_rowtype_tupdesc(type_oid, typmod);
+            let identifier = pg_sys::assign_record_type_identifier(type_oid, typmod);
+            let read = self.read(header, identifier, shape_of_row);
+            if (*shape_of_row).tdrefcount >= 0 {
+                pg_sys::DecrTupleDescRefCount(shape_of_row);
+            }
+            read?;
+            header
+        };
+        self.model.forward(&self.encoded, &mut self.workspace, &mut self.outputs).map_err(error_of)?;
         if header.cast() != record.cast_mut_ptr::<pg_sys::HeapTupleHeaderData>() {
-            pg_sys::pfree(header.cast());
+            // SAFETY: it is a copy that was made above, and nothing read from it is used any more.
+            unsafe { pg_sys::pfree(header.cast()) };
         }
         Ok(())
     }
 
+    /// # Safety
+    /// The header is of a row of the shape, which is the one with that identifier.
     unsafe fn read(
         &mut self,
         header: *mut pg_sys::HeapTupleHeaderData,
@@ -185,15 +210,20 @@ impl Prepared {
         tuple_shape: pg_sys::TupleDesc,
     ) -> Result<()> {
         if self.shape.as_ref().is_none_or(|shape| shape.identifier != identifier) {
-            self.shape = Some(Shape::find(&self.model, identifier, tuple_shape)?);
+            // SAFETY: the caller's promise.
+            self.shape = Some(unsafe { Shape::find(&self.model, identifier, tuple_shape)? });
         }
         let Some(shape) = &mut self.shape else { unreachable!("it has just been set") };
-        let mut tuple = pg_sys::HeapTupleData {
-            t_len: pgrx::varsize_4b(header.cast()) as u32,
-            t_data: header,
-            ..Default::default()
-        };
-        pg_sys::heap_deform_tuple(&mut tuple, tuple_shape, shape.cells.0.as_mut_ptr(), shape.cells.1.as_mut_ptr());
+        // SAFETY: the row is of this shape, whose number of columns the cells have: `find` made them for a type of the same
+        // identifier.
+        unsafe {
+            let mut tuple = pg_sys::HeapTupleData {
+                t_len: pgrx::varsize_4b(header.cast()) as u32,
+                t_data: header,
+                ..Default::default()
+            };
+            pg_sys::heap_deform_tuple(&mut tuple, tuple_shape, shape.cells.0.as_mut_ptr(), shape.cells.1.as_mut_ptr());
+        }
         for (place, cell) in shape.places.iter().enumerate() {
             shape.wanted.0[place] = shape.cells.0[*cell];
             shape.wanted.1[place] = shape.cells.1[*cell];
@@ -201,9 +231,11 @@ impl Prepared {
                 return Err(error.clone());
             }
         }
-        let table = shape.reader.read(&shape.wanted.0, &shape.wanted.1)?;
+        // SAFETY: the cells are those of the columns that the reader was made for, in their order; where a column takes
+        // nothing but NULL, that is what it is.
+        let table = unsafe { shape.reader.read(&shape.wanted.0, &shape.wanted.1)? };
         let encoded = self.model.encode(1, |place| data_of(&table.columns[place]), &mut self.encoded);
-        encoded.map_err(super::error_of)
+        encoded.map_err(error_of)
     }
 }
 
@@ -231,8 +263,11 @@ fn row_column(source: &Source, input: &Input) -> Result<(SourceColumn, Option<Tr
 }
 
 impl Shape {
+    /// # Safety
+    /// The descriptor is valid.
     unsafe fn find(model: &Model, identifier: u64, tuple_shape: pg_sys::TupleDesc) -> Result<Self> {
-        let attributes = PgTupleDesc::from_pg_copy(tuple_shape);
+        // SAFETY: the caller's promise; what is kept is a copy.
+        let attributes = unsafe { PgTupleDesc::from_pg_copy(tuple_shape) };
         let count = attributes.len();
         let mut columns = Vec::with_capacity(count);
         let mut places: HashMap<String, Option<usize>> = HashMap::new();
@@ -241,12 +276,17 @@ impl Shape {
                 continue;
             }
             let name = pgrx::name_data_to_str(&attribute.attname).to_owned();
-            let type_text = pg_sys::format_type_with_typemod(attribute.atttypid, attribute.atttypmod);
-            let base_type = pg_sys::getBaseType(attribute.atttypid);
+            // SAFETY: looks into the server's caches, for the type of a column that has not been dropped; the text ends in a
+            // NUL byte, and is copied.
+            let (type_name, base_type) = unsafe {
+                let text = pg_sys::format_type_with_typemod(attribute.atttypid, attribute.atttypmod);
+                let text = std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned();
+                (text, pg_sys::getBaseType(attribute.atttypid))
+            };
             columns.push(RelationColumn {
                 name: name.clone(),
                 number: attribute.attnum,
-                type_name: std::ffi::CStr::from_ptr(type_text).to_string_lossy().into_owned(),
+                type_name,
                 base_type,
                 cell: cell_of(base_type),
                 in_primary_key: false,

@@ -13,7 +13,7 @@ use crate::error::{Result, TrailsError};
 
 /// A relation, and the name by which queries reach it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Identity {
+pub struct NamedRelation {
     pub relation: pg_sys::Oid,
     pub schema: CString,
     pub table: CString,
@@ -21,9 +21,11 @@ pub struct Identity {
     pub shown: String,
 }
 
-impl Identity {
+impl NamedRelation {
     /// Refuses a name that has come to mean another relation. Cheap enough to be asked once a query.
     pub fn check(&self) -> Result<()> {
+        // SAFETY: looks into the server's caches, within the calling transaction; both names end in NUL bytes, and
+        // those that name nothing are no error.
         let found = unsafe {
             match pg_sys::get_namespace_oid(self.schema.as_ptr(), true) {
                 pg_sys::InvalidOid => pg_sys::InvalidOid,
@@ -47,7 +49,8 @@ impl Identity {
         described: pg_sys::Oid,
         name: &str,
     ) -> Result<()> {
-        let shape = PgTupleDesc::from_pg_unchecked(shape);
+        // SAFETY: the descriptor is valid, by the caller's promise, and borrowed for this call alone.
+        let shape = unsafe { PgTupleDesc::from_pg_unchecked(shape) };
         let Some(attribute) = shape.get(place) else {
             return Err(altered(&self.shown).detail(format!(
                 "It has {} columns now, and column \"{name}\" was number {}.",
@@ -57,14 +60,15 @@ impl Identity {
         };
         // Asking what a domain is over costs a look into the catalogue.
         let found = attribute.atttypid;
-        if !attribute.attisdropped && (found == described || pg_sys::getBaseType(found) == described) {
+        // SAFETY: a look into the server's caches, for the type of a column that has not been dropped.
+        if !attribute.attisdropped && (found == described || unsafe { pg_sys::getBaseType(found) } == described) {
             return Ok(());
         }
         Err(altered(&self.shown).detail(format!("Column \"{name}\" is of another type now.")))
     }
 }
 
-impl Default for Identity {
+impl Default for NamedRelation {
     /// Of no relation.
     fn default() -> Self {
         Self {

@@ -1,0 +1,54 @@
+//! What came of a run.
+
+use crate::candidate::Candidate;
+use crate::clock::Clock;
+use crate::refinement::Told;
+use crate::run::Facts;
+
+/// What was scored; all None where nothing was.
+#[derive(Debug, Clone, Default)]
+pub struct Scored {
+    pub tfmem: Option<String>,
+    /// Architectures that the candidates were chosen from.
+    pub n: Option<i64>,
+    pub scored: Option<i64>,
+    pub failed: Option<i64>,
+    pub seconds: Option<f64>,
+}
+
+/// What came of a run.
+pub struct Outcome {
+    pub function: &'static str,
+    pub continues: Option<i64>,
+    pub clock: Clock,
+    pub facts: Facts,
+    pub scored: Scored,
+    pub candidates: Vec<Candidate>,
+    pub told: Told,
+    pub refinement_seconds: f64,
+    pub total_seconds: f64,
+    /// What cut the run, if it was not its deadline.
+    pub fault: Option<String>,
+    pub resume_point: Option<ResumePoint>,
+    /// The winner, where the caller gave it a name.
+    pub model: Option<Vec<u8>>,
+}
+
+/// What the run can be resumed from.
+pub enum ResumePoint {
+    New {
+        rung: i32,
+        weights: Vec<u8>,
+    },
+    /// Nothing came after the checkpoint of the run that was continued.
+    Continued,
+}
+
+/// What a caller is shown of a run.
+pub struct Finished {
+    /// None if it could not be recorded.
+    pub run: Option<i64>,
+    /// Name and version of the model that was kept.
+    pub model: Option<String>,
+    pub outcome: Outcome,
+}
