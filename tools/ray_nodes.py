@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.postgres import free_port
+from testing.common.database import get_unused_port
 
 _START_SECONDS = 90.0
 _STARTED = "Ray runtime started"
@@ -47,7 +47,7 @@ class Nodes:
             "RAY_USAGE_STATS_ENABLED": "0",
             **(environment or {}),
         }
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"127.0.0.1:{get_unused_port()}"
         self._nodes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Nodes:

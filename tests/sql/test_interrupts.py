@@ -217,9 +217,9 @@ def test_signal_handlers_of_the_server_are_untouched(connect: Callable[..., Any]
 
 
 @pytest.fixture
-def own_server(pg: Server) -> Iterator[Server]:
+def own_server(pg: Server, cluster: Path) -> Iterator[Server]:
     """A server that the test may stop or crash."""
-    with temporary_server(pg.pg_config, pg.virtualenv) as server:
+    with temporary_server(pg.pg_config, pg.virtualenv, copy_data_from=cluster) as server:
         yield server
 
 
@@ -236,7 +236,7 @@ def test_fast_shutdown_does_not_wait_for_training(own_server: Server) -> None:
     running, started = start_refinement(own_server)
     time.sleep(2.0)
     asked = time.monotonic()
-    own_server.stop("fast")
+    own_server.terminate()
     assert time.monotonic() - asked < 5
     running.join()
     wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in started), 5)
