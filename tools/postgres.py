@@ -180,6 +180,8 @@ class Server(Postgresql):  # type: ignore[misc]  # the package has no types
     def __del__(self) -> None:
         if not self.stays:
             super().__del__()
+        elif self.child_process is not None:
+            self.child_process.returncode = 0  # or the interpreter would warn that it still runs
 
     def dsn(self, **parameters: Any) -> dict[str, Any]:
         """Parameters of a connection over TCP, by default the superuser's; a ServerError if it does not run."""
