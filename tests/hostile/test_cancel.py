@@ -20,7 +20,7 @@ import pytest
 from tests.conftest import TEMPLATE
 from tests.hostile.world import connect
 from tests.sql.predicted import columns_of, make_model, store
-from tests.sql.tables import children, query, shared_memory, wait_until
+from tests.sql.tables import children, query, runs, shared_memory, wait_until
 from tests.sql.test_interrupts import Running
 from tests.timing import within
 from tools.server import Server
@@ -210,7 +210,7 @@ def cancelled_after(table: Table, statement: str, moment: float, wrong: bool = F
         assert isinstance(running.error, psycopg2.Error), "it was cancelled, and went on to its end"
         assert wrong or running.error.pgcode == "57014", running.error
         assert query(session, "SELECT 1") == [(1,)], "the session goes on"
-        wait_until(lambda: not any(os.path.exists(f"/proc/{child}") for child in started), 5)
+        wait_until(lambda: not any(map(runs, started)), 5)
         assert not children(running.backend) and not shared_memory(running.backend)
         return running.ended - asked
     finally:

@@ -54,6 +54,16 @@ def children(parent: int) -> list[int]:
     return found
 
 
+def runs(process: int) -> bool:
+    """Whether a process has not ended.
+
+    One that has may still be listed: a backend asks once for what it killed, and again in its next run.
+    """
+    with contextlib.suppress(OSError):
+        return bool(Path(f"/proc/{process}/cmdline").read_bytes())
+    return False
+
+
 def refinement_processes() -> set[int]:
     """Process ids of every refinement process on the machine."""
     found = set()

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.sql.tables import children, make_pair, make_table, query, shared_memory, wait_until
+from tests.sql.tables import children, make_pair, make_table, query, runs, shared_memory, wait_until
 from tests.timing import within
 from tools.server import Server, temporary_server
 
@@ -99,7 +99,7 @@ def cpu_seconds(process: int) -> float:
 
 
 def assert_nothing_left(backend: int, witness: Any, started: list[int]) -> None:
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in started), 5)
+    wait_until(lambda: not any(map(runs, started)), 5)
     assert not children(backend)
     assert not shared_memory(backend)
     assert query(witness, "SELECT count(*) FROM train") == [(3000,)], "the witness session is up"
@@ -244,14 +244,14 @@ def test_fast_shutdown_does_not_wait_for_training(own_server: Server) -> None:
     own_server.terminate()
     assert within(time.monotonic() - asked, 0.0, 5.0)
     running.join()
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in started), 5)
+    wait_until(lambda: not any(map(runs, started)), 5)
 
 
 def test_child_dies_with_a_backend_that_is_killed(own_server: Server) -> None:
     running, started = start_refinement(own_server)
     time.sleep(1.0)
     os.kill(running.backend, signal.SIGKILL)
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in started), 5)
+    wait_until(lambda: not any(map(runs, started)), 5)
     running.join()
 
 
