@@ -24,7 +24,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
-from tools.server import Server, ServerError, prepare_development_server  # noqa: E402
+from tools.server import Server, ServerError, major_version, prepare_development_server  # noqa: E402
 
 DATASET = "frappe"
 BUDGET = os.environ.get("BUDGET") or "60 s"
@@ -191,7 +191,7 @@ def main() -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # keeps the order in pipes and logs
     try:
         server = prepare_development_server()
-        print(f"Server: PostgreSQL {server.major}, database trails")
+        print(f"Server: PostgreSQL {major_version(server.pg_config)}, database trails")
         run = select_model(server, load(server))
     except ServerError as error:
         print(f"error: {error}", file=sys.stderr)

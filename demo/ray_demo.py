@@ -20,7 +20,7 @@ sys.path[0] = str(ROOT)
 from demo.demo import load, select_model  # noqa: E402
 from tools.account import SERVER_USER  # noqa: E402
 from tools.ray_nodes import Nodes, NodesError  # noqa: E402
-from tools.server import DATABASE, Server, ServerError, temporary_server  # noqa: E402
+from tools.server import DATABASE, Server, ServerError, major_version, temporary_server  # noqa: E402
 
 
 def show_nodes(nodes: Nodes) -> None:
@@ -50,7 +50,7 @@ def main() -> int:
         with Nodes(user=user) as nodes:
             print(f"Ray: two nodes, head {nodes.address}, started in {time.monotonic() - began:.1f} s")
             with temporary_server() as server:
-                print(f"Server: PostgreSQL {server.major}, for this demo only")
+                print(f"Server: PostgreSQL {major_version(server.pg_config)}, for this demo only")
                 run(server, nodes)
     except (NodesError, ServerError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -20,7 +20,8 @@ import pytest
 
 from tests.sql import shadows
 from tests.sql.stub import unlimited_environment
-from tools.server import Server, temporary_server
+from tools.postgres import ServerFactory
+from tools.server import Server, default_pg_config, temporary_server
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "trails"
@@ -63,6 +64,14 @@ def pg(request: pytest.FixtureRequest) -> Iterator[Server]:
         if limit:
             virtualenv = stack.enter_context(unlimited_environment(virtualenv))
         yield stack.enter_context(temporary_server(pg_config, virtualenv, memory_limit=limit))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Path]:
+    """A data directory to copy, for tests with servers of their own: sooner there than a new one."""
+    factory = ServerFactory(pg_config=default_pg_config(), cache_initialized_db=True)
+    yield factory.cache.data_dir
+    factory.clear_cache()
 
 
 @pytest.fixture

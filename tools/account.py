@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 SERVER_USER = "trails"
 # The caller's own libpq, Python and Rust settings must not reach the backends.
@@ -23,7 +21,12 @@ class Account:
     def give(self, path: Path) -> None:
         """Makes the server's user the owner."""
         if self._entry:
-            os.chown(path, self._entry.pw_uid, self._entry.pw_gid)
+            os.chown(path, self._entry.pw_uid, self._entry.pw_gid, follow_symlinks=False)
+
+    def let_through(self, directory: Path) -> None:
+        """Has the server's user reach what lies in a directory of root's, without seeing what else is there."""
+        if self._entry:
+            directory.chmod(0o711)
 
     def write(self, path: Path, text: str) -> None:
         """Writes a file that only the server's user can read."""
@@ -32,11 +35,14 @@ class Account:
         path.chmod(0o600)
         self.give(path)
 
-    def run(self, command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        """`subprocess.run` as the server's user, with a clean environment, from `/`."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    def command(self, command: Sequence[str]) -> list[str]:
+        """The command line that runs a program as the server's user, in the same process, with a clean environment.
+
+        It runs in `/`, in a session of its own, so that Ctrl-C does not reach it, and reads nothing.
+        """
+        line = ["sh", "-c", 'exec "$@" </dev/null', "sh", "setsid", "env", "--chdir=/"]
+        line += [f"--unset={name}" for name in os.environ if name.startswith(_FOREIGN)]
         if self._entry:
-            options |= {"user": self._entry.pw_uid, "group": self._entry.pw_gid, "extra_groups": []}
-            environment["HOME"] = "/nonexistent"
-        options |= {"cwd": "/", "env": environment, "stdin": subprocess.DEVNULL, "umask": 0o077}
-        return subprocess.run(list(command), check=False, **options)
+            line += ["HOME=/nonexistent", "setpriv", f"--reuid={self._entry.pw_uid}", f"--regid={self._entry.pw_gid}"]
+            line += ["--clear-groups", "--"]
+        return [*line, *command]

@@ -1,4 +1,4 @@
-"""One PostgreSQL server in a data directory of its own: made, started, stopped, connected to.
+"""One PostgreSQL server in a data directory of its own: testing.postgresql's, and what that lacks.
 
 PostgreSQL refuses to run as root, so root's servers run as the system user `trails`. Nobody else gets in: TCP
 listens on the loopback address only and asks for a random password, the Unix socket lies in a directory that
@@ -11,14 +11,16 @@ import contextlib
 import fcntl
 import secrets
 import shutil
-import socket
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from testing.common.database import get_unused_port
+from testing.postgresql import Postgresql, PostgresqlFactory
 
 from tools.account import Account
 
@@ -30,146 +32,176 @@ class ServerError(Exception):
     """The server could not be made, started or reached; the message is for people."""
 
 
-def free_port() -> int:
-    """A TCP port on the loopback address that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@dataclass
-class Server:
+class Server(Postgresql):  # type: ignore[misc]  # the package has no types
     """One PostgreSQL data directory and the server that runs in it.
 
     Args:
         pg_config: The installation to run. The extension must have been installed into it.
-        data_dir: Made by `initdb` on the first start if it is not there. Its parent holds the log.
+        base_dir: Holds data and log, which stay, and so does the server, whoever started it. None: a temporary
+            directory, removed with everything in it by `stop`, or when the object is let go of.
         virtualenv: Becomes the setting `trails.virtualenv`.
-        port: TCP port; a free one is taken at every start if this is None.
-        settings: Further configuration parameters, as in postgresql.conf.
+        parameters: Further configuration parameters, as in postgresql.conf.
         memory_limit: Address space of each of its processes, in MB, as `ulimit -S -v` limits it: a process may lift
             it for itself. None: as much as whoever starts it may have.
+        settings: testing.postgresql's, above all `auto_start`: 0 if it is not to be started at once.
+
+    Raises:
+        ServerError: It did not start; carries the end of the log.
     """
 
-    pg_config: Path
-    data_dir: Path
-    virtualenv: Path | None = None
-    port: int | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
-    memory_limit: int | None = None
+    DEFAULT_SETTINGS = Postgresql.DEFAULT_SETTINGS | {"auto_start": 1, "postgres_args": "-h 127.0.0.1"}
+    DEFAULT_BOOT_TIMEOUT = DEFAULT_KILL_TIMEOUT = 60.0
+    subdirectories = ("data",)
+    stays = False
+    _use_tmpdir: bool
 
-    def __post_init__(self) -> None:
-        self.pg_config, self.data_dir = Path(self.pg_config), Path(self.data_dir).absolute()
-        self._bin = Path(_output([str(self.pg_config), "--bindir"]).strip())
-        self.major = self.major_version(self.pg_config)
-        self.log = self.data_dir.parent / f"{self.data_dir.name}.log"
-        self._account = Account()
+    def __init__(
+        self,
+        pg_config: Path,
+        base_dir: Path | None = None,
+        virtualenv: Path | None = None,
+        parameters: Mapping[str, str] | None = None,
+        memory_limit: int | None = None,
+        **settings: Any,
+    ) -> None:
+        self.pg_config, self.virtualenv, self.memory_limit = Path(pg_config), virtualenv, memory_limit
+        self._parameters = {"trails.virtualenv": str(virtualenv)} if virtualenv else {}
+        self._parameters |= parameters or {}
+        super().__init__(base_dir=base_dir and str(base_dir), **settings)
 
-    def share_directory(self) -> Path:
-        """Where the installation keeps its control files and SQL scripts, below `extension`."""
-        return Path(_output([str(self.pg_config), "--sharedir"]).strip())
+    def initialize(self) -> None:
+        self.name, self.stays = "postgresql", not self._use_tmpdir  # the name of the log
+        self.data_dir, self.log = Path(self.get_data_directory()), Path(self.base_dir, f"{self.name}.log")
+        self._bin, self._account, self._sockets = Path(ask(self.pg_config, "--bindir")), Account(), ""
+        self.settings |= {program: str(self._bin / program) for program in ("initdb", "postgres")}
+        super().initialize()
 
-    @staticmethod
-    def major_version(pg_config: Path) -> int:
-        """PostgreSQL's major version, say 18."""
-        return int(_output([str(pg_config), "--version"]).split()[1].split(".")[0])
+    def initialize_database(self) -> None:
+        self._account.let_through(Path(self.base_dir))
+        if (self.data_dir / "PG_VERSION").exists():  # a copy, made by whoever this is
+            for path in (self.data_dir, *self.data_dir.rglob("*")):
+                self._account.give(path)
+            return
+        # A first start that was cut short leaves the other directory half filled, and never this one.
+        making, password = self.data_dir.with_name("data.partial"), secrets.token_urlsafe(18)
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(mode=0o700)
+        self._account.give(making)
+        with tempfile.NamedTemporaryFile("w", prefix="trails-") as file:
+            file.write(password)
+            file.flush()
+            self._account.give(Path(file.name))
+            command = [self.initdb, "-D", str(making), "-U", SUPERUSER, "--encoding=UTF8", "--locale=C.UTF-8"]
+            command += ["--auth=scram-sha-256", f"--pwfile={file.name}", "--no-sync"]
+            done = subprocess.run(self._account.command(command), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ServerError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
+        self._account.write(making / "trails.password", password + "\n")
+        rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        self._account.write(making / "pg_hba.conf", rules)
+        making.rename(self.data_dir)
 
-    def start(self, timeout: float = 60.0) -> None:
-        """Starts the server, whatever state the last one left; returns at once if it runs already.
-
-        Raises:
-            ServerError: It did not accept connections within `timeout` seconds; carries the end of the log.
-        """
-        with self._lock():
-            if not self.running():
-                if not (self.data_dir / "PG_VERSION").exists():
-                    self._initialise()
-                self._remove_leftovers()
-                self._start(timeout)
-
-    def _start(self, timeout: float) -> None:
-        for attempt in range(3):
-            sockets = self._configure(self.port or free_port())
-            command = [str(self._bin / "pg_ctl"), "start", "-w", "-t", str(int(timeout)), "-s"]
-            command += ["-D", str(self.data_dir), "-l", str(self.log)]
-            if self.memory_limit is not None:
-                command = ["prlimit", f"--as={self.memory_limit << 20}:", "--", *command]
-            if self._account.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+    def start(self) -> None:
+        """Starts the server, whatever state the last one left; returns at once if it runs already."""
+        Path(self.base_dir).mkdir(parents=True, exist_ok=True)
+        with Path(self.base_dir, "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # two starts of one data directory wait for each other
+            if self.is_alive():
                 return
-            shutil.rmtree(sockets, ignore_errors=True)
-            log = self._log_end()
-            # Somebody may have taken the port in between; a dead server's children may still hold its memory.
-            if attempt == 2 or not any(text in log for text in ("could not bind", "still in use")):
-                raise ServerError(f"PostgreSQL did not start; the end of {self.log}:\n{log}")
-            time.sleep(1.0)
+            if not (self.data_dir / "PG_VERSION").exists():
+                self.setup()
+            self._remove_leftovers()
+            self.child_process = None
+            temporary, self._use_tmpdir = self._use_tmpdir, False  # or one start that fails would remove the data
+            try:
+                self._start()
+            finally:
+                self._use_tmpdir = temporary
 
-    def stop(self, mode: str = "fast") -> None:
-        """Stops the server if it runs; `mode` is pg_ctl's: smart, fast or immediate."""
-        if self.running():
-            lines = self._pid_file()
-            stop = [
-                str(self._bin / "pg_ctl"),
-                "stop",
-                "-w",
-                "-t",
-                "60",
-                "-s",
-                "-m",
-                mode,
-                "-D",
-                str(self.data_dir),
-            ]
-            if (done := self._account.run(stop, capture_output=True, text=True)).returncode != 0:
+    def _start(self) -> None:
+        for attempt in range(3):
+            try:
+                super().start()
+                return
+            except RuntimeError as error:
+                log = "\n".join(str(error).splitlines()[-15:])
+                # Somebody may have taken the port in between; a dead server's children may still hold its memory.
+                if attempt == 2 or not any(text in log for text in ("could not bind", "still in use")):
+                    raise ServerError(f"PostgreSQL did not start; the end of its log:\n{log}") from error
+                time.sleep(1.0)
+
+    def prestart(self) -> None:
+        self.settings["port"] = get_unused_port()
+        self._sockets = tempfile.mkdtemp(prefix="trails-", dir="/tmp")  # a socket's path may have 107 bytes only
+        self._account.give(Path(self._sockets))
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".log.1"))
+        self.log.touch(mode=0o600)
+
+    def get_server_commandline(self) -> list[str]:
+        command = [*super().get_server_commandline(), "-k", self._sockets]
+        for name, value in self._parameters.items():
+            command += ["-c", f"{name}={value}"]
+        if self.memory_limit is not None:
+            command = ["prlimit", f"--as={self.memory_limit << 20}:", "--", *command]
+        return self._account.command(command)
+
+    def is_server_available(self) -> bool:
+        # Anybody may answer at a port; this file says what became of this very process.
+        lines = self._pid_file()
+        return len(lines) >= 8 and lines[0] == str(self.server_pid) and lines[7].strip() == "ready"
+
+    def poststart(self) -> None:
+        """No database called `test`: see `create_database`."""
+
+    def is_alive(self) -> bool:
+        """Whether this data directory's postmaster runs, whoever started it, and accepts connections or soon will."""
+        lines = self._pid_file()
+        # The status is the eighth line, written last: before it stands, port and socket may be missing.
+        return len(lines) >= 8 and self._lives_here(lines[0])
+
+    def terminate(self, _signal: int | None = None) -> None:
+        """Stops the server if it runs, as `pg_ctl stop -m fast` does, or with another signal; the data stay."""
+        sockets = (self._pid_file()[4:5] or [self._sockets])[0]
+        if self.child_process is not None:
+            super(Postgresql, self).terminate(_signal or signal.SIGINT)
+        elif self.is_alive():  # another program's child
+            command = [str(self._bin / "pg_ctl"), "stop", "-s", "-t", "60", "-D", str(self.data_dir)]
+            done = subprocess.run(self._account.command(command), capture_output=True, text=True, check=False)
+            if done.returncode != 0:
                 raise ServerError(f"PostgreSQL did not stop: {done.stderr.strip()}")
-            shutil.rmtree(lines[4], ignore_errors=True)
+        if not self.is_alive() and Path(sockets).name.startswith("trails-"):
+            shutil.rmtree(sockets, ignore_errors=True)
 
-    def destroy(self) -> None:
-        """Stops the server at once and removes its data directory and log."""
-        self.stop("immediate")
-        shutil.rmtree(self.data_dir, ignore_errors=True)
-        self.log.unlink(missing_ok=True)
+    def stop(self, _signal: int = signal.SIGQUIT) -> None:
+        """Stops the server at once if it runs, and removes its data if they lie in a temporary directory."""
+        super().stop(_signal)
 
-    def running(self) -> bool:
-        """Whether this data directory's postmaster is alive and accepts connections or soon will."""
-        return self._postmaster() is not None
+    def __del__(self) -> None:
+        if not self.stays:
+            super().__del__()
+        elif self.child_process is not None:
+            self.child_process.returncode = 0  # or the interpreter would warn that it still runs
 
-    def postmaster_pid(self) -> int:
-        """Process id of the running postmaster.
-
-        Raises:
-            ServerError: The server does not run.
-        """
-        if (pid := self._postmaster()) is None:
+    def dsn(self, **parameters: Any) -> dict[str, Any]:
+        """Parameters of a connection over TCP, by default the superuser's; a ServerError if it does not run."""
+        if not self.is_alive():
             raise ServerError("the server is not running")
-        return pid
+        password = (self.data_dir / "trails.password").read_text().strip()
+        found = {"port": int(self._pid_file()[3]), "password": password, "database": DATABASE}
+        return dict(super().dsn(**found | parameters))
 
     def uri(self, database: str = DATABASE) -> str:
-        """Connection URI of `database` for the superuser, over TCP on the loopback address.
-
-        Raises:
-            ServerError: The server does not run.
-        """
-        self.postmaster_pid()
-        password = (self.data_dir / "trails.password").read_text().strip()
-        return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{self._pid_file()[3]}/{database}"
+        """Connection URI of `database` for the superuser, over TCP on the loopback address."""
+        return "postgresql://{user}:{password}@{host}:{port}/{database}".format(**self.dsn(database=database))
 
     def socket_parameters(self, database: str = DATABASE, role: str = SUPERUSER) -> dict[str, str]:
-        """libpq parameters for the Unix socket, where any role is let in without a password.
-
-        Raises:
-            ServerError: The server does not run.
-        """
-        self.postmaster_pid()
-        lines = self._pid_file()
-        return {"host": lines[4], "port": lines[3], "dbname": database, "user": role}
+        """libpq parameters for the Unix socket, where any role is let in without a password."""
+        return {"port": str(self.dsn()["port"]), "host": self._pid_file()[4], "dbname": database, "user": role}
 
     def create_database(self, name: str = DATABASE, extension: bool = True) -> bool:
-        """Makes the database and the extension in it unless they exist; True if the database is new.
-
-        Raises:
-            ServerError: The server does not run, or refused.
-        """
-        created = not self.sql("postgres", f"SELECT 1 FROM pg_database WHERE datname = {_literal(name)}")
+        """Makes the database and the extension in it unless they exist; True if the database is new."""
+        created = not self.sql("postgres", "SELECT 1 FROM pg_database WHERE datname = %s", name)
         if created:
             self.sql("postgres", f"CREATE DATABASE {_identifier(name)}")
         if extension:
@@ -182,67 +214,20 @@ class Server:
 
     def has_table(self, name: str, database: str = DATABASE) -> bool:
         """Whether the database holds a table or view of this name in its search path."""
-        return self.sql(database, f"SELECT to_regclass({_literal(_identifier(name))}) IS NOT NULL")[0][0] is True
+        return self.sql(database, "SELECT to_regclass(%s) IS NOT NULL", _identifier(name))[0][0] is True
 
-    def sql(self, database: str, statement: str) -> list[tuple[Any, ...]]:
+    def sql(self, database: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Runs one statement as the superuser, outside a transaction; returns its rows."""
         import psycopg2
 
         try:
-            connection = psycopg2.connect(**self.socket_parameters(database))
-            try:
+            with contextlib.closing(psycopg2.connect(**self.socket_parameters(database))) as connection:
                 connection.autocommit = True
                 with connection.cursor() as cursor:
-                    cursor.execute(statement)
+                    cursor.execute(statement, values or None)
                     return list(cursor.fetchall()) if cursor.description else []
-            finally:
-                connection.close()
         except psycopg2.Error as error:
             raise ServerError(f"{statement}: {error}") from error
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Two starts of one data directory wait for each other; makes the directory's parent."""
-        parent = self.data_dir.parent
-        if not parent.exists():
-            parent.mkdir(parents=True)
-            self._account.give(parent)
-        with (parent / f"{self.data_dir.name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-    def _initialise(self) -> None:
-        # A first start that was cut short leaves a directory without PG_VERSION in it or half filled.
-        shutil.rmtree(self.data_dir, ignore_errors=True)
-        password = secrets.token_urlsafe(18)
-        with tempfile.NamedTemporaryFile("w", prefix="trails-") as file:
-            file.write(password)
-            file.flush()
-            self._account.give(Path(file.name))
-            making = self.data_dir.with_name(self.data_dir.name + ".partial")
-            shutil.rmtree(making, ignore_errors=True)
-            command = [str(self._bin / "initdb"), "-D", str(making), "-U", SUPERUSER, "--encoding=UTF8"]
-            command += ["--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={file.name}", "--no-sync"]
-            done = self._account.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise ServerError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
-        self._account.write(making / "trails.password", password + "\n")
-        rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
-        self._account.write(making / "pg_hba.conf", rules)
-        with (making / "postgresql.conf").open("a") as file_:
-            file_.write("\ninclude = 'trails.conf'\n")
-        making.rename(self.data_dir)
-
-    def _configure(self, port: int) -> str:
-        """Writes the settings of the coming start; returns the socket's directory."""
-        sockets = tempfile.mkdtemp(prefix="trails-", dir="/tmp")  # a socket's path may have 107 bytes only
-        self._account.give(Path(sockets))
-        values = {"listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": sockets}
-        if self.virtualenv is not None:
-            values["trails.virtualenv"] = str(self.virtualenv)
-        lines = [f"{name} = {_literal(value)}" for name, value in (values | dict(self.settings)).items()]
-        self._account.write(self.data_dir / "trails.conf", "\n".join(lines) + "\n")
-        return sockets
 
     def _pid_file(self) -> list[str]:
         try:
@@ -250,47 +235,39 @@ class Server:
         except OSError:
             return []
 
-    def _postmaster(self) -> int | None:
-        lines = self._pid_file()
-        # The status is the eighth line, written last: before it stands, port and socket may be missing.
-        if len(lines) < 8 or not lines[0].isdigit() or not self._lives_here(int(lines[0])):
-            return None
-        return int(lines[0])
-
-    def _lives_here(self, pid: int) -> bool:
+    def _lives_here(self, pid: str) -> bool:
         """Whether that process runs in this data directory: process ids of the dead are given to others."""
         try:
-            return Path(f"/proc/{pid}/cwd").resolve(strict=True) == self.data_dir.resolve()
-        except OSError:
+            return Path(f"/proc/{int(pid)}/cwd").resolve(strict=True) == self.data_dir.resolve()
+        except (OSError, ValueError):
             return False
 
     def _remove_leftovers(self) -> None:
         """Clears what a server that died left, so that a recycled process id cannot block the start."""
         lines = self._pid_file()
-        if lines and not (lines[0].isdigit() and self._lives_here(int(lines[0]))):
+        if lines and not self._lives_here(lines[0]):
             (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
             if len(lines) > 4 and Path(lines[4]).name.startswith("trails-"):
                 shutil.rmtree(lines[4], ignore_errors=True)
 
-    def _log_end(self) -> str:
-        try:
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-        except OSError:
-            return "(no log)"
+
+class ServerFactory(PostgresqlFactory):  # type: ignore[misc]  # the package has no types
+    """Servers of the same settings; with `cache_initialized_db`, copies of a data directory that is made once."""
+
+    target_class = Server
 
 
-def _output(command: Sequence[str]) -> str:
+def ask(pg_config: Path, question: str) -> str:
+    """What `pg_config` answers, say to `--sharedir`."""
     try:
-        return subprocess.run(list(command), check=True, capture_output=True, text=True).stdout
+        return subprocess.run([pg_config, question], check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as error:
-        raise ServerError(f"{' '.join(command)}: {error}") from error
+        raise ServerError(f"{pg_config} {question}: {error}") from error
 
 
-def _literal(text: str) -> str:
-    """SQL and postgresql.conf quote alike, but for backslashes, which do not occur in what is quoted here."""
-    if "\\" in text:
-        raise ServerError(f"a backslash is not allowed in {text!r}")
-    return "'" + text.replace("'", "''") + "'"
+def major_version(pg_config: Path) -> int:
+    """PostgreSQL's major version, say 18."""
+    return int(ask(pg_config, "--version").split()[1].split(".")[0])
 
 
 def _identifier(name: str) -> str:

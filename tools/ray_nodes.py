@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,10 +15,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.postgres import free_port
-
 _START_SECONDS = 90.0
 _STARTED = "Ray runtime started"
+_PORT = re.compile(r"--address='[\d.]+:(\d+)'")
 
 
 class NodesError(Exception):
@@ -47,7 +47,7 @@ class Nodes:
             "RAY_USAGE_STATS_ENABLED": "0",
             **(environment or {}),
         }
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = ""
         self._nodes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Nodes:
@@ -110,9 +110,9 @@ class Nodes:
         return lines
 
     def _start(self, number: int) -> None:
-        where = ["--head", f"--port={self.address.rsplit(':', 1)[1]}"] if number == 0 else [f"--address={self.address}"]
-        if number == 0:
-            where += ["--include-dashboard=false", f"--temp-dir={self.directory}"]
+        where = [f"--address={self.address}"]
+        if number == 0:  # it finds a port itself, and tells which: one that is found here others may take meanwhile
+            where = ["--head", "--port=0", "--include-dashboard=false", f"--temp-dir={self.directory}"]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *where]
         command += ["--node-ip-address=127.0.0.1", f"--num-cpus={self._cpus[number]}", "--num-gpus=0"]
         command += ["--object-store-memory=200000000", "--min-worker-port=0", "--max-worker-port=0"]
@@ -139,6 +139,11 @@ class Nodes:
             if node.poll() is not None or time.monotonic() > deadline:
                 raise NodesError(f"Ray node {number + 1} did not start:\n{log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.1)
+        if number == 0:
+            found = _PORT.search(log.read_text(errors="replace"))
+            if found is None:
+                raise NodesError(f"Ray does not tell its port:\n{log.read_text(errors='replace')[-2000:]}")
+            self.address = f"127.0.0.1:{found[1]}"
 
 
 def _end_with_parent() -> None:

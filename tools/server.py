@@ -17,7 +17,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -25,17 +24,21 @@ ROOT = Path(__file__).resolve().parent.parent
 if not __package__:
     sys.path[0] = str(ROOT)
 
-from tools.postgres import DATABASE, SUPERUSER, Server, ServerError  # noqa: E402
+from tools.postgres import DATABASE, SUPERUSER, Server, ServerError, ask, major_version  # noqa: E402
 
 __all__ = [
     "DATABASE",
+    "QUICK",
     "SUPERUSER",
     "Server",
     "ServerError",
+    "default_pg_config",
     "development_server",
+    "major_version",
     "temporary_server",
 ]
 
+QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 DATASETS = ("frappe", "uci_diabetes", "criteo")
 
 
@@ -67,15 +70,15 @@ def default_pg_config() -> Path:
 def development_server() -> Server:
     """The server of `make up`, not started."""
     pg_config = default_pg_config()
-    major = Server.major_version(pg_config)
-    return Server(pg_config, trails_home() / "server" / str(major) / "data", Path(sys.prefix))
+    directory = trails_home() / "server" / str(major_version(pg_config))
+    return Server(pg_config, directory, Path(sys.prefix), auto_start=0)
 
 
 def prepare_development_server() -> Server:
     """Starts the development server unless it runs, with an up-to-date extension in its database."""
     server = development_server()
     server.start()
-    scripts = sorted(server.share_directory().glob("extension/trails--*.sql"))
+    scripts = sorted(Path(ask(server.pg_config, "--sharedir")).glob("extension/trails--*.sql"))
     functions = hashlib.sha256(b"".join(script.read_bytes() for script in scripts)).hexdigest()
     stamp = server.data_dir.parent / "extension.sha256"
     if not server.create_database() and (not stamp.exists() or stamp.read_text() != functions):
@@ -94,6 +97,7 @@ def temporary_server(
     settings: Mapping[str, str] | None = None,
     fsync: bool = False,
     memory_limit: int | None = None,
+    copy_data_from: Path | None = None,
 ) -> Iterator[Server]:
     """A started server in a new directory, with database `trails` and the extension; removed at the end.
 
@@ -103,28 +107,21 @@ def temporary_server(
         settings: Further configuration parameters.
         fsync: Whether commits reach the disk; off, they are fast and would not survive a machine's crash.
         memory_limit: Address space of each of the server's processes, in MB; see `Server`.
+        copy_data_from: A data directory to copy instead of making one.
 
     Raises:
         ServerError: The server does not start, or the extension is not installed.
     """
-    directory = Path(tempfile.mkdtemp(prefix="trails-server-"))
-    directory.chmod(0o755)  # root's servers run as another user
-    durability = {} if fsync else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-    server = Server(
+    parameters = ({} if fsync else QUICK) | dict(settings or {})
+    with Server(
         pg_config or default_pg_config(),
-        directory / "pg" / "data",
-        virtualenv or Path(sys.prefix),
-        settings=durability | dict(settings or {}),
+        virtualenv=virtualenv or Path(sys.prefix),
+        parameters=parameters,
         memory_limit=memory_limit,
-    )
-    try:
-        server.start()
+        copy_data_from=copy_data_from,
+    ) as server:
         server.create_database()
         yield server
-    finally:
-        with contextlib.suppress(ServerError):
-            server.stop("immediate")
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def load_datasets(server: Server) -> list[str]:
@@ -143,7 +140,7 @@ def up() -> int:
     """Starts the development server and fills its database."""
     server = prepare_development_server()
     failed = load_datasets(server)
-    print(f"PostgreSQL {server.major} is up: {server.uri()}", file=sys.stderr)
+    print(f"PostgreSQL {major_version(server.pg_config)} is up: {server.uri()}", file=sys.stderr)
     if failed:
         print(
             f"not loaded: {', '.join(failed)}; set TRAILS_DATA to a directory that holds them",
@@ -175,7 +172,7 @@ def main(arguments: list[str]) -> int:
         if parsed.action == "uri":
             print(server.uri())
         else:
-            server.stop()
+            server.terminate()
     except ServerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.core.made_up import MadeUp, TableScoring
+from tests.timing import within
 from trails.errors import Interrupted, InvalidInput
 from trails.filtering import Scorer, combine_ranks, score_pool
 from trails.filtering.samplers import SAMPLERS
@@ -118,7 +119,7 @@ def test_all_are_scored_when_nobody_says_how_many_and_it_costs_nothing() -> None
 def test_seconds_limit_what_is_paid_one_by_one() -> None:
     began = time.perf_counter()
     pool = score_pool(parse_space("mlp4x20"), parse_tfmems("snip"), setting(), seconds=0.3)
-    assert time.perf_counter() - began < 5
+    assert within(time.perf_counter() - began, 0.3, 4.7)
     assert 64 <= pool.indices.size < 160_000
     assert len(set(pool.indices.tolist())) == pool.indices.size
 
@@ -177,7 +178,7 @@ def test_interrupted_ends_every_worker(metrics: str, workers: int) -> None:
     end = time.perf_counter() + 0.15
     with pytest.raises(Interrupted):
         score_pool(parse_space("mlp5x10"), parse_tfmems(metrics), setting(workers), n=100_000, check=check)
-    assert raised.is_set() and time.perf_counter() - end < 2
+    assert raised.is_set() and within(time.perf_counter() - end, 0.0, 2.0)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("trails-filtering")]
 
 

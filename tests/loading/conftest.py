@@ -7,7 +7,6 @@ import itertools
 import lzma
 import os
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tools.postgres import Server
-from tools.server import default_pg_config
+from tools.server import QUICK, Server, default_pg_config
 from trails.loading.fields import Fields
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,15 +46,8 @@ def _no_outside_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 @pytest.fixture(scope="session")
 def plain_server() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="trails-loading-") as folder:
-        Path(folder).chmod(0o755)  # root's servers run as another user
-        quick = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        server = Server(default_pg_config(), Path(folder) / "pg" / "data", settings=quick)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.destroy()
+    with Server(default_pg_config(), parameters=QUICK) as server:
+        yield server
 
 
 @dataclass

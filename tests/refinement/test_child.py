@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.refinement.backend import CANDIDATES, Backend, Event, Outcome, Table, run
+from tests.timing import RESERVE, crowding, within
 from trails.errors import InvalidInput
 from trails.refinement.devices import select
 from trails.refinement.protocol import parse_request, parse_setting
@@ -101,7 +103,7 @@ def test_the_same_seed_and_plan_give_the_same_leaderboard(planned: Outcome, trai
 def test_left_to_itself_it_fills_the_time_or_stops_when_nothing_improves(train: Table, validation: Table) -> None:
     outcome = run(train, validation, CANDIDATES, budget=14.0)
     winner = outcome.leaderboard[0]
-    assert outcome.last["at"] <= outcome.deadline
+    assert within(outcome.last["at"], outcome.deadline - RESERVE, RESERVE)
     assert (
         winner["epochs"] == 9
         or winner["epochs"] - winner["best_epoch"] >= 3
@@ -123,24 +125,24 @@ def test_a_run_that_cannot_finish_answers_before_the_deadline(train: Table, vali
         events = backend.rest()
     assert events[-1]["event"] == "result", events[-1]
     assert events[-1]["complete"] is False and events[-1]["leaderboard"]
-    assert events[-1]["at"] < deadline
+    assert within(events[-1]["at"], deadline - RESERVE, RESERVE)
     progress = [e["at"] for e in events if e["event"] == "progress"]
-    assert max(np.diff([*progress, events[-1]["at"]])) < 2.0
+    assert within(max(np.diff([*progress, events[-1]["at"]])), 0.0, 2.0)
 
 
 def test_a_budget_too_small_names_one_that_works(train: Table, validation: Table) -> None:
     minimum = 0.5
-    for attempt in range(3):
+    for attempt in itertools.count():
         outcome = run(train, validation, CANDIDATES, budget=minimum)
         if outcome.last["event"] == "result":
             break
         error = error_of(outcome)
         assert (error["kind"], error["sqlstate"]) == ("BudgetTooSmall", "53400")
         assert f"{error['minimum']:g} s" in error["hint"] and error["minimum"] > minimum
-        # The first answer works; a second try is for a machine that got busier in between.
-        assert attempt < 2
+        # The first answer works; further tries are for a machine that got busier in between.
+        assert attempt < 2 * crowding()
         minimum = error["minimum"]
-    assert outcome.leaderboard and outcome.last["at"] <= outcome.deadline
+    assert outcome.leaderboard and within(outcome.last["at"], outcome.deadline - RESERVE, RESERVE)
 
 
 def test_a_measured_minimum_works_too(train: Table, validation: Table) -> None:
@@ -154,14 +156,15 @@ def test_a_measured_minimum_works_too(train: Table, validation: Table) -> None:
             backend.started = time.monotonic()
             deadline = backend.send(wide, budget)
             last = backend.rest()[-1]
-            assert last["at"] <= deadline + 0.5
+            assert within(last["at"], deadline, 0.5)
             return last
 
     budget = 1.4
-    for _ in range(3):  # the first answer works, unless the machine gets busier in between
+    for attempt in itertools.count():  # the first answer works, unless the machine gets busier in between
         last = ask(budget)
         if last["event"] == "result":
             break
+        assert attempt < 2 * crowding()
         assert last["kind"] == "BudgetTooSmall" and last["minimum"] > budget, last
         budget = last["minimum"]
     assert last["event"] == "result" and budget > 1.4
@@ -350,7 +353,7 @@ def test_it_ends_at_once_when_the_backend_is_gone(train: Table, validation: Tabl
         assert backend.process.stdin is not None
         backend.process.stdin.close()
         # 0.3 s on an idle machine; importing holds the interpreter for longer stretches.
-        assert wait_gone(backend.process, 5) < (2.0 if when == "importing" else 0.6)
+        assert within(wait_gone(backend.process, 30), 0.0, 2.0 if when == "importing" else 0.6)
         assert backend.process.returncode == 3
 
 

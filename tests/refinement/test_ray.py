@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.refinement.backend import CANDIDATES, PYTHON_ROOT, Backend, Event, Outcome, Table, run
+from tests.timing import RESERVE, within
 from tools.ray_nodes import Nodes
 from trails.errors import InvalidInput, TrailsError
 from trails.refinement.protocol import Setting
@@ -56,9 +57,9 @@ def learnt(rows: list[Any]) -> list[dict[str, Any]]:
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    ends = time.monotonic() + seconds
+    began = time.monotonic()
     while not (found := condition()):
-        assert time.monotonic() < ends, "waited in vain"
+        assert within(time.monotonic() - began, 0.0, seconds), "waited in vain"
         time.sleep(0.05)
     return found
 
@@ -114,7 +115,7 @@ def test_the_time_left_is_used_and_the_deadline_kept(nodes: Nodes, long: Table, 
         events = backend.rest()
     assert events[-1]["event"] == "result", events[-1]
     assert events[-1]["complete"] is False and events[-1]["leaderboard"]
-    assert events[-1]["at"] < deadline
+    assert within(events[-1]["at"], deadline - RESERVE, RESERVE)
     assert any(e["event"] == "progress" for e in events)
     wait_for(lambda: not nodes.training())
 
@@ -167,7 +168,7 @@ def error_within(seconds: float, train: Table, validation: Table, address: str, 
         backend.send(CANDIDATES, 60.0, ray_address=address, **changes)
         error = backend.rest()[-1]
         assert error["event"] == "error", error
-        assert error["at"] - began < seconds
+        assert within(error["at"] - began, 0.0, seconds)
         return error
 
 

@@ -6,7 +6,6 @@ import itertools
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tools.postgres import Server
-from tools.server import default_pg_config
+from tests.timing import within
+from tools.server import QUICK, Server, default_pg_config
 from trails.service import DataClient, DataService
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,15 +33,8 @@ def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def plain_server() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="trails-service-test-") as folder:
-        Path(folder).chmod(0o755)  # root's servers run as another user
-        quick = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        server = Server(default_pg_config(), Path(folder) / "pg" / "data", settings=quick)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.destroy()
+    with Server(default_pg_config(), parameters=QUICK) as server:
+        yield server
 
 
 @dataclass
@@ -150,7 +142,7 @@ def start_process(database: Database, tmp_path: Path) -> Iterator[Callable[..., 
 
 def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait until something is so."""
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
+        assert within(time.monotonic() - began, 0.0, seconds), "it did not come about"
         time.sleep(0.02)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.conftest import ROOT, TOKEN, Database, Process
+from tests.timing import within
 from trails.cli import main
 from trails.data_service_trigger import main as trigger
 from trails.errors import InvalidInput, TrailsError
@@ -98,8 +99,8 @@ def test_a_service_ends_in_time_although_a_consumer_reads_nothing(
         next(stream)
         began = time.monotonic()
         service.process.send_signal(number)
-        assert service.process.wait(20) == 0
-        assert time.monotonic() - began < 10
+        assert service.process.wait(60) == 0
+        assert within(time.monotonic() - began, 0.0, 10.0)
         assert not list(tmp_path.glob("trails-data-service-*"))
         with pytest.raises(TrailsError):
             list(stream)

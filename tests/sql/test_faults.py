@@ -15,6 +15,7 @@ import pytest
 from tests.sql.stub import Stub
 from tests.sql.tables import children, make_table, query, shared_memory, wait_until
 from tests.sql.test_interrupts import Running, cpu_seconds
+from tests.timing import within
 
 RUN = "SELECT * FROM trails.model_selection('train', 'label', budget => '40 s', validation => 'valid', k => 2, u => 1)"
 WORKLOAD = "SELECT * FROM trails.model_selection_workloads('train', 'label', 100, 2)"
@@ -90,7 +91,8 @@ def test_silent_process_is_ended_after_ten_seconds(scripted: Any, stub: Stub, st
     stub.script(TWO_EPOCHS + "time.sleep(120)")
     began = time.monotonic()
     query(scripted, statement)
-    assert 9 < time.monotonic() - began < 25
+    seconds = time.monotonic() - began
+    assert seconds > 9 and within(seconds, 10.0, 15.0)
     assert fault_of(scripted) == ("best so far", "the refinement process hung: no sign of life for 10 s")
     assert not children(scripted.info.backend_pid)
 
@@ -116,7 +118,7 @@ def test_late_process_does_not_cost_the_budget(scripted: Any, stub: Stub) -> Non
     stub.script(TWO_EPOCHS + "while True: time.sleep(0.2); send('alive')")
     began = time.monotonic()
     rows = query(scripted, RUN.replace("40 s", "5 s"))
-    assert time.monotonic() - began < 5 * 1.05 + 0.5 + 0.5
+    assert within(time.monotonic() - began, 5 * 1.03 + 0.2, 0.89)
     assert len(rows) == 2
     state, fault = fault_of(scripted)
     assert state == "best so far" and fault == "the refinement process gave no result within the budget of 5 s"
@@ -150,7 +152,8 @@ def test_checkpoint_that_is_too_large_does_not_cost_the_budget(scripted: Any, st
     query(scripted, RUN.replace("40 s", "6 s"))
     assert any("210 MB would exceed the budget" in notice for notice in scripted.notices)
     assert query(scripted, "SELECT count(*) FROM trails.checkpoints") == [(0,)]
-    assert query(scripted, "SELECT total_seconds < 6.8 FROM trails.runs") == [(True,)]
+    ((seconds,),) = query(scripted, "SELECT total_seconds FROM trails.runs")
+    assert within(seconds, 6 * 1.03 + 0.2, 0.42)
 
 
 def test_a_line_that_does_not_end_is_one_clear_error(scripted: Any, stub: Stub) -> None:
@@ -172,7 +175,7 @@ def test_events_without_a_pause_do_not_keep_a_cancel_from_the_statement(
     query(connect(), "SELECT pg_cancel_backend(%s)", running.backend)
     running.join()
     assert running.error is not None and running.error.pgcode == "57014"  # type: ignore[attr-defined]
-    assert running.ended - asked < 3 and not children(running.backend)
+    assert within(running.ended - asked, 0.0, 3.0) and not children(running.backend)
 
 
 def test_the_process_writes_no_bytecode_beside_the_packages(scripted: Any, stub: Stub) -> None:
@@ -216,7 +219,7 @@ def test_a_process_that_does_not_end_holds_neither_statement_nor_session(
         if error.pgcode == "0A000":
             pytest.skip("ptrace is not allowed here")
         raise
-    assert time.monotonic() - began < HELD_SECONDS / 2
+    assert within(time.monotonic() - began, 6 * 1.03 + 0.2, 8.6)
     # The next run reaps what has ended meanwhile; the session ends, too, while something is left.
     stub.script(TWO_EPOCHS + "result([row(a, 0.75)])")
     query(scripted, RUN)
@@ -258,7 +261,7 @@ def test_stopped_process_is_noticed_and_ended(connect: Callable[..., Any], sessi
     os.kill(child, signal.SIGSTOP)
     stopped = time.monotonic()
     running.join(90)
-    assert running.ended - stopped < 30
+    assert within(running.ended - stopped, 10.0, 20.0)
     if running.error is None:
         assert "hung" in (fault_of(session)[1] or "")
     else:

@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 
 from tests.sql.tables import make_table, query, wait_until
+from tests.timing import within
 from trails.tfmem import REGISTRY
 
 RANKED = "SELECT rank, architecture, score, scores, parameters, flops FROM trails.filtering_phase"
@@ -312,7 +313,7 @@ def test_cancel_ends_a_long_call_at_once(session: Any, connect: Callable[..., An
     ended = time.monotonic()
     timer.join()
     assert code == "57014"
-    assert ended - asked[0] < 1.0
+    assert within(ended - asked[0], 0.0, 1.0)
     assert len(ranked(session, "'train', n => 5, k => 5, tfmem => 'ntk_cond'")) == 5, "the session goes on"
 
 
@@ -328,7 +329,7 @@ def test_a_backend_that_is_terminated_among_its_threads_takes_nothing_along(conn
         running.start()
         time.sleep(0.8)
         query(witness, "SELECT pg_terminate_backend(%s)", backend)
-        running.join(10)
+        running.join(60)
         wait_until(lambda backend=backend: not Path(f"/proc/{backend}").exists(), 5)
         time.sleep(0.05)
         assert query(witness, "SELECT 1") == [(1,)], "a crash would have closed this session"
@@ -371,7 +372,7 @@ def test_model_selection_scores_what_a_tenth_of_the_budget_can(session: Any) -> 
     assert len(query(session, statement)) == 2
     ((scored, seconds),) = query(session, "SELECT scored, filtering_seconds FROM trails.runs")
     assert 10 <= scored < 160_000
-    assert seconds < 4
+    assert within(seconds, 2.0, 2.0)
 
 
 def test_model_selection_does_not_train_what_could_not_be_scored(session: Any) -> None:

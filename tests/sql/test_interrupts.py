@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import threading
@@ -15,14 +16,15 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.sql.tables import children, make_pair, make_table, query, shared_memory, wait_until
+from tests.sql.tables import children, make_pair, make_table, query, runs, shared_memory, wait_until
+from tests.timing import within
 from tools.server import Server, temporary_server
 
 PROMPT = 0.2
 """Seconds within which a statement promises to end."""
 
 ALLOWANCE = 0.8
-"""Added for machines that are busy with other tests."""
+"""Added for machines that are not fast; see `within` for those that are busy."""
 
 # Each statement spends seconds in the phase that names it.
 PHASES = {
@@ -97,7 +99,7 @@ def cpu_seconds(process: int) -> float:
 
 
 def assert_nothing_left(backend: int, witness: Any, started: list[int]) -> None:
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in started), 5)
+    wait_until(lambda: not any(map(runs, started)), 5)
     assert not children(backend)
     assert not shared_memory(backend)
     assert query(witness, "SELECT count(*) FROM train") == [(3000,)], "the witness session is up"
@@ -116,7 +118,7 @@ def test_cancel_ends_the_statement_at_once(connect: Callable[..., Any], tables: 
     query(tables, "SELECT pg_cancel_backend(%s)", running.backend)
     running.join()
     assert running.error is not None and running.error.pgcode == "57014"  # type: ignore[attr-defined]
-    assert running.ended - asked < PROMPT + ALLOWANCE
+    assert within(running.ended - asked, PROMPT, ALLOWANCE)
     assert_nothing_left(running.backend, tables, started)
     assert query(session, "SELECT 1") == [(1,)], "the session goes on"
 
@@ -130,7 +132,7 @@ def test_statement_timeout_ends_the_statement_in_time(connect: Callable[..., Any
     running = Running(session, PHASES[phase])
     running.join()
     assert running.error is not None and running.error.pgcode == "57014"  # type: ignore[attr-defined]
-    assert running.ended - began < limit + PROMPT + ALLOWANCE
+    assert within(running.ended - began, limit + PROMPT, ALLOWANCE)
     query(session, "SET statement_timeout = 0")
     assert_nothing_left(running.backend, tables, [])
 
@@ -146,7 +148,7 @@ def test_client_that_has_gone_ends_the_statement(connect: Callable[..., Any], ta
     with socket.socket(fileno=os.dup(session.fileno())) as end:
         end.shutdown(socket.SHUT_RDWR)
     wait_until(lambda: not Path(f"/proc/{running.backend}").exists(), 10)
-    assert time.monotonic() - asked < PROMPT + ALLOWANCE
+    assert within(time.monotonic() - asked, PROMPT, ALLOWANCE)
     assert_nothing_left(running.backend, tables, started)
     running.join()
 
@@ -173,14 +175,17 @@ def test_child_killed_before_any_model_is_one_clear_error(connect: Callable[...,
     assert query(running.connection, "SELECT 1") == [(1,)]
 
 
-def test_child_killed_later_leaves_the_best_so_far(connect: Callable[..., Any], tables: Any) -> None:
+def test_child_killed_later_leaves_the_best_so_far(pg: Server, connect: Callable[..., Any], tables: Any) -> None:
     session = connect()
+    # The driver keeps what it is told until the statement ends; the log has it at once.
+    query(session, "SET log_min_messages = notice; SET trails.progress = epochs")
     statement = (
         "SELECT * FROM trails.model_selection('train', 'label', '60 s', validation => 'valid', k => 600, u => 1)"
     )
     running = Running(session, statement)
     (child,) = wait_until(lambda: children(running.backend))
-    wait_until(lambda: cpu_seconds(child) > 8.0 or running.ended)
+    told = re.compile(rf"\[{running.backend}\] NOTICE: +progress: .* best validation")
+    wait_until(lambda: told.search(pg.log.read_text()) or running.ended)
     os.kill(child, signal.SIGKILL)
     running.join()
     assert running.error is None
@@ -212,14 +217,14 @@ def test_signal_handlers_of_the_server_are_untouched(connect: Callable[..., Any]
     running = Running(session, "SELECT pg_sleep(30)")
     time.sleep(0.3)
     query(tables, "SELECT pg_cancel_backend(%s)", backend)
-    running.join(5)
+    running.join(30)
     assert running.error is not None and running.error.pgcode == "57014"  # type: ignore[attr-defined]
 
 
 @pytest.fixture
-def own_server(pg: Server) -> Iterator[Server]:
+def own_server(pg: Server, cluster: Path) -> Iterator[Server]:
     """A server that the test may stop or crash."""
-    with temporary_server(pg.pg_config, pg.virtualenv) as server:
+    with temporary_server(pg.pg_config, pg.virtualenv, copy_data_from=cluster) as server:
         yield server
 
 
@@ -236,17 +241,17 @@ def test_fast_shutdown_does_not_wait_for_training(own_server: Server) -> None:
     running, started = start_refinement(own_server)
     time.sleep(2.0)
     asked = time.monotonic()
-    own_server.stop("fast")
-    assert time.monotonic() - asked < 5
+    own_server.terminate()
+    assert within(time.monotonic() - asked, 0.0, 5.0)
     running.join()
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in started), 5)
+    wait_until(lambda: not any(map(runs, started)), 5)
 
 
 def test_child_dies_with_a_backend_that_is_killed(own_server: Server) -> None:
     running, started = start_refinement(own_server)
     time.sleep(1.0)
     os.kill(running.backend, signal.SIGKILL)
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in started), 5)
+    wait_until(lambda: not any(map(runs, started)), 5)
     running.join()
 
 
@@ -270,7 +275,7 @@ def test_counting_the_texts_of_a_large_table_can_be_ended_at_any_moment(connect:
             else:
                 canceled = False
             took = time.monotonic() - began
-            assert took < timeout + PROMPT + ALLOWANCE
+            assert within(took, timeout + PROMPT, ALLOWANCE)
             if canceled:
                 break
             whole = min(whole, took)

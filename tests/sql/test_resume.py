@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.sql.stub import Stub
 from tests.sql.tables import children, make_table, query, wait_until
-from tests.sql.test_interrupts import Running
+from tests.sql.test_interrupts import Running, cpu_seconds
 
 RUN = (
     "SELECT * FROM trails.model_selection('train', 'label', budget => '40 s', validation => 'valid', k => 3, u => 2, "
@@ -200,9 +199,10 @@ def killed_run(connect: Callable[..., Any], session: Any, watch: str) -> int:
     make_table(session, "large", 10_000, 20_000)
     running = Running(connect(), watch)
     (child,) = wait_until(lambda: children(running.backend))
-    # It writes its checkpoint after the first rung, and tells of it at once.
+    # It writes its checkpoint after the first rung, tells of it at once, and works on, which the server counts.
     wait_until(lambda: running.ended or any(size > 0 for size in checkpoint_sizes(child)), 120)
-    time.sleep(0.3)
+    reached = cpu_seconds(child)
+    wait_until(lambda: running.ended or cpu_seconds(child) > reached + 0.3)
     os.kill(child, signal.SIGKILL)
     running.join()
     assert running.error is None, running.error

@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 
 from tests.sql.tables import make_pair, query
+from tools.postgres import ask
 from tools.server import Server
 
 RELEASED = Path(__file__).parent / "released"
@@ -59,7 +60,7 @@ FROM pg_extension WHERE extname = 'trails'
 def old_database(pg: Server, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A superuser's session in a database with an earlier release's objects and a run recorded by it."""
     version = str(request.param)
-    script = pg.share_directory() / "extension" / f"trails--{version}.sql"
+    script = Path(ask(pg.pg_config, "--sharedir")) / "extension" / f"trails--{version}.sql"
     assert not script.exists(), "an old release's script must not be installed: its functions do not fit this library"
     name = "upgraded"
     pg.sql("postgres", f"CREATE DATABASE {name}")
