@@ -484,7 +484,7 @@ fn what_does_not_belong_together_is_refused() {
         }
     };
     use serde_json::json;
-    refused(&header("/version", json!(2)), "format trails.model 2");
+    refused(&header("/version", json!(3)), "format trails.model 3");
     refused(&header("/format", json!("other")), "format other 1");
     refused(&header("/task", json!("clustering")), "header");
     refused(&header("/task", json!("multiclass")), "1 outputs");
