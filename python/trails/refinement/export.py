@@ -31,7 +31,7 @@ def model_of(
     hidden = fold(mlp, layout.stats(best.stats))
     layers = [*hidden, (mlp.weight, mlp.bias)]
     metric, loss = data.target.metrics
-    return Model(
+    return Model.of_layers(
         trial.architecture,
         data.target,
         data.encoder,
