@@ -193,8 +193,7 @@ impl Leading {
     }
 }
 
-/// Adds the product of a vector with weights [vector, width]. On its own, so that the compiler knows that what is written
-/// is none of what is read: eight times as fast.
+/// Adds the product of a vector with weights [vector, width].
 fn add_product(vector: &[f32], weight: &[f32], width: usize, out: &mut [f32]) {
     for (x, weights) in vector.iter().zip(weight.chunks_exact(width)) {
         for (out, weight) in out.iter_mut().zip(weights) {

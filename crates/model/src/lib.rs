@@ -35,6 +35,8 @@ mod program;
 mod slots;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod textbook;
 mod vectors;
 
 pub use blob::{digest, Pause};

@@ -173,9 +173,8 @@ impl Network {
             }
             Step::Linear { weights, of, to, relu } => {
                 let layer = self.layers[*weights].as_ref().expect("weights of a step are laid out");
-                let mut out = std::mem::take(&mut registers[*to]);
-                layer.apply(self.kernels, rows, &registers[*of], &mut out, Start::Bias, *relu);
-                registers[*to] = out;
+                let [x, out] = registers.get_disjoint_mut([*of, *to]).expect("they are two of the plan's");
+                layer.apply(self.kernels, rows, x, out, Start::Bias, *relu);
             }
             Step::Relu { of, to, width } => {
                 let mut out = std::mem::take(&mut registers[*to]);

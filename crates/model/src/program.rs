@@ -9,7 +9,7 @@ use crate::operations::{Kind, OperationHeader};
 const MOST_LAYERS: usize = 64;
 /// Of version 2, for the same reason.
 const MOST_OPERATIONS: usize = 1 << 12;
-/// Numbers of all values of a row together: what is held at a time is no more.
+/// Numbers of all values of a row together, which is more than are held at a time.
 const MOST_NUMBERS: u64 = 1 << 22;
 /// Multiply-adds of a row, which weights that are used again and again make more of than the file is long.
 const MOST_WORK: u64 = 1 << 28;
@@ -67,8 +67,9 @@ impl Program {
         };
         match &header.operations {
             None => program.read_layers(blob)?,
-            Some(operations) => program.read_operations(blob, operations, header.fields.len(), ids)?,
+            Some(operations) => program.read_operations(blob, operations, ids)?,
         }
+        program.check_extent(header.fields.len())?;
         let outputs = program.outputs();
         if outputs != header.outputs() {
             fail!("the model has {outputs} outputs, and its task needs {}", header.outputs());
@@ -109,17 +110,10 @@ impl Program {
     }
 
     /// Version 2: what the header lists.
-    fn read_operations(
-        &mut self,
-        blob: &Blob<'_>,
-        operations: &[OperationHeader],
-        fields: usize,
-        ids: usize,
-    ) -> Result<()> {
+    fn read_operations(&mut self, blob: &Blob<'_>, operations: &[OperationHeader], ids: usize) -> Result<()> {
         if !(1..=MOST_OPERATIONS).contains(&operations.len()) {
             fail!("the model has {} operations, and 1 to {MOST_OPERATIONS} are possible", operations.len());
         }
-        let (mut numbers, mut work) = (self.widths[0] as u64, 0u64);
         for (place, operation) in operations.iter().enumerate() {
             let number = place + 1;
             let of = operation.of.iter().map(|&value| usize::try_from(value).unwrap_or(usize::MAX));
@@ -132,16 +126,16 @@ impl Program {
                 fail!("operation {number} of the model reads values of different width");
             }
             let weights = self.weights_of(number, operation)?;
-            let (width, cost) = match operation.kind {
+            let width = match operation.kind {
                 Kind::Linear => {
-                    let width = match self.linear.get(weights) {
-                        Some(linear) if linear.inputs == reads => linear.outputs,
-                        Some(linear) => {
-                            fail!("operation {number} reads {reads} numbers, and its weights {}", linear.inputs)
-                        }
-                        None => self.read_linear(blob, &format!("linear.{weights}"), reads)?,
-                    };
-                    (width, reads as u64 * width as u64)
+                    if weights == self.linear.len() {
+                        self.read_linear(blob, &format!("linear.{weights}"), reads)?;
+                    }
+                    let Linear { inputs, outputs, .. } = self.linear[weights];
+                    if inputs != reads {
+                        fail!("operation {number} reads {reads} numbers, and its weights {inputs}");
+                    }
+                    outputs
                 }
                 Kind::Scale => {
                     if weights == self.scales.len() {
@@ -151,28 +145,43 @@ impl Program {
                     if factors != reads {
                         fail!("operation {number} reads {reads} numbers, and scales {factors}");
                     }
-                    (reads, reads as u64)
+                    reads
                 }
                 Kind::LinearPath => {
                     if weights == self.paths.len() {
                         self.read_path(blob, &format!("linear_path.{weights}"), ids)?;
                     }
-                    let width = self.paths[weights].outputs;
-                    (width, fields as u64 * width as u64)
+                    self.paths[weights].outputs
                 }
-                Kind::Relu | Kind::Add | Kind::Mean => (reads, reads as u64 * of.len() as u64),
+                Kind::Relu | Kind::Add | Kind::Mean => reads,
             };
-            numbers = numbers.saturating_add(width as u64);
-            work = work.saturating_add(cost);
-            if numbers > MOST_NUMBERS || work > MOST_WORK {
-                fail!("the model's operations compute more than {MOST_NUMBERS} numbers or take more than {MOST_WORK} multiply-adds");
-            }
             self.push(operation.kind, of, weights, width);
         }
         // What is embedded may be there for the linear path alone, and nothing reads the last value but the outcome.
         let readers = self.readers();
         if let Some(unread) = (1..operations.len()).find(|&value| readers[value] == 0) {
             fail!("the model's value {unread} is computed, and nothing reads it");
+        }
+        Ok(())
+    }
+
+    /// Refuses what would take more memory or time than the length of the file tells.
+    fn check_extent(&self, fields: usize) -> Result<()> {
+        let numbers: u64 = self.widths.iter().map(|&width| width as u64).sum();
+        let work = |(place, operation): (usize, &Operation)| {
+            let width = self.widths[place + 1] as u64;
+            match operation.kind {
+                Kind::Linear => width * self.widths[operation.of[0]] as u64,
+                Kind::LinearPath => width * fields as u64,
+                Kind::Relu | Kind::Scale | Kind::Add | Kind::Mean => width * operation.of.len() as u64,
+            }
+        };
+        let work = self.operations.iter().enumerate().map(work).fold(0, u64::saturating_add);
+        if numbers > MOST_NUMBERS || work > MOST_WORK {
+            fail!(
+                "the model's operations compute {numbers} numbers and take {work} multiply-adds a row, and \
+                 {MOST_NUMBERS} and {MOST_WORK} are possible"
+            );
         }
         Ok(())
     }
