@@ -6,7 +6,7 @@
 //! fail on no data of the model's kinds.
 //!
 //! - `blob`, `header`, `json`: the two halves of the file
-//! - `field`, `slots`, `lookup`, `calendar`, `encoder`: columns to ids
+//! - `field`, `slots`, `lookup`, `ordered`, `calendar`, `encoder`: columns to ids
 //! - `operations`, `program`, `plan`: what is computed, with what, in which order
 //! - `network`, `leading`, `vectors`, `layer`, `kernels`: ids to outputs
 //! - `outcome`: outputs to classes, probabilities, numbers    - `memory`, `buffer`: what grows with a model or a batch
@@ -29,6 +29,7 @@ mod memory;
 mod model;
 mod network;
 mod operations;
+mod ordered;
 mod outcome;
 mod plan;
 mod program;
