@@ -231,7 +231,8 @@ fn a_row_that_overflows_does_not_spoil_the_next_ones() {
         Parts::new(fields(), 2, &[20, 3], "binary", 1, 1),
         Parts::new(fields(), 2, &[20], "binary", 1, 1).with_every_operation(3, false, 2),
     ] {
-        let mut large = parts.clone();
+        // Wider, so that what it leaves lies where a narrow value's padding is.
+        let mut large = Parts::new(fields(), 2, &[40, 40, 40], "binary", 1, 1);
         for (name, (_, _, bytes)) in &mut large.tensors {
             if name.ends_with("weight") {
                 bytes.chunks_exact_mut(4).for_each(|number| number.copy_from_slice(&3e38f32.to_le_bytes()));
