@@ -111,7 +111,7 @@ def _model(connection: Any, table: str, seed: int) -> Model:
     )
     embedding = random.normal(size=(encoder.ids, EMBEDDING)).astype(np.float32)
     target = Target("label", "integer", "binary", np.empty(0), ("0", "1"))
-    return Model("-".join(map(str, WIDTHS)), target, encoder, embedding, layers)
+    return Model.of_layers("-".join(map(str, WIDTHS)), target, encoder, embedding, layers)
 
 
 def _store(connection: Any, table: str, model: Model) -> None:

@@ -6,7 +6,6 @@ import inspect
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from types import MethodType
 from typing import Any
@@ -188,8 +187,7 @@ class ModelSelector:
             warnings.warn(f"{found.fault}; the model is the best of what had finished", stacklevel=2)
         self.model_ = found.model
         # In float64 a row's prediction does not depend on the rows beside it.
-        wide = tuple((weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in found.model.layers)
-        self._predictor = replace(found.model, layers=wide)  # type: ignore[arg-type]
+        self._predictor = found.model.in_double()
         self.leaderboard_, self.curves_, self.timings_ = found.leaderboard, found.curves, found.timings
         self.task_, self.metric_ = found.model.target.task, found.metric
         self.left_out_, self.seconds_, self.complete_ = found.left_out, found.seconds, found.complete

@@ -16,6 +16,8 @@ ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, 3, -1, 0.0, 1.5, 1e-320, 1e308, 2**31 - 1, 2**32, -(2**63), 2**64 - 1, 2**64, 10**400,
     "", "word", "nul\0", "\ud800", "ü" * 501, [], [[]], {}, {"name": "word", "kind": "text"}, "number", "timestamp",
     "idvalue", "categories", "bins", "scaled", "hour", "value", "regression", "multiclass",
+    "interpolated", "linear", "relu", "scale", "add", "mean", "linear_path", [0], [1], [0, 0],
+    {"operation": "relu", "of": [1]}, {"operation": "add", "of": [0, 1, 2**32]},
 )  # fmt: skip
 RAW = ("NaN", "-Infinity", "1e400", "-0", "00", "0x1", "1.", '"\\u0000"', '"\\udc00"', '{"a":1,"a":2}', "[" * 5000)
 
@@ -71,6 +73,28 @@ class Parts:
         found = np.array(values, dtype[self.tensors[name][0]])
         self.tensors[name] = (self.tensors[name][0], list(found.shape), found.tobytes())
 
+    @property
+    def output(self) -> str:
+        """The linear operation that a plain model ends with."""
+        if self.header["version"] == 1:
+            return "output"
+        return f"linear.{sum(name.startswith('linear.') and name.endswith('.bias') for name in self.tensors) - 1}"
+
+    def layer(self, place: int) -> str:
+        """A linear operation before that."""
+        return f"layers.{place}" if self.header["version"] == 1 else f"linear.{place}"
+
+    def as_version_1(self) -> Parts:
+        """A plain model as earlier releases wrote it."""
+        found = self.copy()
+        found.header["version"] = 1
+        del found.header["operations"]
+        for name in [name for name in self.tensors if name.startswith("linear.")]:
+            linear, part = name.rsplit(".", 1)
+            renamed = "output" if linear == self.output else linear.replace("linear", "layers")
+            found.tensors[f"{renamed}.{part}"] = found.tensors.pop(name)
+        return found
+
     def named(self, end: str) -> str:
         """The first tensor whose name ends so."""
         return next(name for name in self.tensors if name.endswith(end))
@@ -80,7 +104,9 @@ Forgery = Callable[[Parts], bytes | None]
 """Changes the parts, or gives the whole blob."""
 
 
-def _header(path: tuple[Any, ...], value: Any) -> Forgery:
+def header(path: tuple[Any, ...], value: Any) -> Forgery:
+    """Another entry of the header."""
+
     def change(parts: Parts) -> None:
         at = parts.header
         for step in path[:-1]:
@@ -106,11 +132,14 @@ def _tensor(end: str, values: Any) -> Forgery:
     return lambda parts: parts.set_tensor(parts.named(end), values)
 
 
-def _filled(end: str, value: float) -> Forgery:
+def filled(end: str, value: float) -> Forgery:
+    """A tensor of one value."""
     return lambda parts: parts.set_tensor(parts.named(end), np.full(parts.tensors[parts.named(end)][1], value))
 
 
-def _shape(end: str, shape: list[int]) -> Forgery:
+def shape(end: str, shape: list[int]) -> Forgery:
+    """A tensor of another shape, with as many of its bytes."""
+
     def change(parts: Parts) -> None:
         dtype, _, data = parts.tensors[name := parts.named(end)]
         parts.tensors[name] = (dtype, shape, data[: 4 * int(np.prod(shape))])
@@ -134,8 +163,19 @@ def _extra(dtype: str) -> Forgery:
     return lambda parts: parts.tensors.update({"other": (dtype, [2], b"\0" * 4)})
 
 
-def _renamed(old: str, new: str) -> Forgery:
-    return lambda parts: parts.tensors.update({new: parts.tensors.pop(old)})
+def layer(place: int | None, part: str, change: Callable[[str], Forgery]) -> Forgery:
+    """A change of the tensor of a layer, None for the output, whatever it is called in the version."""
+    return lambda parts: change(f"{parts.output if place is None else parts.layer(place)}.{part}")(parts)
+
+
+def renamed(new: str) -> Callable[[str], Forgery]:
+    """A tensor of another name."""
+    return lambda old: lambda parts: parts.tensors.update({new: parts.tensors.pop(old)})
+
+
+def _output_entry(**changed: Any) -> Forgery:
+    """Something of the output's biases in the table of contents."""
+    return lambda parts: parts.blob(contents=lambda table: table[f"{parts.output}.bias"].update(changed))
 
 
 def _contents(change: Callable[[dict[str, Any]], Any]) -> Forgery:
@@ -160,10 +200,11 @@ def _doubled_tensor(parts: Parts) -> bytes:
     """A name twice in the table of contents, with bytes of its own each time."""
     blob = parts.blob()
     length = int.from_bytes(blob[:8], "little")
-    dtype, shape, data = parts.tensors["output.bias"]
+    dtype, shape, data = parts.tensors[f"{parts.output}.bias"]
     end = len(blob) - 8 - length
     entry = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + len(data)]}
-    table = blob[8 : 8 + length].rstrip()[:-1] + b', "output.bias": ' + json.dumps(entry).encode() + b"}"
+    more = f', "{parts.output}.bias": {json.dumps(entry)}}}'
+    table = blob[8 : 8 + length].rstrip()[:-1] + more.encode()
     return len(table).to_bytes(8, "little") + table + blob[8 + length :] + data
 
 
@@ -172,33 +213,33 @@ def _first_field(parts: Parts) -> Any:
 
 
 FORGED: dict[str, Forgery] = {
-    "a NUL in a label": _header(("classes", 0), "n\0"),
-    "a NUL in a metric's name": _header(("metrics", "a\0c"), 1.0),
-    "a NUL in the target's name": _header(("target", "name"), "y\0"),
-    "half a pair of surrogates": _header(("classes", 0), "\ud800"),
-    "a label of 20 MB": _header(("classes", 0), "x" * 20_000_000),
-    "a label of 1001 bytes": _header(("classes", 0), "x" * 1_001),
-    "labels alike": _header(("classes",), ["same", "same"]),
-    "one label": _header(("classes",), ["one"]),
-    "a label that is a number": _header(("classes", 1), 7),
-    "an architecture of 1 MB": _header(("architecture",), "8-" * 500_000),
-    "a version that is no integer": _header(("version",), 1.0),
-    "a version that is true": _header(("version",), True),
-    "another version": _header(("version",), 2),
-    "a target that is a list": _header(("target",), ["y", "text", 0.0, 1.0]),
-    "a kind that is an object": _header(("target", "kind"), {"text": None}),
-    "a kind that there is not": _header(("target", "kind"), "money"),
-    "a standard deviation of 0": _header(("target", "std"), 0.0),
-    "a mean that is text": _header(("target", "mean"), "nan"),
-    "no fields": _header(("fields",), []),
-    "fields that are an object": _header(("fields",), {}),
+    "a NUL in a label": header(("classes", 0), "n\0"),
+    "a NUL in a metric's name": header(("metrics", "a\0c"), 1.0),
+    "a NUL in the target's name": header(("target", "name"), "y\0"),
+    "half a pair of surrogates": header(("classes", 0), "\ud800"),
+    "a label of 20 MB": header(("classes", 0), "x" * 20_000_000),
+    "a label of 1001 bytes": header(("classes", 0), "x" * 1_001),
+    "labels alike": header(("classes",), ["same", "same"]),
+    "one label": header(("classes",), ["one"]),
+    "a label that is a number": header(("classes", 1), 7),
+    "an architecture of 1 MB": header(("architecture",), "8-" * 500_000),
+    "a version that is no integer": header(("version",), 1.0),
+    "a version that is true": header(("version",), True),
+    "another version": header(("version",), 3),
+    "a target that is a list": header(("target",), ["y", "text", 0.0, 1.0]),
+    "a kind that is an object": header(("target", "kind"), {"text": None}),
+    "a kind that there is not": header(("target", "kind"), "money"),
+    "a standard deviation of 0": header(("target", "std"), 0.0),
+    "a mean that is text": header(("target", "mean"), "nan"),
+    "no fields": header(("fields",), []),
+    "fields that are an object": header(("fields",), {}),
     "150,000 fields": _many_fields,
-    "an embedding size of 2^63": _header(("embedding",), 2**63),
-    "a negative first row": _header(("fields", 0, "first"), -1),
-    "embedding rows beyond 64 bits": _header(("fields", 0, "slots"), 2**64),
-    "buckets beyond 31 bits": _header(("fields", 0, "buckets"), 2**62),
-    "a scale of 0": _header(("fields", 0, "scale"), 0),
-    "a scale beyond single precision": _header(("fields", 0, "scale"), 1e39),
+    "an embedding size of 2^63": header(("embedding",), 2**63),
+    "a negative first row": header(("fields", 0, "first"), -1),
+    "embedding rows beyond 64 bits": header(("fields", 0, "slots"), 2**64),
+    "buckets beyond 31 bits": header(("fields", 0, "buckets"), 2**62),
+    "a scale of 0": header(("fields", 0, "scale"), 0),
+    "a scale beyond single precision": header(("fields", 0, "scale"), 1e39),
     "a column without a field": lambda parts: parts.header["columns"].append({"name": "more", "kind": "text"}),
     "a column twice": lambda parts: parts.header["columns"].append(parts.header["columns"][0]),
     "columns in another order": lambda parts: parts.header["columns"].reverse(),
@@ -212,30 +253,30 @@ FORGED: dict[str, Forgery] = {
     "NaN": _training("NaN"),
     "no metrics": _gone("metrics"),
     "no training": _gone("training"),
-    "a metric that is text": _header(("metrics",), {"auc": "good"}),
+    "a metric that is text": header(("metrics",), {"auc": "good"}),
     "a header that is a list": lambda parts: parts.blob("[]"),
     "a header that is no JSON": lambda parts: parts.blob("{"),
-    "infinite weights": _filled("output.bias", np.inf),
-    "an embedding of NaN": _filled("embedding", np.nan),
+    "infinite weights": layer(None, "bias", lambda name: filled(name, np.inf)),
+    "an embedding of NaN": filled("embedding", np.nan),
     "an embedding of one dimension": lambda parts: parts.tensors.update(
         {"embedding": ("F32", [int(np.prod(parts.tensors["embedding"][1]))], parts.tensors["embedding"][2])}
     ),
     "an embedding of whole numbers": lambda parts: parts.tensors.update(
         {"embedding": ("U32", *parts.tensors["embedding"][1:])}
     ),
-    "an embedding of no rows": _shape("embedding", [0, 4]),
-    "a layer that reads nothing": _shape("layers.0.weight", [0, 16]),
-    "a layer of no outputs": _shape("layers.0.weight", [4, 0]),
-    "a huge shape of no elements": _shape("output.weight", [2**40, 0]),
-    "no output": _renamed("output.weight", "outputs.weight"),
-    "a layer left out": _renamed("layers.1.weight", "layers.7.weight"),
+    "an embedding of no rows": shape("embedding", [0, 4]),
+    "a layer that reads nothing": layer(0, "weight", lambda name: shape(name, [0, 16])),
+    "a layer of no outputs": layer(0, "weight", lambda name: shape(name, [4, 0])),
+    "a huge shape of no elements": layer(None, "weight", lambda name: shape(name, [2**40, 0])),
+    "no output": layer(None, "weight", renamed("outputs.weight")),
+    "a layer left out": layer(1, "weight", renamed("layers.7.weight")),
     "categories in disorder": lambda parts: parts.set_tensor(
         parts.named(".categories"), np.frombuffer(parts.tensors[parts.named(".categories")][2], np.int64)[::-1]
     ),
     "edges in disorder": lambda parts: parts.set_tensor(
         parts.named(".edges"), np.frombuffer(parts.tensors[parts.named(".edges")][2])[::-1]
     ),
-    "an edge that is NaN": _filled(".edges", np.nan),
+    "an edge that is NaN": filled(".edges", np.nan),
     "a NUL in a category": _texts([b"a\0b"]),
     "a category that is not UTF-8": _texts([b"a\xffb"]),
     "a category of 1001 bytes": _texts([b"x" * 1_001]),
@@ -247,9 +288,9 @@ FORGED: dict[str, Forgery] = {
     "a tensor without use": _extra("I16"),
     "a tensor of a type that NumPy has not": _extra("BF16"),
     "a tensor twice": _doubled_tensor,
-    "tensors that overlap": _contents(lambda table: table["output.bias"].update(data_offsets=[0, 4])),
-    "an offset below 0": _contents(lambda table: table["output.bias"].update(data_offsets=[-4, 0])),
-    "an offset beyond the end": _contents(lambda table: table["output.bias"].update(data_offsets=[2**40, 2**40 + 4])),
+    "tensors that overlap": _output_entry(data_offsets=[0, 4]),
+    "an offset below 0": _output_entry(data_offsets=[-4, 0]),
+    "an offset beyond the end": _output_entry(data_offsets=[2**40, 2**40 + 4]),
     "a shape that overflows": _contents(lambda table: table["embedding"].update(shape=[2**63, 2**63])),
     "a shape of other size": _contents(lambda table: table["embedding"].update(shape=[3, 5])),
     "no model": _contents(lambda table: table.pop("__metadata__")),
@@ -259,13 +300,13 @@ FORGED: dict[str, Forgery] = {
     "no bytes": lambda parts: b"",
     "too few bytes": lambda parts: b"\x08",
 }
-"""What must be refused, by what is wrong with it."""
+"""What must be refused, by what is wrong with it: of plain models of both versions."""
 
 
-def forged(parts: Parts, name: str) -> bytes:
-    """One of `FORGED`."""
+def forged(parts: Parts, name: str, forgeries: dict[str, Forgery] = FORGED) -> bytes:
+    """One of `FORGED`, or of other forgeries."""
     changed = parts.copy()
-    made = FORGED[name](changed)
+    made = forgeries[name](changed)
     return made if isinstance(made, bytes) else changed.blob()
 
 
@@ -305,7 +346,7 @@ def _mutate_header(value: Any, dice: random.Random) -> None:
             case 2 if isinstance(value, list):
                 value.reverse()
             case _:
-                value[place] = dice.choice(ODD)
+                value[place] = copy.deepcopy(dice.choice(ODD))
         return
 
 
@@ -319,9 +360,9 @@ def _mutate_tensor(parts: Parts, dice: random.Random) -> None:
         case 1:
             parts.tensors[name], parts.tensors[other] = parts.tensors[other], parts.tensors[name]
         case 2:
-            parts.tensors[dice.choice(["layers.2.weight", "output.weight", "fields.99.edges", "", "ü"])] = (
-                parts.tensors.pop(name)
-            )
+            parts.tensors[
+                dice.choice(["linear.2.weight", "output.weight", "scale.0.shift", "fields.99.edges", "", "ü"])
+            ] = parts.tensors.pop(name)
         case 3:
             parts.tensors[name] = (dtype, dice.choice([[count], [count, 1], [1, count], [1, 1, count]]), data)
         case 4:
@@ -330,7 +371,7 @@ def _mutate_tensor(parts: Parts, dice: random.Random) -> None:
             parts.tensors[name] = (dtype, [kept], data[: kept * width])
         case 5:
             same = {"F32": ["U32", "I32"], "U32": ["F32"], "I64": ["F64", "U64"], "F64": ["I64"], "U8": ["I8", "BOOL"]}
-            parts.tensors[name] = (dice.choice(same[dtype]), shape, data)
+            parts.tensors[name] = (dice.choice(same.get(dtype, [dtype])), shape, data)
         case 6 if dtype == "F32" and count:
             odd = np.frombuffer(data, np.float32).copy()
             odd[dice.randrange(count)] = dice.choice([np.nan, np.inf, -np.inf, 3e38, 1e-45, -0.0])

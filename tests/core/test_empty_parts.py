@@ -71,7 +71,7 @@ def made(encoder: Encoder, task: Task) -> Model:
         (generator.normal(size=pair).astype(np.float32), generator.normal(size=pair[1]).astype(np.float32))
         for pair in pairwise([encoder.fields * 2, 4, target.outputs])
     )
-    return Model("4", target, encoder, generator.normal(size=(encoder.ids, 2)).astype(np.float32), layers)
+    return Model.of_layers("4", target, encoder, generator.normal(size=(encoder.ids, 2)).astype(np.float32), layers)
 
 
 def by_onnx(blob: bytes, encoder: Encoder, columns: Columns) -> NDArray[Any]:

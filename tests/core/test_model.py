@@ -43,7 +43,7 @@ def made(task: Task, bins: int = 32, seed: int = 0) -> Model:
         for a, b in pairwise(sizes)
     )
     embedding = generator.normal(size=(encoder.ids, 4)).astype(np.float32)
-    return Model("16-8", target, encoder, embedding, layers, {"auc": 0.5}, {"rows": 500})
+    return Model.of_layers("16-8", target, encoder, embedding, layers, {"auc": 0.5}, {"rows": 500})
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
@@ -100,7 +100,7 @@ def test_a_metric_that_is_no_number_is_left_out() -> None:
     [
         (b"trails.model", b"trails.modem"),
         (b"binary", b"ternar"),
-        (b"layers.0.bias", b"layers.0.bios"),
+        (b"linear.0.bias", b"linear.0.bios"),
         (b'"slots', b'"slits'),
     ],
 )

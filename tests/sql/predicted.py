@@ -20,6 +20,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from tests.sql.tables import query
+from trails.model.operations import Linear, Relu
 from trails.model.store import Model, digest
 from trails.table.columns import Column, Columns, Texts
 from trails.table.encoder import Encoder
@@ -183,7 +184,7 @@ def make_model(
     )
     embedding = random.normal(size=(encoder.ids, 6)).astype(np.float32)
     architecture = "-".join(map(str, widths))
-    return Model(architecture, target, encoder, embedding, layers, {"auc": 0.5}, {"rows": columns.rows})
+    return Model.of_layers(architecture, target, encoder, embedding, layers, {"auc": 0.5}, {"rows": columns.rows})
 
 
 def store(
@@ -239,10 +240,13 @@ def torch_outputs(model: Model, columns: Columns) -> NDArray[np.float32]:
     if encoded.values is not None:
         row = row * torch.from_numpy(encoded.values).unsqueeze(2)
     row = row.flatten(1)
-    *hidden, last = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in model.layers]
-    for weight, bias in hidden:
-        row = torch.relu(row @ weight + bias)
-    found: NDArray[np.float32] = (row @ last[0] + last[1]).numpy()
+    for operation in model.operations:  # of a plain network: each reads the one before
+        match operation:
+            case Linear(_, weight, bias):
+                row = row @ torch.from_numpy(weight) + torch.from_numpy(bias)
+            case Relu():
+                row = torch.relu(row)
+    found: NDArray[np.float32] = row.numpy()
     return found
 
 

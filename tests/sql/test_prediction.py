@@ -459,7 +459,7 @@ def test_deploying_replacing_and_dropping_take_effect_at_once(
     now("m", 2)
     query(sql, "SELECT * FROM trails.rollback('m')")
     now("m", 1)
-    models[1] = replace(models[2], layers=make_model(columns, seed=9).layers)
+    models[1] = replace(models[2], operations=make_model(columns, seed=9).operations)
     blob = models[1].to_bytes()
     query(sql, "UPDATE trails.models SET weights = %s, digest = sha256(%s) WHERE version = 1", blob, blob)
     now("m", 1)

@@ -76,7 +76,7 @@ impl<'a> Blob<'a> {
         Ok((self.floats(name, bytes)?, rows, columns))
     }
 
-    pub fn biases(&self, name: &str) -> Result<Vec<f32>> {
+    pub fn floats_of(&self, name: &str) -> Result<Vec<f32>> {
         self.floats(name, self.vector(name, Dtype::F32)?)
     }
 

@@ -16,6 +16,7 @@ pub struct FieldDescription {
     pub buckets: u64,
     /// The first categories as text, as far as their spelling is known.
     pub examples: Vec<String>,
+    /// Where bins end, or the knots between which is interpolated.
     pub edges: Vec<f64>,
     pub scale: f64,
     pub mean: f64,

@@ -1,10 +1,10 @@
-//! From columns to embedding rows and factors.
+//! From columns to embedding rows, and what is beside them.
 
 use crate::blob::Blob;
 use crate::calendar::MICROSECONDS_A_DAY;
 use crate::columns::{ColumnData, Data, Family};
 use crate::error::{fail, Error, Result};
-use crate::field::Field;
+use crate::field::{Beside, Field};
 use crate::header::{Header, Input};
 use crate::memory::resize;
 
@@ -17,8 +17,8 @@ pub struct Encoded {
     rows: usize,
     /// The rows of the first field, then those of the second, ...
     ids: Vec<u32>,
-    /// In the same order, of the fields that have factors.
-    factors: Vec<f32>,
+    /// In the same order, factors and shares of the fields that have some.
+    numbers: Vec<f32>,
     /// Dates that are taken for timestamps.
     midnights: Vec<i64>,
 }
@@ -36,9 +36,9 @@ impl Encoded {
         &self.ids[field * self.rows..][..self.rows]
     }
 
-    /// Of the factors numbered `place`: not all fields have some.
-    pub fn factors(&self, place: usize) -> &[f32] {
-        &self.factors[place * self.rows..][..self.rows]
+    /// The factors or shares numbered `place`: not all fields have some.
+    pub fn numbers(&self, place: usize) -> &[f32] {
+        &self.numbers[place * self.rows..][..self.rows]
     }
 }
 
@@ -46,8 +46,8 @@ impl Encoded {
 pub struct Encoder {
     pub inputs: Vec<Input>,
     pub fields: Vec<Field>,
-    /// Of every field its place among those that have factors.
-    pub factors: Vec<Option<usize>>,
+    /// What every field has beside its ids, with its place among those that have something.
+    pub beside: Vec<Beside<usize>>,
 }
 
 impl Encoder {
@@ -59,14 +59,9 @@ impl Encoder {
             fields.push(Field::read(blob, number, field, header.column_of[number], first, &mut room)?);
             first += field.slots;
         }
-        let mut place = 0;
-        let factors = fields.iter().map(|field: &Field| {
-            let found = field.has_factors().then_some(place);
-            place += usize::from(field.has_factors());
-            found
-        });
-        let factors = factors.collect();
-        Ok(Self { inputs: header.columns.clone(), fields, factors })
+        let mut places = 0..;
+        let beside = fields.iter().map(|field: &Field| field.beside().placed(&mut places)).collect();
+        Ok(Self { inputs: header.columns.clone(), fields, beside })
     }
 
     /// Embedding rows over all fields together.
@@ -84,10 +79,11 @@ impl Encoder {
     ) -> Result<()> {
         // Until all is done they hold nothing: rows half encoded must not be taken for whole ones.
         encoded.rows = 0;
-        let Encoded { ids, factors: all_factors, midnights, .. } = encoded;
+        let Encoded { ids, numbers: all_numbers, midnights, .. } = encoded;
         resize(ids, rows * self.fields.len(), 0)?;
-        resize(all_factors, rows * self.factors.iter().flatten().count(), 0.0)?;
-        for ((place, field), factors) in self.fields.iter().enumerate().zip(&self.factors) {
+        let numbered = self.beside.iter().filter(|beside| **beside != Beside::Nothing).count();
+        resize(all_numbers, rows * numbered, 0.0)?;
+        for ((place, field), beside) in self.fields.iter().enumerate().zip(&self.beside) {
             let ColumnData { data, nulls } = column(field.column);
             let input = &self.inputs[field.column];
             if !input.family.takes(data.family()) {
@@ -106,8 +102,11 @@ impl Encoder {
                 data => data,
             };
             let ids = &mut ids[place * rows..][..rows];
-            let factors = factors.map(|place| &mut all_factors[place * rows..][..rows]);
-            field.encode(&data, nulls, ids, factors);
+            let numbers = match beside {
+                Beside::Nothing => None,
+                Beside::Factor(place) | Beside::Share(place) => Some(&mut all_numbers[place * rows..][..rows]),
+            };
+            field.encode(&data, nulls, ids, numbers);
         }
         encoded.rows = rows;
         Ok(())

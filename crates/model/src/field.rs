@@ -4,12 +4,11 @@ use crate::blob::Blob;
 use crate::calendar;
 use crate::columns::{Data, Family};
 use crate::error::{fail, Result};
-use crate::header::{Encoding, FieldHeader, Part, LONGEST_TEXT};
+use crate::header::{Encoding, FieldHeader, Part};
+use crate::json::LONGEST_TEXT;
 use crate::lookup::Lookup;
-
-/// Slots of every field: 0 for a category that it does not know, 1 for NULL, everything else from 2 on.
-pub const NULL: u32 = 1;
-pub const FIRST_SLOT: u32 = 2;
+use crate::ordered::{below, between};
+use crate::slots::{FIRST_SLOT, NULL};
 
 /// Standardised values are cut here, as in training.
 const LONGEST_FACTOR: f64 = 10.0;
@@ -20,7 +19,34 @@ const EXAMPLES: usize = 10;
 enum Coding {
     Categories(Lookup),
     Bins(Vec<f64>),
-    Scaled { mean: f64, std: f64 },
+    Scaled {
+        mean: f64,
+        std: f64,
+    },
+    /// In order, and the last less the first is finite.
+    Interpolated(Vec<f64>),
+}
+
+/// What a row of a field has beside its embedding row, with where it is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside<T> {
+    Nothing,
+    /// What the vector is multiplied by.
+    Factor(T),
+    /// From 0 to 1: how much of the vector is the next embedding row's.
+    Share(T),
+}
+
+impl Beside<()> {
+    /// The same with the next place, if it needs one.
+    pub fn placed(self, places: &mut impl Iterator<Item = usize>) -> Beside<usize> {
+        let mut place = || places.next().expect("there are as many as fields");
+        match self {
+            Beside::Nothing => Beside::Nothing,
+            Beside::Factor(()) => Beside::Factor(place()),
+            Beside::Share(()) => Beside::Share(place()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -51,7 +77,7 @@ impl Field {
         }
         let possible = match header.encoding {
             Encoding::Categories => !matches!(header.family, Family::Number | Family::Interval),
-            Encoding::Bins | Encoding::Scaled => {
+            Encoding::Bins | Encoding::Scaled | Encoding::Interpolated => {
                 header.part == Part::Value && !matches!(header.family, Family::Boolean | Family::Text | Family::IdValue)
             }
         };
@@ -107,6 +133,18 @@ impl Field {
                 check(u64::from(FIRST_SLOT) + 1)?;
                 Coding::Scaled { mean: header.mean, std: header.std }
             }
+            Encoding::Interpolated => {
+                let knots = blob.f64s(&format!("fields.{number}.knots"))?;
+                check(u64::from(FIRST_SLOT) + knots.len() as u64)?;
+                let (Some(low), Some(high)) = (knots.first(), knots.last()) else {
+                    fail!("field {number} has no knots")
+                };
+                // A NaN among them is in no order.
+                if !(high - low).is_finite() || !knots.windows(2).all(|pair| pair[0] < pair[1]) {
+                    fail!("the knots of field {number} are not in order, or too far apart");
+                }
+                Coding::Interpolated(knots)
+            }
         };
         Ok(Self { column, header: header.clone(), base, coding, categories, examples })
     }
@@ -115,41 +153,50 @@ impl Field {
         self.header.slots as usize
     }
 
+    /// Where bins end, or the knots that a number lies between.
     pub fn edges(&self) -> &[f64] {
         match &self.coding {
-            Coding::Bins(edges) => edges,
+            Coding::Bins(edges) | Coding::Interpolated(edges) => edges,
             _ => &[],
         }
     }
 
-    /// True where the embedded vectors may be multiplied by something.
-    pub fn has_factors(&self) -> bool {
-        matches!(self.coding, Coding::Scaled { .. }) || self.header.family == Family::IdValue
+    /// What its rows have beside an id.
+    pub fn beside(&self) -> Beside<()> {
+        match self.coding {
+            Coding::Interpolated(_) => Beside::Share(()),
+            Coding::Scaled { .. } => Beside::Factor(()),
+            _ if self.header.family == Family::IdValue => Beside::Factor(()),
+            _ => Beside::Nothing,
+        }
     }
 
     pub fn bytes(&self) -> usize {
         let coding = match &self.coding {
             Coding::Categories(lookup) => lookup.bytes(),
-            Coding::Bins(edges) => std::mem::size_of_val(&edges[..]),
+            Coding::Bins(edges) | Coding::Interpolated(edges) => std::mem::size_of_val(&edges[..]),
             Coding::Scaled { .. } => 0,
         };
         coding + self.examples.iter().map(String::capacity).sum::<usize>() + std::mem::size_of::<Self>()
     }
 
     /// Embedding rows of a column. The caller has checked that data, mask and both outputs have one length and that the
-    /// data are of the field's family. `factors` is there for fields that have them.
-    pub fn encode(&self, data: &Data<'_>, nulls: Option<&[u8]>, ids: &mut [u32], factors: Option<&mut [f32]>) {
+    /// data are of the field's family. `numbers` is there for fields that have something beside the ids.
+    pub fn encode(&self, data: &Data<'_>, nulls: Option<&[u8]>, ids: &mut [u32], mut numbers: Option<&mut [f32]>) {
         let null = self.base + NULL;
-        match &self.coding {
-            Coding::Categories(lookup) => self.look_up(lookup, data, ids),
-            Coding::Bins(edges) => {
-                let first = self.base + FIRST_SLOT;
-                let bin = |x: f64| if x.is_nan() { null } else { first + bins_below(edges, x) };
+        let first = self.base + FIRST_SLOT;
+        match (&self.coding, &mut numbers) {
+            (Coding::Categories(lookup), _) => self.look_up(lookup, data, ids),
+            (Coding::Bins(edges), _) => {
+                let bin = |x: f64| if x.is_nan() { null } else { first + below(edges, x) };
                 for_each_number(data, |place, x| ids[place] = bin(x));
             }
-            Coding::Scaled { .. } => {
-                let only = self.base + FIRST_SLOT;
-                for_each_number(data, |place, x| ids[place] = if x.is_nan() { null } else { only });
+            (Coding::Interpolated(knots), Some(shares)) => for_each_number(data, |place, x| {
+                let (knot, share) = between(knots, x);
+                (ids[place], shares[place]) = if x.is_nan() { (null, 0.0) } else { (first + knot, share) };
+            }),
+            (Coding::Scaled { .. } | Coding::Interpolated(_), _) => {
+                for_each_number(data, |place, x| ids[place] = if x.is_nan() { null } else { first });
             }
         }
         if let Some(nulls) = nulls {
@@ -157,11 +204,15 @@ impl Field {
                 *id = if *is_null != 0 { null } else { *id };
             }
         }
-        if let Some(factors) = factors {
-            self.find_factors(data, ids, factors);
+        if let Some(numbers) = numbers {
+            let is_share = matches!(self.coding, Coding::Interpolated(_));
+            if !is_share {
+                self.find_factors(data, ids, numbers);
+            }
             if let Some(nulls) = nulls {
-                for (factor, is_null) in factors.iter_mut().zip(nulls) {
-                    *factor = if *is_null != 0 { 1.0 } else { *factor };
+                let of_null = if is_share { 0.0 } else { 1.0 };
+                for (number, is_null) in numbers.iter_mut().zip(nulls) {
+                    *number = if *is_null != 0 { of_null } else { *number };
                 }
             }
         }
@@ -228,18 +279,6 @@ fn for_each_number(data: &Data<'_>, mut put: impl FnMut(usize, f64)) {
     }
 }
 
-/// How many of the sorted edges are at most x: a binary search without jumps that the processor could guess wrongly.
-#[inline]
-fn bins_below(edges: &[f64], x: f64) -> u32 {
-    let (mut first, mut left) = (0, edges.len());
-    while left > 1 {
-        let half = left / 2;
-        first += if edges[first + half - 1] <= x { half } else { 0 };
-        left -= half;
-    }
-    (first + usize::from(left == 1 && edges[first] <= x)) as u32
-}
-
 fn examples_of(blob: &Blob<'_>, number: usize, header: &FieldHeader, keys: &[i64]) -> Result<Vec<String>> {
     if header.family != Family::Text {
         let shown = |key: &i64| match (header.family, header.part, key) {
@@ -271,27 +310,4 @@ fn examples_of(blob: &Blob<'_>, number: usize, header: &FieldHeader, keys: &[i64
         fail!("field {number} has {} categories and {} texts", keys.len(), ends.len());
     }
     Ok(examples)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bins_below;
-
-    #[test]
-    fn a_value_that_equals_an_edge_lies_above_it() {
-        let edges = [-2.0, 0.0, 0.5, 3.0, 8.0, 8.5, 9.0];
-        for many in 0..=edges.len() {
-            for x in [f64::NEG_INFINITY, -2.0, -1.0, 0.0, -0.0, 0.25, 0.5, 2.0, 3.0, 8.0, 8.6, 9.0, f64::INFINITY] {
-                let plainly = edges[..many].iter().filter(|e| **e <= x).count();
-                assert_eq!(bins_below(&edges[..many], x) as usize, plainly, "{x} among {many}");
-            }
-        }
-    }
-
-    #[test]
-    fn edges_in_disorder_do_no_harm() {
-        for x in [-1.0, 0.5, 7.0, f64::NAN] {
-            assert!(bins_below(&[3.0, f64::NAN, -1.0, 2.0], x) <= 4);
-        }
-    }
 }

@@ -2,20 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::columns::Family;
 use crate::error::{fail, Error, Result};
+use crate::json::{check_extent, check_length, check_texts, text_of, Object};
+use crate::operations::OperationHeader;
 
 const FORMAT: &str = "trails.model";
-const VERSION: u64 = 1;
+/// The first has layers, one behind the other; the second says in `operations` what is computed.
+const VERSIONS: [u64; 2] = [1, 2];
 
-/// Bytes of the JSON text, values in it (about: commas and opening brackets outside of texts), and how deep they nest.
-const MOST_BYTES: usize = 16 << 20;
-const MOST_VALUES: usize = 1 << 18;
-const DEEPEST: usize = 32;
-/// Bytes of one text that prediction reads, such as a name or a label: every predicted row holds a label.
-pub const LONGEST_TEXT: usize = 1_000;
 const MOST_FIELDS: usize = 1 << 14;
 const MOST_CLASSES: usize = 1_000;
 
@@ -68,16 +65,18 @@ pub enum Encoding {
     Categories,
     Bins,
     Scaled,
+    Interpolated,
 }
 
 impl Encoding {
-    const ALL: [Self; 3] = [Self::Categories, Self::Bins, Self::Scaled];
+    const ALL: [Self; 4] = [Self::Categories, Self::Bins, Self::Scaled, Self::Interpolated];
 
     pub fn name(self) -> &'static str {
         match self {
             Encoding::Categories => "categories",
             Encoding::Bins => "bins",
             Encoding::Scaled => "scaled",
+            Encoding::Interpolated => "interpolated",
         }
     }
 }
@@ -109,6 +108,8 @@ pub struct Header {
     pub fields: Vec<FieldHeader>,
     /// Of every field the place of its column.
     pub column_of: Vec<usize>,
+    /// None of version 1.
+    pub operations: Option<Vec<OperationHeader>>,
 }
 
 impl Header {
@@ -121,8 +122,9 @@ impl Header {
         let whole = Object::of(&value, "the header")?;
         // The version first: another one may differ in everything else.
         let (format, version) = (whole.text("format")?, whole.whole("version")?);
-        if format != FORMAT || version != VERSION {
-            fail!("the model is of format {format} {version}, and this release reads {FORMAT} {VERSION}");
+        if format != FORMAT || !VERSIONS.contains(&version) {
+            let [first, last] = VERSIONS;
+            fail!("the model is of format {format} {version}, and this release reads {FORMAT} {first} and {last}");
         }
         let (metrics, _) = (whole.object("metrics")?, whole.object("training")?);
         for name in metrics.entries.keys() {
@@ -145,6 +147,10 @@ impl Header {
                 .each("columns", |column| Ok(Input { name: column.text("name")?, family: column.family()? }))?,
             fields: whole.each("fields", FieldHeader::read)?,
             column_of: Vec::new(),
+            operations: match version {
+                1 => None,
+                _ => Some(whole.each("operations", OperationHeader::read)?),
+            },
         };
         header.check()?;
         Ok(header)
@@ -176,6 +182,9 @@ impl Header {
         }
         if !(1..=MOST_FIELDS).contains(&self.fields.len()) {
             fail!("the model has {} fields, and 1 to {MOST_FIELDS} are possible", self.fields.len());
+        }
+        if self.operations.is_none() && self.fields.iter().any(|field| field.encoding == Encoding::Interpolated) {
+            fail!("the model has a field that is interpolated, which there is not in version 1");
         }
         // In order of first use, no column without a field, and all fields of a column of its kind.
         let places: HashMap<&str, usize> =
@@ -228,76 +237,7 @@ impl FieldHeader {
     }
 }
 
-/// An object of the header, whose entries are of the types that are asked for.
-struct Object<'a> {
-    entries: &'a Map<String, Value>,
-}
-
-impl<'a> Object<'a> {
-    fn of(value: &'a Value, what: &str) -> Result<Self> {
-        match value {
-            Value::Object(entries) => Ok(Self { entries }),
-            _ => fail!("{what} is no JSON object"),
-        }
-    }
-
-    fn entry(&self, name: &str) -> Result<&'a Value> {
-        match self.entries.get(name) {
-            Some(value) => Ok(value),
-            None => fail!("the model's header has no \"{name}\""),
-        }
-    }
-
-    fn object(&self, name: &str) -> Result<Self> {
-        Self::of(self.entry(name)?, name)
-    }
-
-    fn list(&self, name: &str) -> Result<&'a [Value]> {
-        match self.entry(name)? {
-            Value::Array(values) => Ok(values),
-            _ => fail!("\"{name}\" of the model's header is no list"),
-        }
-    }
-
-    fn each<T>(&self, name: &str, read: impl Fn(&Self) -> Result<T>) -> Result<Vec<T>> {
-        self.list(name)?.iter().map(|value| read(&Self::of(value, name)?)).collect()
-    }
-
-    fn text(&self, name: &str) -> Result<String> {
-        text_of(self.entry(name)?, name)
-    }
-
-    /// A number without sign, point and exponent, of at most 64 bits.
-    fn whole(&self, name: &str) -> Result<u64> {
-        match self.entry(name)?.as_u64() {
-            Some(number) => Ok(number),
-            None => fail!("\"{name}\" of the model's header is no whole number"),
-        }
-    }
-
-    /// JSON has finite numbers only.
-    fn number(&self, name: &str) -> Result<f64> {
-        match self.entry(name)?.as_f64() {
-            Some(number) if number.is_finite() => Ok(number),
-            _ => fail!("\"{name}\" of the model's header is no number"),
-        }
-    }
-
-    fn deviation(&self) -> Result<f64> {
-        match self.number("std")? {
-            std if std > 0.0 => Ok(std),
-            std => fail!("a standard deviation of the model's header is {std}"),
-        }
-    }
-
-    fn one_of<T: Copy>(&self, name: &str, all: &[T], name_of: impl Fn(T) -> &'static str) -> Result<T> {
-        let given = self.text(name)?;
-        match all.iter().find(|one| name_of(**one) == given) {
-            Some(one) => Ok(*one),
-            None => fail!("the model's header has the {name} \"{given}\", which there is not"),
-        }
-    }
-
+impl Object<'_> {
     fn family(&self) -> Result<Family> {
         self.one_of("kind", &Family::ALL, Family::name)
     }
@@ -310,78 +250,7 @@ impl<'a> Object<'a> {
     }
 }
 
-fn text_of(value: &Value, name: &str) -> Result<String> {
-    match value {
-        Value::String(text) => {
-            check_length(text)?;
-            Ok(text.clone())
-        }
-        _ => fail!("\"{name}\" of the model's header is no text"),
-    }
-}
-
-fn check_length(text: &str) -> Result<()> {
-    if text.len() > LONGEST_TEXT {
-        fail!("a text of the model is {} bytes long, and {LONGEST_TEXT} are possible", text.len());
-    }
-    Ok(())
-}
-
 fn first_twice<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let mut seen = HashSet::new();
     names.into_iter().find(|name| !seen.insert(*name))
-}
-
-/// Refuses, before it is taken apart, a text that would take much memory or a deep stack.
-fn check_extent(text: &str) -> Result<()> {
-    if text.len() > MOST_BYTES {
-        fail!("the model's header is {} bytes long, and {MOST_BYTES} are possible", text.len());
-    }
-    let (mut depth, mut values) = (0usize, 0usize);
-    let (mut quoted, mut escaped) = (false, false);
-    for byte in text.bytes() {
-        if quoted {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => quoted = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => quoted = true,
-            b',' => values += 1,
-            b'[' | b'{' => {
-                values += 1;
-                depth += 1;
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEEPEST {
-            fail!("the model's header nests more than {DEEPEST} deep");
-        }
-        if values > MOST_VALUES {
-            fail!("the model's header holds more than {MOST_VALUES} values");
-        }
-    }
-    Ok(())
-}
-
-/// No text of the server holds a NUL character. The recursion is as deep as `DEEPEST`.
-fn check_texts(value: &Value) -> Result<()> {
-    let whole = |text: &str| match text.contains('\0') {
-        true => fail!("a text of the model's header holds a NUL character"),
-        false => Ok(()),
-    };
-    match value {
-        Value::String(text) => whole(text),
-        Value::Array(values) => values.iter().try_for_each(check_texts),
-        Value::Object(entries) => entries.iter().try_for_each(|(name, value)| {
-            whole(name)?;
-            check_texts(value)
-        }),
-        _ => Ok(()),
-    }
 }

@@ -65,10 +65,6 @@ impl Layer {
         Ok(Self { inputs, outputs, weights, bias: padded_bias })
     }
 
-    pub fn inputs(&self) -> usize {
-        self.inputs
-    }
-
     /// Floats that a row of the output takes.
     pub fn stride(&self) -> usize {
         padded(self.outputs)
@@ -140,6 +136,8 @@ impl Layer {
                         let sum = begin + product;
                         out[number] = if relu { sum.max(0.0) } else { sum };
                     }
+                    // What was there before may be infinite, and what reads this row reads all of it.
+                    out[self.outputs..].fill(0.0);
                 }
             }
         }

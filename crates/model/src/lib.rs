@@ -5,9 +5,11 @@
 //! the rules of docs/model_format.md, and the Python package refuses what is refused here; `encode` and `forward` then
 //! fail on no data of the model's kinds.
 //!
-//! - `blob`, `header`: the two halves of the file      - `field`, `lookup`, `calendar`, `encoder`: columns to ids
-//! - `network`, `layer`, `kernels`: ids to outputs      - `outcome`: outputs to classes, probabilities, numbers
-//! - `memory`, `buffer`: what grows with a model or a batch
+//! - `blob`, `header`, `json`: the two halves of the file
+//! - `field`, `slots`, `lookup`, `ordered`, `calendar`, `encoder`: columns to ids
+//! - `operations`, `program`, `plan`: what is computed, with what, in which order
+//! - `network`, `leading`, `vectors`, `layer`, `kernels`: ids to outputs
+//! - `outcome`: outputs to classes, probabilities, numbers    - `memory`, `buffer`: what grows with a model or a batch
 
 mod blob;
 mod buffer;
@@ -18,15 +20,25 @@ mod encoder;
 mod error;
 mod field;
 mod header;
+mod json;
 mod kernels;
 mod layer;
+mod leading;
 mod lookup;
 mod memory;
 mod model;
 mod network;
+mod operations;
+mod ordered;
 mod outcome;
+mod plan;
+mod program;
+mod slots;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod textbook;
+mod vectors;
 
 pub use blob::{digest, Pause};
 pub use columns::{ColumnData, Data, Family};

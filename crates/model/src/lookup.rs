@@ -3,6 +3,7 @@
 use crate::blob::{Pause, PAUSE};
 use crate::error::Result;
 use crate::memory::filled;
+use crate::slots::FIRST_SLOT;
 
 /// A table is made of keys whose range is at most so many times longer than the keys, or as short as `ALWAYS_DIRECT`.
 const SLACK: u64 = 4;
@@ -58,7 +59,7 @@ impl Lookup {
     /// all these rows fit in 31 bits. A table that is longer than the categories account for is made only as long as
     /// there is `room` for it, in bytes.
     pub fn new(categories: &[i64], base: u32, buckets: u32, room: &mut usize, pause: Pause<'_>) -> Result<Self> {
-        let first = base + crate::field::FIRST_SLOT;
+        let first = base + FIRST_SLOT;
         let unknown = Unknown { row: base, first_bucket: first + categories.len() as u32, buckets };
         let (low, high) = (categories.first().copied().unwrap_or(0), categories.last().copied().unwrap_or(-1));
         // As unsigned numbers the difference cannot overflow; none at all wraps to a span of zero.

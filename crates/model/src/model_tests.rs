@@ -1,6 +1,7 @@
 use super::*;
 use crate::columns::{Data, Family};
-use crate::testing::{bins, categories, every_kernel, scaled, Made, Parts, Random};
+use crate::testing::{bins, categories, every_kernel, interpolated, scaled, Made, Parts, Random};
+use crate::textbook::textbook;
 
 /// One column of every family, some with several fields.
 fn every_field() -> Vec<Made> {
@@ -25,6 +26,16 @@ fn every_field() -> Vec<Made> {
         bins("clock", "time", &[3.6e9, 7.2e9]),
         scaled("span", "interval", 60.0, 30.0),
     ]
+}
+
+/// The same columns, with numbers between knots.
+fn interpolated_fields() -> Vec<Made> {
+    let mut fields = every_field();
+    fields[2] = interpolated("amount", "integer", &[0.0, 10.0, 1e6]);
+    fields[4] = interpolated("size", "number", &[-6.0, -1.5, 0.25, 7.0]);
+    fields[10] = interpolated("moment", "timestamp", &[0.0]);
+    fields[14] = interpolated("clock", "time", &[3.6e9, 7.2e9]);
+    fields
 }
 
 /// Rows of `every_field`'s columns, as they are stored.
@@ -112,86 +123,6 @@ fn row_of<'a>(column: &ColumnData<'a>, row: usize) -> ColumnData<'a> {
     ColumnData { data, nulls: column.nulls.map(|nulls| &nulls[at]) }
 }
 
-/// One cell, without types: its key and its number, None where it counts as NULL.
-fn cell(data: &Data<'_>, row: usize) -> Option<(i64, f64, f32)> {
-    let (key, number, factor) = match data {
-        Data::Boolean(v) | Data::Int32(v) | Data::Date(v) => (i64::from(v[row]), f64::from(v[row]), 1.0),
-        Data::Int64(v) | Data::Text(v) | Data::Timestamp(v) | Data::Time(v) => (v[row], v[row] as f64, 1.0),
-        Data::Float32(v) => (0, f64::from(v[row]), 1.0),
-        Data::Float64(v) | Data::Interval(v) => (0, v[row], 1.0),
-        Data::IdValue { ids, values } => (i64::from(ids[row]), 0.0, values.map_or(1.0, |values| values[row])),
-    };
-    (!number.is_nan() && factor.is_finite()).then_some((key, number, factor))
-}
-
-/// The rules of the format, as they are written down, in double precision and without a thought for speed.
-fn textbook(parts: &Parts, columns: &[ColumnData<'_>], row: usize) -> Vec<f64> {
-    let header = &parts.header;
-    let numbers = |name: &str| -> Vec<f64> {
-        let (_, _, bytes) = &parts.tensors[name];
-        bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
-    };
-    let words = |name: &str| -> Vec<[u8; 8]> {
-        parts.tensors.get(name).map_or(vec![], |t| t.2.chunks_exact(8).map(|b| b.try_into().unwrap()).collect())
-    };
-    let size = header["embedding"].as_u64().unwrap() as usize;
-    let embedding = numbers("embedding");
-    let mut x = Vec::new();
-    for (number, field) in header["fields"].as_array().unwrap().iter().enumerate() {
-        let place = header["columns"].as_array().unwrap().iter().position(|c| c["name"] == field["column"]).unwrap();
-        let column = &columns[place];
-        let is_null = column.nulls.is_some_and(|nulls| nulls[row] != 0);
-        let keys: Vec<i64> =
-            words(&format!("fields.{number}.categories")).into_iter().map(i64::from_le_bytes).collect();
-        let edges: Vec<f64> = words(&format!("fields.{number}.edges")).into_iter().map(f64::from_le_bytes).collect();
-        let float = |name: &str| field[name].as_f64().unwrap();
-        let (slot, factor) = match cell(&column.data, row).filter(|_| !is_null) {
-            None => (1, 1.0),
-            Some((key, value, factor)) => match field["encoding"].as_str().unwrap() {
-                "bins" => (2 + edges.iter().filter(|edge| **edge <= value).count() as u64, 1.0),
-                "scaled" => (2, ((value - float("mean")) / float("std")).clamp(-10.0, 10.0)),
-                _ => {
-                    let day_length = 86_400_000_000;
-                    let days = if field["kind"] == "date" { key } else { key.div_euclid(day_length) };
-                    let key = match field["part"].as_str().unwrap() {
-                        "month" => crate::calendar::month_of(days),
-                        "weekday" => (days + 5).rem_euclid(7) + 1,
-                        "hour" => key.rem_euclid(day_length) / 3_600_000_000,
-                        _ => key,
-                    };
-                    let buckets = field["buckets"].as_u64().unwrap();
-                    let slot = match keys.iter().position(|known| *known == key) {
-                        Some(place) => 2 + place as u64,
-                        None if buckets == 0 => 0,
-                        None => {
-                            let mixed = (key as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-                            2 + keys.len() as u64 + mixed % buckets
-                        }
-                    };
-                    (slot, f64::from(factor) / float("scale"))
-                }
-            },
-        };
-        let id = (field["first"].as_u64().unwrap() + slot) as usize;
-        x.extend(embedding[id * size..(id + 1) * size].iter().map(|e| e * factor));
-    }
-    let mut layer = 0;
-    loop {
-        let hidden = parts.tensors.contains_key(&format!("layers.{layer}.weight"));
-        let name = if hidden { format!("layers.{layer}") } else { "output".into() };
-        let (weight, mut sums) = (numbers(&format!("{name}.weight")), numbers(&format!("{name}.bias")));
-        let width = sums.len();
-        for (place, sum) in sums.iter_mut().enumerate() {
-            *sum += x.iter().enumerate().map(|(input, x)| x * weight[input * width + place]).sum::<f64>();
-        }
-        if !hidden {
-            return sums;
-        }
-        x = sums.into_iter().map(|sum| sum.max(0.0)).collect();
-        layer += 1;
-    }
-}
-
 fn predict(model: &Model, rows: usize, data: &Rows) -> Vec<f32> {
     let (mut encoded, mut workspace, mut outputs) = (Encoded::default(), Workspace::default(), Vec::new());
     model.encode(rows, |place| data.column(place), &mut encoded).unwrap();
@@ -242,6 +173,153 @@ fn fields_that_are_not_folded_predict_the_same() {
                 check(&parts, &Model { header, encoder, network }, 50, 3);
             }
         }
+    }
+}
+
+/// Every shape of network, with and without interpolated fields, folded and not, on every set of loops.
+#[test]
+fn every_operation_predicts_what_the_rules_say() {
+    for kernels in every_kernel() {
+        for (task, outputs) in [("binary", 1), ("regression", 1), ("multiclass", 3), ("multiclass", 21)] {
+            for (fields, width) in [(every_field(), 20), (interpolated_fields(), 3), (interpolated_fields(), 33)] {
+                let plain = Parts::new(fields, 5, &[width], task, outputs, 7);
+                let made = [
+                    plain.with_operations(),
+                    plain.with_every_operation(width, true, 8),
+                    plain.with_every_operation(width, false, 9),
+                ];
+                for parts in made {
+                    let bytes = parts.blob();
+                    let blob = Blob::open(&bytes, &|| ()).unwrap();
+                    for memory in [0, 5_000, 1 << 20] {
+                        let header = Header::parse(&blob.header).unwrap();
+                        let encoder = Encoder::read(&blob, &header).unwrap();
+                        let network = Network::with_memory(&blob, &header, &encoder, kernels, memory).unwrap();
+                        let model = Model { header, encoder, network };
+                        assert!(model.multiply_adds() > width && model.bytes() > 1000);
+                        for rows in [1, 70] {
+                            check(&parts, &model, rows, rows as u64);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Version 2 is another way of writing the same network down.
+#[test]
+fn both_versions_predict_the_same_to_the_last_bit() {
+    for kernels in every_kernel() {
+        for widths in [&[][..], &[8], &[130, 20], &[32, 3, 17, 64]] {
+            let parts = Parts::new(every_field(), 5, widths, "multiclass", 3, 7);
+            let models = [parts.blob(), parts.with_operations().blob()]
+                .map(|blob| Model::parse_for(&blob, kernels, &|| ()).unwrap());
+            assert_eq!(models[0].multiply_adds(), models[1].multiply_adds());
+            let data = Rows::new(300, 3);
+            let [one, two] = models.map(|model| predict(&model, 300, &data));
+            assert_eq!(one, two);
+        }
+    }
+}
+
+/// What lies in the memory of the rows before must not matter, infinite as it may be.
+#[test]
+fn a_row_that_overflows_does_not_spoil_the_next_ones() {
+    let fields = || vec![scaled("price", "number", 0.0, 1.0)];
+    for parts in [
+        Parts::new(fields(), 2, &[20, 3], "binary", 1, 1),
+        Parts::new(fields(), 2, &[20], "binary", 1, 1).with_every_operation(3, false, 2),
+    ] {
+        // Wider, so that what it leaves lies where a narrow value's padding is.
+        let mut large = Parts::new(fields(), 2, &[40, 40, 40], "binary", 1, 1);
+        for (name, (_, _, bytes)) in &mut large.tensors {
+            if name.ends_with("weight") {
+                bytes.chunks_exact_mut(4).for_each(|number| number.copy_from_slice(&3e38f32.to_le_bytes()));
+            }
+        }
+        let (mut encoded, mut workspace, mut outputs) = (Encoded::default(), Workspace::default(), Vec::new());
+        let mut run = |parts: &Parts, workspace: &mut Workspace| {
+            let model = Model::parse(&parts.blob()).unwrap();
+            let prices = ColumnData { data: Data::Float64(&[9.0; 50]), nulls: None };
+            model.encode(50, |_| prices, &mut encoded).unwrap();
+            model.forward(&encoded, workspace, &mut outputs).unwrap();
+            outputs.clone()
+        };
+        let alone = run(&parts, &mut Workspace::default());
+        assert!(run(&large, &mut workspace).iter().any(|output| !output.is_finite()));
+        assert_eq!(run(&parts, &mut workspace), alone);
+    }
+}
+
+#[test]
+fn operations_that_do_not_belong_together_are_refused() {
+    let plain = Parts::new(every_field(), 5, &[8, 8], "binary", 1, 7).with_operations();
+    let rich = Parts::new(interpolated_fields(), 5, &[8], "binary", 1, 7).with_every_operation(8, true, 1);
+    let refused = |whole: &Parts, change: &dyn Fn(&mut Parts), words: &str| {
+        let mut parts = whole.clone();
+        change(&mut parts);
+        let error = Model::parse(&parts.blob()).expect_err(words);
+        assert!(error.to_string().contains(words), "{error}: {words}");
+    };
+    use serde_json::json;
+    let operation = |number: usize, name: &'static str, value: serde_json::Value| {
+        move |parts: &mut Parts| parts.header["operations"][number - 1][name] = value.clone()
+    };
+    refused(&plain, &operation(2, "operation", json!("tanh")), "which there is not");
+    refused(&plain, &operation(2, "of", json!([2])), "reads value 2");
+    refused(&plain, &operation(2, "of", json!([u64::MAX])), "there is not before it");
+    refused(&plain, &operation(2, "of", json!([-1])), "no list of whole numbers");
+    refused(&plain, &operation(2, "of", json!([1, 1])), "relu of the model reads 2 values");
+    refused(&plain, &operation(3, "weights", json!(2)), "1 of its kind come before");
+    refused(&plain, &operation(3, "weights", json!(0)), "reads 8 numbers, and its weights 80");
+    refused(&plain, &operation(3, "of", json!([0])), "reads 80 numbers");
+    refused(&plain, &operation(4, "of", json!([1])), "value 3 is computed");
+    refused(&plain, &|parts| parts.header["operations"] = json!([]), "0 operations");
+    refused(&plain, &|parts| parts.header["version"] = json!(1), "no tensor output.weight");
+    refused(
+        &plain,
+        &|parts| {
+            let more = (0..5_000).map(|value| json!({"operation": "relu", "of": [value]}));
+            parts.header["operations"].as_array_mut().unwrap().extend(more);
+        },
+        "5005 operations",
+    );
+    refused(
+        &plain,
+        &|parts| {
+            let wide = 1 << 17;
+            for (name, shape) in [("1.weight", vec![8, wide]), ("1.bias", vec![wide]), ("2.weight", vec![wide, 1])] {
+                let bytes = vec![0; 4 * shape.iter().product::<usize>()];
+                parts.tensors.insert(format!("linear.{name}"), (safetensors::Dtype::F32, shape, bytes));
+            }
+            let linear = |of: usize, weights: usize| json!({"operation": "linear", "of": [of], "weights": weights});
+            let mut operations = vec![linear(0, 0), linear(1, 1)];
+            operations.extend((0..40).map(|_| json!({"operation": "relu", "of": [2]})));
+            operations.push(json!({"operation": "add", "of": (3..43).collect::<Vec<usize>>()}));
+            operations.push(linear(43, 2));
+            parts.header["operations"] = operations.into();
+        },
+        "multiply-adds a row",
+    );
+    let shape = |name: &'static str, shape: Vec<usize>| {
+        move |parts: &mut Parts| {
+            let tensor = parts.tensors.get_mut(name).unwrap();
+            tensor.2 = vec![0; shape.iter().product::<usize>() * tensor.0.bitsize() / 8];
+            tensor.1 = shape.clone();
+        }
+    };
+    refused(&rich, &operation(6, "of", json!([0, 1])), "different width");
+    refused(&rich, &operation(6, "of", json!([])), "add of the model reads 0 values");
+    refused(&rich, &shape("scale.0.factor", vec![7]), "7 factors");
+    refused(&rich, &shape("linear_path.0.weight", vec![3, 1]), "embedding rows");
+    refused(&rich, &shape("linear_path.0.weight", vec![3, 0]), "embedding rows");
+    refused(&rich, &shape("fields.2.knots", vec![0]), "needs 2");
+    refused(&rich, &shape("fields.4.knots", vec![4]), "not in order");
+    refused(&rich, &|parts| parts.header["fields"][5]["encoding"] = json!("interpolated"), "which there is not");
+    refused(&rich, &|parts| parts.header["version"] = json!(1), "not in version 1");
+    for gone in ["linear.1.bias", "scale.1.shift", "linear_path.0.weight", "fields.4.knots"] {
+        refused(&rich, &|parts| drop(parts.tensors.remove(gone)), gone);
     }
 }
 
@@ -484,7 +562,7 @@ fn what_does_not_belong_together_is_refused() {
         }
     };
     use serde_json::json;
-    refused(&header("/version", json!(2)), "format trails.model 2");
+    refused(&header("/version", json!(3)), "format trails.model 3");
     refused(&header("/format", json!("other")), "format other 1");
     refused(&header("/task", json!("clustering")), "header");
     refused(&header("/task", json!("multiclass")), "1 outputs");

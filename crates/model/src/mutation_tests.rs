@@ -1,4 +1,5 @@
-//! Ten thousand models with something wrong with them: each is refused, or predicts without harm on any columns.
+//! Two hundred thousand models with something wrong with them: each is refused, or predicts without harm on any columns.
+//! Both versions are among them, and every operation.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,9 +9,9 @@ use serde_json::{json, Value};
 
 use super::*;
 use crate::columns::{Data, Family};
-use crate::testing::{bins, categories, scaled, Parts, Random};
+use crate::testing::{bins, categories, interpolated, scaled, Made, Parts, Random};
 
-const ROUNDS: u64 = 10_000;
+const ROUNDS: u64 = 200_000;
 
 /// The system's allocator, which counts what the thread holds.
 struct Counting;
@@ -52,10 +53,9 @@ fn most_memory(work: impl FnOnce()) -> usize {
     (MOST.get() - before) as usize
 }
 
-/// One of every task, with fields of every kind and learnt parts of every length, none included.
-fn whole(task: &str) -> Parts {
-    let outputs = if task == "multiclass" { 3 } else { 1 };
-    let fields = vec![
+/// Fields of every kind, with learnt parts of every length, none included.
+fn every_field() -> Vec<Made> {
+    vec![
         categories("flag", "boolean", "value", &[0, 1], 0, 1.0),
         categories("id", "integer", "value", &[-5, 0, 3, 900_000_000_000], 3, 1.0),
         bins("amount", "integer", &[0.0, 10.0, 1e6]),
@@ -70,8 +70,23 @@ fn whole(task: &str) -> Parts {
         categories("moment", "timestamp", "hour", &[0, 23], 1, 1.0),
         bins("clock", "time", &[3.6e9]),
         scaled("span", "interval", 60.0, 30.0),
-    ];
-    Parts::new(fields, 3, &[20, 3], task, outputs, 7)
+    ]
+}
+
+/// Of every task both versions, which together have every operation and every encoding.
+fn sound() -> Vec<Parts> {
+    let mut all = Vec::new();
+    for (task, outputs) in [("binary", 1), ("multiclass", 3), ("regression", 1)] {
+        let plain = Parts::new(every_field(), 3, &[20, 3], task, outputs, 7);
+        let mut fields = every_field();
+        fields[2] = interpolated("amount", "integer", &[0.0, 10.0, 1e6]);
+        fields[4] = interpolated("size", "number", &[0.5]);
+        fields[8] = interpolated("day", "date", &[-400.0, 9000.0]);
+        let between = Parts::new(fields, 3, &[20, 3], task, outputs, 8);
+        all.extend([plain.with_operations(), between.with_every_operation(5, true, 9)]);
+        all.extend([plain.with_every_operation(18, false, 10), plain]);
+    }
+    all
 }
 
 fn odd_value(random: &mut Random) -> Value {
@@ -109,6 +124,20 @@ fn odd_value(random: &mut Random) -> Value {
         json!("value"),
         json!("regression"),
         json!("multiclass"),
+        json!("interpolated"),
+        json!("linear"),
+        json!("relu"),
+        json!("scale"),
+        json!("add"),
+        json!("mean"),
+        json!("linear_path"),
+        json!([0]),
+        json!([1]),
+        json!([4, 4]),
+        json!([0, 1, 2, 3]),
+        json!({"operation": "relu", "of": [1]}),
+        json!({"operation": "add", "of": [1, 2]}),
+        json!({"operation": "linear", "of": [0], "weights": 0}),
     ];
     odd[random.below(odd.len())].clone()
 }
@@ -129,10 +158,12 @@ fn mutate_header(value: &mut Value, random: &mut Random) {
         }
         Value::Array(values) if !values.is_empty() && random.below(8) > 0 => {
             let (place, other) = (random.below(values.len()), random.below(values.len()));
-            match random.below(12) {
+            match random.below(14) {
                 0 => drop(values.remove(place)),
                 1 => values.push(values[place].clone()),
                 2 => values.swap(place, other),
+                3 => values[place] = json!([values[place].clone()]),
+                4 => values.insert(place, odd_value(random)),
                 _ => mutate_header(&mut values[place], random),
             }
         }
@@ -153,7 +184,9 @@ fn mutate_tensor(parts: &mut Parts, random: &mut Random) {
         }
         2 => {
             let moved = parts.tensors.remove(name).unwrap();
-            let name = ["layers.2.weight", "layers.2.bias", "output.weight", "fields.99.edges", ""][random.below(5)];
+            let names =
+                ["layers.2.weight", "layers.2.bias", "output.weight", "linear.2.weight", "scale.0.shift", "", "x"];
+            let name = names[random.below(names.len())];
             parts.tensors.insert(name.into(), moved);
         }
         3 => {
@@ -216,8 +249,8 @@ fn mutate_bytes(blob: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-fn mutated(random: &mut Random) -> Vec<u8> {
-    let mut parts = whole(["binary", "multiclass", "regression"][random.below(3)]);
+fn mutated(sound: &[Parts], random: &mut Random) -> Vec<u8> {
+    let mut parts = sound[random.below(sound.len())].clone();
     let way = random.below(8);
     if way < 5 {
         for _ in 0..1 + random.below(3) {
@@ -300,7 +333,8 @@ fn use_it(model: &Model, seed: u64) {
     let mut random = Random(seed);
     assert!(model.columns().len() <= model.describe().len());
     let (mut encoded, mut workspace, mut outputs) = (Encoded::default(), Workspace::default(), Vec::new());
-    for rows in [1, 0, 213] {
+    // Many rows are several blocks, and few of those are as good as many.
+    for rows in [1, 0, if seed.is_multiple_of(20) { 213 } else { 8 }] {
         let cells = Cells::new(rows, &mut random);
         let choice = random.below(6);
         let column = |place: usize| cells.of(model.columns()[place].family, place + choice);
@@ -315,11 +349,11 @@ fn use_it(model: &Model, seed: u64) {
     }
 }
 
-#[test]
-fn ten_thousand_mutated_models_do_no_harm() {
+/// The rounds of one thread; how many were read, and how many refused.
+fn rounds(sound: &[Parts], rounds: impl Iterator<Item = u64>) -> (usize, usize) {
     let (mut parsed, mut refused) = (0, 0);
-    for round in 0..ROUNDS {
-        let blob = mutated(&mut Random(round));
+    for round in rounds {
+        let blob = mutated(sound, &mut Random(round));
         let memory = most_memory(|| match Model::parse(&blob) {
             Ok(model) => {
                 parsed += 1;
@@ -333,12 +367,52 @@ fn ten_thousand_mutated_models_do_no_harm() {
         });
         assert!(memory <= 32 * blob.len() + (4 << 20), "round {round}: {memory} bytes for {}", blob.len());
     }
-    assert!(parsed > 500 && refused > 5_000, "{parsed} parsed, {refused} refused");
+    (parsed, refused)
+}
+
+#[test]
+fn two_hundred_thousand_mutated_models_do_no_harm() {
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let sound = sound();
+    for parts in &sound {
+        use_it(&Model::parse(&parts.blob()).unwrap(), 0);
+    }
+    let all: Vec<(usize, usize)> = std::thread::scope(|scope| {
+        let sound = &sound;
+        let threads: Vec<_> = (0..threads)
+            .map(|first| scope.spawn(move || rounds(sound, (first..ROUNDS).step_by(threads as usize))))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let (parsed, refused) = all.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    assert!(parsed > 10_000 && refused > 100_000, "{parsed} parsed, {refused} refused");
+}
+
+/// As many wide values as a row may have, all of them held until they are added up.
+#[test]
+fn a_row_of_many_wide_values_takes_no_more_memory_than_the_rules_have() {
+    let wide = 1 << 16;
+    let plain = Parts::new(vec![scaled("price", "number", 0.0, 1.0)], 1, &[wide], "binary", 1, 1).with_operations();
+    let linear = |of: usize, weights: usize| json!({"operation": "linear", "of": [of], "weights": weights});
+    let with_values = |many: usize| {
+        let mut parts = plain.clone();
+        let mut operations = vec![linear(0, 0)];
+        operations.extend((0..many).map(|_| json!({"operation": "relu", "of": [1]})));
+        operations.push(json!({"operation": "mean", "of": (2..many + 2).collect::<Vec<usize>>()}));
+        operations.push(linear(many + 2, 1));
+        parts.header["operations"] = operations.into();
+        parts.blob()
+    };
+    let most = (1 << 22) / wide - 3;
+    let blob = with_values(most);
+    let memory = most_memory(|| use_it(&Model::parse(&blob).unwrap(), 0));
+    assert!(memory <= 32 * blob.len() + (20 << 20), "{memory} bytes");
+    assert!(Model::parse(&with_values(most + 1)).unwrap_err().to_string().contains("numbers"));
 }
 
 #[test]
 fn a_header_of_many_small_values_takes_no_more_than_is_promised() {
-    let parts = whole("binary");
+    let parts = &sound()[0];
     for odd in ["{\"\":0}", "[]", "0", "\"\"", "{}", "{\"\":{\"\":{}}}"] {
         let many = vec![odd; (1 << 18) - 1_000].join(",");
         let text = parts.header.to_string().replace("{\"epochs\":3}", &format!("{{\"more\":[{many}]}}"));

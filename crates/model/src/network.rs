@@ -1,17 +1,17 @@
-//! From embedding rows to outputs.
-//!
-//! The first layer is linear in what is embedded, so the product of an embedding row with its field's share of the first
-//! layer's weights can be had once, when the model is loaded: then that layer is a sum of rows. Fields whose products
-//! would take too much memory are looked up and multiplied row by row, as it is written down.
+//! From embedding rows to outputs: a model's operations, planned when it is loaded.
 
-use crate::blob::{Blob, Pause, PAUSE};
+use crate::blob::Blob;
 use crate::buffer::{padded, Floats};
 use crate::encoder::{Encoded, Encoder};
 use crate::error::{fail, Result};
 use crate::header::Header;
-use crate::kernels::{Kernels, Sum, GROUP};
+use crate::kernels::{Kernels, TILE};
 use crate::layer::{Layer, Start};
-use crate::memory::{resize, with_room};
+use crate::leading::Leading;
+use crate::memory::resize;
+use crate::plan::{Plan, Step};
+use crate::program::{LinearPath, Program, Scale};
+use crate::vectors::{add_up, Block, Embedding, FieldRows};
 
 /// Memory for products that are had beforehand. Beyond it they would come from main memory, where looking up ten numbers
 /// and multiplying them is as fast.
@@ -19,49 +19,28 @@ const FOLDED_BYTES: usize = 16 << 20;
 /// Activations of a block of rows: two such blocks and a layer's weights stay in the second-level cache.
 const BLOCK_BYTES: usize = 96 << 10;
 const LARGEST_BLOCK: usize = 192;
-/// Layers, the output included: many small ones would cost more than their multiply-adds tell.
-const MOST_LAYERS: usize = 64;
+/// Floats of a row's registers beyond which rows are computed one by one, so that memory is no multiple of it.
+const WIDE: usize = 1 << 20;
 
 /// Memory for the rows under way; kept by the caller, so that a call after the first allocates nothing.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    now: Floats,
-    next: Floats,
-    embedded: Floats,
-}
-
-/// A field's rows in a table of their own.
-#[derive(Debug)]
-struct Rows {
-    field: usize,
-    /// Place of its factors.
-    factors: Option<usize>,
-    /// Embedding rows of the field, and where they lie in the table.
-    first: usize,
-    slots: usize,
-    place: usize,
-}
-
-#[derive(Debug)]
-struct FirstLayer {
-    /// Products with the first layer's weights, a padded row for every embedding row.
-    products: Floats,
-    folded: Vec<Rows>,
-    /// Embedding rows of the other fields, and the layer that reads them.
-    embedding: Vec<f32>,
-    looked_up: Vec<Rows>,
-    rest: Option<Layer>,
-    bias: Floats,
-    outputs: usize,
+    registers: Vec<Floats>,
+    looked_up: Floats,
 }
 
 #[derive(Debug)]
 pub struct Network {
     kernels: Kernels,
-    size: usize,
-    first: FirstLayer,
-    /// All layers behind the first.
-    layers: Vec<Layer>,
+    fields: Vec<FieldRows>,
+    plan: Plan,
+    /// What is embedded, where it is read as it is.
+    embedding: Option<Embedding>,
+    leading: Option<Leading>,
+    /// By number of their weights; none where no step has them.
+    layers: Vec<Option<Layer>>,
+    scales: Vec<Scale>,
+    paths: Vec<LinearPath>,
     outputs: usize,
     block: usize,
 }
@@ -79,46 +58,40 @@ impl Network {
         kernels: Kernels,
         folded: usize,
     ) -> Result<Self> {
-        let (embedding, ids, size) = blob.matrix("embedding")?;
+        let (vectors, ids, size) = blob.matrix("embedding")?;
         if ids != encoder.ids() || size as u64 != header.embedding || size == 0 {
             let (wanted, described) = (encoder.ids(), header.embedding);
             fail!("the embedding is of shape ({ids}, {size}), not ({wanted}, {described})");
         }
-        let mut names: Vec<String> = Vec::new();
-        while names.len() <= MOST_LAYERS && blob.has(&format!("layers.{}.weight", names.len())) {
-            names.push(format!("layers.{}", names.len()));
+        let program = Program::read(blob, header, encoder.fields.len() * size, ids)?;
+        let plan = Plan::of(&program);
+        let outputs = program.outputs();
+        let fields = FieldRows::all(encoder);
+        let leading = plan
+            .leading
+            .map(|weights| Leading::new(&fields, &vectors, size, &program.linear[weights], folded, blob.pause));
+        let leading = leading.transpose()?;
+        let embedding = match plan.steps.first() {
+            Some(Step::Embed { .. }) => Some(Embedding::new(&vectors, size, fields.clone())?),
+            _ => None,
+        };
+        drop(vectors);
+        let mut layers = Vec::with_capacity(program.linear.len());
+        for (number, linear) in program.linear.into_iter().enumerate() {
+            let is_used =
+                plan.steps.iter().any(|step| matches!(step, Step::Linear { weights, .. } if *weights == number));
+            let layer = || Layer::new(linear.inputs, linear.outputs, &linear.weight, &linear.bias, blob.pause);
+            layers.push(is_used.then(layer).transpose()?);
         }
-        names.push("output".to_owned());
-        if names.len() > MOST_LAYERS {
-            fail!("the model has {} layers, and {MOST_LAYERS} are possible", names.len());
-        }
-        let mut inputs = encoder.fields.len() * size;
-        let mut weights = Vec::with_capacity(names.len());
-        for name in &names {
-            let (weight, rows, outputs) = blob.matrix(&format!("{name}.weight"))?;
-            let bias = blob.biases(&format!("{name}.bias"))?;
-            if rows != inputs || bias.len() != outputs || outputs == 0 {
-                let biases = bias.len();
-                fail!(
-                    "{name} has weights of shape ({rows}, {outputs}) and {biases} biases, and reads {inputs} numbers"
-                );
-            }
-            weights.push((inputs, outputs, weight, bias));
-            inputs = outputs;
-        }
-        if inputs != header.outputs() {
-            fail!("the model has {inputs} outputs, and its task needs {}", header.outputs());
-        }
-        let (_, width, weight, bias) = weights.remove(0);
-        let first = FirstLayer::new(encoder, &embedding, size, width, &weight, &bias, folded, blob.pause)?;
-        drop((embedding, weight));
-        let layers = weights.iter().map(|(i, o, weight, bias)| Layer::new(*i, *o, weight, bias, blob.pause));
-        let layers = layers.collect::<Result<Vec<Layer>>>()?;
-        let widest =
-            layers.iter().map(Layer::stride).max().unwrap_or(0).max(padded(width)).max(first.looked_up.len() * size);
-        let tile = crate::kernels::TILE;
-        let block = (BLOCK_BYTES / 4 / widest / tile * tile).clamp(tile, LARGEST_BLOCK);
-        Ok(Self { kernels, size, first, layers, outputs: inputs, block })
+        let all: usize = plan.registers.iter().sum();
+        let looked_up = leading.as_ref().map_or(0, Leading::looked_up);
+        let widest = plan.registers.iter().copied().max().unwrap_or(0).max(all / 2).max(looked_up);
+        let block = match all + looked_up {
+            wide if wide > WIDE => 1,
+            _ => (BLOCK_BYTES / 4 / widest.max(1) / TILE * TILE).clamp(TILE, LARGEST_BLOCK),
+        };
+        let (scales, paths) = (program.scales, program.paths);
+        Ok(Self { kernels, fields, plan, embedding, leading, layers, scales, paths, outputs, block })
     }
 
     pub fn outputs(&self) -> usize {
@@ -126,13 +99,27 @@ impl Network {
     }
 
     pub fn multiply_adds(&self) -> usize {
-        let sums = self.first.folded.len() * padded(self.first.outputs);
-        sums + self.first.rest.iter().chain(&self.layers).map(Layer::multiply_adds).sum::<usize>()
+        let cost = |step: &Step| match step {
+            Step::Embed { .. } => self.embedding.as_ref().map_or(0, Embedding::width),
+            Step::Leading { .. } => self.leading.as_ref().map_or(0, Leading::multiply_adds),
+            Step::Linear { weights, .. } => self.layers[*weights].as_ref().map_or(0, Layer::multiply_adds),
+            Step::Relu { width, .. } => *width,
+            Step::Scale { weights, .. } => self.scales[*weights].factor.len(),
+            Step::Add { of, width, .. } => of.len() * width,
+            Step::LinearPath { weights, .. } => self.fields.len() * self.paths[*weights].outputs,
+        };
+        self.plan.steps.iter().map(cost).sum()
     }
 
     pub fn bytes(&self) -> usize {
-        let first = self.first.products.bytes() + std::mem::size_of_val(&self.first.embedding[..]);
-        first + self.first.rest.iter().chain(&self.layers).map(Layer::bytes).sum::<usize>()
+        let scales = self.scales.iter().map(|scale| std::mem::size_of_val(&scale.factor[..]) * 2);
+        let paths = self.paths.iter().map(|path| std::mem::size_of_val(&path.weight[..]));
+        self.embedding.as_ref().map_or(0, Embedding::bytes)
+            + self.leading.as_ref().map_or(0, Leading::bytes)
+            + self.layers.iter().flatten().map(Layer::bytes).sum::<usize>()
+            + scales.chain(paths).sum::<usize>()
+            + std::mem::size_of_val(&self.plan.steps[..])
+            + std::mem::size_of_val(&self.fields[..])
     }
 
     /// Outputs of every encoded row, [rows, outputs].
@@ -149,205 +136,87 @@ impl Network {
             return Ok(());
         }
         self.check(encoded);
-        let block = self.block.min(rows);
-        let widest = self.layers.iter().map(Layer::stride).fold(padded(self.first.outputs), usize::max);
-        let Workspace { now, next, embedded } = workspace;
-        now.grow(block * widest)?;
-        next.grow(block * widest)?;
-        embedded.grow(block * self.first.embedded())?;
-        for begin in (0..rows).step_by(block) {
-            let rows = block.min(rows - begin);
-            let hidden = !self.layers.is_empty();
-            self.first.apply(self.kernels, self.size, encoded, begin, rows, embedded, now, hidden);
-            for (number, layer) in self.layers.iter().enumerate() {
-                layer.apply(self.kernels, rows, now, next, Start::Bias, number + 1 < self.layers.len());
-                std::mem::swap(now, next);
+        let at_once = self.block.min(rows);
+        let Workspace { registers, looked_up } = workspace;
+        if registers.len() < self.plan.registers.len() {
+            registers.resize_with(self.plan.registers.len(), Floats::default);
+        }
+        for (register, width) in registers.iter_mut().zip(&self.plan.registers) {
+            register.grow(at_once * width)?;
+        }
+        looked_up.grow(at_once * self.leading.as_ref().map_or(0, Leading::looked_up))?;
+        for begin in (0..rows).step_by(at_once) {
+            let block = Block { encoded, begin, rows: at_once.min(rows - begin) };
+            for step in &self.plan.steps {
+                self.run(step, block, registers, looked_up);
             }
             let found = outputs[begin * self.outputs..].chunks_exact_mut(self.outputs);
-            for (found, out) in found.zip(now.chunks_exact(padded(self.outputs))).take(rows) {
+            let last = registers[self.plan.last].chunks_exact(padded(self.outputs));
+            for (found, out) in found.zip(last).take(block.rows) {
                 found.copy_from_slice(&out[..self.outputs]);
             }
         }
         Ok(())
     }
 
+    /// Computes a block's value of one step; the register that it goes to is none that it reads.
+    fn run(&self, step: &Step, block: Block<'_>, registers: &mut [Floats], looked_up: &mut Floats) {
+        let rows = block.rows;
+        match step {
+            Step::Embed { to } => {
+                let embedding = self.embedding.as_ref().expect("a plan with this step has one");
+                embedding.write(block, &mut registers[*to]);
+            }
+            Step::Leading { to, relu } => {
+                let leading = self.leading.as_ref().expect("a plan with this step has one");
+                leading.apply(self.kernels, block, looked_up, &mut registers[*to], *relu);
+            }
+            Step::Linear { weights, of, to, relu } => {
+                let layer = self.layers[*weights].as_ref().expect("weights of a step are laid out");
+                let [x, out] = registers.get_disjoint_mut([*of, *to]).expect("they are two of the plan's");
+                layer.apply(self.kernels, rows, x, out, Start::Bias, *relu);
+            }
+            Step::Relu { of, to, width } => {
+                let mut out = std::mem::take(&mut registers[*to]);
+                let rectified = out[..rows * width].iter_mut().zip(&registers[*of][..rows * width]);
+                rectified.for_each(|(out, x)| *out = x.max(0.0));
+                registers[*to] = out;
+            }
+            Step::Scale { weights, of, to } => {
+                let Scale { factor, shift } = &self.scales[*weights];
+                let mut out = std::mem::take(&mut registers[*to]);
+                let (width, stride) = (factor.len(), padded(factor.len()));
+                let rows_of = registers[*of].chunks_exact(stride);
+                for (out, x) in out.chunks_exact_mut(stride).zip(rows_of).take(rows) {
+                    let learnt = factor.iter().zip(shift);
+                    out.iter_mut().zip(x).zip(learnt).for_each(|((out, x), (factor, shift))| *out = x * factor + shift);
+                    out[width..].fill(0.0);
+                }
+                registers[*to] = out;
+            }
+            Step::Add { of, to, width, by } => {
+                let mut out = std::mem::take(&mut registers[*to]);
+                let sums = &mut out[..rows * width];
+                sums.copy_from_slice(&registers[of[0]][..rows * width]);
+                for value in &of[1..] {
+                    sums.iter_mut().zip(&registers[*value][..rows * width]).for_each(|(sum, x)| *sum += x);
+                }
+                if *by > 1 {
+                    sums.iter_mut().for_each(|sum| *sum /= *by as f32);
+                }
+                registers[*to] = out;
+            }
+            Step::LinearPath { weights, to } => add_up(&self.paths[*weights], &self.fields, block, &mut registers[*to]),
+        }
+    }
+
     /// Every id must lie within its field, because the loops do not look: one pass of comparisons costs next to nothing.
     fn check(&self, encoded: &Encoded) {
-        let fields = self.first.folded.iter().chain(&self.first.looked_up);
-        assert_eq!(encoded.fields(), self.first.folded.len() + self.first.looked_up.len());
-        for Rows { field, first, slots, .. } in fields {
+        assert_eq!(encoded.fields(), self.fields.len());
+        for FieldRows { field, first, slots, .. } in &self.fields {
             let (first, slots) = (*first as u32, *slots as u32);
             let inside = encoded.ids(*field).iter().fold(true, |all, id| all & (id.wrapping_sub(first) < slots));
             assert!(inside, "an embedding row of field {field} is another field's");
-        }
-    }
-}
-
-impl FirstLayer {
-    #[allow(clippy::too_many_arguments)]
-    fn new(
-        encoder: &Encoder,
-        embedding: &[f32],
-        size: usize,
-        width: usize,
-        weight: &[f32],
-        bias: &[f32],
-        memory: usize,
-        pause: Pause<'_>,
-    ) -> Result<Self> {
-        let mut firsts = Vec::with_capacity(encoder.fields.len());
-        let mut ids = 0;
-        for field in &encoder.fields {
-            firsts.push(ids);
-            ids += field.slots();
-        }
-        // The smallest fields first: that folds as many as can be.
-        let mut order: Vec<usize> = (0..encoder.fields.len()).collect();
-        order.sort_by_key(|&field| encoder.fields[field].slots());
-        let row_bytes = padded(width) * 4;
-        let mut left = memory;
-        let mut is_folded = vec![false; order.len()];
-        for &field in &order {
-            let needed = encoder.fields[field].slots().saturating_mul(row_bytes);
-            is_folded[field] = needed <= left;
-            left = left.saturating_sub(needed);
-        }
-        let (mut folded, mut looked_up) = (Vec::new(), Vec::new());
-        let unfolded = || (0..is_folded.len()).filter(|field| !is_folded[*field]);
-        let mut rest_embedding = with_room(unfolded().map(|field| encoder.fields[field].slots() * size).sum())?;
-        let mut rest_weight = with_room(unfolded().count() * size * width)?;
-        let mut folded_rows = 0;
-        for (field, &first) in firsts.iter().enumerate() {
-            let slots = encoder.fields[field].slots();
-            let mut rows = Rows { field, factors: encoder.factors[field], first, slots, place: 0 };
-            if is_folded[field] {
-                rows.place = folded_rows;
-                folded_rows += slots;
-                folded.push(rows);
-            } else {
-                rows.place = rest_embedding.len() / size;
-                rest_embedding.extend_from_slice(&embedding[first * size..(first + slots) * size]);
-                rest_weight.extend_from_slice(&weight[field * size * width..(field + 1) * size * width]);
-                looked_up.push(rows);
-            }
-        }
-        let mut products = Floats::zeros(folded_rows * padded(width))?;
-        let mut work = 0;
-        for rows in &folded {
-            let weight = &weight[rows.field * size * width..(rows.field + 1) * size * width];
-            let embedded = embedding[rows.first * size..].chunks_exact(size);
-            let out = products[rows.place * padded(width)..].chunks_exact_mut(padded(width));
-            for (vector, out) in embedded.zip(out).take(rows.slots) {
-                work += size * width;
-                if work > PAUSE {
-                    work = 0;
-                    pause();
-                }
-                for (x, weights) in vector.iter().zip(weight.chunks_exact(width)) {
-                    for (out, weight) in out.iter_mut().zip(weights) {
-                        *out += x * weight;
-                    }
-                }
-            }
-        }
-        let rest = match looked_up.len() {
-            0 => None,
-            fields => Some(Layer::new(fields * size, width, &rest_weight, &vec![0.0; width], pause)?),
-        };
-        let mut padded_bias = Floats::zeros(padded(width))?;
-        padded_bias[..width].copy_from_slice(bias);
-        Ok(Self { products, folded, embedding: rest_embedding, looked_up, rest, bias: padded_bias, outputs: width })
-    }
-
-    /// Floats that a row takes of what is looked up.
-    fn embedded(&self) -> usize {
-        self.rest.as_ref().map_or(0, |rest| padded(rest.inputs()))
-    }
-
-    /// The layer's outputs for rows `begin..begin + rows`, whose ids have been checked.
-    #[allow(clippy::too_many_arguments)]
-    fn apply(
-        &self,
-        kernels: Kernels,
-        size: usize,
-        encoded: &Encoded,
-        begin: usize,
-        rows: usize,
-        embedded: &mut Floats,
-        out: &mut Floats,
-        relu: bool,
-    ) {
-        let stride = padded(self.outputs);
-        assert!(out.len() >= rows * stride);
-        if self.folded.is_empty() {
-            out.chunks_exact_mut(stride).take(rows).for_each(|out| out.copy_from_slice(&self.bias));
-        }
-        let groups = self.folded.len().div_ceil(GROUP);
-        for (number, group) in self.folded.chunks(GROUP).enumerate() {
-            let relu = relu && number + 1 == groups && self.rest.is_none();
-            self.add_up(kernels, group, encoded, begin, rows, out, number == 0, relu);
-        }
-        if let Some(rest) = &self.rest {
-            let inputs = self.embedded();
-            for (place, field) in self.looked_up.iter().enumerate() {
-                let ids = &encoded.ids(field.field)[begin..begin + rows];
-                let factors = field.factors.map(|place| &encoded.factors(place)[begin..begin + rows]);
-                for (row, id) in ids.iter().enumerate() {
-                    let from = (field.place + *id as usize - field.first) * size;
-                    let vector = &self.embedding[from..from + size];
-                    let to = &mut embedded[row * inputs + place * size..][..size];
-                    match factors {
-                        None => to.copy_from_slice(vector),
-                        Some(factors) => to.iter_mut().zip(vector).for_each(|(to, x)| *to = x * factors[row]),
-                    }
-                }
-            }
-            rest.apply(kernels, rows, embedded, out, Start::Output, relu);
-        }
-    }
-
-    /// Adds a group's products to the bias, or to what is there.
-    #[allow(clippy::too_many_arguments)]
-    fn add_up(
-        &self,
-        kernels: Kernels,
-        group: &[Rows],
-        encoded: &Encoded,
-        begin: usize,
-        rows: usize,
-        out: &mut Floats,
-        from_bias: bool,
-        relu: bool,
-    ) {
-        let stride = padded(self.outputs);
-        let has_factors = group.iter().any(|field| field.factors.is_some());
-        let mut addresses = [std::ptr::null::<f32>(); GROUP];
-        let mut factors = [1.0f32; GROUP];
-        let columns: [&[u32]; GROUP] =
-            std::array::from_fn(|place| group.get(place).map_or(&[][..], |field| &encoded.ids(field.field)[begin..]));
-        // The row is the place in every field's column, and in the factors.
-        #[allow(clippy::needless_range_loop)]
-        for row in 0..rows {
-            for (place, field) in group.iter().enumerate() {
-                let product = field.place + columns[place][row] as usize - field.first;
-                // SAFETY: the id lies within the field (`Network::check`), whose products lie within the table.
-                addresses[place] = unsafe { self.products.as_ptr().add(product * stride) };
-                if let Some(place_of_factor) = field.factors {
-                    factors[place] = encoded.factors(place_of_factor)[begin + row];
-                }
-            }
-            // SAFETY: `out` holds this row, as was checked; products and bias are rows of the same width.
-            unsafe {
-                let out = out.as_mut_ptr().add(row * stride);
-                kernels.sum(&Sum {
-                    rows: &addresses[..group.len()],
-                    factors: if has_factors { &factors[..group.len()] } else { &[] },
-                    start: if from_bias { self.bias.as_ptr() } else { out },
-                    out,
-                    width: stride,
-                    relu,
-                });
-            }
         }
     }
 }

@@ -83,6 +83,79 @@ impl Parts {
         parts
     }
 
+    /// The same model in version 2.
+    pub fn with_operations(&self) -> Self {
+        let mut parts = self.clone();
+        let mut operations = Vec::new();
+        let layers = self.tensors.keys().filter(|name| name.ends_with(".bias")).count();
+        for number in 0..layers {
+            let name = if number + 1 < layers { format!("layers.{number}") } else { "output".into() };
+            for part in ["weight", "bias"] {
+                let tensor = parts.tensors.remove(&format!("{name}.{part}")).unwrap();
+                parts.tensors.insert(format!("linear.{number}.{part}"), tensor);
+            }
+            operations.push(json!({"operation": "linear", "of": [2 * number], "weights": number}));
+            if number + 1 < layers {
+                operations.push(json!({"operation": "relu", "of": [2 * number + 1]}));
+            }
+        }
+        parts.header["version"] = json!(2);
+        parts.header["operations"] = Value::Array(operations);
+        parts
+    }
+
+    /// A model on the same fields with every operation: a residual block, an ensemble of two that share weights, and a
+    /// linear path. It begins with a linear operation, or else several operations read what is embedded.
+    pub fn with_every_operation(&self, width: usize, leading: bool, seed: u64) -> Self {
+        let mut parts = self.clone();
+        parts.tensors.retain(|name, _| name == "embedding" || name.starts_with("fields."));
+        let mut random = Random(seed);
+        let [rows, size] = self.tensors["embedding"].1[..] else { panic!("an embedding has two dimensions") };
+        let inputs = self.header["fields"].as_array().unwrap().len() * size;
+        let outputs = self.tensors["output.bias"].1[0];
+        let mut tensor = |name: &str, shape: &[usize]| {
+            let scale =
+                if shape.len() == 2 && name.starts_with("linear.") { (3.0 / shape[0] as f32).sqrt() } else { 1.0 };
+            let count: usize = shape.iter().product();
+            let bytes = (0..count).flat_map(|_| (random.float() * scale).to_le_bytes()).collect();
+            parts.tensors.insert(name.into(), (Dtype::F32, shape.to_vec(), bytes));
+        };
+        for (number, (inputs, outputs)) in [(inputs, width), (width, width), (width, outputs)].into_iter().enumerate() {
+            tensor(&format!("linear.{number}.weight"), &[inputs, outputs]);
+            tensor(&format!("linear.{number}.bias"), &[outputs]);
+        }
+        let scaled = if leading { vec![width, width] } else { vec![inputs, width, width] };
+        for (number, width) in scaled.into_iter().enumerate() {
+            tensor(&format!("scale.{number}.factor"), &[width]);
+            tensor(&format!("scale.{number}.shift"), &[width]);
+        }
+        tensor("linear_path.0.weight", &[rows, outputs]);
+        let linear = |of: usize, weights: usize| json!({"operation": "linear", "of": [of], "weights": weights});
+        let scale = |of: usize, weights: usize| json!({"operation": "scale", "of": [of], "weights": weights});
+        let of = |operation: &str, of: &[usize]| json!({"operation": operation, "of": of});
+        let mut operations = match leading {
+            true => vec![linear(0, 0)],
+            false => vec![scale(0, 0), linear(1, 0), linear(0, 0), of("add", &[2, 3])],
+        };
+        let (at, first) = (operations.len(), usize::from(!leading));
+        operations.extend([
+            of("relu", &[at]),
+            scale(at + 1, first),
+            linear(at + 2, 1),
+            of("relu", &[at + 3]),
+            of("add", &[at + 2, at + 4, at + 4]),
+            linear(at + 5, 2),
+            scale(at + 5, first + 1),
+            linear(at + 7, 2),
+            of("mean", &[at + 6, at + 8]),
+            json!({"operation": "linear_path", "weights": 0}),
+            of("add", &[at + 9, at + 10]),
+        ]);
+        parts.header["version"] = json!(2);
+        parts.header["operations"] = Value::Array(operations);
+        parts
+    }
+
     pub fn blob(&self) -> Vec<u8> {
         self.blob_with(&self.header.to_string())
     }
@@ -129,6 +202,11 @@ pub fn bins(column: &str, kind: &str, edges: &[f64]) -> Made {
 
 pub fn scaled(column: &str, kind: &str, mean: f64, std: f64) -> Made {
     Made { header: header(column, kind, "value", "scaled", 3, 0, 1.0, mean, std), tensors: Vec::new() }
+}
+
+pub fn interpolated(column: &str, kind: &str, knots: &[f64]) -> Made {
+    let tensors = vec![("knots", Dtype::F64, knots.iter().flat_map(|knot| knot.to_le_bytes()).collect())];
+    Made { header: header(column, kind, "value", "interpolated", 2 + knots.len(), 0, 1.0, 0.0, 1.0), tensors }
 }
 
 #[allow(clippy::too_many_arguments)]

@@ -1,10 +1,9 @@
 """A trained model as one safetensors blob: weights, encoder and everything that prediction needs. NumPy only.
 
 The format is read in the server too, by the crate ``trails_model``; docs/model_format.md has the rules that both keep.
-Tensors: ``embedding`` (ids, size); for every
-hidden layer ``layers.{i}.weight`` (inputs, outputs) and ``layers.{i}.bias`` (outputs), BatchNorm folded in;
-``output.weight`` and ``output.bias``; and what each field learnt (`Encoder.tensors`). Everything else is JSON in the
-header. Nothing is unpickled.
+Tensors: ``embedding`` (ids, size), what the operations have learnt (`trails.model.operations.describe`), and what each
+field has (`Encoder.tensors`). Everything else is JSON in the header. Nothing is unpickled. Version 2 is written, and
+version 1, which has layers in place of operations, is read as well.
 """
 
 from __future__ import annotations
@@ -12,25 +11,28 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, shown
+from trails.model import operations
+from trails.model.operations import Floats, Operation
 from trails.table import stored
 from trails.table.columns import Columns
-from trails.table.encoder import Encoder
+from trails.table.encoder import Encoded, Encoder
 from trails.table.target import MOST_CLASSES, TASKS, Target
 
-FORMAT, VERSION = "trails.model", 1
+FORMAT, VERSION = "trails.model", 2
 
 _LARGEST_CONTENTS = 1 << 25
 _MOST_LAYERS = 64
 
-_ROWS_AT_ONCE = 8192
+_ROWS_AT_ONCE, _NUMBERS_AT_ONCE = 8192, 1 << 28
+"""Rows that are computed together: fewer where a row has so many numbers that memory would not last."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Model:
         target: What it predicts; its ``keys`` are not stored.
         encoder: From columns to embedding rows.
         embedding: float32, shape (ids, size).
-        layers: Weight (inputs, outputs) and bias (outputs,) of every hidden layer and, last, of the output; float32.
+        operations: What is computed from what is embedded, in order; `of_layers` for a plain network.
         metrics: Of the validation rows.
         training: What else is worth knowing: rows, epochs, seed, options.
     """
@@ -51,18 +53,42 @@ class Model:
     target: Target
     encoder: Encoder
     embedding: NDArray[np.float32]
-    layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+    operations: tuple[Operation, ...]
     metrics: Mapping[str, float] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of_layers(
+        cls,
+        architecture: str,
+        target: Target,
+        encoder: Encoder,
+        embedding: NDArray[np.float32],
+        layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
+        metrics: Mapping[str, float] | None = None,
+        training: Mapping[str, Any] | None = None,
+    ) -> Model:
+        """A plain network's model.
+
+        Args:
+            architecture, target, encoder, embedding, metrics, training: As above.
+            layers: Weight (inputs, outputs) and bias (outputs,) of every hidden layer, which has a ReLU behind it, and,
+                last, of the output; float32.
+        """
+        computed = operations.of_layers(layers)
+        return cls(architecture, target, encoder, embedding, computed, metrics or {}, training or {})
+
     def to_bytes(self) -> bytes:
-        """The model as one blob; the same model gives the same bytes."""
+        """The model as one blob; the same model gives the same bytes.
+
+        Raises:
+            ValueError: Its operations do not belong together.
+        """
         from safetensors.numpy import save
 
-        tensors: dict[str, NDArray[Any]] = {"embedding": self.embedding}
-        for name, (weight, bias) in zip(self._names(), self.layers, strict=True):
-            tensors[f"{name}.weight"], tensors[f"{name}.bias"] = weight, bias
-        tensors |= self.encoder.tensors()
+        self._widths()
+        described, learnt = operations.describe(self.operations)
+        tensors: dict[str, NDArray[Any]] = {"embedding": self.embedding, **learnt, **self.encoder.tensors()}
         target = self.target
         header = {
             "format": FORMAT,
@@ -74,6 +100,7 @@ class Model:
             "classes": list(target.classes) or None,
             "columns": [{"name": name, "kind": kind} for name, kind in self.encoder.columns],
             "fields": self.encoder.describe(),
+            "operations": described,
             # JSON has no NaN, which a metric of one class would be.
             "metrics": {name: value for name, value in self.metrics.items() if math.isfinite(value)},
             "training": dict(self.training),
@@ -113,20 +140,24 @@ class Model:
             InvalidInput: A column is missing or of another type.
         """
         encoded = self.encoder.transform(columns)
-        *hidden, (weight, bias) = self.layers
-        found = np.empty((columns.rows, len(bias)), np.float32)
-        for start in range(0, columns.rows, _ROWS_AT_ONCE):
-            part = slice(start, min(start + _ROWS_AT_ONCE, columns.rows))
-            embedded = self.embedding[encoded.ids[part]]
-            if encoded.values is not None:
-                embedded *= encoded.values[part, :, None]
-            row = embedded.reshape(len(embedded), -1)
-            for inner, shift in hidden:
-                row = row @ inner
-                row += shift
-                np.maximum(row, 0.0, out=row)
-            found[part] = row @ weight + bias
+        found = np.empty((columns.rows, self.target.outputs), np.float32)
+        at_once = max(1, min(_ROWS_AT_ONCE, _NUMBERS_AT_ONCE // sum(self._widths())))
+        for start in range(0, columns.rows, at_once):
+            part = slice(start, min(start + at_once, columns.rows))
+            embedded = _looked_up(self.embedding, encoded, part)
+            found[part] = operations.compute(
+                self.operations,
+                embedded.reshape(len(embedded), -1),
+                lambda weight, part=part: _looked_up(weight, encoded, part).sum(1),  # type: ignore[misc]
+            )
         return found
+
+    def in_double(self) -> Model:
+        """The same to predict with in double precision, where a row's outputs do not depend on the rows beside it.
+
+        It is not to be stored.
+        """
+        return replace(self, operations=operations.in_double(self.operations))
 
     def probabilities(self, columns: Columns) -> NDArray[np.float64]:
         """Probability of every class, float64 (rows, classes); see `outputs`. Regression has none.
@@ -148,8 +179,22 @@ class Model:
         """Predicted numbers of a regression in the target's unit, float64 (rows,); see `outputs`."""
         return self.outputs(columns)[:, 0].astype(np.float64) * self.target.std + self.target.mean
 
-    def _names(self) -> list[str]:
-        return [*(f"layers.{place}" for place in range(len(self.layers) - 1)), "output"]
+    def _widths(self) -> list[int]:
+        embedded = self.encoder.fields * self.embedding.shape[1]
+        return operations.widths(self.operations, embedded, self.encoder.fields, self.encoder.ids)
+
+
+def _looked_up(table: Floats, encoded: Encoded, part: slice) -> Floats:
+    """The fields' vectors out of a table of one for each embedding row, (rows, fields, numbers)."""
+    ids = encoded.ids[part]
+    found = table[ids]
+    if encoded.shares is not None and (between := encoded.shares[part] > 0.0).any():
+        # A share is of a number that lies before the last knot, so that there is a row behind its own.
+        share = encoded.shares[part][between][:, None]
+        found[between] = (np.float32(1.0) - share) * found[between] + share * table[ids[between] + 1]
+    if encoded.values is not None:
+        found *= encoded.values[part, :, None]
+    return found
 
 
 def digest(blob: bytes) -> bytes:
@@ -172,42 +217,45 @@ def header_of(blob: bytes) -> dict[str, Any]:
 
 def _restore(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Model:
     form, version = stored.text(header, "format"), stored.whole(header, "version")
-    if (form, version) != (FORMAT, VERSION):
+    if form != FORMAT or version not in (1, VERSION):
         raise InvalidInput(
             f"the model is of another version of Trails: {form} {version}",
-            hint=f"This release reads {FORMAT} {VERSION}.",
+            hint=f"This release reads {FORMAT} 1 and {VERSION}.",
         )
     metrics, training = stored.keyed(header, "metrics"), stored.keyed(header, "training")
     found = {stored.short(name, "metrics"): stored.number(metrics, name) for name in metrics}
     target = _target(header)
     encoder = Encoder.restore(stored.listed(header, "fields"), tensors)
     stored.check_layout(encoder.parts, stored.listed(header, "columns"))
+    if version == 1 and any(part.encoding == "interpolated" for part in encoder.parts):
+        raise ValueError("the model has a field that is interpolated, which there is not in version 1")
+    computed, learnt = (
+        _layers(tensors) if version == 1 else operations.restore(stored.listed(header, "operations"), tensors)
+    )
+    if odd := tensors.keys() - {"embedding"} - learnt - stored.names_of(encoder.parts):
+        raise ValueError(f"the model has the tensor {min(odd)!r}, which it has no use for")
+    embedding = stored.floats(tensors, "embedding", 2)
+    size = embedding.shape[1]
+    if embedding.shape[0] != encoder.ids or size != stored.whole(header, "embedding") or size == 0:
+        raise ValueError(f"the embedding is of shape {embedding.shape}, and the encoder has {encoder.ids} rows")
+    model = Model(stored.text(header, "architecture"), target, encoder, embedding, computed, found, training)
+    if (outputs := model._widths()[-1]) != target.outputs:
+        raise ValueError(f"the model has {outputs} outputs, and its task needs {target.outputs}")
+    return model
+
+
+def _layers(tensors: Mapping[str, NDArray[Any]]) -> tuple[tuple[Operation, ...], set[str]]:
+    """The operations of version 1, and the names of their tensors."""
     hidden = 0
     while hidden < _MOST_LAYERS and f"layers.{hidden}.weight" in tensors:
         hidden += 1
     if hidden == _MOST_LAYERS:
         raise ValueError(f"the model has more than {_MOST_LAYERS} layers")
     names = [*(f"layers.{place}" for place in range(hidden)), "output"]
-    possible = {"embedding", *(f"{name}.{part}" for name in names for part in ("weight", "bias"))}
-    if odd := tensors.keys() - possible - stored.names_of(encoder.parts):
-        raise ValueError(f"the model has the tensor {min(odd)!r}, which it has no use for")
-    embedding = _floats(tensors, "embedding", 2)
-    size = embedding.shape[1]
-    if embedding.shape[0] != encoder.ids or size != stored.whole(header, "embedding") or size == 0:
-        raise ValueError(f"the embedding is of shape {embedding.shape}, and the encoder has {encoder.ids} rows")
-    inputs = encoder.fields * size
-    layers = []
-    for name in names:
-        weight, bias = _floats(tensors, f"{name}.weight", 2), _floats(tensors, f"{name}.bias", 1)
-        if weight.shape != (inputs, len(bias)) or len(bias) == 0:
-            raise ValueError(
-                f"{name} has weights of shape {weight.shape} and {len(bias)} biases, and reads {inputs} numbers"
-            )
-        layers.append((weight, bias))
-        inputs = len(bias)
-    if inputs != target.outputs:
-        raise ValueError(f"the model has {inputs} outputs, and its task needs {target.outputs}")
-    return Model(stored.text(header, "architecture"), target, encoder, embedding, tuple(layers), found, training)
+    layers = [
+        (stored.floats(tensors, f"{name}.weight", 2), stored.floats(tensors, f"{name}.bias", 1)) for name in names
+    ]
+    return operations.of_layers(layers), {f"{name}.{part}" for name in names for part in ("weight", "bias")}
 
 
 def _target(header: Mapping[str, Any]) -> Target:
@@ -228,14 +276,3 @@ def _target(header: Mapping[str, Any]) -> Target:
         stored.number(described, "mean"),
         stored.deviation(described),
     )
-
-
-def _floats(tensors: Mapping[str, NDArray[Any]], name: str, dimensions: int) -> NDArray[np.float32]:
-    if name not in tensors:
-        raise ValueError(f"the model has no tensor {name}")
-    found: NDArray[np.float32] = tensors[name]
-    if found.dtype != np.float32 or found.ndim != dimensions:
-        raise ValueError(f"tensor {name} is of type {found.dtype} and shape {found.shape}")
-    if not np.isfinite(found).all():
-        raise ValueError(f"tensor {name} holds numbers that are not finite")
-    return found

@@ -25,10 +25,13 @@ class Encoded:
     Args:
         ids: int32, shape (rows, fields), C order: rows of the embedding table.
         values: float32, shape (rows, fields), factors for the embedded vectors; None when all are 1.
+        shares: float32, shape (rows, fields), how much of the embedded vectors is the next embedding row's; None when
+            all are 0, as they are unless a field is interpolated.
     """
 
     ids: NDArray[np.int32]
     values: NDArray[np.float32] | None
+    shares: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class Encoder:
         columns = conform_all(columns, families, casts)
         ids = np.empty((columns.rows, self.fields), np.int32)
         values: NDArray[np.float32] | None = None
+        shares: NDArray[np.float32] | None = None
         for place, (part, offset) in enumerate(zip(self.parts, self.offsets, strict=True)):
             check()
             column = columns[part.column]
@@ -129,7 +133,13 @@ class Encoder:
                 if absent is not None:
                     factors[absent] = 1.0
                 values[:, place] = factors
-        return Encoded(ids, values)
+            if (between := part.shares_of(column)) is not None:
+                if shares is None:
+                    shares = np.zeros((columns.rows, self.fields), np.float32)
+                if absent is not None:
+                    between[absent] = 0.0
+                shares[:, place] = between
+        return Encoded(ids, values, shares)
 
     def describe(self) -> list[dict[str, Any]]:
         """Every field as plain JSON types, without what `tensors` holds; `restore` reads both back."""
@@ -150,7 +160,7 @@ class Encoder:
         ]
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """What every field learnt, as ``fields.{number}.{categories|edges|ends|bytes}``."""
+        """What every field learnt, as ``fields.{number}.{categories|edges|knots|ends|bytes}``."""
         found: dict[str, NDArray[Any]] = {}
         for number, part in enumerate(self.parts):
             if part.encoding == "categories":
@@ -161,6 +171,8 @@ class Encoder:
                     found[f"fields.{number}.bytes"] = np.frombuffer(b"".join(texts), np.uint8)
             elif part.encoding == "bins":
                 found[f"fields.{number}.edges"] = part.edges
+            elif part.encoding == "interpolated":
+                found[f"fields.{number}.knots"] = part.edges
         return found
 
     @classmethod

@@ -20,7 +20,7 @@ UNKNOWN, NULL, FIRST_SLOT = 0, 1, 2
 """Slots of every field: 0 for a category that it does not know, 1 for NULL, everything else from 2 on."""
 
 Part = Literal["value", "month", "weekday", "hour"]
-Encoding = Literal["categories", "bins", "scaled"]
+Encoding = Literal["categories", "bins", "scaled", "interpolated"]
 
 PARTS: Mapping[Family, tuple[Part, ...]] = {
     "date": ("value", "month", "weekday"),
@@ -49,9 +49,10 @@ class Field:
         kind: Family of the column's type.
         part: Which part of the column's value; ``value`` is the whole of it.
         encoding: ``categories``: a slot for each of ``categories``. ``bins``: a slot for each interval between
-            ``edges``. ``scaled``: one slot, whose vector is multiplied by the standardised value.
+            ``edges``. ``scaled``: one slot, whose vector is multiplied by the standardised value. ``interpolated``: a
+            slot for each knot of ``edges``; between two of them the vector is, too.
         categories: int64, sorted, distinct.
-        edges: float64, sorted, distinct: a value equal to an edge lies above it.
+        edges: float64, sorted, distinct: a value equal to an edge lies above it. Of ``interpolated`` the knots.
         buckets: Slots that share the categories beyond ``categories``, by hash; 0 to have them all unknown.
         scale: Of an ``idvalue`` column: its values are divided by it, so that a field in the thousands does not
             drown the others.
@@ -77,6 +78,8 @@ class Field:
         """Embedding rows of the field, the unknown and the NULL slot included."""
         if self.encoding == "categories":
             return FIRST_SLOT + len(self.categories) + self.buckets
+        if self.encoding == "interpolated":
+            return FIRST_SLOT + len(self.edges)
         return FIRST_SLOT + 1 + (len(self.edges) if self.encoding == "bins" else 0)
 
     def slots_of(self, column: Column) -> NDArray[np.int32]:
@@ -86,6 +89,9 @@ class Field:
         if self.encoding == "bins":
             places = np.searchsorted(self.edges, number_of(column), side="right")
             return (places + FIRST_SLOT).astype(np.int32)
+        if self.encoding == "interpolated":
+            places = np.searchsorted(self.edges, number_of(column), side="right") - 1
+            return (np.maximum(places, 0) + FIRST_SLOT).astype(np.int32)
         keys = keys_of(column, self.part)
         table = self._table
         if len(self.categories) == 0:
@@ -120,6 +126,21 @@ class Field:
             scaled: NDArray[np.float32] = values / np.float32(self.scale)
             return scaled
         return None
+
+    def shares_of(self, column: Column) -> NDArray[np.float32] | None:
+        """How much of the vector is the next slot's, from 0 to 1, float32 (rows,); None when all is the slot's own.
+
+        Below the first knot and from the last one on a value is at it.
+        """
+        if self.encoding != "interpolated":
+            return None
+        numbers = number_of(column)
+        places = np.searchsorted(self.edges, numbers, side="right")
+        inside = (places > 0) & (places < len(self.edges))
+        low, high = self.edges[places[inside] - 1], self.edges[places[inside]]
+        shares = np.zeros(len(numbers), np.float32)
+        shares[inside] = (numbers[inside] - low) / (high - low)
+        return shares
 
     @cached_property
     def _table(self) -> NDArray[np.int32] | None:

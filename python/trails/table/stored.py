@@ -127,6 +127,14 @@ def whole(of: Any, name: str) -> int:
     return found
 
 
+def wholes(of: Any, name: str) -> tuple[int, ...]:
+    """An entry that is a list of numbers as `whole` has them."""
+    found = listed(of, name)
+    if any(type(value) is not int or not 0 <= value < 2**64 for value in found):
+        raise ValueError(f'"{name}" of the model\'s header is no list of whole numbers')
+    return tuple(found)
+
+
 def number(of: Any, name: str) -> float:
     """An entry that is a number."""
     found = entry(of, name)
@@ -175,6 +183,18 @@ def vector(tensors: Tensors, name: str, dtype: type[np.generic]) -> NDArray[Any]
     return found
 
 
+def floats(tensors: Tensors, name: str, dimensions: int) -> NDArray[np.float32]:
+    """A tensor of finite numbers in single precision."""
+    if name not in tensors:
+        raise ValueError(f"the model has no tensor {name}")
+    found: NDArray[np.float32] = tensors[name]
+    if found.dtype != np.float32 or found.ndim != dimensions:
+        raise ValueError(f"tensor {name} is of type {found.dtype} and shape {found.shape}")
+    if not np.isfinite(found).all():
+        raise ValueError(f"tensor {name} holds numbers that are not finite")
+    return found
+
+
 def restore_field(number_of: int, described: Any, tensors: Tensors, first: int) -> Field:
     """A field that `Encoder.describe` and `Encoder.tensors` wrote.
 
@@ -214,6 +234,11 @@ def restore_field(number_of: int, described: Any, tensors: Tensors, first: int) 
         edges = learnt["edges"] = vector(tensors, f"fields.{number_of}.edges", np.float64)
         if not np.isfinite(edges).all() or not (edges[1:] > edges[:-1]).all():
             raise ValueError(f"the edges of field {number_of} are not in order")
+    elif encoding == "interpolated":
+        knots = learnt["edges"] = vector(tensors, f"fields.{number_of}.knots", np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if len(knots) == 0 or not np.isfinite(knots[-1] - knots[0]) or not (knots[1:] > knots[:-1]).all():
+                raise ValueError(f"the knots of field {number_of} are none, not in order, or too far apart")
     restored = Field(column, kind, part, encoding, buckets=buckets, scale=scale, mean=mean, std=std, **learnt)
     if restored.slots != slots or first + slots > MOST_IDS:
         raise ValueError(f"field {number_of} has {slots} embedding rows and needs {restored.slots}")
@@ -257,4 +282,6 @@ def names_of(fields: Sequence[Field]) -> set[str]:
             found |= {f"fields.{place}.{name}" for name in learnt}
         elif part.encoding == "bins":
             found.add(f"fields.{place}.edges")
+        elif part.encoding == "interpolated":
+            found.add(f"fields.{place}.knots")
     return found

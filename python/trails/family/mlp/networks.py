@@ -58,7 +58,7 @@ class MlpNetworks:
         """The network with every BatchNorm folded into its layer."""
         mlp = layout.mlp(weights[MLP])
         layers = [*fold(mlp, layout.stats(weights[STATS])), (mlp.weight, mlp.bias)]
-        return Model(
+        return Model.of_layers(
             facts.architecture,
             facts.target,
             facts.encoder,
