@@ -11,7 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData, shown
+from trails.filtering.phase import FilteringRequest, shortlist
+from trails.filtering.rows import Held, TableRows
 from trails.model.store import Model
+from trails.refinement.checks import RefinementArguments
+from trails.refinement.options import Options, parse_options
 from trails.table.columns import Columns
 from trails.trainer import Event, InProcess, OwnProcess, budget_to_try, work_seconds
 
@@ -62,6 +66,10 @@ class Settings:
     device: str = "auto"
     threads: int = 0
     isolated: bool = True
+
+    def filtering(self) -> FilteringRequest:
+        """What is asked of the first phase."""
+        return FilteringRequest(self.space, self.tfmem, self.n, self.k, self.batch_size, self.seed)
 
 
 @dataclass(frozen=True)
@@ -119,12 +127,10 @@ def select(
         UnusableData: The rows cannot be learnt from.
         BudgetTooSmall: The budget does not hold one trained model.
     """
-    from trails import bridge
-
     settings, started = _whole_numbers(settings or Settings()), time.monotonic() if started is None else started
     asked = plain_options(settings.options)
-    options = json.dumps(asked)
-    _check(settings, options, (train, validation))
+    _check(settings, json.dumps(asked), (train, validation))
+    options = parse_options(asked)
     timings: list[dict[str, Any]] = []
 
     def finish(phase: str, began: float) -> None:
@@ -133,17 +139,9 @@ def select(
     bounded = math.isfinite(settings.budget)
     with (OwnProcess if settings.isolated else InProcess)(started, settings.budget, settings.threads) as trainer:
         began = time.monotonic()
-        features = [(c.name, c.kind, c.data, c.nulls, c.values) for c in train.without(target)]
-        own = train[target]
-        rows = bridge.training_rows(
-            features,
-            (own.name, own.kind, own.data, None, None),
-            settings.task,
-            options,
-            seed=settings.seed if validation is None else None,
-            spellings=None if own.texts is None else {target: list(own.texts.spellings().items())},
-        )
-        left_out = dict(rows.left_out())
+        seed = settings.seed if validation is None else None
+        rows = training_rows(train, target, settings.task, options, seed)
+        left_out = dict(rows.useless)
         train, validation = _useful(train, left_out), None if validation is None else _useful(validation, left_out)
         if len(train) < 2:
             raise _no_feature(left_out)
@@ -165,22 +163,14 @@ def select(
         finish("rows", began)
         began = time.monotonic()
         seconds = _FILTERING_SHARE * settings.budget if bounded else None
-        names, scores, scored, failed, spent, notices = rows.shortlist(
-            settings.space,
-            settings.tfmem,
-            settings.n,
-            settings.k,
-            settings.batch_size,
-            settings.seed,
-            seconds,
-            settings.threads,
-            lambda: None,
-        )
+        found = shortlist(rows, settings.filtering(), seconds, settings.threads)
         finish("filter", began)
-        hear({"event": "filtered", "scored": scored, "failed": failed, "seconds": spent, "notices": notices})
-        heard = _Heard(hear)
+        told = {"scored": found.scored, "failed": found.failed, "seconds": found.seconds, "notices": found.notices}
+        hear({"event": "filtered", **told})
+        record = _RefinementRecord(hear)
         began, fault = time.monotonic(), None
-        candidates = [(name, float(s) if math.isfinite(s) else None) for name, s in zip(names, scores, strict=True)]
+        scores = [float(score) if math.isfinite(score) else None for score in found.scores]
+        candidates = list(zip(found.architectures, scores, strict=True))
         try:
             trainer.refine(
                 {
@@ -189,11 +179,11 @@ def select(
                     "k": settings.k,
                     "u": settings.u,
                     "options": asked,
-                    "score_seconds": spent / max(1, scored),
-                    "scored": scored,
+                    "score_seconds": found.seconds / max(1, found.scored),
+                    "scored": found.scored,
                     "candidates": candidates,
                 },
-                heard,
+                record,
             )
         except TrailsError as error:
             # The best model so far is a result, as it is in a statement.
@@ -203,20 +193,20 @@ def select(
         finish("refine", began)
         blob = trainer.model()
     if blob is None:
-        raise TrailsError("the winner's model could not be written", detail=heard.unkept, sqlstate="38000")
+        raise TrailsError("the winner's model could not be written", detail=record.unkept, sqlstate="38000")
     model = Model.from_bytes(blob)
     return Selection(
         model,
-        heard.leaderboard or _best_of(heard.curves, dict(candidates)),
-        heard.metric,
-        scored,
+        record.leaderboard or _best_of(record.curves, dict(candidates)),
+        record.metric,
+        found.scored,
         left_out,
-        heard.curves,
-        timings + heard.timings,
+        record.curves,
+        timings + record.timings,
         time.monotonic() - started,
-        heard.complete and fault is None,
+        record.complete and fault is None,
         fault,
-        tuple(heard.warnings),
+        tuple(record.warnings),
     )
 
 
@@ -243,7 +233,7 @@ def plain_options(options: Any) -> dict[str, Any]:
     return found
 
 
-class _Heard:
+class _RefinementRecord:
     """Keeps what refinement tells, and passes it on."""
 
     def __init__(self, hear: Callable[[Event], None]) -> None:
@@ -291,8 +281,6 @@ def _whole_numbers(settings: Settings) -> Settings:
 
 def _check(settings: Settings, options: str, tables: tuple[Columns | None, ...]) -> None:
     """Refuse names and numbers that no run could use, before a process is started."""
-    from trails import bridge
-
     if math.isnan(settings.budget):
         raise InvalidInput("a budget is a number of seconds, not NaN")
     if settings.budget < SMALLEST_BUDGET:
@@ -305,10 +293,34 @@ def _check(settings: Settings, options: str, tables: tuple[Columns | None, ...])
         )
     if math.isinf(settings.budget) and settings.k is None:
         raise InvalidInput("without a budget k must be given", hint="Give k, or a budget.")
-    bridge.check_filtering(
-        settings.space, settings.tfmem, settings.n, settings.k, settings.batch_size, None, target=True
-    )
-    bridge.check_refinement(settings.refinement, settings.k, settings.u, options, settings.device, settings.task)
+    settings.filtering().check(target=True)
+    RefinementArguments(settings.refinement, settings.k, settings.u, options, settings.device, settings.task).check()
+
+
+def training_rows(
+    train: Columns, target: str, task: str | None = None, options: Options | None = None, seed: int | None = None
+) -> TableRows:
+    """What filtering looks at of a table.
+
+    Args:
+        train: Features and target; no NULL in the target.
+        target: Name of the target column.
+        task: What is learnt of it; None to infer it.
+        options: Of training.
+        seed: With which refinement will draw rows to hold out, if it will.
+
+    Raises:
+        InvalidInput: The target cannot be learnt, or an option names a column that is not there.
+        UnusableData: Nothing can be learnt of the target.
+    """
+    options = options or Options()
+    # How a feature's texts are spelt tells a score nothing.
+    features = Columns(train.rows, tuple(replace(column, texts=None) for column in train.without(target)))
+    fitting = options.fitting()
+    fitting.check(features)
+    held = None if seed is None else Held(None, seed, options.validation_share)
+    own = replace(train[target], values=None, nulls=None)
+    return TableRows(features, own, task, fitting, options.embedding, held)
 
 
 def _useful(columns: Columns, left_out: Mapping[str, str]) -> Columns:
