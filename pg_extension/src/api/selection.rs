@@ -11,7 +11,7 @@ use super::{metrics_of, required, seconds_of, task_of};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::protocol::Trained;
-use crate::rows::Scoring;
+use crate::rows::FilteringRequest;
 use crate::run::Task;
 use crate::selection::{self, Finished, Origin};
 use crate::{catalog, resume};
@@ -258,12 +258,14 @@ fn drop_run(run: Option<i64>, checkpoint_only: Option<bool>) -> bool {
     dropped().unwrap_or_else(|error| error.raise())
 }
 
-fn scoring(task: &Task, tfmem: Option<String>, n: Option<i32>, batch_size: Option<i32>) -> Result<Scoring> {
-    Ok(Scoring {
+fn scoring(task: &Task, tfmem: Option<String>, n: Option<i32>, batch_size: Option<i32>) -> Result<FilteringRequest> {
+    Ok(FilteringRequest {
         space: task.space.clone(),
         tfmem: metrics_of(tfmem)?,
         n,
+        k: task.k,
         batch_size: required(batch_size, "batch_size")?,
         seed: task.seed,
+        sampler: None,
     })
 }
