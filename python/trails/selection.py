@@ -2,74 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
-import operator
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData, shown
-from trails.filtering.phase import FilteringRequest, shortlist
+from trails.errors import InvalidInput, TrailsError, UnusableData, shown
+from trails.filtering.phase import shortlist
 from trails.filtering.rows import Held, TableRows
 from trails.model.store import Model
-from trails.refinement.checks import RefinementArguments
 from trails.refinement.options import Options, parse_options
+from trails.settings import Settings, plain_options
 from trails.table.columns import Columns
-from trails.trainer import Event, InProcess, OwnProcess, budget_to_try, work_seconds
+from trails.trainer import Event, InProcess, OwnProcess
 
 RESERVE_SECONDS = 0.15
 """Kept back from refinement for reading the model and returning it."""
-
-SMALLEST_BUDGET = 2.0
-"""Starting an interpreter and importing torch alone takes longer on any machine."""
 
 _FILTERING_SHARE = 0.1
 """Of the budget, for metrics that are paid for one architecture at a time."""
 
 _SHOWN_COLUMNS = 20
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a selection is told.
-
-    Args:
-        budget: Seconds of all of it; infinite for no limit, which needs k.
-        task: ``binary``, ``multiclass`` or ``regression``; None to infer it.
-        space: Name of the space of architectures.
-        tfmem: Training-free metrics that rank them, joined by ``+``.
-        refinement: Name of the scheduler.
-        n: Architectures to score, if fixed.
-        k: Candidates to train, if fixed.
-        u: Epochs of the first rung, if fixed.
-        batch_size: Rows that metrics with a need for data are computed on.
-        seed: Of everything random.
-        options: Of training; see `trails.refinement.options.Options`.
-        device: See `trails.refinement.devices.parse_devices`.
-        threads: CPU threads; 0 for all cores.
-        isolated: Whether refinement runs in a process of its own.
-    """
-
-    budget: float = 60.0
-    task: str | None = None
-    space: str = "mlp4x20"
-    tfmem: str = "expressflow"
-    refinement: str = "sh"
-    n: int | None = None
-    k: int | None = None
-    u: int | None = None
-    batch_size: int = 32
-    seed: int = 1
-    options: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    threads: int = 0
-    isolated: bool = True
-
-    def filtering(self) -> FilteringRequest:
-        """What is asked of the first phase."""
-        return FilteringRequest(self.space, self.tfmem, self.n, self.k, self.batch_size, self.seed)
 
 
 @dataclass(frozen=True)
@@ -127,9 +81,10 @@ def select(
         UnusableData: The rows cannot be learnt from.
         BudgetTooSmall: The budget does not hold one trained model.
     """
-    settings, started = _whole_numbers(settings or Settings()), time.monotonic() if started is None else started
+    started = time.monotonic() if started is None else started
+    settings = (settings or Settings()).with_whole_numbers()
     asked = plain_options(settings.options)
-    _check(settings, json.dumps(asked), (train, validation))
+    settings.check((train, validation))
     options = parse_options(asked)
     timings: list[dict[str, Any]] = []
 
@@ -210,29 +165,6 @@ def select(
     )
 
 
-def plain_options(options: Any) -> dict[str, Any]:
-    """Options as they are after a journey through JSON: NumPy's numbers are Python's.
-
-    Args:
-        options: A mapping of names to values, or None for no option.
-
-    Raises:
-        InvalidInput: They cannot be written as JSON.
-    """
-    hint = 'For instance: options={"dropout": 0.1}.'
-    if options is not None and not isinstance(options, Mapping):
-        raise InvalidInput(f"options are a mapping of names to values, not {shown(options)}", hint=hint)
-    try:
-        found: dict[str, Any] = json.loads(json.dumps(dict(options or {}), default=lambda value: value.item()))
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InvalidInput(
-            "options are a mapping of names to what JSON knows: numbers, texts, booleans, lists, mappings",
-            detail=shown(str(error)),
-            hint=hint,
-        ) from error
-    return found
-
-
 class _RefinementRecord:
     """Keeps what refinement tells, and passes it on."""
 
@@ -257,44 +189,6 @@ class _RefinementRecord:
             self.leaderboard, self.complete, self.timings = event["leaderboard"], event["complete"], event["timings"]
             self.unkept = event["unkept"]
         self._hear(event)
-
-
-def _whole_numbers(settings: Settings) -> Settings:
-    """The settings with whole numbers of Python's own, which JSON can write.
-
-    Raises:
-        InvalidInput: One is no whole number, or of more than 64 bits.
-    """
-    found: dict[str, int] = {}
-    for name in ("n", "k", "u", "batch_size", "seed", "threads"):
-        value = getattr(settings, name)
-        if value is None:
-            continue
-        try:
-            found[name] = operator.index(value)
-        except TypeError:
-            raise InvalidInput(f"{name} is a whole number, not {shown(value)}") from None
-        if not -(2**63) <= found[name] < 2**63:
-            raise InvalidInput(f"{name} is a whole number of 64 bits, not {shown(value)}")
-    return replace(settings, **found)  # type: ignore[arg-type]
-
-
-def _check(settings: Settings, options: str, tables: tuple[Columns | None, ...]) -> None:
-    """Refuse names and numbers that no run could use, before a process is started."""
-    if math.isnan(settings.budget):
-        raise InvalidInput("a budget is a number of seconds, not NaN")
-    if settings.budget < SMALLEST_BUDGET:
-        given = settings.k is not None or settings.u is not None
-        enough = budget_to_try(0.0, work_seconds(tables, given))
-        raise BudgetTooSmall(
-            f"a budget of {settings.budget:g} s is too small to train a model",
-            hint=f"Loading torch alone takes seconds: begin with {enough:g} s.",
-            minimum=enough,
-        )
-    if math.isinf(settings.budget) and settings.k is None:
-        raise InvalidInput("without a budget k must be given", hint="Give k, or a budget.")
-    settings.filtering().check(target=True)
-    RefinementArguments(settings.refinement, settings.k, settings.u, options, settings.device, settings.task).check()
 
 
 def training_rows(
@@ -349,3 +243,20 @@ def _best_of(curves: list[dict[str, Any]], scores: Mapping[str, float | None]) -
         if metric > row.get("validation_metric", -math.inf):
             row.update(validation_metric=metric, validation_loss=epoch["validation_loss"], best_epoch=epoch["epoch"])
     return sorted(rows.values(), key=lambda row: -row["validation_metric"])
+
+
+def line_of(event: Mapping[str, Any]) -> str | None:
+    """What an event says, on one line for people; None if nothing."""
+    kind = event["event"]
+    if kind == "filtered":
+        return f"{event['scored']:,} architectures scored in {event['seconds']:.2f} s"
+    if kind == "ready":
+        return f"refinement ready on {event['device']} after {event['seconds']:.1f} s"
+    if kind == "plan":
+        return f"{event['k']} candidates, {event['u']} epochs at first; an epoch takes {event['epoch_seconds']:.2f} s"
+    if kind == "rung":
+        return f"rung {event['rung']}: {event['candidates']} candidates trained, {len(event['survivors'])} go on"
+    if kind == "result":
+        best = event["leaderboard"][0]
+        return f"{best['architecture']}: {best['validation_metric']:.5f} after {best['epochs']} epochs"
+    return None
