@@ -35,7 +35,7 @@ class Settings:
         batch_size: Rows that metrics with a need for data are computed on.
         seed: Of everything random.
         options: Of training; see `trails.refinement.options.Options`.
-        device: See `trails.refinement.devices.parse_devices`.
+        device: See `trails.refinement.device_names.parse_devices`.
         threads: CPU threads; 0 for all cores.
         isolated: Whether refinement runs in a process of its own.
     """

@@ -7,8 +7,8 @@
   cluster;
 - `trial` is one candidate in training, `weights` its numbers, `stack` trains one or several at once, `metrics`
   measures;
-- `checkpoint` writes survivors and reads them back, `memory` keeps a limit, `options` and `devices` are what callers
-  choose from.
+- `checkpoint` writes survivors and reads them back, `memory` keeps a limit, `options` and `device_names` are what
+  callers choose from, and `checks` refuses what they cannot.
 
-`options`, `devices` (its names), `protocol` and `schedulers` import no torch.
+`checks`, `device_names`, `options`, `protocol` and `schedulers` import no torch.
 """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trails.checks import Check, no_check
 from trails.errors import InvalidInput
-from trails.refinement.devices import parse_devices
+from trails.refinement.device_names import parse_devices
 from trails.refinement.options import parse_options
 from trails.refinement.schedulers import check_scheduler
 from trails.space import parse_space
