@@ -86,7 +86,8 @@ def measure(dataset: str, models: str, loop: str, device: str, batches: int, see
 
 def _widths(dataset: str, models: str, seed: int) -> list[tuple[int, ...]]:
     from benchmarks.selection import TARGET, columns
-    from trails.bridge import training_rows
+    from trails.filtering.phase import FilteringRequest, shortlist
+    from trails.selection import training_rows
     from trails.space import MlpSpace, parse_space
 
     space = parse_space("mlp4x20")
@@ -94,11 +95,8 @@ def _widths(dataset: str, models: str, seed: int) -> list[tuple[int, ...]]:
         drawn_from = space if models == "sample" else MlpSpace(4, tuple(w for w in space.choices[0] if w <= 64))
         return [drawn_from.architecture(int(i)) for i in drawn_from.sample(MODELS, seed)]
     train = columns(dataset, "train")
-    rows = training_rows(
-        [(c.name, c.kind, c.data, None, None) for c in train.without(TARGET)],
-        (TARGET, train[TARGET].kind, train[TARGET].data, None, None),
-    )
-    names = rows.shortlist("mlp4x20", "expressflow", None, None, 32, seed, None, 0, lambda: None)[0]
+    rows = training_rows(train, TARGET)
+    names = shortlist(rows, FilteringRequest("mlp4x20", "expressflow", seed=seed), None).architectures
     best = [space.parse(name) for name in names]
     if models == "planned":
         inputs = 20 * rows.fields

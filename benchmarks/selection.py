@@ -6,7 +6,6 @@ the dataset's files, in place of which a statement reads a table in some 30 ms, 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from functools import cache
@@ -65,17 +64,15 @@ def select_from(
         ``wall`` seconds, ``test_auc`` and ``validation_metric`` of the winner, its ``architecture``, ``epochs`` and
         ``best_epoch``, and how many candidates were ``trained``.
     """
-    from trails.bridge import training_rows
+    from trails.filtering.phase import FilteringRequest, shortlist
     from trails.refinement.protocol import Candidate, Events, Refine, Setting
+    from trails.selection import training_rows
     from trails.training.options import parse_options
 
     started = time.monotonic()
-    packed = [(c.name, c.kind, c.data, c.nulls, c.values) for c in (*train.without(TARGET), train[TARGET])]
-    rows = training_rows(packed[:-1], packed[-1], None, None if options is None else json.dumps(options))
-    names, scores, scored, _, seconds, _ = rows.shortlist(
-        "mlp4x20", "expressflow", None, k, 32, seed, None, 0, lambda: None
-    )
-    for name, _ in rows.left_out():
+    rows = training_rows(train, TARGET, None, parse_options(options))
+    found = shortlist(rows, FilteringRequest("mlp4x20", "expressflow", k=k, seed=seed), None)
+    for name in rows.useless:
         train, validation = train.without(name), None if validation is None else validation.without(name)
 
     process.prepare()
@@ -89,10 +86,11 @@ def select_from(
     setting = Setting(TARGET, seed, started, budget, started + budget - 0.15, {"columns": [], "rows": train.rows}, None)
     candidates = tuple(
         Candidate(name, tuple(map(int, name.split("-"))), float(score))
-        for name, score in zip(names, scores, strict=True)
+        for name, score in zip(found.architectures, found.scores, strict=True)
         if math.isfinite(score)
     )
-    request = Refine(candidates, refinement, k, u, parse_options(options), seconds / scored, scored)
+    each = found.seconds / found.scored
+    request = Refine(candidates, refinement, k, u, parse_options(options), each, found.scored)
     cpu = torch.device("cpu")
     data = prepare(train, validation, TARGET, seed, cpu, options=parse_options(options))
     ranked = refine(setting, request, data, [cpu], Events(events.append), Timings(started))

@@ -168,7 +168,7 @@ def measure_space(name: str, workers: int, repeats: int, dataset: str, seed: int
 
 def _batches(dataset: str, seed: int):  # type: ignore[no-untyped-def]
     """Two batches of the dataset's first training rows, drawn as the filtering phase draws them."""
-    from trails.filtering.rows import Rows
+    from trails.filtering.rows import TableRows
     from trails.loading.libsvm import read_blocks
     from trails.loading.sources import find_dataset
     from trails.table.columns import Column, Columns
@@ -178,7 +178,7 @@ def _batches(dataset: str, seed: int):  # type: ignore[no-untyped-def]
     block = next(read_blocks(found.files["train"], found.fields))
     labels, ids = block.labels[:_ROWS_READ], block.ids[:_ROWS_READ]
     columns = tuple(Column(f"c{place}", "int32", column) for place, column in enumerate(ids.T))
-    rows = Rows(Columns(len(ids), columns), Column("label", "int64", labels.astype(np.int64)))
+    rows = TableRows(Columns(len(ids), columns), Column("label", "int64", labels.astype(np.int64)))
     return rows.batches(parse_tfmems("zico+naswot"), BATCH, seed)[0]
 
 

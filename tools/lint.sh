@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Style and types, without a warning: ruff, mypy, rustfmt, clippy. To be run through tools/in_env.sh.
+# Style, types and who imports whom, without a warning: ruff, mypy, import-linter, rustfmt, clippy. To be run through tools/in_env.sh.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -15,6 +15,7 @@ check() {
 check ruff check --quiet .
 check ruff format --quiet --check .
 check mypy --strict python/trails
+PYTHONPATH=python check lint-imports --no-cache
 check mypy --strict tools/server.py tools/ray_nodes.py demo/demo.py demo/ray_demo.py
 cd pg_extension
 check cargo fmt --check

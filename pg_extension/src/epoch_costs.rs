@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::interrupts::ClientWatch;
 use crate::protocol::{self, Profiled};
-use crate::rows::Scoring;
+use crate::rows::FilteringRequest;
 use crate::run::{Begun, Relations, Task};
 use crate::selection::{self, Origin};
 
@@ -18,12 +18,14 @@ const DEFAULT_BATCH_SIZE: i32 = 32;
 pub fn run(task: &Task, architectures: Option<Vec<String>>) -> Result<Profiled> {
     let origin = match architectures {
         Some(architectures) => Origin::Named(architectures),
-        None => Origin::Filtering(Scoring {
+        None => Origin::Filtering(FilteringRequest {
             space: task.space.clone(),
             tfmem: DEFAULT_TFMEM.to_owned(),
             n: None,
+            k: None,
             batch_size: DEFAULT_BATCH_SIZE,
             seed: task.seed,
+            sampler: None,
         }),
     };
     let relations = Relations::describe(task)?;
@@ -33,7 +35,7 @@ pub fn run(task: &Task, architectures: Option<Vec<String>>) -> Result<Profiled> 
     let Begun { rows, mut refinement, .. } = Begun::new(task, relations, Clock::start(), None)?;
     let chosen: Vec<String> = match &origin {
         Origin::Filtering(scoring) => {
-            let found = rows.shortlist(scoring, None, None)?.candidates.into_iter();
+            let found = rows.shortlist(scoring, None)?.candidates.into_iter();
             found.take(DEFAULT_ARCHITECTURES).map(|(architecture, _)| architecture).collect()
         }
         Origin::Named(architectures) => task.check_architectures(architectures)?,

@@ -1,52 +1,61 @@
 //! Filtering alone: a table is read, architectures are ranked, and nothing is trained.
 
 use pgrx::pg_sys;
-use pyo3::types::PyAnyMethods;
+use pyo3::prelude::*;
 
 use crate::error::Result;
 use crate::interrupts::ClientWatch;
 use crate::python;
-use crate::rows::{self, Columns, Profiled, Ranked, Scoring, TrainingRows, Wanted};
+use crate::rows::{self, ChosenColumns, FilteringRequest, MetricCost, RankedArchitecture, ReadColumns, TrainingRows};
 
-/// Which rows are looked at.
+/// Which relation is looked at, and which columns of it.
 #[derive(Debug, Clone)]
-pub struct Table {
+pub struct FilteredRelation {
     pub source: pg_sys::Oid,
     pub target: Option<String>,
     pub features: Option<Vec<String>>,
 }
 
-/// Name, orientation, what it reads of a batch, whether it scores a whole space, what it measures, where it is from.
-pub type Metric = (String, String, Vec<String>, bool, String, String);
+/// What there is to know of a metric.
+#[derive(FromPyObject)]
+pub struct MetricFacts {
+    pub tfmem: String,
+    pub orientation: String,
+    /// What it reads of a batch.
+    pub needs: Vec<String>,
+    /// Whether it scores a whole space at once.
+    pub whole_space: bool,
+    pub description: String,
+    pub paper: String,
+}
 
 /// The metrics that there are.
-pub fn metrics() -> Result<Vec<Metric>> {
+pub fn metrics() -> Result<Vec<MetricFacts>> {
     python::call(|bridge| bridge.call_method0("tfmems")?.extract())
 }
 
-/// The best `k` of a space on a table.
-pub fn rank(table: &Table, asked: &Scoring, k: i32, sampler: Option<&str>) -> Result<Vec<Ranked>> {
-    on_rows(table, asked, Some(k), sampler, |rows| rows.rank(asked, k, sampler))
+/// The best `k` of a space on a relation's rows.
+pub fn rank(relation: &FilteredRelation, asked: &FilteringRequest) -> Result<Vec<RankedArchitecture>> {
+    on_rows(relation, asked, |rows| rows.rank(asked))
 }
 
-/// What scoring costs on a table, by metric.
-pub fn profile(table: &Table, asked: &Scoring) -> Result<Vec<Profiled>> {
-    on_rows(table, asked, None, None, |rows| rows.profile(asked))
+/// What scoring costs on a relation's rows, by metric.
+pub fn costs(relation: &FilteredRelation, asked: &FilteringRequest) -> Result<Vec<MetricCost>> {
+    on_rows(relation, asked, |rows| rows.costs(asked))
 }
 
 fn on_rows<T>(
-    table: &Table,
-    asked: &Scoring,
-    k: Option<i32>,
-    sampler: Option<&str>,
+    relation: &FilteredRelation,
+    asked: &FilteringRequest,
     work: impl FnOnce(&TrainingRows) -> Result<T>,
 ) -> Result<T> {
-    let wanted = Wanted::describe(table.source, table.target.as_deref(), table.features.as_deref(), None)?;
-    asked.check(k, sampler, wanted.target.is_some())?;
+    let FilteredRelation { source, target, features } = relation;
+    let chosen = ChosenColumns::describe(*source, target.as_deref(), features.as_deref(), None)?;
+    asked.check(chosen.target.is_some())?;
     let watch = ClientWatch::start();
-    let read = wanted.read()?;
+    let read = chosen.read()?;
     rows::warn_of_unusable(read.unusable);
-    let answer = work(&TrainingRows::take(&wanted, Columns::Own(read), None, None, None)?)?;
+    let answer = work(&TrainingRows::take(&chosen, ReadColumns::Own(read), None, None, None)?)?;
     watch.stop();
     Ok(answer)
 }

@@ -1,6 +1,7 @@
 //! Models that are kept: a blob is read by the package, which knows what is in it, and by what will predict with it.
 
-use pyo3::types::{PyAnyMethods, PyBytes};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::error::{shown, Result, TrailsError};
 use crate::registry::{self, NewModel};
@@ -9,7 +10,8 @@ use crate::{encoding, python};
 const LONGEST_NAME: usize = 200;
 
 /// What a blob says of itself; the JSON texts are columns and fields as objects, and metrics.
-struct Described {
+#[derive(FromPyObject)]
+struct ModelDescription {
     task: String,
     architecture: String,
     target: String,
@@ -65,13 +67,10 @@ pub fn store(name: &str, run: Option<i64>, on: Option<Trained>, weights: &[u8]) 
     Ok(format!("{name}@{}", registry::insert(name, model)?))
 }
 
-fn describe(weights: &[u8]) -> Result<Described> {
+fn describe(weights: &[u8]) -> Result<ModelDescription> {
     python::call(|bridge| {
         let blob = PyBytes::new(bridge.py(), weights);
-        type Parts = (String, String, String, String, Option<Vec<String>>, String, String);
-        let parts: Parts = bridge.call_method1("describe_model", (blob,))?.extract()?;
-        let (task, architecture, target, columns, classes, fields, metrics) = parts;
-        Ok(Described { task, architecture, target, columns, classes, fields, metrics })
+        bridge.call_method1("describe_model", (blob,))?.extract()
     })
 }
 

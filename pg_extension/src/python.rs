@@ -1,4 +1,8 @@
 //! The bridge: an interpreter in the backend, started on first use, and typed calls into `trails.bridge`.
+//!
+//! What crosses by name is a struct here and a class of the same name in `trails.bridge`, with the same fields, which
+//! `tests/core/test_bridge.py` compares: a struct that goes there becomes a dict, one that comes from there is read by
+//! attribute.
 
 use std::cell::{Cell, OnceCell};
 use std::ffi::CString;
@@ -163,11 +167,19 @@ impl Drop for Held {
     }
 }
 
-/// Name, kind, data, mask of NULLs or None, values or None: a column whose buffers have become NumPy's, without a copy.
-pub type NumpyColumn<'py> =
-    (String, &'static str, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+/// A column whose buffers have become NumPy's, without a copy.
+#[derive(IntoPyObject)]
+pub struct ArrayColumn<'py> {
+    pub name: String,
+    pub kind: &'static str,
+    pub data: Bound<'py, PyAny>,
+    /// 1 where a cell is NULL; None without NULLs.
+    pub nulls: Option<Bound<'py, PyAny>>,
+    /// Of `id:value` columns; None where all are 1.
+    pub values: Option<Bound<'py, PyAny>>,
+}
 
-pub fn array(py: Python<'_>, column: Column) -> PyResult<NumpyColumn<'_>> {
+pub fn array(py: Python<'_>, column: Column) -> PyResult<ArrayColumn<'_>> {
     let kind = column.kind().name();
     let nulls = column.nulls.map(|mask| PyArray1::from_vec(py, mask).into_any());
     let mut values = None;
@@ -183,7 +195,7 @@ pub fn array(py: Python<'_>, column: Column) -> PyResult<NumpyColumn<'_>> {
         }
         Values::Key { .. } => return Err(PyValueError::new_err("keys are not learnt from")),
     };
-    Ok((column.name, kind, data, nulls, values))
+    Ok(ArrayColumn { name: column.name, kind, data, nulls, values })
 }
 
 pub fn arrays(py: Python<'_>, columns: Vec<Column>) -> PyResult<Bound<'_, PyList>> {

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::error::{Result, TrailsError};
-use crate::python::NumpyColumn;
+use crate::python::ArrayColumn;
 use crate::reader;
 use crate::reader::columns::{Table, Values};
 use crate::reader::source::{Source, SourceColumn};
@@ -16,9 +16,9 @@ use crate::reader::texts::spellings;
 use crate::shared::Shared;
 use crate::{progress, python, settings};
 
-/// Which columns of a relation are wanted, all of them known to be there and readable.
+/// The columns of a relation that a run is about, all of them known to be there and readable.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct ChosenColumns {
     pub source: Source,
     pub features: Vec<SourceColumn>,
     /// Says which rows are held out; it is no feature.
@@ -28,7 +28,7 @@ pub struct Wanted {
     pub left_out: Vec<(String, String)>,
 }
 
-impl Wanted {
+impl ChosenColumns {
     /// Looks names and types up; nothing of the relation is read.
     pub fn describe(
         source: pg_sys::Oid,
@@ -96,38 +96,86 @@ fn warn(message: String) {
     TrailsError::warning(message).warn();
 }
 
-/// What is asked of a metric, whichever way its scores are used.
-#[derive(Debug, Clone)]
-pub struct Scoring {
+/// What is asked of filtering, whichever way its scores are used.
+#[derive(Debug, Clone, IntoPyObjectRef)]
+pub struct FilteringRequest {
     pub space: String,
     pub tfmem: String,
     /// Architectures to score; None leaves it to the metric.
     pub n: Option<i32>,
+    /// Architectures to return, or to train; None leaves it to whoever uses the scores.
+    pub k: Option<i32>,
     pub batch_size: i32,
     pub seed: i64,
+    pub sampler: Option<String>,
 }
 
-impl Scoring {
+impl FilteringRequest {
     /// Refuses names and numbers that no run could use, before anything is read or started.
-    pub fn check(&self, k: Option<i32>, sampler: Option<&str>, target: bool) -> Result<()> {
-        let arguments = (&self.space, &self.tfmem, self.n, k, self.batch_size, sampler, target);
-        python::call(|bridge| bridge.call_method1("check_filtering", arguments).map(|_| ()))
+    pub fn check(&self, target: bool) -> Result<()> {
+        python::call(|bridge| bridge.call_method1("check_filtering", (self, target)).map(|_| ()))
     }
 }
 
+/// The columns that Python takes over.
+#[derive(IntoPyObject)]
+struct TrainingRowsArguments<'py> {
+    features: Vec<ArrayColumn<'py>>,
+    target: Option<ArrayColumn<'py>>,
+    split: Option<ArrayColumn<'py>>,
+    task: Option<String>,
+    options: Option<String>,
+    seed: Option<i64>,
+    /// Hashes and texts of target and split column by name, as far as they are known.
+    spellings: HashMap<String, Vec<(i64, String)>>,
+}
+
 /// Architectures that refinement may choose from, best score first.
-pub struct Shortlist {
+pub struct Offered {
     pub candidates: Vec<(String, f64)>,
     pub scored: i64,
     pub failed: i64,
     pub seconds: f64,
 }
 
-/// Architecture, score, score by metric, parameters, floating-point operations, seconds.
-pub type Ranked = (String, f64, Vec<(String, f64)>, i64, i64, f64);
+#[derive(FromPyObject)]
+struct Shortlist<'py> {
+    architectures: Bound<'py, PyList>,
+    scores: Bound<'py, PyArray1<f64>>,
+    scored: i64,
+    failed: i64,
+    seconds: f64,
+    notices: Vec<String>,
+}
 
-/// Metric, route, architectures, seconds.
-pub type Profiled = (String, String, i64, f64);
+#[derive(FromPyObject)]
+struct Ranking<'py> {
+    architectures: Bound<'py, PyList>,
+    scored: i64,
+    failed: i64,
+    notices: Vec<String>,
+}
+
+/// What is known of one of the best architectures.
+#[derive(FromPyObject)]
+pub struct RankedArchitecture {
+    pub architecture: String,
+    pub score: f64,
+    /// By metric.
+    pub scores: Vec<(String, f64)>,
+    pub parameters: i64,
+    pub flops: i64,
+    pub seconds: f64,
+}
+
+/// What a metric costs alone.
+#[derive(FromPyObject)]
+pub struct MetricCost {
+    pub tfmem: String,
+    pub route: String,
+    pub architectures: i64,
+    pub seconds: f64,
+}
 
 /// Training rows whose buffers have become NumPy's, without the features that cannot help.
 pub struct TrainingRows {
@@ -138,14 +186,14 @@ pub struct TrainingRows {
     pub features: Vec<String>,
 }
 
-/// What `Wanted::read` has read: in memory of this process alone, or of the refinement process, too.
-pub enum Columns {
+/// What `ChosenColumns::read` has read: in memory of this process alone, or of the refinement process, too.
+pub enum ReadColumns {
     Own(Table),
     Shared(Shared),
 }
 
-impl Columns {
-    fn arrays(self, py: Python<'_>) -> PyResult<Vec<NumpyColumn<'_>>> {
+impl ReadColumns {
+    fn arrays(self, py: Python<'_>) -> PyResult<Vec<ArrayColumn<'_>>> {
         match self {
             Self::Own(table) => table.columns.into_iter().map(|column| python::array(py, column)).collect(),
             Self::Shared(shared) => shared.arrays(py),
@@ -165,36 +213,37 @@ impl Columns {
 }
 
 impl TrainingRows {
-    /// Takes over what `Wanted::read` has read. A target that cannot be learnt, and a table without a feature that can
+    /// Takes over what `ChosenColumns::read` has read. A target that cannot be learnt, and a table without a feature that can
     /// help, are errors. `seed` is what refinement draws held-out rows with, if it does: neither these nor those that
     /// the split column holds out are looked at.
     pub fn take(
-        wanted: &Wanted,
-        columns: Columns,
+        chosen: &ChosenColumns,
+        columns: ReadColumns,
         task: Option<&str>,
         options: Option<String>,
         seed: Option<i64>,
     ) -> Result<Self> {
         // The column that splits rows comes after the features, and the target is the last one.
-        let spelt = wanted.split.iter().chain(&wanted.target).zip(wanted.features.len()..);
+        let spelt = chosen.split.iter().chain(&chosen.target).zip(chosen.features.len()..);
         let spellings: HashMap<String, Vec<(i64, String)>> =
             spelt.map(|(column, place)| (column.name.clone(), columns.spellings(place))).collect();
+        let task = task.map(str::to_owned);
         let (rows, left_out) = python::call(move |bridge| {
             let py = bridge.py();
             let mut columns = columns.arrays(py)?;
-            let target = wanted.target.as_ref().and_then(|_| columns.pop());
-            let split = wanted.split.as_ref().and_then(|_| columns.pop());
-            let arguments = (columns, target, task, options, split, seed, spellings, python::check(py)?);
-            let rows = bridge.call_method1("training_rows", arguments)?;
+            let target = chosen.target.as_ref().and_then(|_| columns.pop());
+            let split = chosen.split.as_ref().and_then(|_| columns.pop());
+            let arguments = TrainingRowsArguments { features: columns, target, split, task, options, seed, spellings };
+            let rows = bridge.call_method1("training_rows", (arguments, python::check(py)?))?;
             let left_out: Vec<(String, String)> = rows.call_method0("left_out")?.extract()?;
             Ok((python::Held::new(rows), left_out))
         })?;
         tell_left_out(&left_out);
-        let left_out: Vec<_> = wanted.left_out.iter().cloned().chain(left_out).collect();
+        let left_out: Vec<_> = chosen.left_out.iter().cloned().chain(left_out).collect();
         let kept = |name: &String| !left_out.iter().any(|(n, _)| n == name);
-        let features: Vec<String> = wanted.features.iter().map(|c| c.name.clone()).filter(kept).collect();
+        let features: Vec<String> = chosen.features.iter().map(|c| c.name.clone()).filter(kept).collect();
         if features.is_empty() {
-            return Err(TrailsError::data(format!("no column of {} can help to predict", wanted.source.name))
+            return Err(TrailsError::data(format!("no column of {} can help to predict", chosen.source.name))
                 .detail("Every feature is constant or different in every row.")
                 .hint("Add columns that several rows have in common; NOTICEs name what is wrong with each."));
         }
@@ -202,81 +251,61 @@ impl TrainingRows {
     }
 
     /// What refinement is offered; `seconds` is what scoring may take where `n` is not given, None for no limit.
-    pub fn shortlist(&self, asked: &Scoring, k: Option<i32>, seconds: Option<f64>) -> Result<Shortlist> {
-        let (mut found, notices) = python::call(|bridge| {
+    pub fn shortlist(&self, asked: &FilteringRequest, seconds: Option<f64>) -> Result<Offered> {
+        let (mut offered, notices) = python::call(|bridge| {
             let py = bridge.py();
-            let arguments = (
-                &asked.space,
-                &asked.tfmem,
-                asked.n,
-                k,
-                asked.batch_size,
-                asked.seed,
-                seconds,
-                settings::filtering_threads(),
-                python::check(py)?,
-            );
-            type Answer<'py> = (Bound<'py, PyList>, Bound<'py, PyArray1<f64>>, i64, i64, f64, Vec<String>);
-            let (names, scores, scored, failed, seconds, notices): Answer<'_> =
-                self.rows.bind(py).call_method1("shortlist", arguments)?.extract()?;
-            let candidates = python::extract_all::<String>(&names)?.into_iter().zip(scores.to_vec()?).collect();
-            Ok((Shortlist { candidates, scored, failed, seconds }, notices))
+            let arguments = (asked, seconds, settings::filtering_threads(), python::check(py)?);
+            let found: Shortlist<'_> = self.rows.bind(py).call_method1("shortlist", arguments)?.extract()?;
+            let names = python::extract_all::<String>(&found.architectures)?;
+            let candidates = names.into_iter().zip(found.scores.to_vec()?).collect();
+            let Shortlist { scored, failed, seconds, notices, .. } = found;
+            Ok((Offered { candidates, scored, failed, seconds }, notices))
         })?;
-        let best = found.candidates.first().map(|(architecture, score)| (architecture.as_str(), *score));
-        tell(asked, found.scored, found.failed, found.seconds, best, &notices);
+        let best = offered.candidates.first().map(|(architecture, score)| (architecture.as_str(), *score));
+        tell(asked, offered.scored, offered.failed, offered.seconds, best, &notices);
         // A failed score says nothing of its architecture, so that training it would be a blind guess.
-        found.candidates.retain(|(_, score)| score.is_finite());
-        if found.candidates.is_empty() {
+        offered.candidates.retain(|(_, score)| score.is_finite());
+        if offered.candidates.is_empty() {
             return Err(TrailsError::data(format!("every score by {} failed", asked.tfmem))
-                .detail(format!("{} architectures were scored, and no score is finite.", found.scored))
+                .detail(format!("{} architectures were scored, and no score is finite.", offered.scored))
                 .hint("Try another metric, or another batch_size."));
         }
-        Ok(found)
+        Ok(offered)
     }
 
     /// The best `k`, best first.
-    pub fn rank(&self, asked: &Scoring, k: i32, sampler: Option<&str>) -> Result<Vec<Ranked>> {
+    pub fn rank(&self, asked: &FilteringRequest) -> Result<Vec<RankedArchitecture>> {
         let began = std::time::Instant::now();
-        let (ranked, scored, failed, notices): (Vec<Ranked>, i64, i64, Vec<String>) = python::call(|bridge| {
+        let (best, scored, failed, notices) = python::call(|bridge| {
             let py = bridge.py();
-            let arguments = (
-                &asked.space,
-                &asked.tfmem,
-                asked.n,
-                k,
-                asked.batch_size,
-                asked.seed,
-                sampler,
-                settings::filtering_threads(),
-                python::check(py)?,
-            );
-            let (ranked, scored, failed, notices): (Bound<'_, PyList>, i64, i64, Vec<String>) =
-                self.rows.bind(py).call_method1("rank", arguments)?.extract()?;
-            Ok((python::extract_all(&ranked)?, scored, failed, notices))
+            let arguments = (asked, settings::filtering_threads(), python::check(py)?);
+            let found: Ranking<'_> = self.rows.bind(py).call_method1("rank", arguments)?.extract()?;
+            let best = python::extract_all::<RankedArchitecture>(&found.architectures)?;
+            Ok((best, found.scored, found.failed, found.notices))
         })?;
-        let best = ranked.first().map(|(architecture, score, ..)| (architecture.as_str(), *score));
-        tell(asked, scored, failed, began.elapsed().as_secs_f64(), best, &notices);
-        Ok(ranked)
+        let first = best.first().map(|best| (best.architecture.as_str(), best.score));
+        tell(asked, scored, failed, began.elapsed().as_secs_f64(), first, &notices);
+        Ok(best)
     }
 
     /// What scoring costs on these rows, by metric and route.
-    pub fn profile(&self, asked: &Scoring) -> Result<Vec<Profiled>> {
+    pub fn costs(&self, asked: &FilteringRequest) -> Result<Vec<MetricCost>> {
         python::call(|bridge| {
             let py = bridge.py();
-            let arguments = (
-                &asked.space,
-                &asked.tfmem,
-                asked.batch_size,
-                asked.seed,
-                settings::filtering_threads(),
-                python::check(py)?,
-            );
-            self.rows.bind(py).call_method1("profile", arguments)?.extract()
+            let arguments = (asked, settings::filtering_threads(), python::check(py)?);
+            self.rows.bind(py).call_method1("costs", arguments)?.extract()
         })
     }
 }
 
-fn tell(asked: &Scoring, scored: i64, failed: i64, seconds: f64, best: Option<(&str, f64)>, notices: &[String]) {
+fn tell(
+    asked: &FilteringRequest,
+    scored: i64,
+    failed: i64,
+    seconds: f64,
+    best: Option<(&str, f64)>,
+    notices: &[String],
+) {
     for notice in notices {
         progress::phase(notice);
     }

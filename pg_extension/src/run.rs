@@ -5,7 +5,7 @@
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pyo3::types::PyAnyMethods;
+use pyo3::prelude::*;
 
 use crate::clock::{Clock, Process};
 use crate::error::{Result, TrailsError};
@@ -14,7 +14,7 @@ use crate::reader::columns::Table;
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::Kind;
 use crate::refinement::{budget_to_try, Refinement, Told};
-use crate::rows::{self, Columns, TrainingRows, Wanted};
+use crate::rows::{self, ChosenColumns, ReadColumns, TrainingRows};
 use crate::shared::Shared;
 use crate::{models, progress, python, settings};
 
@@ -50,6 +50,17 @@ pub fn parse_options(text: &str) -> Result<serde_json::Value> {
             .detail(format!("{error}."))
             .hint("They are a JSON object of names and values, such as '{\"learning_rate\": 0.01}'.")
     })
+}
+
+/// What Python checks of a refinement.
+#[derive(IntoPyObject)]
+struct RefinementArguments<'a> {
+    refinement: &'a str,
+    k: Option<i32>,
+    u: Option<i32>,
+    options: Option<String>,
+    device: String,
+    task: Option<&'a str>,
 }
 
 /// Which rows, and how candidates are trained on them.
@@ -120,8 +131,15 @@ impl Task {
 
     /// Refuses names and numbers that no refinement could use.
     pub fn check_refinement(&self) -> Result<()> {
-        let arguments = (&self.refinement, self.k, self.u, self.options_text(), settings::device(), &self.task);
-        python::call(|bridge| bridge.call_method1("check_refinement", arguments).map(|_| ()))
+        let arguments = RefinementArguments {
+            refinement: &self.refinement,
+            k: self.k,
+            u: self.u,
+            options: self.options_text(),
+            device: settings::device(),
+            task: self.task.as_deref(),
+        };
+        python::call(|bridge| bridge.call_method1("check_refinement", (arguments,)).map(|_| ()))
     }
 
     /// The architectures as the space writes them; one that is not in it is an error.
@@ -148,7 +166,7 @@ impl Task {
 
 /// The relations of a task, looked up; nothing of them is read.
 pub struct Relations {
-    pub wanted: Wanted,
+    pub wanted: ChosenColumns,
     pub validation: Option<(Source, Vec<SourceColumn>)>,
 }
 
@@ -159,7 +177,7 @@ impl Relations {
                 .hint("Leave one of them out."));
         }
         let wanted =
-            Wanted::describe(task.source, Some(&task.target), task.features.as_deref(), task.split.as_deref())?;
+            ChosenColumns::describe(task.source, Some(&task.target), task.features.as_deref(), task.split.as_deref())?;
         let validation = match task.validation.map(Source::describe).transpose()? {
             Some(source) => {
                 let columns = matching_columns(&source, &wanted.shared_columns())?;
@@ -226,7 +244,7 @@ impl Begun {
         rows::warn_of_unusable(unusable);
 
         let seed = (validation.is_none() && task.split.is_none()).then_some(task.seed);
-        let columns = Columns::Shared(train);
+        let columns = ReadColumns::Shared(train);
         let rows = TrainingRows::take(&wanted, columns, task.task.as_deref(), task.options_text(), seed)?;
         for layout in [Some(&mut train_layout), validation_layout.as_mut()].into_iter().flatten() {
             layout.columns.retain(|c| !rows.left_out.iter().any(|(name, _)| *name == c.name));

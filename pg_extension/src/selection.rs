@@ -14,7 +14,7 @@ use crate::protocol::Refine;
 use crate::record::{self, Recorded};
 use crate::refinement::{Refinement, Told};
 use crate::resume::{self, Resumed};
-use crate::rows::Scoring;
+use crate::rows::FilteringRequest;
 use crate::run::{add_phases, Begun, Relations, Task};
 use crate::{catalog, leaderboard, progress};
 
@@ -24,7 +24,7 @@ const FILTERING_SHARE: f64 = 0.1;
 /// Where the candidates come from.
 pub enum Origin {
     /// Filtering ranks them.
-    Filtering(Scoring),
+    Filtering(FilteringRequest),
     /// The caller names them.
     Named(Vec<String>),
     /// An earlier run's checkpoint holds them.
@@ -68,7 +68,7 @@ fn check_writable() -> Result<()> {
 /// Refuses names and numbers that no run could use, before anything is read or started.
 pub fn check(task: &Task, origin: &Origin) -> Result<()> {
     match origin {
-        Origin::Filtering(scoring) => task.check_refinement().and_then(|()| scoring.check(task.k, None, true)),
+        Origin::Filtering(scoring) => task.check_refinement().and_then(|()| scoring.check(true)),
         Origin::Named(architectures) => {
             task.check_refinement().and_then(|()| task.check_architectures(architectures).map(|_| ()))
         }
@@ -94,7 +94,7 @@ fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> 
         Origin::Filtering(scoring) => {
             let begin = clock.seconds();
             let share = task.budget.map(|budget| budget * FILTERING_SHARE);
-            let found = rows.shortlist(scoring, task.k, share)?;
+            let found = rows.shortlist(scoring, share)?;
             clock.phase("filter", begin);
             let scored = Scored {
                 tfmem: Some(scoring.tfmem.clone()),

@@ -10,7 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::error::{Result, TrailsError};
-use crate::python::NumpyColumn;
+use crate::python::ArrayColumn;
 use crate::reader::columns::Table;
 use crate::reader::layout::{self, TableLayout};
 use crate::reader::texts;
@@ -100,7 +100,7 @@ impl Shared {
     }
 
     /// The columns as NumPy's, without a copy. The memory is theirs from then on.
-    pub fn arrays(self, py: Python<'_>) -> PyResult<Vec<NumpyColumn<'_>>> {
+    pub fn arrays(self, py: Python<'_>) -> PyResult<Vec<ArrayColumn<'_>>> {
         let Self { layout, mapping } = self;
         let owner = Bound::new(py, mapping)?;
         let rows = layout.rows;
@@ -115,7 +115,7 @@ impl Shared {
             };
             let nulls = column.nulls.map(|at| view::<u8>(&owner, at, rows)).transpose()?;
             let values = column.values.map(|at| view::<f32>(&owner, at, rows)).transpose()?;
-            Ok((column.name, column.kind.name(), data, nulls, values))
+            Ok(ArrayColumn { name: column.name, kind: column.kind.name(), data, nulls, values })
         });
         arrays.collect()
     }

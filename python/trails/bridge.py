@@ -1,43 +1,53 @@
-"""What the extension calls: plain arguments and NumPy arrays in, plain tuples out.
+"""What the extension calls: mappings and NumPy arrays become objects of the core, and its answers go back by name.
 
-The arrays are the extension's own buffers, not copies. Everything here runs inside a PostgreSQL backend, so it
-must import neither torch nor anything that is slow to import, and long work calls ``check`` at least every 50 ms.
+What is handed over is a class here and a struct of the same name in Rust, with the same fields
+(`tests/core/test_bridge.py`). The arrays are the extension's own buffers, not copies. Everything here runs inside a
+PostgreSQL backend, so it must import neither torch nor anything that is slow to import, and long work calls ``check``
+at least every 50 ms.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.checks import Check, no_check, pieces
-from trails.coordinator import plan as _plan
-from trails.errors import InvalidInput, shown
+from trails.checks import Check, no_check
+from trails.coordinator import Plan
+from trails.coordinator import plan as plan_budget
+from trails.filtering import phase
 from trails.filtering.latency import LatencyScorer, parse_config
-from trails.filtering.rows import Held, Rows, check_batch_size, check_target
-from trails.filtering.samplers import make_sampler
-from trails.filtering.scoring import Scorer, check_metrics, jacobian_rows
-from trails.filtering.search import ScoredPool, check_count, score_pool
-from trails.filtering.shortlist import shortlist
+from trails.filtering.phase import FilteringRequest, MetricCost, RankedArchitecture, Ranking, Shortlist
+from trails.filtering.rows import Held, TableRows
+from trails.model.formats import export as export_model
 from trails.model.store import Model
-from trails.refinement.devices import parse_devices
-from trails.refinement.schedulers import check_scheduler
-from trails.space import Space, parse_space, spaces
+from trails.refinement.checks import RefinementArguments, check_architectures
+from trails.space import parse_space, spaces
 from trails.table.columns import Column, Columns
-from trails.table.target import parse_task
 from trails.table.texts import texts_of
-from trails.tfmem import REGISTRY, ScoringSetting, Tfmem, parse_tfmems
-from trails.training.options import describe_options, parse_options
-from trails.workers import available_cores
+from trails.tfmem import REGISTRY
+from trails.training.options import describe_options as refinement_options
+from trails.training.options import parse_options
 
 __all__ = [
+    "ArrayColumn",
+    "CoordinatorArguments",
+    "FilteringRequest",
     "LatencyScorer",
+    "MetricCost",
+    "MetricFacts",
+    "ModelDescription",
+    "Plan",
+    "RankedArchitecture",
+    "Ranking",
+    "RefinementArguments",
+    "Shortlist",
     "TrainingRows",
+    "TrainingRowsArguments",
     "check_architectures",
     "check_filtering",
     "check_refinement",
@@ -50,315 +60,152 @@ __all__ = [
     "training_rows",
 ]
 
-ArrayColumn = tuple[str, str, NDArray[Any], NDArray[np.uint8] | None, NDArray[np.float32] | None]
-"""Name and kind (`trails.table.columns.KINDS`); values (rows,) of the kind's dtype; uint8 (rows,) mask, 1 where NULL,
-or None without NULLs; float32 (rows,) values of ``id:value`` columns, or None when all are 1."""
+
+class ArrayColumn(TypedDict):
+    """A column of which each buffer is an array: values (rows,) of the kind's dtype (`trails.table.columns.KINDS`);
+    uint8 (rows,) mask, 1 where NULL, or None without NULLs; float32 (rows,) values of ``id:value`` columns, or None
+    when all are 1."""
+
+    name: str
+    kind: str
+    data: NDArray[Any]
+    nulls: NDArray[np.uint8] | None
+    values: NDArray[np.float32] | None
 
 
-_LOOK_EVERY = 1024
-"""Architectures written or read between two looks at the caller."""
+class TrainingRowsArguments(TypedDict):
+    """The columns of a table: to learn from, without NULLs the target, and what says which rows are held out; what is
+    learnt of the target (None to infer it), training options as JSON, and the seed with which refinement will draw
+    rows to hold out, if it will; hashes and texts of target and split column by name, as far as they are known."""
 
-# How long a profile measures a metric that is paid for one architecture at a time.
-_PROFILED = 200
-_PROFILE_SECONDS = 1.0
+    features: Sequence[ArrayColumn]
+    target: ArrayColumn | None
+    split: ArrayColumn | None
+    task: str | None
+    options: str | None
+    seed: int | None
+    spellings: Mapping[str, Sequence[tuple[int, str]]]
 
 
-def tfmems() -> list[tuple[str, str, list[str], bool, str, str]]:
-    """Name, orientation, needs, whether whole spaces are scored at once, sentence and paper of every metric."""
-    return [
-        (m.name, m.orientation, [_NEEDS[need] for need in m.needs], _at_once(m), m.sentence, m.paper)
-        for m in REGISTRY.values()
-    ]
+class MetricFacts(NamedTuple):
+    """A metric: what it reads (``data``, ``labels``), whether whole spaces are scored at once, and where it is from."""
+
+    tfmem: str
+    orientation: str
+    needs: list[str]
+    whole_space: bool
+    description: str
+    paper: str
+
+
+class ModelDescription(NamedTuple):
+    """What a model's blob says of itself: columns (kind by name), fields and metrics as JSON; no classes for a
+    regression."""
+
+    task: str
+    architecture: str
+    target: str
+    columns: str
+    classes: list[str] | None
+    fields: str
+    metrics: str
+
+
+class CoordinatorArguments(TypedDict):
+    """What the coordinator is asked: seconds, and the space's name."""
+
+    score_seconds: float
+    epoch_seconds: float
+    budget: float
+    only_phase1: bool
+    space: str
 
 
 _NEEDS = {"x": "data", "y": "labels"}
 
 
-def _at_once(metric: Tfmem) -> bool:
-    parts = [REGISTRY[name] for name in metric.combines or (metric.name,)]
-    return all(any(space.family.scoring.at_once(part, space) for space in spaces()) for part in parts)
+def tfmems() -> list[MetricFacts]:
+    """Every metric."""
+
+    def at_once(name: str) -> bool:
+        parts = [REGISTRY[part] for part in REGISTRY[name].combines or (name,)]
+        return all(any(space.family.scoring.at_once(part, space) for space in spaces()) for part in parts)
+
+    return [
+        MetricFacts(m.name, m.orientation, [_NEEDS[need] for need in m.needs], at_once(m.name), m.sentence, m.paper)
+        for m in REGISTRY.values()
+    ]
 
 
-def check_filtering(
-    space: str, tfmem: str, n: int | None, k: int | None, batch_size: int, sampler: str | None, target: bool
-) -> None:
-    """Refuse names and numbers that no run could use, before anything is started.
-
-    Args:
-        space: Name of the space.
-        tfmem: Names of metrics, joined by ``+``.
-        n: Architectures to score, if fixed.
-        k: Architectures to keep or to train, if fixed.
-        batch_size: Rows of a batch.
-        sampler: Which architectures to score, if fixed.
-        target: Whether there is a target.
-
-    Raises:
-        InvalidInput: Unknown space, metric or sampler; a metric that cannot score the space's networks; a number out of
-            range; a metric that needs a target.
-    """
-    architectures = parse_space(space)
-    metrics = parse_tfmems(tfmem)
-    check_metrics(metrics, architectures)
-    for name, value in (("n", n), ("k", k)):
-        if value is not None:
-            check_count(name, value, architectures)
-    if n is not None and k is not None and k > n:
-        raise InvalidInput(f"k = {k} cannot be chosen from n = {n} scored architectures", hint="k is at most n.")
-    check_batch_size(metrics, batch_size)
-    if sampler is not None:
-        make_sampler(sampler, architectures, 0, lambda index: 0.0)
-    check_target(metrics, target)
+def check_filtering(request: Mapping[str, Any], target: bool) -> None:
+    """See `FilteringRequest.check`."""
+    FilteringRequest(**request).check(target)
 
 
-def check_refinement(
-    refinement: str, k: int | None, u: int | None, options: str | None, device: str, task: str | None = None
-) -> None:
-    """Refuse what no refinement could use, before anything is started.
-
-    Args:
-        refinement: Name of the scheduler.
-        k: Candidates of the first rung, if fixed.
-        u: Epochs of the first rung, if fixed.
-        options: JSON object of training options, or None for the defaults.
-        device: Setting of the device.
-        task: What is learnt of the target; None to infer it.
-
-    Raises:
-        InvalidInput: Unknown scheduler, option, device or task; a number out of range.
-    """
-    chosen = parse_options(options)
-    parse_devices(device)
-    parse_task(task)
-    check_scheduler(refinement, k=k, u=u, eta=chosen.eta, max_epochs=chosen.max_epochs)
+def check_refinement(arguments: Mapping[str, Any]) -> None:
+    """See `RefinementArguments.check`."""
+    RefinementArguments(**arguments).check()
 
 
-def check_architectures(space: str, architectures: Sequence[str], check: Check = no_check) -> list[str]:
-    """The architectures as the space writes them.
-
-    Args:
-        space: Name of the space.
-        architectures: Widths joined by hyphens.
-        check: Called at least every 50 ms; what it raises ends the call.
-
-    Raises:
-        InvalidInput: None is given, one is given twice, or one is not in the space.
-    """
-    if not architectures:
-        raise InvalidInput("no architecture is given")
-    known = parse_space(space)
-    written: dict[str, None] = {}
-    for place, given in enumerate(architectures):
-        if place % _LOOK_EVERY == 0:
-            check()
-        architecture = known.format(known.parse(given))
-        if architecture in written:
-            raise InvalidInput(f"architecture {architecture} is given more than once")
-        written[architecture] = None
-    return list(written)
-
-
-def refinement_options() -> list[tuple[str, str, str]]:
-    """Name, default as JSON text, and a sentence, of every training option."""
-    return describe_options()
-
-
-def training_rows(
-    features: Sequence[ArrayColumn],
-    target: ArrayColumn | None,
-    task: str | None = None,
-    options: str | None = None,
-    split: ArrayColumn | None = None,
-    seed: int | None = None,
-    spellings: Mapping[str, Sequence[tuple[int, str]]] | None = None,
-    check: Check = no_check,
-) -> TrainingRows:
+def training_rows(arguments: TrainingRowsArguments, check: Check = no_check) -> TrainingRows:
     """Take the columns of a table over.
-
-    Args:
-        features: Columns to learn from.
-        target: The target column, without NULLs, or None.
-        task: What is learnt of it; None to infer it.
-        options: JSON object of training options, some of which say how columns are encoded.
-        split: The column that says which rows are held out, if there is one.
-        seed: With which refinement will draw rows to hold out, if it will.
-        spellings: Hashes and texts of the target and the split column by name, as far as they are known.
-        check: Called at least every 50 ms; what it raises ends the call.
 
     Raises:
         UnusableData: Nothing can be learnt of the target.
         InvalidInput: Its type cannot be learnt, the split column cannot say which rows are held out, or the options are
             wrong.
     """
-    columns = Columns(len(features[0][2]) if features else 0, tuple(map(_column, features)))
-    chosen = parse_options(options)
-    fitting = chosen.fitting()
+    features, split, seed = arguments["features"], arguments["split"], arguments["seed"]
+    columns = Columns(len(features[0]["data"]) if features else 0, tuple(Column(**column) for column in features))
+    options = parse_options(arguments["options"])
+    fitting = options.fitting()
     fitting.check(columns)
 
     def spelt(array: ArrayColumn | None) -> Column | None:
         if array is None:
             return None
-        texts = {code: text.encode() for code, text in (spellings or {}).get(array[0], ())}
-        return replace(_column(array), texts=texts_of(texts) if texts else None)
+        texts = {code: text.encode() for code, text in arguments["spellings"].get(array["name"], ())}
+        return replace(Column(**array), texts=texts_of(texts) if texts else None)
 
     held = None
     if split is not None or seed is not None:
-        held = Held(spelt(split), seed or 0, chosen.validation_share)
-    return TrainingRows(Rows(columns, spelt(target), task, fitting, chosen.embedding, held, check))
-
-
-def _column(column: ArrayColumn) -> Column:
-    name, kind, data, nulls, values = column
-    return Column(name, kind, data, values, nulls)
+        held = Held(spelt(split), seed or 0, options.validation_share)
+    target = spelt(arguments["target"])
+    return TrainingRows(TableRows(columns, target, arguments["task"], fitting, options.embedding, held, check))
 
 
 class TrainingRows:
-    """The rows of one run, and what the filtering phase makes of them."""
+    """The rows of one run, and what the filtering phase makes of them; see `trails.filtering.phase`."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: TableRows) -> None:
         self._rows = rows
 
     def left_out(self) -> list[tuple[str, str]]:
         """Features that no network can learn from, with the reason."""
         return list(self._rows.useless.items())
 
-    def shortlist(
-        self,
-        space: str,
-        tfmem: str,
-        n: int | None,
-        k: int | None,
-        batch_size: int,
-        seed: int,
-        seconds: float | None,
-        workers: int,
-        check: Check,
-    ) -> tuple[list[str], NDArray[np.float64], int, int, float, list[str]]:
-        """Score, and return the architectures that refinement may choose from, best first.
+    def shortlist(self, request: Mapping[str, Any], seconds: float | None, threads: int, check: Check) -> Shortlist:
+        """See `phase.shortlist`."""
+        return phase.shortlist(self._rows, FilteringRequest(**request), seconds, threads, check)
 
-        Args:
-            space: Name of the space.
-            tfmem: Names of metrics, joined by ``+``.
-            n: Architectures to score, if fixed.
-            k: Candidates that the caller wants, if fixed.
-            batch_size: Rows of a batch.
-            seed: Of rows, weights and sampler.
-            seconds: Wall time for metrics that are paid for one architecture at a time, if ``n`` is not fixed.
-            workers: Threads; 0 is one per core.
-            check: Called at least every 50 ms; what it raises ends the call.
+    def rank(self, request: Mapping[str, Any], threads: int, check: Check) -> Ranking:
+        """See `phase.rank`."""
+        return phase.rank(self._rows, FilteringRequest(**request), threads, check)
 
-        Returns:
-            Architectures; float64 scores; how many were scored; how many of these failed; seconds; notices.
-        """
-        began = time.perf_counter()
-        architectures, metrics = parse_space(space), parse_tfmems(tfmem)
-        setting, notices = self._setting(architectures, metrics, batch_size, seed, workers, check)
-        pool = score_pool(architectures, metrics, setting, n=n, seconds=seconds, check=check)
-        chosen = shortlist(architectures, pool, setting.inputs, k or 0, check)
-        names = []
-        for place in pieces(chosen.size, check, _LOOK_EVERY):
-            indices = pool.indices[chosen[place]].tolist()
-            names += [architectures.format(architectures.architecture(index)) for index in indices]
-        scores = pool.shown(metrics)[chosen]
-        return names, scores, pool.indices.size, pool.failed, time.perf_counter() - began, notices
-
-    def rank(
-        self,
-        space: str,
-        tfmem: str,
-        n: int | None,
-        k: int,
-        batch_size: int,
-        seed: int,
-        sampler: str | None,
-        workers: int,
-        check: Check,
-    ) -> tuple[list[tuple[str, float, list[tuple[str, float]], int, int, float]], int, int, list[str]]:
-        """Score, and return the best ``k`` with everything that is known of them.
-
-        Returns:
-            Architecture, score, each metric's score, parameters, floating-point operations and seconds of the
-            best ``k``; how many were scored; how many of these failed; notices.
-        """
-        architectures, metrics = parse_space(space), parse_tfmems(tfmem)
-        setting, notices = self._setting(architectures, metrics, batch_size, seed, workers, check)
-        pool = score_pool(architectures, metrics, setting, n=n, sampler=sampler, check=check)
-        best, rows = pool.best(k, check), []
-        for piece in pieces(best.size, check, _LOOK_EVERY):
-            rows += [_row(architectures, metrics, pool, place, setting.inputs) for place in best[piece].tolist()]
-        return rows, pool.indices.size, pool.failed, notices
-
-    def profile(
-        self, space: str, tfmem: str, batch_size: int, seed: int, workers: int, check: Check
-    ) -> list[tuple[str, str, int, float]]:
-        """Time every metric on its own: name, how it scores, architectures scored, seconds."""
-        architectures, metrics = parse_space(space), parse_tfmems(tfmem)
-        setting, _ = self._setting(architectures, metrics, batch_size, seed, workers, check)
-        rows = []
-        for metric in metrics:
-            scorer = Scorer(architectures, [metric], setting, check)
-            at_once = scorer.at_once(metric)
-            indices = architectures.sample(1 if at_once else min(_PROFILED, architectures.size), seed)
-            began, scored = time.perf_counter(), 0
-            if at_once:
-                scorer.scores(indices)
-                scored = architectures.size
-            for start in range(0, 0 if at_once else indices.size, 32):
-                chunk = indices[start : start + 32]
-                scorer.scores(chunk)
-                scored += chunk.size
-                if time.perf_counter() - began > _PROFILE_SECONDS:
-                    break
-            route = "whole space at once" if at_once else "one at a time"
-            rows.append((metric.name, route, scored, time.perf_counter() - began))
-        return rows
-
-    def _setting(
-        self, space: Space, metrics: Sequence[Tfmem], batch_size: int, seed: int, workers: int, check: Check
-    ) -> tuple[ScoringSetting, list[str]]:
-        batches, notices = self._rows.batches(metrics, batch_size, _unsigned(seed), check)
-        if any(metric.name == "jacob_cov" for metric in metrics):
-            usable = jacobian_rows(space, batches[0])
-            if usable < len(batches[0].x):
-                notices.append(
-                    f"jacob_cov reads {usable} of the {len(batches[0].x)} rows: more would exceed the rank of its "
-                    "Jacobian"
-                )
-        return ScoringSetting(self._rows.inputs, _unsigned(seed), batches, _workers(workers)), notices
+    def costs(self, request: Mapping[str, Any], threads: int, check: Check) -> list[MetricCost]:
+        """See `phase.costs`."""
+        return phase.costs(self._rows, FilteringRequest(**request), threads, check)
 
 
-def _workers(asked: int) -> int:
-    """Threads to use: more than there are cores cost memory and gain nothing."""
-    cores = available_cores()
-    return min(asked, cores) if asked > 0 else cores
-
-
-def _unsigned(seed: int) -> int:
-    """NumPy's seeds are not negative; bigint may be."""
-    return seed % 2**64
-
-
-def _row(
-    space: Space, metrics: Sequence[Tfmem], pool: ScoredPool, place: int, inputs: int
-) -> tuple[str, float, list[tuple[str, float]], int, int, float]:
-    architecture = space.architecture(int(pool.indices[place]))
-    scores = [(metric.name, float(row[place])) for metric, row in zip(metrics, pool.scores, strict=True)]
-    return (
-        space.format(architecture),
-        float(pool.shown(metrics)[place]),
-        scores,
-        space.parameters(architecture, inputs),
-        space.flops(architecture, inputs),
-        float(pool.seconds[place]),
+def plan(arguments: CoordinatorArguments) -> Plan:
+    """The coordinator alone."""
+    return plan_budget(
+        arguments["score_seconds"],
+        arguments["epoch_seconds"],
+        arguments["budget"],
+        space_size=parse_space(arguments["space"]).size,
+        only_phase1=arguments["only_phase1"],
     )
-
-
-def plan(
-    score_seconds: float, epoch_seconds: float, budget: float, only_phase1: bool, space: str
-) -> tuple[int, int, int, float, float]:
-    """The coordinator alone: n, k, u, and the planned seconds of filtering and of refinement."""
-    planned = _plan(score_seconds, epoch_seconds, budget, space_size=parse_space(space).size, only_phase1=only_phase1)
-    return planned.n, planned.k, planned.u, planned.filtering_seconds, planned.refinement_seconds
 
 
 def latency_scorer(config: str | None, n: int, fields: int) -> LatencyScorer:
@@ -366,19 +213,15 @@ def latency_scorer(config: str | None, n: int, fields: int) -> LatencyScorer:
     return LatencyScorer(parse_config(config), n, fields)
 
 
-def describe_model(blob: bytes) -> tuple[str, str, str, str, list[str] | None, str, str]:
+def describe_model(blob: bytes) -> ModelDescription:
     """What a model's blob says of itself.
-
-    Returns:
-        Task, architecture, target; its columns as a JSON object of names and kinds; classes, None for regression;
-        fields and metrics as JSON.
 
     Raises:
         InvalidInput: Not a model, or of a version that this release does not read.
     """
     model = Model.from_bytes(blob)
     target = model.target
-    return (
+    return ModelDescription(
         target.task,
         model.architecture,
         target.name,
@@ -387,22 +230,3 @@ def describe_model(blob: bytes) -> tuple[str, str, str, str, list[str] | None, s
         json.dumps(model.encoder.describe()),
         json.dumps(dict(model.metrics)),
     )
-
-
-def export_model(blob: bytes, form: str) -> bytes:
-    """A model in a format that other programs read.
-
-    Args:
-        blob: The model as it is stored.
-        form: ``safetensors`` or ``onnx``.
-
-    Raises:
-        InvalidInput: There is no such format, it needs a package that is missing, or it is no model.
-    """
-    if form == "safetensors":
-        return blob
-    if form != "onnx":
-        raise InvalidInput(f'there is no format "{shown(form)}"', hint="Formats: safetensors, onnx.")
-    from trails.model.onnx import to_onnx
-
-    return to_onnx(Model.from_bytes(blob))

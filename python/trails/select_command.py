@@ -17,7 +17,8 @@ from trails import __version__
 from trails.errors import InvalidInput, TrailsError, shown
 
 if TYPE_CHECKING:
-    from trails.selection import Selection, Settings
+    from trails.selection import Selection
+    from trails.settings import Settings
     from trails.table.columns import Columns
 
 SUMMARY = "select a model outside the database, within a budget"
@@ -73,7 +74,7 @@ examples:
 
 def run(options: argparse.Namespace) -> None:
     """Select, test, log."""
-    from trails.selection import Settings
+    from trails.settings import Settings
 
     started = time.monotonic()
     training = _json(options.options)
@@ -256,11 +257,11 @@ class _Log:
 
     def hear(self, event: Mapping[str, Any]) -> None:
         """What a selection tells."""
-        from trails.selector import told
+        from trails.selection import line_of
 
         if event["event"] not in _QUIET:
             self.note(event["event"], {name: value for name, value in event.items() if name != "event"})
-        if (text := told(event)) is not None:
+        if (text := line_of(event)) is not None:
             print(text, file=sys.stderr, flush=True)
 
     def _write(self, text: str) -> None:

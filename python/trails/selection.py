@@ -2,66 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
-import operator
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData, shown
+from trails.errors import InvalidInput, TrailsError, UnusableData, shown
+from trails.filtering.phase import shortlist
+from trails.filtering.rows import Held, TableRows
 from trails.model.store import Model
+from trails.settings import Settings, plain_options
 from trails.table.columns import Columns
-from trails.trainer import Event, InProcess, OwnProcess, budget_to_try, work_seconds
+from trails.trainer import Event, InProcess, OwnProcess
+from trails.training.options import Options, parse_options
 
 RESERVE_SECONDS = 0.15
 """Kept back from refinement for reading the model and returning it."""
-
-SMALLEST_BUDGET = 2.0
-"""Starting an interpreter and importing torch alone takes longer on any machine."""
 
 _FILTERING_SHARE = 0.1
 """Of the budget, for metrics that are paid for one architecture at a time."""
 
 _SHOWN_COLUMNS = 20
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a selection is told.
-
-    Args:
-        budget: Seconds of all of it; infinite for no limit, which needs k.
-        task: ``binary``, ``multiclass`` or ``regression``; None to infer it.
-        space: Name of the space of architectures.
-        tfmem: Training-free metrics that rank them, joined by ``+``.
-        refinement: Name of the scheduler.
-        n: Architectures to score, if fixed.
-        k: Candidates to train, if fixed.
-        u: Epochs of the first rung, if fixed.
-        batch_size: Rows that metrics with a need for data are computed on.
-        seed: Of everything random.
-        options: Of training; see `trails.training.options.Options`.
-        device: See `trails.refinement.devices.parse_devices`.
-        threads: CPU threads; 0 for all cores.
-        isolated: Whether refinement runs in a process of its own.
-    """
-
-    budget: float = 60.0
-    task: str | None = None
-    space: str = "mlp4x20"
-    tfmem: str = "expressflow"
-    refinement: str = "sh"
-    n: int | None = None
-    k: int | None = None
-    u: int | None = None
-    batch_size: int = 32
-    seed: int = 1
-    options: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    threads: int = 0
-    isolated: bool = True
 
 
 @dataclass(frozen=True)
@@ -119,12 +81,11 @@ def select(
         UnusableData: The rows cannot be learnt from.
         BudgetTooSmall: The budget does not hold one trained model.
     """
-    from trails import bridge
-
-    settings, started = _whole_numbers(settings or Settings()), time.monotonic() if started is None else started
+    started = time.monotonic() if started is None else started
+    settings = (settings or Settings()).with_whole_numbers()
     asked = plain_options(settings.options)
-    options = json.dumps(asked)
-    _check(settings, options, (train, validation))
+    settings.check((train, validation))
+    options = parse_options(asked)
     timings: list[dict[str, Any]] = []
 
     def finish(phase: str, began: float) -> None:
@@ -133,17 +94,9 @@ def select(
     bounded = math.isfinite(settings.budget)
     with (OwnProcess if settings.isolated else InProcess)(started, settings.budget, settings.threads) as trainer:
         began = time.monotonic()
-        features = [(c.name, c.kind, c.data, c.nulls, c.values) for c in train.without(target)]
-        own = train[target]
-        rows = bridge.training_rows(
-            features,
-            (own.name, own.kind, own.data, None, None),
-            settings.task,
-            options,
-            seed=settings.seed if validation is None else None,
-            spellings=None if own.texts is None else {target: list(own.texts.spellings().items())},
-        )
-        left_out = dict(rows.left_out())
+        seed = settings.seed if validation is None else None
+        rows = training_rows(train, target, settings.task, options, seed)
+        left_out = dict(rows.useless)
         train, validation = _useful(train, left_out), None if validation is None else _useful(validation, left_out)
         if len(train) < 2:
             raise _no_feature(left_out)
@@ -165,22 +118,14 @@ def select(
         finish("rows", began)
         began = time.monotonic()
         seconds = _FILTERING_SHARE * settings.budget if bounded else None
-        names, scores, scored, failed, spent, notices = rows.shortlist(
-            settings.space,
-            settings.tfmem,
-            settings.n,
-            settings.k,
-            settings.batch_size,
-            settings.seed,
-            seconds,
-            settings.threads,
-            lambda: None,
-        )
+        found = shortlist(rows, settings.filtering(), seconds, settings.threads)
         finish("filter", began)
-        hear({"event": "filtered", "scored": scored, "failed": failed, "seconds": spent, "notices": notices})
-        heard = _Heard(hear)
+        told = {"scored": found.scored, "failed": found.failed, "seconds": found.seconds, "notices": found.notices}
+        hear({"event": "filtered", **told})
+        record = _RefinementRecord(hear)
         began, fault = time.monotonic(), None
-        candidates = [(name, float(s) if math.isfinite(s) else None) for name, s in zip(names, scores, strict=True)]
+        scores = [float(score) if math.isfinite(score) else None for score in found.scores]
+        candidates = list(zip(found.architectures, scores, strict=True))
         try:
             trainer.refine(
                 {
@@ -189,11 +134,11 @@ def select(
                     "k": settings.k,
                     "u": settings.u,
                     "options": asked,
-                    "score_seconds": spent / max(1, scored),
-                    "scored": scored,
+                    "score_seconds": found.seconds / max(1, found.scored),
+                    "scored": found.scored,
                     "candidates": candidates,
                 },
-                heard,
+                record,
             )
         except TrailsError as error:
             # The best model so far is a result, as it is in a statement.
@@ -203,47 +148,24 @@ def select(
         finish("refine", began)
         blob = trainer.model()
     if blob is None:
-        raise TrailsError("the winner's model could not be written", detail=heard.unkept, sqlstate="38000")
+        raise TrailsError("the winner's model could not be written", detail=record.unkept, sqlstate="38000")
     model = Model.from_bytes(blob)
     return Selection(
         model,
-        heard.leaderboard or _best_of(heard.curves, dict(candidates)),
-        heard.metric,
-        scored,
+        record.leaderboard or _best_of(record.curves, dict(candidates)),
+        record.metric,
+        found.scored,
         left_out,
-        heard.curves,
-        timings + heard.timings,
+        record.curves,
+        timings + record.timings,
         time.monotonic() - started,
-        heard.complete and fault is None,
+        record.complete and fault is None,
         fault,
-        tuple(heard.warnings),
+        tuple(record.warnings),
     )
 
 
-def plain_options(options: Any) -> dict[str, Any]:
-    """Options as they are after a journey through JSON: NumPy's numbers are Python's.
-
-    Args:
-        options: A mapping of names to values, or None for no option.
-
-    Raises:
-        InvalidInput: They cannot be written as JSON.
-    """
-    hint = 'For instance: options={"dropout": 0.1}.'
-    if options is not None and not isinstance(options, Mapping):
-        raise InvalidInput(f"options are a mapping of names to values, not {shown(options)}", hint=hint)
-    try:
-        found: dict[str, Any] = json.loads(json.dumps(dict(options or {}), default=lambda value: value.item()))
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InvalidInput(
-            "options are a mapping of names to what JSON knows: numbers, texts, booleans, lists, mappings",
-            detail=shown(str(error)),
-            hint=hint,
-        ) from error
-    return found
-
-
-class _Heard:
+class _RefinementRecord:
     """Keeps what refinement tells, and passes it on."""
 
     def __init__(self, hear: Callable[[Event], None]) -> None:
@@ -269,46 +191,30 @@ class _Heard:
         self._hear(event)
 
 
-def _whole_numbers(settings: Settings) -> Settings:
-    """The settings with whole numbers of Python's own, which JSON can write.
+def training_rows(
+    train: Columns, target: str, task: str | None = None, options: Options | None = None, seed: int | None = None
+) -> TableRows:
+    """What filtering looks at of a table.
+
+    Args:
+        train: Features and target; no NULL in the target.
+        target: Name of the target column.
+        task: What is learnt of it; None to infer it.
+        options: Of training.
+        seed: With which refinement will draw rows to hold out, if it will.
 
     Raises:
-        InvalidInput: One is no whole number, or of more than 64 bits.
+        InvalidInput: The target cannot be learnt, or an option names a column that is not there.
+        UnusableData: Nothing can be learnt of the target.
     """
-    found: dict[str, int] = {}
-    for name in ("n", "k", "u", "batch_size", "seed", "threads"):
-        value = getattr(settings, name)
-        if value is None:
-            continue
-        try:
-            found[name] = operator.index(value)
-        except TypeError:
-            raise InvalidInput(f"{name} is a whole number, not {shown(value)}") from None
-        if not -(2**63) <= found[name] < 2**63:
-            raise InvalidInput(f"{name} is a whole number of 64 bits, not {shown(value)}")
-    return replace(settings, **found)  # type: ignore[arg-type]
-
-
-def _check(settings: Settings, options: str, tables: tuple[Columns | None, ...]) -> None:
-    """Refuse names and numbers that no run could use, before a process is started."""
-    from trails import bridge
-
-    if math.isnan(settings.budget):
-        raise InvalidInput("a budget is a number of seconds, not NaN")
-    if settings.budget < SMALLEST_BUDGET:
-        given = settings.k is not None or settings.u is not None
-        enough = budget_to_try(0.0, work_seconds(tables, given))
-        raise BudgetTooSmall(
-            f"a budget of {settings.budget:g} s is too small to train a model",
-            hint=f"Loading torch alone takes seconds: begin with {enough:g} s.",
-            minimum=enough,
-        )
-    if math.isinf(settings.budget) and settings.k is None:
-        raise InvalidInput("without a budget k must be given", hint="Give k, or a budget.")
-    bridge.check_filtering(
-        settings.space, settings.tfmem, settings.n, settings.k, settings.batch_size, None, target=True
-    )
-    bridge.check_refinement(settings.refinement, settings.k, settings.u, options, settings.device, settings.task)
+    options = options or Options()
+    # How a feature's texts are spelt tells a score nothing.
+    features = Columns(train.rows, tuple(replace(column, texts=None) for column in train.without(target)))
+    fitting = options.fitting()
+    fitting.check(features)
+    held = None if seed is None else Held(None, seed, options.validation_share)
+    own = replace(train[target], values=None, nulls=None)
+    return TableRows(features, own, task, fitting, options.embedding, held)
 
 
 def _useful(columns: Columns, left_out: Mapping[str, str]) -> Columns:
@@ -337,3 +243,20 @@ def _best_of(curves: list[dict[str, Any]], scores: Mapping[str, float | None]) -
         if metric > row.get("validation_metric", -math.inf):
             row.update(validation_metric=metric, validation_loss=epoch["validation_loss"], best_epoch=epoch["epoch"])
     return sorted(rows.values(), key=lambda row: -row["validation_metric"])
+
+
+def line_of(event: Mapping[str, Any]) -> str | None:
+    """What an event says, on one line for people; None if nothing."""
+    kind = event["event"]
+    if kind == "filtered":
+        return f"{event['scored']:,} architectures scored in {event['seconds']:.2f} s"
+    if kind == "ready":
+        return f"refinement ready on {event['device']} after {event['seconds']:.1f} s"
+    if kind == "plan":
+        return f"{event['k']} candidates, {event['u']} epochs at first; an epoch takes {event['epoch_seconds']:.2f} s"
+    if kind == "rung":
+        return f"rung {event['rung']}: {event['candidates']} candidates trained, {len(event['survivors'])} go on"
+    if kind == "result":
+        best = event["leaderboard"][0]
+        return f"{best['architecture']}: {best['validation_metric']:.5f} after {best['epochs']} epochs"
+    return None

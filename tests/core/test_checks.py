@@ -13,11 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.timing import within
-from trails import bridge, checks
+from trails import checks
 from trails.errors import Interrupted, InvalidInput
 from trails.filtering import combine_ranks, rank_scores, shortlist
+from trails.filtering.phase import FilteringRequest, rank
+from trails.filtering.rows import Held, TableRows
 from trails.filtering.search import ScoredPool, score_pool
+from trails.refinement.checks import check_architectures
 from trails.space import parse_space
+from trails.table.columns import Column, Columns
 from trails.tfmem import ScoringSetting, parse_tfmems
 
 ROWS = 3_000_000
@@ -71,23 +75,22 @@ def test_millions_of_rows_are_taken_over_within_hearing(labels: str, split: bool
     key = generator.permutation(ROWS)
     nulls = np.ones(ROWS, np.uint8)
     nulls[-1] = 0
-    features = [
-        ("key", "int64", key, None, None),
-        ("constant", "int32", np.ones(ROWS, np.int32), None, None),
-        ("late", "int32", np.where(np.arange(ROWS) == ROWS // 2, 1, 0).astype(np.int32), None, None),
-        ("null", "float64", np.zeros(ROWS), nulls, None),
-        ("good", "int64", key % 1009, None, None),
-    ]
+    features = (
+        Column("key", "int64", key),
+        Column("constant", "int32", np.ones(ROWS, np.int32)),
+        Column("late", "int32", np.where(np.arange(ROWS) == ROWS // 2, 1, 0).astype(np.int32)),
+        Column("null", "float64", np.zeros(ROWS), nulls=nulls),
+        Column("good", "int64", key % 1009),
+    )
     truth = LABELS[labels](generator)
-    target = ("y", "float64" if truth.dtype.kind == "f" else "int64", truth, None, None)
-    by = ("s", "int64", (np.arange(ROWS) % 10 == 0).astype(np.int64), None, None) if split else None
+    target = Column("y", "float64" if truth.dtype.kind == "f" else "int64", truth)
+    by = Column("s", "int64", (np.arange(ROWS) % 10 == 0).astype(np.int64)) if split else None
     task = "regression" if labels == "numbers" else "multiclass" if labels == "many" else None
     with heard() as check:
-        rows = bridge.training_rows(features, target, task, None, by, None if split else 1, None, check)
-    left_out = dict(rows.left_out())
-    assert left_out["key"] == "different in every row" and left_out["constant"] == "the same in every row"
+        rows = TableRows(Columns(ROWS, features), target, task, held=Held(by, 1), check=check)
+    assert rows.useless["key"] == "different in every row" and rows.useless["constant"] == "the same in every row"
     with heard() as check:
-        rows.rank("mlp2x10", "snip", 10, 5, 4, 1, "random", 1, check)
+        rank(rows, FilteringRequest("mlp2x10", "snip", 10, 5, 4, 1, "random"), 1, check)
 
 
 def test_millions_of_scores_are_put_in_order_within_hearing() -> None:
@@ -133,8 +136,8 @@ def test_many_architectures_are_looked_through_once() -> None:
     named = [space.format(space.architecture(index)) for index in range(60_000)]
     began = time.thread_time()
     with heard() as check:
-        assert bridge.check_architectures("mlp4x20", named, check) == named
+        assert check_architectures("mlp4x20", named, check) == named
     # Every one was looked for among all before it: 20 s.
     assert time.thread_time() - began < 4
     with pytest.raises(InvalidInput, match=f"{named[7]} is given more than once"):
-        bridge.check_architectures("mlp4x20", [*named, named[7]])
+        check_architectures("mlp4x20", [*named, named[7]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from trails import bridge
 from trails.errors import InvalidInput, UnusableData
-from trails.filtering.rows import WIDEST_ROW, Held, Rows
+from trails.filtering.phase import FilteringRequest, rank
+from trails.filtering.rows import WIDEST_ROW, Held, TableRows
 from trails.refinement.dataset import prepare
 from trails.table.columns import Column, Columns
 from trails.table.split import held_out
@@ -36,6 +38,40 @@ def trained(columns: Columns, target: Column, split: Column | None = None, seed:
     return set(data.encoder.parts[0].categories.tolist())
 
 
+def taken(
+    features: Sequence[Column],
+    target: Column,
+    split: Column | None = None,
+    seed: int | None = None,
+    options: str | None = None,
+    spelt: bool = False,
+) -> TableRows:
+    """The rows as the server hands them over, which tells how a target's texts are spelt where there is room."""
+
+    def array(column: Column) -> bridge.ArrayColumn:
+        return {
+            "name": column.name,
+            "kind": column.kind,
+            "data": column.data,
+            "nulls": column.nulls,
+            "values": column.values,
+        }
+
+    texts = {
+        c.name: list(c.texts.spellings().items()) for c in (target, split) if c is not None and c.texts is not None
+    }
+    arguments: bridge.TrainingRowsArguments = {
+        "features": [array(column) for column in features],
+        "target": array(target),
+        "split": None if split is None else array(split),
+        "task": None,
+        "options": options,
+        "seed": seed,
+        "spellings": texts if spelt else {},
+    }
+    return bridge.training_rows(arguments)._rows
+
+
 @pytest.mark.parametrize("labels", ["two", "five", "texts", "numbers"])
 @pytest.mark.parametrize("seed", [1, -7, 2**62])
 def test_filtering_looks_at_the_rows_that_refinement_will_train_on(labels: str, seed: int) -> None:
@@ -47,9 +83,8 @@ def test_filtering_looks_at_the_rows_that_refinement_will_train_on(labels: str, 
     elif labels == "numbers":
         target = Column("y", "float64", generator.normal(size=ROWS))
     features = Columns(ROWS, (integers("a", generator.integers(0, 9, ROWS)),))
-    array = (target.name, target.kind, target.data, None, None)
-    # The server does not hand over how the texts are spelt: the split must not depend on that.
-    found = bridge.training_rows([("a", "int64", features["a"].data, None, None)], array, seed=seed)._rows
+    # The split must not depend on how the texts are spelt.
+    found = taken(features.columns, target, seed=seed)
     assert found.training is not None and 0.7 < found.training.mean() < 0.9
     assert set(np.flatnonzero(found.training).tolist()) == trained(features, target, seed=seed)
     assert found.positive is not None and len(found.positive) == found.training.sum()
@@ -92,12 +127,8 @@ def test_test_rows_and_validation_rows_of_a_split_are_looked_at_by_nobody(kind: 
     # Of three classes the held-out rows make 2 the most frequent one; and a fourth is only there.
     strange = np.array([3, 1, 2, 2, 2])[np.arange(ROWS) % 5]
     labels = np.where(out, strange, generator.choice([0, 1, 2], ROWS, p=[0.6, 0.3, 0.1]))
-    features = [(c.name, c.kind, c.data, None, c.values) for c in columns]
-    texts = None if split.texts is None else {"s": list(split.texts.spellings().items())}
-    arrays = [("y", "int64", labels, None, None), (split.name, split.kind, split.data, split.nulls, None)]
-    made = bridge.training_rows(features, arrays[0], split=arrays[1], spellings=texts)
-    assert dict(made.left_out()) == {"constant": "the same in every row", "key": "different in every row"}
-    rows = made._rows
+    rows = taken(columns, integers("y", labels), split, spelt=True)
+    assert rows.useless == {"constant": "the same in every row", "key": "different in every row"}
     assert rows.training is not None and (rows.training == ~out).all()
     assert rows.learnt is not None and rows.learnt.classes == ("0", "1", "2")
     assert rows.positive is not None and (rows.positive == (labels[~out] == 0)).all()
@@ -107,31 +138,30 @@ def test_test_rows_and_validation_rows_of_a_split_are_looked_at_by_nobody(kind: 
 
 
 def test_a_split_that_says_nothing_is_refused_before_anything_is_trained() -> None:
-    feature = ("a", "int64", np.arange(60) % 5, None, None)
-    target = ("y", "int64", np.arange(60) % 2, None, None)
-    for split, error in ((np.full(60, 7), InvalidInput), (np.zeros(60, np.int64), UnusableData)):
+    feature, target = integers("a", np.arange(60) % 5), integers("y", np.arange(60) % 2)
+    for values, error in ((np.full(60, 7), InvalidInput), (np.zeros(60, np.int64), UnusableData)):
         with pytest.raises(error, match='split column "s"'):
-            bridge.training_rows([feature], target, split=("s", "int64", split, None, None))
+            taken([feature], target, integers("s", values))
 
 
 @pytest.mark.parametrize("embedding", [1, 10, 32])
 def test_filtering_scores_with_the_embedding_that_is_asked_for(embedding: int) -> None:
     generator = np.random.default_rng(0)
-    features = [(name, "int64", generator.integers(0, 9, ROWS), None, None) for name in "abc"]
-    target = ("y", "int64", generator.integers(0, 2, ROWS), None, None)
-    rows = bridge.training_rows(features, target, options=f'{{"embedding": {embedding}}}')
-    ranked, *_ = rows.rank("mlp2x10", "naswot+snip", None, 100, 8, 1, None, 1, lambda: None)
-    for architecture, _, _, parameters, flops, _ in ranked:
+    features = [integers(name, generator.integers(0, 9, ROWS)) for name in "abc"]
+    target = integers("y", generator.integers(0, 2, ROWS))
+    rows = taken(features, target, options=f'{{"embedding": {embedding}}}')
+    ranking = rank(rows, FilteringRequest("mlp2x10", "naswot+snip", None, 100, 8), 1)
+    for architecture, _, _, parameters, flops, _ in ranking.architectures:
         widths = [3 * embedding, *map(int, architecture.split("-")), 1]
         assert parameters == sum((a + 1) * b for a, b in pairwise(widths))
         assert flops == 2 * sum(a * b for a, b in pairwise(widths))
-    (batch,), _ = rows._rows.batches(parse_tfmems("naswot"), 8, 1)
+    (batch,), _ = rows.batches(parse_tfmems("naswot"), 8, 1)
     assert batch.x.shape == (8, 3 * embedding)
 
 
 def test_a_row_that_would_be_too_wide_is_embedded_in_fewer_numbers_and_that_is_said() -> None:
     columns = tuple(integers(f"c{n}", np.arange(20) % 3) for n in range(300))
-    rows = Rows(Columns(20, columns), embedding=1024)
+    rows = TableRows(Columns(20, columns), embedding=1024)
     assert rows.embedded == WIDEST_ROW // 300 and rows.inputs <= WIDEST_ROW
     _, notices = rows.batches(parse_tfmems("expressflow"), 32, 0)
     assert any("436 numbers, not 1024" in notice for notice in notices)
@@ -139,7 +169,7 @@ def test_a_row_that_would_be_too_wide_is_embedded_in_fewer_numbers_and_that_is_s
 
 def test_few_rows_that_all_differ_are_learnt_from() -> None:
     values = np.array([7, 3, 9, 1, 4])
-    rows = Rows(Columns(5, (integers("age", values), text_column("name", list("abcde")))))
+    rows = TableRows(Columns(5, (integers("age", values), text_column("name", list("abcde")))))
     assert rows.useless == {}
     (batch,), _ = rows.batches(parse_tfmems("naswot"), 5, 0)
     assert len(batch.x) == 5
@@ -150,7 +180,7 @@ def test_numbers_of_which_half_are_equal_have_two_sides(half: str) -> None:
     values = np.random.default_rng(0).uniform(0, 1, ROWS)
     values[: ROWS * 3 // 5] = 1.0 if half == "largest" else 0.0
     feature = integers("a", np.arange(ROWS) % 9)
-    rows = Rows(Columns(ROWS, (feature,)), Column("y", "float64", values))
+    rows = TableRows(Columns(ROWS, (feature,)), Column("y", "float64", values))
     assert rows.positive is not None and 0 < rows.positive.sum() < ROWS
     batches, _ = rows.batches(parse_tfmems("snip"), 4, 0)
     assert set(batches[0].y.tolist()) == {0.0, 1.0}  # type: ignore[union-attr]
@@ -189,7 +219,7 @@ def test_held_out_rows_have_no_say_in_the_scale_of_a_number() -> None:
 def test_named_seeds_and_splits_are_what_held_says() -> None:
     target = integers("y", np.arange(100) % 2)
     features = Columns(100, (integers("a", np.arange(100) % 7),))
-    half = Rows(features, target, held=Held(seed=3, share=0.5)).training
+    half = TableRows(features, target, held=Held(seed=3, share=0.5)).training
     assert half is not None and half.sum() == 50
-    assert Rows(features, target).training is None
-    assert Rows(features, None, held=Held(seed=3)).training is None
+    assert TableRows(features, target).training is None
+    assert TableRows(features, None, held=Held(seed=3)).training is None

@@ -18,11 +18,15 @@ import pandas as pd
 import pytest
 
 from tests.core.test_model import made
-from trails import ModelSelector, bridge
+from trails import ModelSelector
 from trails.errors import InvalidInput, TrailsError, listed, shown, shown_json
+from trails.filtering.phase import FilteringRequest
+from trails.model.formats import export
 from trails.model.store import Model
+from trails.refinement.checks import RefinementArguments, check_architectures
 from trails.refinement.planning import assumed_training
 from trails.refinement.protocol import Candidate, Refine, parse_request, parse_setting
+from trails.selection import training_rows
 from trails.selector_inputs import threads_of
 from trails.table.columns import Column, Columns
 from trails.table.frames import column_of
@@ -43,24 +47,24 @@ def deep() -> Any:
 
 
 CALLS: dict[str, Callable[[], Any]] = {
-    "a long space": lambda: bridge.check_filtering(LONG, "naswot", None, None, 32, None, True),
-    "a long metric": lambda: bridge.check_filtering("mlp2x10", LONG, None, None, 32, None, True),
-    "a metric often": lambda: bridge.check_filtering(
-        "mlp2x10", "naswot+" * 10**6 + "naswot", None, None, 32, None, True
-    ),
-    "a long sampler": lambda: bridge.check_filtering("mlp2x10", "naswot", None, None, 32, LONG, True),
-    "a long scheduler": lambda: bridge.check_refinement(LONG, None, None, None, "cpu"),
-    "a long device": lambda: bridge.check_refinement("sh", None, None, None, LONG),
-    "a long task": lambda: bridge.check_refinement("sh", None, None, None, "cpu", LONG),
-    "a long architecture": lambda: bridge.check_architectures("mlp2x10", ["8-" * 10**6 + "8"]),
+    "a long space": lambda: FilteringRequest(LONG, "naswot").check(True),
+    "a long metric": lambda: FilteringRequest("mlp2x10", LONG).check(True),
+    "a metric often": lambda: FilteringRequest("mlp2x10", "naswot+" * 10**6 + "naswot").check(True),
+    "a long sampler": lambda: FilteringRequest("mlp2x10", "naswot", sampler=LONG).check(True),
+    "a long scheduler": lambda: RefinementArguments(LONG).check(),
+    "a long device": lambda: RefinementArguments("sh", device=LONG).check(),
+    "a long task": lambda: RefinementArguments("sh", device="cpu", task=LONG).check(),
+    "a long architecture": lambda: check_architectures("mlp2x10", ["8-" * 10**6 + "8"]),
     "a long option": lambda: parse_options({LONG: 1}),
     "a long value": lambda: parse_options({"precision": LONG}),
     "a long list": lambda: parse_options({"dropout": [1] * 10**6}),
     "a long class": lambda: parse_options({"class_weights": {LONG: -1}}),
-    "a long column": lambda: bridge.training_rows(
-        [("a", "int64", X[:, 0], None, None)], None, None, json.dumps({"numbers": [LONG]})
+    "a long column": lambda: training_rows(
+        Columns(60, (Column("a", "int64", X[:, 0]), Column("y", "int64", X[:, 1]))),
+        "y",
+        options=parse_options({"numbers": [LONG]}),
     ),
-    "a long format": lambda: bridge.export_model(made("binary").to_bytes(), LONG),
+    "a long format": lambda: export(made("binary").to_bytes(), LONG),
     "options that are deep": lambda: parse_options(DEEP),
     "an option that is deep": lambda: parse_options({"dropout": deep()}),
     "options that are no JSON": lambda: parse_options(LONG),
@@ -68,8 +72,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     "a request that is deep": lambda: parse_request(DEEP),
     "a setting that is deep": lambda: parse_setting(f'{{"request": "rows", "target": {DEEP}}}'),
     "a label that is long": lambda: column_of(LONG, np.array([1, "a"], object)),
-    "a negative batch": lambda: bridge.check_filtering("mlp2x10", "naswot", None, None, -(2**31), None, True),
-    "a huge batch": lambda: bridge.check_filtering("mlp2x10", "naswot", None, None, 2**31 - 1, None, True),
+    "a negative batch": lambda: FilteringRequest("mlp2x10", "naswot", batch_size=-(2**31)).check(True),
+    "a huge batch": lambda: FilteringRequest("mlp2x10", "naswot", batch_size=2**31 - 1).check(True),
 }
 
 

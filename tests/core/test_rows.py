@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,18 +11,19 @@ from hypothesis import strategies as st
 
 from trails import bridge
 from trails.errors import InvalidInput, UnusableData
-from trails.filtering.rows import Rows
+from trails.filtering.phase import FilteringRequest, costs, rank
+from trails.filtering.rows import TableRows
 from trails.table.columns import Column, Columns
 from trails.tfmem import REGISTRY, parse_tfmems
 
 
-def table(values: np.ndarray, target: np.ndarray | None = None, nulls: np.ndarray | None = None) -> Rows:
+def table(values: np.ndarray, target: np.ndarray | None = None, nulls: np.ndarray | None = None) -> TableRows:
     columns = [
         Column(f"c{place}", "int64", column, nulls=None if nulls is None else nulls[:, place].astype(np.uint8))
         for place, column in enumerate(values.T)
     ]
     label = None if target is None else Column("label", "int64", target)
-    return Rows(Columns(len(values), tuple(columns)), label)
+    return TableRows(Columns(len(values), tuple(columns)), label)
 
 
 def some(rows: int = 500, fields: int = 4, categories: int = 9, seed: int = 0) -> np.ndarray:
@@ -74,7 +77,7 @@ def test_a_null_is_a_value_of_its_own() -> None:
 def test_the_value_of_an_id_value_multiplies_its_vector() -> None:
     ids = np.repeat(np.arange(4, dtype=np.int32), 8)
     values = np.tile(np.array([0.0, 0.5, 1.0, 2.0], np.float32), 8)
-    rows = Rows(Columns(32, (Column("a", "idvalue", ids, values), Column("b", "int32", ids[::-1].copy()))))
+    rows = TableRows(Columns(32, (Column("a", "idvalue", ids, values), Column("b", "int32", ids[::-1].copy()))))
     (batch,), _ = rows.batches(parse_tfmems("naswot"), 16, 0)
     assert len(batch.x) == 16
     lengths = np.linalg.norm(batch.x[:, :10], axis=1)
@@ -126,41 +129,48 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         table(values, classes).batches(parse_tfmems("zico"), 2, 0)
 
 
-def test_the_bridge_runs_every_metric_and_says_what_it_reduced() -> None:
+def test_every_metric_ranks_and_says_what_it_reduced() -> None:
     generator = np.random.default_rng(0)
-    columns = [(f"c{i}", "int32", generator.integers(0, 50, 2000).astype(np.int32), None, None) for i in range(5)]
-    target = ("label", "int32", (columns[0][2] > 25).astype(np.int32), None, None)
-    rows = bridge.training_rows(columns, target)
-    for name, orientation, needs, _, sentence, paper in bridge.tfmems():
-        assert orientation in ("higher", "lower") and set(needs) <= {"data", "labels"} and sentence and paper
-        ranked, scored, failed, notices = rows.rank("mlp2x10", name, 40, 5, 16, 1, "random", 1, lambda: None)
-        assert (scored, len(ranked)) == (40, 5) and failed < 40
+    columns = [Column(f"c{i}", "int32", generator.integers(0, 50, 2000).astype(np.int32)) for i in range(5)]
+    target = Column("label", "int32", (columns[0].data > 25).astype(np.int32))
+    rows = TableRows(Columns(2000, tuple(columns)), target)
+    for facts in bridge.tfmems():
+        assert facts.orientation in ("higher", "lower") and set(facts.needs) <= {"data", "labels"}
+        assert facts.description and facts.paper
+        name = facts.tfmem
+        ranking = rank(rows, FilteringRequest("mlp2x10", name, 40, 5, 16, 1, "random"), 1)
+        assert (ranking.scored, len(ranking.architectures)) == (40, 5) and ranking.failed < 40
         expected = [m.name for m in parse_tfmems(name)]
-        assert [score[0] for score in ranked[0][2]] == expected
-        assert any("jacob_cov reads 8 of the 16 rows" in n for n in notices) == (name == "jacob_cov")
-    assert {name for name, *_ in bridge.tfmems()} == set(REGISTRY)
-    profiled = rows.profile("mlp3x10", "jacflow+snip", 16, 1, 1, lambda: None)
-    assert [(row[0], row[1]) for row in profiled] == [
+        assert [metric for metric, _ in ranking.architectures[0].scores] == expected
+        assert any("jacob_cov reads 8 of the 16 rows" in n for n in ranking.notices) == (name == "jacob_cov")
+    assert {facts.tfmem for facts in bridge.tfmems()} == set(REGISTRY)
+    timed = costs(rows, FilteringRequest("mlp3x10", "jacflow+snip", batch_size=16), 1)
+    assert [(cost.tfmem, cost.route) for cost in timed] == [
         ("naswot", "whole space at once"),
         ("synflow", "whole space at once"),
         ("snip", "one at a time"),
     ]
-    assert all(row[2] > 0 and row[3] > 0 for row in profiled)
+    assert all(cost.architectures > 0 and cost.seconds > 0 for cost in timed)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("mlp9x9", "snip", None, None, 32, None, True), "no architecture space"),
-        (("mlp2x10", "magic", None, None, 32, None, True), "no training-free metric 'magic'"),
-        (("mlp2x10", "snip", 101, None, 32, None, True), "n = 101"),
-        (("mlp2x10", "snip", None, 0, 32, None, True), "k = 0"),
-        (("mlp2x10", "snip", 5, 6, 32, None, True), "k = 6 cannot be chosen from n = 5"),
-        (("mlp2x10", "snip", None, None, 0, None, True), "batch_size"),
-        (("mlp2x10", "snip", None, None, 32, "magic", True), "no sampler"),
-        (("mlp2x10", "snip", None, None, 32, None, False), "needs a target"),
+        (("mlp9x9", "snip"), "no architecture space"),
+        (("mlp2x10", "magic"), "no training-free metric 'magic'"),
+        (("mlp2x10", "snip", 101), "n = 101"),
+        (("mlp2x10", "snip", None, 0), "k = 0"),
+        (("mlp2x10", "snip", 5, 6), "k = 6 cannot be chosen from n = 5"),
+        (("mlp2x10", "snip", None, None, 0), "batch_size"),
+        (("mlp2x10", "snip", None, None, 32, 1, "magic"), "no sampler"),
     ],
 )
-def test_the_bridge_refuses_before_anything_is_started(arguments: tuple[object, ...], words: str) -> None:
+def test_what_no_run_could_use_is_refused_before_anything_is_started(arguments: tuple[Any, ...], words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
-        bridge.check_filtering(*arguments)  # type: ignore[arg-type]
+        FilteringRequest(*arguments).check(target=True)
+
+
+def test_a_metric_that_reads_labels_is_refused_without_a_target() -> None:
+    with pytest.raises(InvalidInput, match="needs a target"):
+        FilteringRequest("mlp2x10", "snip").check(target=False)
+    FilteringRequest("mlp2x10", "naswot").check(target=False)

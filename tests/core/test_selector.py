@@ -23,7 +23,10 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from sklearn.model_selection import cross_val_score
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from tests.timing import within
@@ -31,7 +34,8 @@ from trails import ModelSelector, ModelSelectorClassifier, ModelSelectorRegresso
 from trails.cli import main
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData
 from trails.model.store import Model
-from trails.selection import Settings, select
+from trails.selection import select
+from trails.settings import Settings
 from trails.table.columns import Column, Columns
 from trails.table.conform import conform
 from trails.table.frames import column_of, frame_columns
@@ -302,6 +306,27 @@ def test_cross_validation_is_stratified_by_the_classifier() -> None:
     X = np.random.default_rng(0).integers(0, 4, (900, 3))
     scores = cross_val_score(selector(ModelSelectorClassifier), X, X[:, 0] == 3, cv=3, scoring="roc_auc")
     assert len(scores) == 3 and scores.min() > 0.95
+
+
+def test_a_clone_has_the_parameters_and_nothing_that_was_learnt() -> None:
+    X = np.random.default_rng(0).integers(0, 4, (60, 2))
+    fitted = selector(ModelSelectorClassifier, tfmem="naswot").fit(X, X[:, 0] > 1)
+    copied = clone(fitted)
+    assert copied is not fitted and copied.get_params() == fitted.get_params() and not hasattr(copied, "model_")
+    assert copied.set_params(k=2, space="mlp2x10") is copied and fitted.k == 1
+    assert (copied.get_params()["k"], copied.get_params()["space"]) == (2, "mlp2x10")
+    assert repr(copied).startswith("ModelSelectorClassifier(budget=None,") and "k=2" in repr(copied)
+
+
+def test_a_pipeline_and_a_search_over_a_grid_take_it() -> None:
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    y = np.where(X[:, 0] > 0, "yes", "no")
+    pipeline = make_pipeline(StandardScaler(), selector(ModelSelectorClassifier))
+    grid = {"modelselectorclassifier__u": [1, 8], "modelselectorclassifier__space": ["mlp2x10"]}
+    found = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
+    assert set(found.cv_results_["param_modelselectorclassifier__u"]) == {1, 8}
+    assert found.best_estimator_[-1].space == "mlp2x10"
+    assert found.score(X, y) > 0.9 and set(found.classes_) == {"yes", "no"}
 
 
 @pytest.mark.parametrize(

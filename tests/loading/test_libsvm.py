@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.loading.arrays import read_arrays
 from tests.loading.conftest import COMPRESS, FRAPPE_FIELDS, FRAPPE_LINES, made_lines
 from tests.loading.malformed_lines import GOOD, MALFORMED
 from trails.errors import UnusableData
-from trails.loading import Fields, MalformedLine, read_arrays, read_blocks, read_fields
+from trails.loading import Fields, MalformedLine, read_blocks, read_fields
 from trails.loading import libsvm as module
 
 

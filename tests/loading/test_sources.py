@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.loading.arrays import read_arrays
 from tests.loading.conftest import FRAPPE_FIELDS, FRAPPE_LINES, write_dataset
 from trails.errors import InvalidInput
-from trails.loading import SPLITS, MalformedLine, find_dataset, read_arrays, small, sources
+from trails.loading import SPLITS, MalformedLine, find_dataset, small, sources
 from trails.loading.download import HOMES, Home, NotAvailable, download, git_blob_id
 
 

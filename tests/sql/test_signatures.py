@@ -18,7 +18,7 @@ import trails
 from tests.sql.declared import ROOT, TYPES, Argument, Declared, Extern, externs, functions
 from tests.sql.tables import query
 from trails import select_command
-from trails.selection import Settings
+from trails.settings import Settings
 
 # The one default of an argument, whichever function has it, and what is another on purpose.
 _OTHERWISE = {

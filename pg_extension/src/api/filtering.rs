@@ -8,8 +8,8 @@ use pgrx::JsonB;
 
 use super::{features_of, metrics_of, name_text, required};
 use crate::error::Result;
-use crate::filtering::{self, Metric, Table};
-use crate::rows::{Profiled, Ranked, Scoring};
+use crate::filtering::{self, FilteredRelation, MetricFacts};
+use crate::rows::{FilteringRequest, MetricCost, RankedArchitecture};
 
 /// Architectures returned where nobody says how many.
 const DEFAULT_K: i32 = 10;
@@ -38,8 +38,9 @@ fn tfmems() -> TableIterator<
         name!(paper, String),
     ),
 > {
-    let metrics: Vec<Metric> = filtering::metrics().unwrap_or_else(|error| error.raise());
-    TableIterator::new(metrics)
+    let metrics = filtering::metrics().unwrap_or_else(|error| error.raise());
+    let row = |m: MetricFacts| (m.tfmem, m.orientation, m.needs, m.whole_space, m.description, m.paper);
+    TableIterator::new(metrics.into_iter().map(row))
 }
 
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
@@ -90,14 +91,15 @@ fn filtering_phase(
         name!(seconds, f64),
     ),
 > {
-    let ranked = || -> Result<Vec<Ranked>> {
-        let table = table(source, target, features)?;
-        let asked = scoring(space, tfmem, n, batch_size, seed)?;
-        let k = k.unwrap_or_else(|| asked.n.map_or(DEFAULT_K, |n| n.clamp(1, DEFAULT_K)));
-        filtering::rank(&table, &asked, k, sampler.as_deref())
+    let ranked = || -> Result<Vec<RankedArchitecture>> {
+        let relation = relation(source, target, features)?;
+        let k = k.unwrap_or_else(|| n.map_or(DEFAULT_K, |n| n.clamp(1, DEFAULT_K)));
+        let asked = FilteringRequest { n, k: Some(k), sampler, ..request(space, tfmem, batch_size, seed)? };
+        filtering::rank(&relation, &asked)
     };
     let rows = ranked().unwrap_or_else(|error| error.raise());
-    let row = |(place, (architecture, score, scores, parameters, flops, seconds)): (usize, Ranked)| {
+    let row = |(place, ranked): (usize, RankedArchitecture)| {
+        let RankedArchitecture { architecture, score, scores, parameters, flops, seconds } = ranked;
         let score = score.is_finite().then_some(score);
         (place as i32 + 1, architecture, score, object(scores), parameters, flops, seconds)
     };
@@ -142,34 +144,40 @@ fn profile_filtering(
         name!(seconds_per_architecture, f64),
     ),
 > {
-    let profiled = || -> Result<Vec<Profiled>> {
-        let table = table(source, target, features)?;
-        filtering::profile(&table, &scoring(space, tfmem, None, batch_size, seed)?)
+    let timed = || -> Result<Vec<MetricCost>> {
+        let relation = relation(source, target, features)?;
+        filtering::costs(&relation, &request(space, tfmem, batch_size, seed)?)
     };
-    let rows = profiled().unwrap_or_else(|error| error.raise());
-    let row = |(tfmem, route, architectures, seconds): Profiled| {
+    let rows = timed().unwrap_or_else(|error| error.raise());
+    let row = |MetricCost { tfmem, route, architectures, seconds }| {
         (tfmem, route, architectures, seconds, seconds / architectures.max(1) as f64)
     };
     TableIterator::new(rows.into_iter().map(row))
 }
 
-fn table(source: Option<pg_sys::Oid>, target: Option<&CStr>, features: Option<Array<&CStr>>) -> Result<Table> {
-    Ok(Table { source: required(source, "source")?, target: target.map(name_text), features: features_of(features)? })
+fn relation(
+    source: Option<pg_sys::Oid>,
+    target: Option<&CStr>,
+    features: Option<Array<&CStr>>,
+) -> Result<FilteredRelation> {
+    let source = required(source, "source")?;
+    Ok(FilteredRelation { source, target: target.map(name_text), features: features_of(features)? })
 }
 
-fn scoring(
+fn request(
     space: Option<String>,
     tfmem: Option<String>,
-    n: Option<i32>,
     batch_size: Option<i32>,
     seed: Option<i64>,
-) -> Result<Scoring> {
-    Ok(Scoring {
+) -> Result<FilteringRequest> {
+    Ok(FilteringRequest {
         space: required(space, "space")?,
         tfmem: metrics_of(tfmem)?,
-        n,
+        n: None,
+        k: None,
         batch_size: required(batch_size, "batch_size")?,
         seed: required(seed, "seed")?,
+        sampler: None,
     })
 }
 

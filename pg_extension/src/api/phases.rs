@@ -2,13 +2,31 @@
 
 use pgrx::datum::Interval;
 use pgrx::prelude::*;
-use pyo3::types::PyAnyMethods;
+use pyo3::prelude::*;
 
 use super::{required, seconds_of};
 use crate::error::Result;
 use crate::python;
 
-type Planned = (i64, i32, i32, f64, f64);
+/// What the coordinator is asked.
+#[derive(IntoPyObject)]
+struct CoordinatorArguments {
+    score_seconds: f64,
+    epoch_seconds: f64,
+    budget: f64,
+    only_phase1: bool,
+    space: String,
+}
+
+/// What it decides; there is more in Python's.
+#[derive(FromPyObject)]
+struct Plan {
+    n: i64,
+    k: i32,
+    u: i32,
+    filtering_seconds: f64,
+    refinement_seconds: f64,
+}
 
 #[pg_extern(sql = r#"
 CREATE FUNCTION coordinator(
@@ -38,15 +56,16 @@ fn coordinator(
     'static,
     (name!(n, i64), name!(k, i32), name!(u, i32), name!(filtering_seconds, f64), name!(refinement_seconds, f64)),
 > {
-    let plan = || -> Result<Planned> {
-        let arguments = (
-            required(score_seconds, "score_seconds")?,
-            required(epoch_seconds, "epoch_seconds")?,
-            seconds_of(budget)?,
-            required(only_phase1, "only_phase1")?,
-            required(space, "space")?,
-        );
-        python::call(|bridge| bridge.call_method1("plan", arguments)?.extract())
+    let plan = || -> Result<Plan> {
+        let arguments = CoordinatorArguments {
+            score_seconds: required(score_seconds, "score_seconds")?,
+            epoch_seconds: required(epoch_seconds, "epoch_seconds")?,
+            budget: seconds_of(budget)?,
+            only_phase1: required(only_phase1, "only_phase1")?,
+            space: required(space, "space")?,
+        };
+        python::call(|bridge| bridge.call_method1("plan", (arguments,))?.extract())
     };
-    TableIterator::once(plan().unwrap_or_else(|error| error.raise()))
+    let Plan { n, k, u, filtering_seconds, refinement_seconds } = plan().unwrap_or_else(|error| error.raise());
+    TableIterator::once((n, k, u, filtering_seconds, refinement_seconds))
 }

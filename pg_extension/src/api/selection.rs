@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::outcome::Finished;
 use crate::protocol::Trained;
-use crate::rows::Scoring;
+use crate::rows::FilteringRequest;
 use crate::run::Task;
 use crate::selection::{self, Origin};
 use crate::{catalog, unregistered};
@@ -268,12 +268,14 @@ fn drop_run(run: Option<i64>, checkpoint_only: Option<bool>) -> bool {
     dropped().unwrap_or_else(|error| error.raise())
 }
 
-fn scoring(task: &Task, tfmem: Option<String>, n: Option<i32>, batch_size: Option<i32>) -> Result<Scoring> {
-    Ok(Scoring {
+fn scoring(task: &Task, tfmem: Option<String>, n: Option<i32>, batch_size: Option<i32>) -> Result<FilteringRequest> {
+    Ok(FilteringRequest {
         space: task.space.clone(),
         tfmem: metrics_of(tfmem)?,
         n,
+        k: task.k,
         batch_size: required(batch_size, "batch_size")?,
         seed: task.seed,
+        sampler: None,
     })
 }

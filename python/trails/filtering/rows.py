@@ -60,7 +60,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Rows:
+class TableRows:
     """The rows of one run.
 
     Args:

@@ -4,7 +4,7 @@ The only part of the package that knows a database driver, and it imports it (ps
 """
 
 from trails.loading.fields import Fields, read_fields
-from trails.loading.libsvm import Block, MalformedLine, read_arrays, read_blocks
+from trails.loading.libsvm import Block, MalformedLine, read_blocks
 from trails.loading.sources import SPLITS, Dataset, find_dataset
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Fields",
     "MalformedLine",
     "find_dataset",
-    "read_arrays",
     "read_blocks",
     "read_fields",
 ]

@@ -26,7 +26,7 @@ from trails.errors import UnusableData
 from trails.loading.fields import LARGEST_ID, MOST_FIELDS, Fields
 from trails.loading.malformed import MalformedLine
 
-__all__ = ["Block", "MalformedLine", "open_binary", "read_arrays", "read_blocks"]
+__all__ = ["Block", "MalformedLine", "open_binary", "read_blocks"]
 
 BLOCK_BYTES = 1 << 20
 LONGEST_LINE = 1 << 24
@@ -100,12 +100,6 @@ def read_blocks(path: Path, fields: Fields | None = None, block_bytes: int = BLO
         line += len(block)
     if line == 1:
         raise UnusableData(f"{path} holds no line")
-
-
-def read_arrays(path: Path, fields: Fields | None = None) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-    """The whole file as labels (int8, rows) and ids (int32, rows x fields); errors as :func:`read_blocks`."""
-    blocks = list(read_blocks(path, fields))
-    return np.concatenate([b.labels for b in blocks]), np.concatenate([b.ids for b in blocks])
 
 
 def _whole_lines(path: Path, block_bytes: int) -> Iterator[tuple[bytes, int]]:

@@ -1,37 +1,15 @@
-"""Where to train: the names of devices, and what they stand for on this machine."""
+"""Where to train: what the names of devices stand for on this machine."""
 
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from trails.errors import InvalidInput, shown
+from trails.refinement.device_names import CUDA, parse_devices
 
 if TYPE_CHECKING:
     import torch
-
-_CUDA = re.compile(r"cuda(?::(\d{1,3}))?")
-_HINT = "Devices: auto, cpu, cuda, cuda:N, or several such as 'cuda:0,cuda:1'."
-
-
-def parse_devices(names: str) -> tuple[str, ...]:
-    """Read ``auto``, ``cpu``, ``cuda`` (the first GPU), ``cuda:N``, or several GPUs separated by commas.
-
-    Imports nothing, so that a mistake is found before a process is started.
-
-    Raises:
-        InvalidInput: An unknown name, one that is there twice, or ``auto`` or ``cpu`` among others.
-    """
-    devices = tuple(name.strip().lower() for name in names.split(","))
-    devices = tuple("cuda:0" if name == "cuda" else name for name in devices)
-    for name in devices:
-        known = _CUDA.fullmatch(name) if len(devices) > 1 else name in ("auto", "cpu") or _CUDA.fullmatch(name)
-        if not known:
-            raise InvalidInput(f'unknown device "{shown(names)}"', hint=_HINT)
-    if len(set(devices)) < len(devices):
-        raise InvalidInput(f'device "{shown(names)}" names a GPU twice', hint=_HINT)
-    return devices
 
 
 def automatic() -> str:
@@ -55,7 +33,7 @@ def select(names: str) -> list[torch.device]:
         devices = parse_devices(automatic())
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for name in devices:
-        match = _CUDA.fullmatch(name)
+        match = CUDA.fullmatch(name)
         if match is not None and int(match[1]) >= count:
             raise InvalidInput(
                 f'device "{shown(names)}" is not available',

@@ -1,0 +1,208 @@
+"""What the estimator is given, as columns: arrays, data frames, tables. Features are checked against those of `fit`."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trails.errors import InvalidInput
+from trails.model.store import Model
+from trails.selector_inputs import check_size, matrix_of, vector_of
+from trails.table.columns import KINDS, Column, Columns
+from trails.table.conform import conform, conform_all
+from trails.table.frames import array_columns, column_of, frame_columns, is_frame, names_of
+
+_TARGET = "y"
+_FEWEST_ROWS = 10
+_LONGEST_LABEL = 200
+"""Bytes of a class's spelling that a model keeps."""
+
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class SeenFeatures:
+    """The features that `fit` saw: how many, and their names where X had names."""
+
+    count: int
+    names: list[str] | None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an estimator is fitted on.
+
+    Args:
+        train: Features and target.
+        validation: The same columns of other rows, where the caller gave them.
+        target: Name of the target column.
+        seen: The features.
+        labels: The labels of the classes as they are given back; None if the model says them.
+        rows_left_out: Rows without a target.
+    """
+
+    train: Columns
+    validation: Columns | None
+    target: str
+    seen: SeenFeatures
+    labels: NDArray[Any] | None
+    rows_left_out: int
+
+
+def given_arrays(X: Any, y: Any, validation: Any, owner: str) -> Given:
+    """Columns of arrays or data frames, the target among them under a name of its own.
+
+    Args:
+        X: Features, shape (rows, features).
+        y: Labels or numbers, shape (rows,).
+        validation: A pair of X and y, or None.
+        owner: The estimator's class, for messages.
+
+    Raises:
+        InvalidInput: They cannot be learnt from.
+        UnusableData: There are too few rows.
+    """
+    features, seen = features_of(X, None, owner)
+    vector = vector_of(y, features.rows)
+    name = _TARGET
+    while any(column.name == name for column in features):
+        name += "_"
+    target = _target(name, vector)
+    labels = _labels(target, vector)
+    held = None
+    if validation is not None:
+        try:
+            other, other_labels = validation
+        except (TypeError, ValueError):
+            raise InvalidInput("validation is a pair of X and y") from None
+        held_features, _ = features_of(other, seen, owner)
+        held_target = _target(name, vector_of(other_labels, held_features.rows))
+        same = conform_all(held_features, {column.name: column.family for column in features})
+        held = Columns(held_features.rows, (*same.columns, conform(held_target, target.family)))
+    return Given(Columns(features.rows, (*features.columns, target)), held, name, seen, labels, 0)
+
+
+def given_tables(connection: Any, table: Any, target: str | None, validation: Any) -> Given:
+    """Columns of tables of a database; a primary key is no feature.
+
+    Args:
+        connection: Of psycopg2.
+        table: Name of a table or view.
+        target: Name of its target column.
+        validation: Name of another one, or None.
+
+    Raises:
+        InvalidInput: A name is missing, or the table cannot be read.
+    """
+    from trails.service.reader import key_of, read_table
+
+    if not isinstance(table, str) or target is None:
+        raise InvalidInput(
+            "with a connection, y is the name of a table, and target that of its target column",
+            hint='For instance: fit(connection, "frappe_train", target="label", validation="frappe_valid").',
+        )
+    train, left_out = read_table(connection, table, target=target)
+    keys = key_of(connection, table) - {target}
+    train = Columns(train.rows, tuple(column for column in train if column.name not in keys))
+    held = None
+    if validation is not None:
+        if not isinstance(validation, str):
+            raise InvalidInput("with a connection, validation is the name of a table")
+        names = [column.name for column in train]
+        held, held_left_out = read_table(connection, validation, names, target=target, like=train)
+        left_out += held_left_out
+    seen = SeenFeatures(len(train) - 1, [column.name for column in train.without(target)])
+    return Given(train, held, target, seen, None, left_out)
+
+
+def features_of(X: Any, seen: SeenFeatures | None, owner: str) -> tuple[Columns, SeenFeatures]:
+    """The columns of X.
+
+    Args:
+        X: An array or a data frame, shape (rows, features).
+        seen: What `fit` saw, which X is checked against; None while fitting.
+        owner: The estimator's class, for messages.
+
+    Raises:
+        TypeError: X is sparse.
+        InvalidInput: X is no array, or its features are not those that `fit` saw.
+        UnusableData: There are too few rows.
+    """
+    if hasattr(X, "toarray") and not isinstance(X, np.ndarray):
+        raise TypeError("Sparse data was passed, but dense data is required. Use X.toarray() to convert it.")
+    names = names_of(X) if is_frame(X) else None
+    if names is None:
+        X = matrix_of(X)
+    rows, count = X.shape
+    check_size(rows, count, _FEWEST_ROWS if seen is None else 1)
+    if seen is None:
+        all_texts = names is not None and all(isinstance(name, str) for name in X.columns)
+        seen = SeenFeatures(count, names if all_texts else None)
+    else:
+        _check_seen(seen, names, count, owner)
+    if names is not None:
+        return frame_columns(X), seen
+    known = [f"x{place}" for place in range(seen.count)] if seen.names is None else seen.names
+    return array_columns(X, known), seen
+
+
+def _check_seen(seen: SeenFeatures, names: list[str] | None, count: int, owner: str) -> None:
+    known = seen.names
+    if names is not None and known is not None and names != known:
+        lines = ["The feature names should match those that were passed during fit."]
+        unseen, missing = (sorted({*a} - {*b})[:_NAMES_SHOWN] for a, b in ((names, known), (known, names)))
+        if unseen:
+            lines += ["Feature names unseen at fit time:", *(f"- {name}" for name in unseen)]
+        if missing:
+            lines += ["Feature names seen at fit time, yet now missing:", *(f"- {name}" for name in missing)]
+        if not (unseen or missing):
+            lines.append("Feature names must be in the same order as they were in fit.")
+        raise InvalidInput("\n".join(lines) + "\n")
+    if names is None and known is not None:
+        warnings.warn(f"X does not have valid feature names, but {owner} was fitted with feature names", stacklevel=5)
+    if names is not None and known is None:
+        warnings.warn(f"X has feature names, but {owner} was fitted without feature names", stacklevel=5)
+    if count != seen.count:
+        raise InvalidInput(f"X has {count} features, but {owner} is expecting {seen.count} features as input.")
+
+
+def _target(name: str, labels: NDArray[Any]) -> Column:
+    column = column_of(name, labels)
+    if column.absent() is not None:
+        raise InvalidInput("Input y contains NaN.", hint="Leave rows without a label out.")
+    if column.family not in ("boolean", "integer", "number", "text"):
+        raise InvalidInput(
+            f"Unknown label type: y holds values of kind {column.family}", hint="Give labels or numbers."
+        )
+    return column
+
+
+def _labels(target: Column, labels: NDArray[Any]) -> NDArray[Any]:
+    """The labels of the classes, which predictions are given as."""
+    classes: NDArray[Any] = np.unique(labels)
+    if target.kind == "text":
+        if max(len(str(label).encode()) for label in classes) > _LONGEST_LABEL:
+            raise InvalidInput(f"a label of y is longer than {_LONGEST_LABEL} bytes")
+        if any("\0" in str(label) for label in classes):
+            raise InvalidInput("a label of y holds a NUL character", hint="Leave it out of the label.")
+    return classes
+
+
+def labels_of(model: Model) -> NDArray[Any]:
+    """The classes of a table's target as values of its type, shape (classes,)."""
+    classes, kind = model.target.classes, model.target.kind
+    if kind == "boolean":
+        return np.array([label == "true" for label in classes])
+    if kind in ("integer", "number"):
+        return np.array([float(label) if kind == "number" else int(label) for label in classes])
+    return np.array(classes)
+
+
+def example(name: str, family: str) -> Column:
+    """A column without rows of a family of types."""
+    kind = next(kind for kind, (_, own) in KINDS.items() if own == family)
+    return Column(name, kind, np.empty(0, KINDS[kind][0]))
