@@ -23,6 +23,7 @@ use pgrx::prelude::*;
 
 use crate::error::{Result, TrailsError};
 use crate::interrupts::{self, Direction, Woken};
+use crate::limits::LOG_TAIL;
 use crate::protocol::{Endless, Event, Lines, Request};
 use crate::settings;
 
@@ -44,9 +45,6 @@ thread_local! {
     /// Killed, and not ended when last looked.
     static UNREAPED: RefCell<Vec<std::process::Child>> = const { RefCell::new(Vec::new()) };
 }
-
-/// The end of the log that an error shows.
-const LOG_TAIL: u64 = 4000;
 
 /// What `next` came back with.
 #[derive(Debug)]
@@ -227,7 +225,7 @@ impl Child {
         loop {
             if let Some(line) = self.lines.next() {
                 let event = serde_json::from_slice(line).map_err(|e| {
-                    let line = String::from_utf8_lossy(&line[..line.len().min(LOG_TAIL as usize)]);
+                    let line = String::from_utf8_lossy(&line[..line.len().min(LOG_TAIL)]);
                     TrailsError::external("the refinement process sent a line that is not an event")
                         .confidential(format!("{e}: {line}"))
                 })?;
@@ -285,7 +283,7 @@ impl Child {
     /// The last lines that it wrote to its log.
     fn log_tail(&self) -> String {
         let length = self.log.metadata().map(|m| m.len()).unwrap_or(0);
-        let start = length.saturating_sub(LOG_TAIL);
+        let start = length.saturating_sub(LOG_TAIL as u64);
         let mut bytes = vec![0u8; (length - start) as usize];
         match self.log.read_exact_at(&mut bytes, start) {
             Ok(()) => String::from_utf8_lossy(&bytes).trim().to_owned(),

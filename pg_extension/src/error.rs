@@ -3,6 +3,7 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::limits::LONGEST_SHOWN;
 use crate::protocol::Failure;
 use crate::{settings, tell};
 
@@ -133,8 +134,6 @@ impl From<pgrx::spi::Error> for TrailsError {
 const LONGEST_MESSAGE: usize = 1_000;
 /// The same of a detail or hint, which may hold the end of a log or every column of a table.
 const LONGEST_DETAIL: usize = 100_000;
-/// Characters of an argument that a message shows.
-const LONGEST_SHOWN: usize = 100;
 
 /// The beginning of an argument, for messages.
 pub fn shown(argument: &str) -> String {

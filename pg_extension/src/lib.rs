@@ -8,6 +8,7 @@
 use pgrx::prelude::*;
 
 mod api;
+mod budget;
 mod catalog;
 mod child;
 mod clock;
@@ -19,6 +20,7 @@ mod identity;
 mod interrupts;
 mod latency;
 mod leaderboard;
+mod limits;
 mod models;
 mod owner;
 mod patience;
@@ -35,6 +37,7 @@ mod reserve;
 mod resume;
 mod rows;
 mod run;
+mod run_request;
 mod selection;
 mod settings;
 mod shared;

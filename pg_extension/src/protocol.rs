@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{FILES_IN_TURN, LONGEST_PROTOCOL_LINE};
 use crate::reader::columns::TableLayout;
 
 /// First the rows, which travel and are encoded while architectures are filtered; then what to do with them.
@@ -32,9 +33,9 @@ pub struct Rows<'a> {
     pub ray_address: Option<&'a str>,
     pub ray_gpus: f64,
     /// Descriptors of the files that checkpoints are written to in turn.
-    pub checkpoints: [i32; 2],
+    pub checkpoints: [i32; FILES_IN_TURN],
     /// Descriptors of the files that the best model so far is written to in turn; None keeps none.
-    pub models: Option<[i32; 2]>,
+    pub models: Option<[i32; FILES_IN_TURN]>,
     pub task: Option<&'a str>,
     /// The column that says which rows are held out.
     pub split: Option<&'a str>,
@@ -206,9 +207,6 @@ pub struct Failure {
     pub traceback: Option<String>,
 }
 
-/// Bytes of the longest line: a leaderboard of every architecture of the largest space has a third of it.
-const LONGEST_LINE: usize = 64 << 20;
-
 /// A line that does not end.
 #[derive(Debug, PartialEq)]
 pub struct Endless;
@@ -229,7 +227,7 @@ impl Lines {
         self.buffer.drain(..self.given);
         self.searched -= self.given;
         self.given = 0;
-        if self.buffer.len() + bytes.len() > LONGEST_LINE {
+        if self.buffer.len() + bytes.len() > LONGEST_PROTOCOL_LINE {
             return Err(Endless);
         }
         self.buffer.extend_from_slice(bytes);
@@ -270,7 +268,7 @@ mod tests {
         let chunk = [b'x'; 16384];
         let began = std::time::Instant::now();
         let fed = (0..).take_while(|_| lines.feed(&chunk).is_ok() && lines.next().is_none()).count();
-        assert_eq!(fed, LONGEST_LINE / chunk.len());
+        assert_eq!(fed, LONGEST_PROTOCOL_LINE / chunk.len());
         assert!(began.elapsed().as_secs_f64() < 10.0);
     }
 

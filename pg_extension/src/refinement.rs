@@ -11,25 +11,22 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
+use crate::budget::{budget_to_try, end_of};
 use crate::child::{self, Child, Said};
 use crate::error::{Result, TrailsError};
+use crate::limits::{
+    FILES_IN_TURN, HEARTBEAT_SECONDS, EVENT_WAIT_SECONDS, SILENCE_BEFORE_READY_SECONDS, SILENCE_SECONDS, WRITTEN_A_SECOND,
+};
 use crate::protocol::{self, Checkpoint, Encoded, Epoch, Event, Model, Phase, Plan, Profiled, Request, Trained};
 use crate::reader::columns::TableLayout;
-use crate::run::Task;
+use crate::run_request::Task;
 use crate::{progress, settings};
 
-/// How long one wait lasts before deadline and silence are looked at.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// A process that says nothing for so long has hung; before it is ready, libraries are loaded, maybe from a slow disk.
-const SILENCE: Duration = Duration::from_secs(10);
-const SILENCE_BEFORE_READY: Duration = Duration::from_secs(60);
+/// A process that lives, and gets little of a busy machine, is not taken for one that hangs.
+const _: () = assert!(5.0 * HEARTBEAT_SECONDS <= SILENCE_SECONDS);
+
 /// The longest value that a column can hold.
 const LONGEST_VALUE: u64 = 0x3fff_0000;
-/// Bytes of a checkpoint that are written in a second; measured 35 to 70 million, less the more there are.
-const WRITTEN_A_SECOND: f64 = 35e6;
-
-/// Starting the process takes 2 to 4 s, more on a busy machine.
-const LEAST_TO_TRY: f64 = 10.0;
 
 /// What the process has told so far.
 #[derive(Debug, Default)]
@@ -70,8 +67,8 @@ pub struct Refinement {
     pub spawned: Instant,
     train: File,
     validation: File,
-    checkpoints: [File; 2],
-    models: [File; 2],
+    checkpoints: [File; FILES_IN_TURN],
+    models: [File; FILES_IN_TURN],
     resumed: Option<File>,
     /// When the statement began, and its budget in seconds.
     budget: Option<(Instant, f64)>,
@@ -265,9 +262,10 @@ impl Refinement {
 
     /// The next event but signs of life. Whatever ends the conversation is an error.
     fn event(&mut self) -> Result<Event> {
+        let patience = Duration::from_secs_f64(EVENT_WAIT_SECONDS);
         loop {
             let waiting = Instant::now();
-            match self.child.next(PATIENCE)? {
+            match self.child.next(patience)? {
                 Said::Event(Event::Error(failure)) => return Err(failure.into()),
                 Said::Event(event) => {
                     self.silence = Duration::ZERO;
@@ -280,7 +278,7 @@ impl Refinement {
                 Said::Gone => return Err(self.child.death()),
                 Said::Nothing => {
                     // A backend that was stopped itself, or slept with the machine, must not blame the process.
-                    self.silence += waiting.elapsed().min(2 * PATIENCE);
+                    self.silence += waiting.elapsed().min(2 * patience);
                     if self.silence >= self.longest_silence() {
                         return Err(self.hung());
                     }
@@ -293,11 +291,7 @@ impl Refinement {
     }
 
     fn longest_silence(&self) -> Duration {
-        if self.ready {
-            SILENCE
-        } else {
-            SILENCE_BEFORE_READY
-        }
+        Duration::from_secs_f64(if self.ready { SILENCE_SECONDS } else { SILENCE_BEFORE_READY_SECONDS })
     }
 
     /// A process that does not answer in time is not waited for: the budget is kept without it.
@@ -352,19 +346,6 @@ fn read_beginning(file: &File, length: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whole seconds of a budget that is enough where nothing was measured that would tell, and the work is guessed at. `tried`
-/// seconds were not: what was `spent` before training is needed again, and twice of what was left for it.
-pub fn budget_to_try(tried: f64, spent: f64, work_seconds: f64) -> f64 {
-    let twice = spent + (2.0 * (tried - spent)).max(LEAST_TO_TRY);
-    twice.max(LEAST_TO_TRY / 2.0 + work_seconds).ceil()
-}
-
-/// When a budget is over for good: what is not there by then is not waited for.
-pub fn end_of(began: Instant, budget: f64) -> Instant {
-    // Less than nothing is refused elsewhere.
-    began + Duration::from_secs_f64(budget.max(0.0) * 1.03 + 0.2)
-}
-
 fn cannot_be_kept(error: &TrailsError) {
     TrailsError::warning(format!("the checkpoint of the last finished rung cannot be kept: {}", error.message))
         .hint("Without it this run cannot be resumed.")
@@ -395,20 +376,5 @@ fn note(event: Event, told: &mut Told) {
         Event::Checkpoint(checkpoint) => told.checkpoint = Some(checkpoint),
         Event::Model(model) => told.model = Some(model),
         Event::Alive {} | Event::Result { .. } | Event::Profile(_) | Event::Error(_) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::budget_to_try;
-
-    #[test]
-    fn a_larger_budget_has_room_for_what_was_spent_before_training() {
-        assert_eq!(budget_to_try(5.0, 1.0, 0.0), 11.0);
-        assert_eq!(budget_to_try(12.0, 11.5, 0.0), 22.0);
-        assert_eq!(budget_to_try(60.0, 10.0, 0.0), 110.0);
-        assert_eq!(budget_to_try(30.0, 40.0, 0.0), 50.0);
-        assert_eq!(budget_to_try(1.0, 0.0, 0.0), 10.0);
-        assert_eq!(budget_to_try(8.0, 2.0, 40.0), 45.0);
     }
 }

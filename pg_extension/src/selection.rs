@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
+use crate::limits::FILTERING_SHARE;
 use crate::protocol::{Refine, Trained};
 use crate::record::{self, Recorded};
 use crate::refinement::{Refinement, Told};
@@ -14,9 +15,6 @@ use crate::resume::Resumed;
 use crate::rows::Scoring;
 use crate::run::{add_phases, Begun, Facts, Relations, Task};
 use crate::{catalog, leaderboard, progress};
-
-/// Share of the budget that scoring may take where `n` is not given and the metric cannot score the whole space.
-const FILTERING_SHARE: f64 = 0.1;
 
 /// Where the candidates come from.
 pub enum Origin {

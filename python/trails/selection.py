@@ -11,18 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData, shown
+from trails.limits import FILTERING_SHARE, RESERVE_SECONDS, SMALLEST_BUDGET
 from trails.model.store import Model
 from trails.table.columns import Columns
 from trails.trainer import Event, InProcess, OwnProcess, budget_to_try, work_seconds
-
-RESERVE_SECONDS = 0.15
-"""Kept back from refinement for reading the model and returning it."""
-
-SMALLEST_BUDGET = 2.0
-"""Starting an interpreter and importing torch alone takes longer on any machine."""
-
-_FILTERING_SHARE = 0.1
-"""Of the budget, for metrics that are paid for one architecture at a time."""
 
 _SHOWN_COLUMNS = 20
 
@@ -164,7 +156,7 @@ def select(
         )
         finish("rows", began)
         began = time.monotonic()
-        seconds = _FILTERING_SHARE * settings.budget if bounded else None
+        seconds = FILTERING_SHARE * settings.budget if bounded else None
         names, scores, scored, failed, spent, notices = rows.shortlist(
             settings.space,
             settings.tfmem,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, UnusableData, shown
+from trails.limits import LONGEST_SPELLING
 from trails.model.store import Model
 from trails.refinement.options import parse_options
 from trails.selection import Settings, plain_options, select
@@ -37,8 +38,6 @@ from trails.table.target import learn_target, parse_task
 
 _TARGET = "y"
 _FEWEST_ROWS = 10
-_LONGEST_LABEL = 200
-"""Bytes of a class's spelling that a model keeps."""
 
 
 class _ForClasses:
@@ -231,8 +230,8 @@ class ModelSelector:
             )
         if learn:
             self.classes_ = np.unique(labels)
-            if column.kind == "text" and max(len(str(label).encode()) for label in self.classes_) > _LONGEST_LABEL:
-                raise InvalidInput(f"a label of y is longer than {_LONGEST_LABEL} bytes")
+            if column.kind == "text" and max(len(str(label).encode()) for label in self.classes_) > LONGEST_SPELLING:
+                raise InvalidInput(f"a label of y is longer than {LONGEST_SPELLING} bytes")
             if column.kind == "text" and any("\0" in str(label) for label in self.classes_):
                 raise InvalidInput("a label of y holds a NUL character", hint="Leave it out of the label.")
         return column

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 
+from trails.limits import RESERVE_SECONDS, WRITTEN_A_SECOND
 from trails.model.network import multiply_accumulates
 from trails.refinement import keeping, session, speed, workers
 from trails.refinement import run as run_module
@@ -30,9 +31,6 @@ from trails.refinement.session import Timings
 from trails.refinement.stack import EVALUATION_ROWS, batches_of, rows_of_epoch
 from trails.refinement.trial import Trial
 from trails.refinement.workers import Cores, LocalWorker
-
-_CALLERS_RESERVE = 0.15
-_WRITTEN_A_SECOND = 35e6
 
 
 @dataclass(frozen=True)
@@ -286,7 +284,7 @@ def ask(case: Case, budget: float, data: Dataset | None = None) -> Told:
         1,
         started,
         budget,
-        started + budget - _CALLERS_RESERVE,
+        started + budget - RESERVE_SECONDS,
         {"rows": case.rows, "columns": [0] * (case.fields + 1)},
         {"rows": case.held_rows} if case.validation else None,
         threads=case.cores,
@@ -304,7 +302,7 @@ def ask(case: Case, budget: float, data: Dataset | None = None) -> Told:
             for file in files:
                 os.close(file)
         if case.named:
-            machine.advance(4 * trials[0].layout.parameters / _WRITTEN_A_SECOND)
+            machine.advance(4 * trials[0].layout.parameters / WRITTEN_A_SECOND)
         machine.advance(0.05)
     return Told(json.loads(lines[-1]), machine.monotonic() - started)
 

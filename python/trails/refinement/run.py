@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import torch
 
+from trails.limits import RESERVE_SECONDS
 from trails.refinement.costs import Speed
 from trails.refinement.dataset import Dataset
 from trails.refinement.devices import cores
 from trails.refinement.options import Options
 from trails.refinement.planning import MEASURING_SECONDS, Spent, assumed_training, too_small
 from trails.refinement.protocol import Events, Profile, ProfileRow, Refine, Setting
-from trails.refinement.session import RESERVE_SECONDS, Refinement, Timings
+from trails.refinement.session import Refinement, Timings
 from trails.refinement.speed import measure, seconds_per_product
 from trails.refinement.trial import Trial
 from trails.refinement.weights import Layout

@@ -14,6 +14,7 @@ from typing import Any
 from trails.coordinator import total_epochs
 from trails.errors import BudgetTooSmall, InvalidInput, UnusableData
 from trails.halving import revise
+from trails.limits import RESERVE_SECONDS
 from trails.refinement import checkpoint as checkpoints
 from trails.refinement import memory
 from trails.refinement.checkpoint import Checkpoint
@@ -29,9 +30,6 @@ from trails.refinement.stack import EVALUATION_ROWS
 from trails.refinement.trial import EpochResult, Trial
 from trails.refinement.weights import Layout, Weights
 from trails.refinement.workers import Worker
-
-# Kept back before the deadline: for writing the result, and for what a busy machine does to the last batch.
-RESERVE_SECONDS = 0.15
 
 # Stretches between two looks at the clock, and the last evaluation, may take this much longer than
 # expected.
