@@ -24,7 +24,8 @@ use pgrx::prelude::*;
 use crate::error::{Result, TrailsError};
 use crate::interrupts::{self, Direction, Woken};
 use crate::limits::LOG_TAIL;
-use crate::protocol::{Endless, Event, Lines, Request};
+use crate::lines::{Endless, Lines};
+use crate::protocol::{Event, Request};
 use crate::settings;
 
 /// The newest process group, to be ended when the backend exits; 0 when there is none.
@@ -48,7 +49,7 @@ thread_local! {
 
 /// What `next` came back with.
 #[derive(Debug)]
-pub enum Said {
+pub enum ChildMessage {
     Event(Event),
     Nothing,
     /// It has closed its pipe: it is gone, or as good as.
@@ -219,7 +220,7 @@ impl Child {
     }
 
     /// The next event, waited for at most this long. Raises pending interrupts, also if there is always another event.
-    pub fn next(&mut self, timeout: Duration) -> Result<Said> {
+    pub fn next(&mut self, timeout: Duration) -> Result<ChildMessage> {
         pgrx::check_for_interrupts!();
         let mut waited = false;
         loop {
@@ -229,11 +230,11 @@ impl Child {
                     TrailsError::external("the refinement process sent a line that is not an event")
                         .confidential(format!("{e}: {line}"))
                 })?;
-                return Ok(Said::Event(event));
+                return Ok(ChildMessage::Event(event));
             }
             let mut buffer = [0u8; 16384];
             match self.events.read(&mut buffer) {
-                Ok(0) => return Ok(Said::Gone),
+                Ok(0) => return Ok(ChildMessage::Gone),
                 Ok(read) => self
                     .lines
                     .feed(&buffer[..read])
@@ -241,7 +242,7 @@ impl Child {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     if waited {
-                        return Ok(Said::Nothing);
+                        return Ok(ChildMessage::Nothing);
                     }
                     let woken = interrupts::wait_for(self.events.as_raw_fd(), Direction::Read, timeout);
                     waited = woken == Woken::TimedOut;

@@ -21,6 +21,7 @@ mod interrupts;
 mod latency;
 mod leaderboard;
 mod limits;
+mod lines;
 mod models;
 mod owner;
 mod patience;

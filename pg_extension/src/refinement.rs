@@ -12,12 +12,16 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use crate::budget::{budget_to_try, end_of};
-use crate::child::{self, Child, Said};
+use crate::child::{self, Child, ChildMessage};
 use crate::error::{Result, TrailsError};
 use crate::limits::{
-    FILES_IN_TURN, HEARTBEAT_SECONDS, EVENT_WAIT_SECONDS, SILENCE_BEFORE_READY_SECONDS, SILENCE_SECONDS, WRITTEN_A_SECOND,
+    EVENT_WAIT_SECONDS, FILES_IN_TURN, HEARTBEAT_SECONDS, SILENCE_BEFORE_READY_SECONDS, SILENCE_SECONDS,
+    WRITTEN_A_SECOND,
 };
-use crate::protocol::{self, Checkpoint, Encoded, Epoch, Event, Model, Phase, Plan, Profiled, Request, Trained};
+use crate::protocol::{
+    self, CheckpointWritten, Epoch, Event, LeaderboardRow, ModelWritten, Phase, Plan, ProfileResult, Request,
+    RowsEncoded,
+};
 use crate::reader::columns::TableLayout;
 use crate::run_request::Task;
 use crate::{progress, settings};
@@ -30,23 +34,23 @@ const LONGEST_VALUE: u64 = 0x3fff_0000;
 
 /// What the process has told so far.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct RunSoFar {
     pub device: Option<String>,
     /// From the process's start until it was ready.
     pub start_seconds: Option<f64>,
-    pub encoded: Option<Encoded>,
+    pub encoded: Option<RowsEncoded>,
     pub plan: Option<Plan>,
     pub trials: Vec<Epoch>,
-    pub checkpoint: Option<Checkpoint>,
-    pub model: Option<Model>,
-    pub leaderboard: Vec<Trained>,
+    pub checkpoint: Option<CheckpointWritten>,
+    pub model: Option<ModelWritten>,
+    pub leaderboard: Vec<LeaderboardRow>,
     pub complete: bool,
     pub timings: Vec<Phase>,
     /// Why the process could not write the winner's model.
     pub unkept: Option<String>,
 }
 
-impl Told {
+impl RunSoFar {
     fn best(&self) -> Option<f64> {
         self.trials.iter().filter_map(|t| t.validation_metric).reduce(f64::max)
     }
@@ -124,7 +128,7 @@ impl Refinement {
         let ray_address = settings::ray_address();
         let cells = [Some(train), validation].into_iter().flatten().map(TableLayout::cells).sum();
         self.work_seconds = task.work_seconds(train.rows as f64, cells);
-        self.send(&Request::Rows(protocol::Rows {
+        self.send(&Request::Rows(protocol::RowsRequest {
             target: &task.target,
             seed: task.seed,
             started,
@@ -153,7 +157,7 @@ impl Refinement {
 
     /// Has candidates trained until the result, the end of the budget, or a fault. A fault after the first trained epoch
     /// is returned; one before it is an error.
-    pub fn refine(&mut self, request: protocol::Refine<'_>, told: &mut Told) -> Result<Option<TrailsError>> {
+    pub fn refine(&mut self, request: protocol::RefineRequest<'_>, told: &mut RunSoFar) -> Result<Option<TrailsError>> {
         self.spent = self.budget.map(|(began, _)| began.elapsed().as_secs_f64());
         let outcome = self.send(&Request::Refine(request)).and_then(|()| self.follow(told));
         self.child.end();
@@ -165,7 +169,7 @@ impl Refinement {
     }
 
     /// Has the training of architectures timed.
-    pub fn profile(&mut self, request: protocol::Profile<'_>) -> Result<Profiled> {
+    pub fn profile(&mut self, request: protocol::ProfileRequest<'_>) -> Result<ProfileResult> {
         self.send(&Request::Profile(request))?;
         loop {
             match self.event()? {
@@ -173,13 +177,13 @@ impl Refinement {
                     self.child.end();
                     return Ok(profiled);
                 }
-                event => note(event, &mut Told::default()),
+                event => note(event, &mut RunSoFar::default()),
             }
         }
     }
 
     /// The best model, for the registry; an error if none was written.
-    pub fn model(&self, told: &Told) -> Result<Vec<u8>> {
+    pub fn model(&self, told: &RunSoFar) -> Result<Vec<u8>> {
         let none = || match &told.unkept {
             Some(reason) => TrailsError::external(format!("the refinement process could not write it: {reason}")),
             None => TrailsError::external("the refinement process has written no model")
@@ -203,7 +207,7 @@ impl Refinement {
     }
 
     /// The survivors of the last finished rung, for the catalogue; None, and a warning, if they cannot be kept.
-    pub fn checkpoint(&self, told: &Told) -> Option<(i32, Vec<u8>)> {
+    pub fn checkpoint(&self, told: &RunSoFar) -> Option<(i32, Vec<u8>)> {
         let saved = told.checkpoint?;
         let read = || -> Result<Vec<u8>> {
             let file =
@@ -245,7 +249,7 @@ impl Refinement {
     }
 
     /// Listens until the result.
-    fn follow(&mut self, told: &mut Told) -> Result<()> {
+    fn follow(&mut self, told: &mut RunSoFar) -> Result<()> {
         loop {
             match self.event()? {
                 Event::Result { leaderboard, complete, timings, unkept } => {
@@ -266,8 +270,8 @@ impl Refinement {
         loop {
             let waiting = Instant::now();
             match self.child.next(patience)? {
-                Said::Event(Event::Error(failure)) => return Err(failure.into()),
-                Said::Event(event) => {
+                ChildMessage::Event(Event::Error(failure)) => return Err(failure.into()),
+                ChildMessage::Event(event) => {
                     self.silence = Duration::ZERO;
                     self.ready |= matches!(event, Event::Ready { .. });
                     let last = matches!(event, Event::Result { .. } | Event::Profile(_));
@@ -275,8 +279,8 @@ impl Refinement {
                         return Ok(event);
                     }
                 }
-                Said::Gone => return Err(self.child.death()),
-                Said::Nothing => {
+                ChildMessage::Gone => return Err(self.child.death()),
+                ChildMessage::Nothing => {
                     // A backend that was stopped itself, or slept with the machine, must not blame the process.
                     self.silence += waiting.elapsed().min(2 * patience);
                     if self.silence >= self.longest_silence() {
@@ -353,7 +357,7 @@ fn cannot_be_kept(error: &TrailsError) {
 }
 
 /// Keeps what an event tells, and tells the client.
-fn note(event: Event, told: &mut Told) {
+fn note(event: Event, told: &mut RunSoFar) {
     match event {
         Event::Ready { seconds, device } => {
             progress::phase(&format!("refinement process ready on {device} after {seconds:.1} s"));

@@ -11,7 +11,7 @@ use crate::protocol::Phase;
 use crate::reader::columns::Table;
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::Kind;
-use crate::refinement::{Refinement, Told};
+use crate::refinement::{Refinement, RunSoFar};
 use crate::rows::{self, Columns, TrainingRows, Wanted};
 pub use crate::run_request::{parse_options, Task};
 use crate::shared::Shared;
@@ -121,7 +121,7 @@ impl Begun {
 }
 
 /// Adds what the refinement process did to the clock's phases.
-pub fn add_phases(clock: &mut Clock, refinement: &Refinement, told: &Told) {
+pub fn add_phases(clock: &mut Clock, refinement: &Refinement, told: &RunSoFar) {
     if let Some(seconds) = told.start_seconds {
         let begin = refinement.spawned.duration_since(clock.began).as_secs_f64();
         clock.add(Process::Refinement, Phase { phase: "start".into(), begin, seconds });

@@ -8,9 +8,9 @@ use crate::deadline::Deadline;
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
 use crate::limits::FILTERING_SHARE;
-use crate::protocol::{Refine, Trained};
+use crate::protocol::{LeaderboardRow, RefineRequest};
 use crate::record::{self, Recorded};
-use crate::refinement::{Refinement, Told};
+use crate::refinement::{Refinement, RunSoFar};
 use crate::resume::Resumed;
 use crate::rows::Scoring;
 use crate::run::{add_phases, Begun, Facts, Relations, Task};
@@ -56,7 +56,7 @@ pub struct Outcome {
     pub facts: Facts,
     pub scored: Scored,
     pub candidates: Vec<Candidate>,
-    pub told: Told,
+    pub told: RunSoFar,
     pub refinement_seconds: f64,
     pub total_seconds: f64,
     /// What cut the run, if it was not its deadline.
@@ -86,7 +86,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    pub fn leaderboard(self) -> Vec<Trained> {
+    pub fn leaderboard(self) -> Vec<LeaderboardRow> {
         self.outcome.told.leaderboard
     }
 }
@@ -166,13 +166,13 @@ fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> 
     drop(rows);
 
     let begin = clock.seconds();
-    let mut told = Told::default();
+    let mut told = RunSoFar::default();
     let offered: Vec<(&str, Option<f64>)> = match resumed {
         Some(_) => Vec::new(),
         None => candidates.iter().map(|c| (c.architecture.as_str(), c.score)).collect(),
     };
     let fault = refinement.refine(
-        Refine {
+        RefineRequest {
             space: &task.space,
             refinement: &task.refinement,
             k: task.k,
@@ -239,7 +239,7 @@ fn named_candidates(named: Vec<String>) -> Vec<Candidate> {
 }
 
 /// What is left of a run that was cut.
-fn checkpoint_of(refinement: &Refinement, told: &Told, resumed: Option<&Resumed>) -> Option<Checkpoint> {
+fn checkpoint_of(refinement: &Refinement, told: &RunSoFar, resumed: Option<&Resumed>) -> Option<Checkpoint> {
     match refinement.checkpoint(told) {
         Some((rung, weights)) => Some(Checkpoint::New { rung, weights }),
         // Nothing new, so that there is still what this run began with.
@@ -251,10 +251,10 @@ fn checkpoint_of(refinement: &Refinement, told: &Told, resumed: Option<&Resumed>
 }
 
 /// Candidates that were still waiting for their first rung when the earlier run was cut.
-fn add_unknown(candidates: &mut Vec<Candidate>, leaderboard: &[Trained]) {
+fn add_unknown(candidates: &mut Vec<Candidate>, leaderboard: &[LeaderboardRow]) {
     for row in leaderboard {
         if !candidates.iter().any(|c| c.architecture == row.architecture) {
-            let Trained { architecture, score, parameters, .. } = row.clone();
+            let LeaderboardRow { architecture, score, parameters, .. } = row.clone();
             candidates.push(Candidate { architecture, score, place: None, parameters });
         }
     }

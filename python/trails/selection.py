@@ -13,6 +13,7 @@ from typing import Any
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData, shown
 from trails.limits import FILTERING_SHARE, RESERVE_SECONDS, SMALLEST_BUDGET
 from trails.model.store import Model
+from trails.refinement.leaderboard import from_epochs
 from trails.table.columns import Columns
 from trails.trainer import Event, InProcess, OwnProcess, budget_to_try, work_seconds
 
@@ -199,7 +200,7 @@ def select(
     model = Model.from_bytes(blob)
     return Selection(
         model,
-        heard.leaderboard or _best_of(heard.curves, dict(candidates)),
+        heard.leaderboard or from_epochs(heard.curves, dict(candidates)),
         heard.metric,
         scored,
         left_out,
@@ -316,16 +317,3 @@ def _no_feature(left_out: Mapping[str, str]) -> TrailsError:
         detail=f"{'; '.join(reasons)}.",
         hint="Give features of which several rows have the same value, or numbers.",
     )
-
-
-def _best_of(curves: list[dict[str, Any]], scores: Mapping[str, float | None]) -> list[dict[str, Any]]:
-    """A leaderboard of the epochs that were finished, where training did not come to tell one."""
-    rows: dict[str, dict[str, Any]] = {}
-    for epoch in curves:
-        name, metric = epoch["architecture"], epoch["validation_metric"]
-        row = rows.setdefault(name, {"architecture": name, "score": scores.get(name), "epochs": 0, "seconds": 0.0})
-        row["epochs"] = max(row["epochs"], epoch["epoch"])
-        row["seconds"] += epoch["seconds"]
-        if metric > row.get("validation_metric", -math.inf):
-            row.update(validation_metric=metric, validation_loss=epoch["validation_loss"], best_epoch=epoch["epoch"])
-    return sorted(rows.values(), key=lambda row: -row["validation_metric"])

@@ -12,7 +12,7 @@ use pyo3::types::PyAnyMethods;
 use super::{required, seconds_of, task_of, texts_of};
 use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
-use crate::protocol::{Cost, Epoch, Profiled};
+use crate::protocol::{Epoch, ProfileResult, ProfileRow};
 use crate::run::Task;
 use crate::selection::{self, Finished, Origin};
 use crate::{profile, python};
@@ -174,13 +174,13 @@ fn profile_refinement(
         name!(megabytes, Option<f64>),
     ),
 > {
-    let measured = || -> Result<Profiled> {
+    let measured = || -> Result<ProfileResult> {
         let scheduler = Some("sh".to_owned()); // a profile has none
         let task = task_of(source, target, features, validation, space, scheduler, seed, options, task, split)?;
         profile::run(&task, architectures.map(|a| texts_of(a, "architectures")).transpose()?)
     };
-    let Profiled { workers, rows, .. } = measured().unwrap_or_else(|error| error.raise());
-    let row = move |c: Cost| {
+    let ProfileResult { workers, rows, .. } = measured().unwrap_or_else(|error| error.raise());
+    let row = move |c: ProfileRow| {
         let megabytes = c.bytes.map(|b| b as f64 / BYTES_OF_A_MEGABYTE);
         let seconds = (c.training_seconds, c.evaluation_seconds, c.seconds_alone, c.seconds_shared);
         (c.architecture, c.parameters, workers, seconds.0, seconds.1, seconds.2, seconds.3, megabytes)

@@ -10,7 +10,7 @@ use pgrx::AnyElement;
 use super::{metrics_of, required, seconds_of, task_of};
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::protocol::Trained;
+use crate::protocol::LeaderboardRow;
 use crate::rows::Scoring;
 use crate::run::Task;
 use crate::selection::{self, Finished, Origin};
@@ -21,7 +21,7 @@ type Row = (i32, String, Option<f64>, f64, i32, Option<i64>, f64, Option<String>
 
 fn leaderboard(run: Finished) -> Vec<Row> {
     let mut model = run.model.clone();
-    let mut row = |(rank, t): (i32, Trained)| {
+    let mut row = |(rank, t): (i32, LeaderboardRow)| {
         let model = model.take(); // of the first, which is the winner
         (rank, t.architecture, t.score, t.validation_metric, t.epochs, t.parameters, t.seconds, model)
     };

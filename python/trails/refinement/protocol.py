@@ -88,6 +88,7 @@ class Refine:
         score_seconds: Measured seconds per scored architecture.
         scored: Architectures scored.
         resume: Descriptor and length of the checkpoint to go on from, or None.
+        space: Name of the space that the candidates are of.
     """
 
     candidates: tuple[Candidate, ...]
@@ -98,6 +99,7 @@ class Refine:
     score_seconds: float = 0.0
     scored: int = 0
     resume: tuple[int, int] | None = None
+    space: str = "mlp4x20"
 
     @property
     def fixed(self) -> bool:
@@ -111,6 +113,7 @@ class Profile:
 
     candidates: tuple[Candidate, ...]
     options: Options = field(default_factory=Options)
+    space: str = "mlp4x20"
 
 
 def parse_setting(line: bytes | str) -> Setting:
@@ -155,7 +158,7 @@ def parse_request(line: bytes | str) -> Refine | Profile:
         options = parse_options(fields.get("options"))
         if fields["request"] == "profile":
             named = tuple(_candidate(str(architecture), None) for architecture in fields["architectures"])
-            request: Refine | Profile = Profile(named, options)
+            request: Refine | Profile = Profile(named, options, str(fields["space"]))
         else:
             resume = fields.get("resume")
             request = Refine(
@@ -167,6 +170,7 @@ def parse_request(line: bytes | str) -> Refine | Profile:
                 score_seconds=_finite(fields["score_seconds"]),
                 scored=int(fields["scored"]),
                 resume=None if resume is None else (int(resume["fd"]), int(resume["length"])),
+                space=str(fields["space"]),
             )
     if not request.candidates and (isinstance(request, Profile) or request.resume is None):
         raise InvalidInput("there is no candidate to train")
@@ -362,7 +366,6 @@ class Events:
     def error(self, error: BaseException, traceback: str | None = None) -> None:
         """The last event of a run that failed; ``traceback`` is passed on if nobody foresaw it."""
         known = error if isinstance(error, TrailsError) else None
-        extra = {"minimum": error.minimum} if isinstance(error, BudgetTooSmall) else {}
         hint = known.hint if known else None
         if isinstance(error, ImportError):
             hint = f"Mend the virtual environment: {sys.prefix}/bin/pip install 'trails[train]'"
@@ -374,7 +377,7 @@ class Events:
             hint=hint,
             traceback=None if known else traceback,
             sqlstate=known.sqlstate if known else "XX000",
-            **extra,
+            minimum=error.minimum if isinstance(error, BudgetTooSmall) else None,
         )
 
     def _send(self, event: str, **fields: Any) -> None:

@@ -21,13 +21,14 @@ from trails.refinement.checkpoint import Checkpoint
 from trails.refinement.costs import Costs, Seconds, Speed
 from trails.refinement.dataset import Dataset
 from trails.refinement.keeping import ModelKeeper
+from trails.refinement.leaderboard import in_order
 from trails.refinement.planning import LEAST_SHARE, Spent, choose, first_group, least_training, too_small
 from trails.refinement.protocol import Candidate, Events, LeaderboardRow, Refine, Setting, TimingRow
 from trails.refinement.refit import MOST_ROWS, rows_in_all
 from trails.refinement.refit import refit as refit_on_all
 from trails.refinement.schedulers import Hyperband, Job, RungEnd, RungScheduler
 from trails.refinement.stack import EVALUATION_ROWS
-from trails.refinement.trial import EpochResult, Trial
+from trails.refinement.trial import EpochResult, Trial, ranking
 from trails.refinement.weights import Layout, Weights
 from trails.refinement.workers import Worker
 
@@ -151,7 +152,7 @@ class Refinement:
         if not ranked:
             raise self._nothing_trained()
         self._finish(ranked[0], refit=free and self._options.refit)
-        rows = sorted([*(t.row() for t in ranked), *self._dropped], key=lambda row: -row["validation_metric"])
+        rows = in_order([*(t.row() for t in self._trials.values() if t.ranked), *self._dropped])
         self._events.result(rows, self._complete, self._timings.rows, self._keeper.unkept)
         return ranked
 
@@ -475,9 +476,7 @@ class Refinement:
         return any(trial.ranked for trial in self._trials.values())
 
     def _ranking(self) -> list[Trial]:
-        """Trials that have a metric, best first; of equal ones those that still have weights, then by their scores."""
-        ranked = (trial for trial in self._trials.values() if trial.ranked)
-        return sorted(ranked, key=lambda trial: (-trial.best_metric, trial.best is None))
+        return ranking(self._trials.values())
 
     def _release(self, scheduler: RungScheduler | Hyperband) -> None:
         """Free networks of candidates that are out: a hundred wide ones with Adam's state are gigabytes."""

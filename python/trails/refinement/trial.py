@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.refinement.leaderboard import is_better
 from trails.refinement.protocol import LeaderboardRow
 from trails.refinement.stack import Training
 from trails.refinement.weights import Layout, Weights, derived_seed
@@ -94,9 +96,8 @@ class Trial:
         return self.epochs - self.best_epoch >= patience
 
     def is_better(self, metric: float, loss: float) -> bool:
-        """Whether an epoch would be the best so far. Where the metric cannot tell, as between AUCs of 1, the loss does:
-        probabilities go on getting better after the order of rows is right."""
-        return metric > self.best_metric or (metric == self.best_metric and loss < self.best_loss)
+        """Whether an epoch would be the best so far; see `trails.refinement.leaderboard`."""
+        return is_better(metric, loss, self.best_metric, self.best_loss)
 
     def add(self, result: EpochResult, weights: Weights | None) -> None:
         """Take an epoch in; ``weights``, the averaged ones, are kept if it is the best so far."""
@@ -124,3 +125,12 @@ class Trial:
             "parameters": self.layout.parameters,
             "seconds": self.seconds,
         }
+
+
+def ranking(trials: Iterable[Trial]) -> list[Trial]:
+    """Trials that have a metric, best first; of equal ones those that still have weights, then as they were offered.
+
+    The first one is the first of the leaderboard too: of the best so far the one offered first keeps its weights.
+    """
+    ranked = (trial for trial in trials if trial.ranked)
+    return sorted(ranked, key=lambda trial: (-trial.best_metric, trial.best is None))
