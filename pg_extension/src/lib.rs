@@ -39,6 +39,7 @@ mod resume;
 mod rows;
 mod run;
 mod run_request;
+mod run_so_far;
 mod selection;
 mod settings;
 mod shared;

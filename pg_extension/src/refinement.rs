@@ -18,53 +18,17 @@ use crate::limits::{
     EVENT_WAIT_SECONDS, FILES_IN_TURN, HEARTBEAT_SECONDS, SILENCE_BEFORE_READY_SECONDS, SILENCE_SECONDS,
     WRITTEN_A_SECOND,
 };
-use crate::protocol::{
-    self, CheckpointWritten, Epoch, Event, LeaderboardRow, ModelWritten, Phase, Plan, ProfileResult, Request,
-    RowsEncoded,
-};
+use crate::protocol::{self, Event, ProfileResult, Request};
 use crate::reader::columns::TableLayout;
 use crate::run_request::Task;
-use crate::{progress, settings};
+use crate::run_so_far::RunSoFar;
+use crate::settings;
 
 /// A process that lives, and gets little of a busy machine, is not taken for one that hangs.
 const _: () = assert!(5.0 * HEARTBEAT_SECONDS <= SILENCE_SECONDS);
 
 /// The longest value that a column can hold.
 const LONGEST_VALUE: u64 = 0x3fff_0000;
-
-/// What the process has told so far.
-#[derive(Debug, Default)]
-pub struct RunSoFar {
-    pub device: Option<String>,
-    /// From the process's start until it was ready.
-    pub start_seconds: Option<f64>,
-    pub encoded: Option<RowsEncoded>,
-    pub plan: Option<Plan>,
-    pub trials: Vec<Epoch>,
-    pub checkpoint: Option<CheckpointWritten>,
-    pub model: Option<ModelWritten>,
-    pub leaderboard: Vec<LeaderboardRow>,
-    pub complete: bool,
-    pub timings: Vec<Phase>,
-    /// Why the process could not write the winner's model.
-    pub unkept: Option<String>,
-}
-
-impl RunSoFar {
-    fn best(&self) -> Option<f64> {
-        self.trials.iter().filter_map(|t| t.validation_metric).reduce(f64::max)
-    }
-
-    /// What the validation metric is.
-    pub fn metric(&self) -> &str {
-        self.encoded.as_ref().map_or("auc", |encoded| &encoded.metric)
-    }
-
-    /// The best metric so far as a person reads it.
-    fn best_shown(&self) -> Option<String> {
-        self.best().map(|best| progress::metric(self.metric(), best))
-    }
-}
 
 pub struct Refinement {
     child: Child,
@@ -88,8 +52,7 @@ impl Refinement {
     /// Starts the process; `resumed` holds the checkpoint that it is to go on from.
     pub fn start(virtualenv: &Path, budget: Option<(Instant, f64)>, resumed: Option<File>) -> Result<Self> {
         let (train, validation) = (child::memory_file("trails-train")?, child::memory_file("trails-validation")?);
-        let checkpoints = [child::memory_file("trails-checkpoint-0")?, child::memory_file("trails-checkpoint-1")?];
-        let models = [child::memory_file("trails-model-0")?, child::memory_file("trails-model-1")?];
+        let (checkpoints, models) = (files_in_turn("trails-checkpoint")?, files_in_turn("trails-model")?);
         let files: Vec<&File> =
             [&train, &validation].into_iter().chain(&checkpoints).chain(&models).chain(&resumed).collect();
         let spawned = Instant::now();
@@ -139,8 +102,8 @@ impl Refinement {
             memory_limit: settings::refinement_memory_limit(),
             ray_address: ray_address.as_deref(),
             ray_gpus: settings::ray_gpus(),
-            checkpoints: [self.checkpoints[0].as_raw_fd(), self.checkpoints[1].as_raw_fd()],
-            models: task.name.as_ref().map(|_| [self.models[0].as_raw_fd(), self.models[1].as_raw_fd()]),
+            checkpoints: descriptors(&self.checkpoints),
+            models: task.name.as_ref().map(|_| descriptors(&self.models)),
             task: task.task.as_deref(),
             split: task.split.as_deref(),
             options: &task.options(),
@@ -177,7 +140,7 @@ impl Refinement {
                     self.child.end();
                     return Ok(profiled);
                 }
-                event => note(event, &mut RunSoFar::default()),
+                event => RunSoFar::default().note(event),
             }
         }
     }
@@ -259,7 +222,7 @@ impl Refinement {
                     told.timings = timings;
                     return Ok(());
                 }
-                event => note(event, told),
+                event => told.note(event),
             }
         }
     }
@@ -334,6 +297,16 @@ impl Refinement {
     }
 }
 
+/// Memory that the process writes to in turn.
+fn files_in_turn(name: &str) -> Result<[File; FILES_IN_TURN]> {
+    let files: Result<Vec<File>> = (0..FILES_IN_TURN).map(|n| child::memory_file(&format!("{name}-{n}"))).collect();
+    Ok(files?.try_into().expect("there are as many"))
+}
+
+fn descriptors(files: &[File; FILES_IN_TURN]) -> [i32; FILES_IN_TURN] {
+    files.each_ref().map(|file| file.as_raw_fd())
+}
+
 /// The first bytes of a file that the process has written. A failed allocation must not cost the backend.
 fn read_beginning(file: &File, length: u64) -> Result<Vec<u8>> {
     let there = file.metadata()?.len();
@@ -354,31 +327,4 @@ fn cannot_be_kept(error: &TrailsError) {
     TrailsError::warning(format!("the checkpoint of the last finished rung cannot be kept: {}", error.message))
         .hint("Without it this run cannot be resumed.")
         .warn();
-}
-
-/// Keeps what an event tells, and tells the client.
-fn note(event: Event, told: &mut RunSoFar) {
-    match event {
-        Event::Ready { seconds, device } => {
-            progress::phase(&format!("refinement process ready on {device} after {seconds:.1} s"));
-            told.start_seconds = Some(seconds);
-            told.device = Some(device);
-        }
-        Event::Rows(encoded) => told.encoded = Some(encoded),
-        Event::Warning { message } => TrailsError::warning(message).warn(),
-        Event::Plan(plan) => {
-            progress::plan(&plan);
-            told.plan = Some(plan);
-        }
-        Event::Epoch(epoch) => told.trials.push(epoch),
-        Event::Progress { done, total } => progress::epochs(done, total, told.best_shown()),
-        Event::Rung { rung, candidates, survivors } => progress::phase(&format!(
-            "rung {rung}: {candidates} candidates trained, {} go on{}",
-            survivors.len(),
-            told.best_shown().map_or(String::new(), |best| format!(", best {best}")),
-        )),
-        Event::Checkpoint(checkpoint) => told.checkpoint = Some(checkpoint),
-        Event::Model(model) => told.model = Some(model),
-        Event::Alive {} | Event::Result { .. } | Event::Profile(_) | Event::Error(_) => {}
-    }
 }

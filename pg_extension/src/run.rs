@@ -11,9 +11,10 @@ use crate::protocol::Phase;
 use crate::reader::columns::Table;
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::Kind;
-use crate::refinement::{Refinement, RunSoFar};
+use crate::refinement::Refinement;
 use crate::rows::{self, Columns, TrainingRows, Wanted};
 pub use crate::run_request::{parse_options, Task};
+use crate::run_so_far::RunSoFar;
 use crate::shared::Shared;
 use crate::{budget, progress, settings};
 

@@ -10,10 +10,11 @@ use crate::interrupts::ClientWatch;
 use crate::limits::FILTERING_SHARE;
 use crate::protocol::{LeaderboardRow, RefineRequest};
 use crate::record::{self, Recorded};
-use crate::refinement::{Refinement, RunSoFar};
+use crate::refinement::Refinement;
 use crate::resume::Resumed;
 use crate::rows::Scoring;
 use crate::run::{add_phases, Begun, Facts, Relations, Task};
+use crate::run_so_far::RunSoFar;
 use crate::{catalog, leaderboard, progress};
 
 /// Where the candidates come from.
