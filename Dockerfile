@@ -41,6 +41,7 @@ RUN mkdir src && echo '::pgrx::pg_module_magic!();' > src/lib.rs \
     && rm -rf src /tmp/empty
 
 COPY sql /src/sql
+COPY python/trails/limits.toml /src/python/trails/
 COPY pg_extension ./
 # cargo compares times: files older than the empty crate's build would pass for it.
 RUN find src -name '*.rs' -exec touch {} + && package-extension "${PG_MAJOR}" /out

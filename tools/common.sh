@@ -80,7 +80,7 @@ extension_stamp() { echo "extension-$(echo "$PG_CONFIG" | hash_text)"; }
 # What the extension is made from: the sources, the compiler, the server and the interpreter.
 extension_hash() {
     {
-        hash_files pg_extension crates sql
+        hash_files pg_extension crates sql python/trails/limits.toml
         rustc --version
         "$PG_CONFIG" --version
         echo "$VENV"

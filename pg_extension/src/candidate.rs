@@ -1,6 +1,6 @@
 //! The architectures that refinement may train, as a run knows them. Knows nothing of PostgreSQL.
 
-use crate::protocol::Trained;
+use crate::protocol::LeaderboardRow;
 
 /// An architecture that refinement may train.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,10 +32,10 @@ pub fn named_candidates(named: Vec<String>) -> Vec<Candidate> {
 }
 
 /// Candidates that were still waiting for their first rung when the earlier run was cut.
-pub fn add_unknown(candidates: &mut Vec<Candidate>, leaderboard: &[Trained]) {
+pub fn add_unknown(candidates: &mut Vec<Candidate>, leaderboard: &[LeaderboardRow]) {
     for row in leaderboard {
         if !candidates.iter().any(|c| c.architecture == row.architecture) {
-            let Trained { architecture, score, parameters, .. } = row.clone();
+            let LeaderboardRow { architecture, score, parameters, .. } = row.clone();
             candidates.push(Candidate { architecture, score, place: None, parameters });
         }
     }

@@ -12,7 +12,7 @@ use pgrx::prelude::*;
 use crate::candidate::Candidate;
 use crate::error::{Result, TrailsError};
 use crate::outcome::{Outcome, ResumePoint};
-use crate::protocol::Trained;
+use crate::protocol::LeaderboardRow;
 use crate::run::Task;
 use crate::{identity, owner};
 
@@ -127,7 +127,7 @@ pub fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
 
 /// Those that refinement trained at all; what it was offered is many times as much.
 pub fn write_candidates(run: i64, outcome: &Outcome) -> Result<()> {
-    let trained: HashMap<&str, (usize, &Trained)> =
+    let trained: HashMap<&str, (usize, &LeaderboardRow)> =
         outcome.told.leaderboard.iter().enumerate().map(|(place, t)| (t.architecture.as_str(), (place, t))).collect();
     let tried: HashSet<&str> =
         outcome.told.trials.iter().map(|t| t.architecture.as_str()).chain(trained.keys().copied()).collect();

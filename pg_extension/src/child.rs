@@ -23,7 +23,9 @@ use pgrx::prelude::*;
 
 use crate::error::{Result, TrailsError};
 use crate::interrupts::{self, Direction, Woken};
-use crate::protocol::{Endless, Event, Lines, Request};
+use crate::limits::LOG_TAIL;
+use crate::lines::{Endless, Lines};
+use crate::protocol::{Event, Request};
 use crate::settings;
 
 /// The newest process group, to be ended when the backend exits; 0 when there is none.
@@ -45,12 +47,9 @@ thread_local! {
     static UNREAPED: RefCell<Vec<std::process::Child>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The end of the log that an error shows.
-const LOG_TAIL: u64 = 4000;
-
 /// What `next` came back with.
 #[derive(Debug)]
-pub enum Said {
+pub enum ChildMessage {
     Event(Event),
     Nothing,
     /// It has closed its pipe: it is gone, or as good as.
@@ -233,21 +232,21 @@ impl Child {
     }
 
     /// The next event, waited for at most this long. Raises pending interrupts, also if there is always another event.
-    pub fn next(&mut self, timeout: Duration) -> Result<Said> {
+    pub fn next(&mut self, timeout: Duration) -> Result<ChildMessage> {
         pgrx::check_for_interrupts!();
         let mut waited = false;
         loop {
             if let Some(line) = self.lines.next() {
                 let event = serde_json::from_slice(line).map_err(|e| {
-                    let line = String::from_utf8_lossy(&line[..line.len().min(LOG_TAIL as usize)]);
+                    let line = String::from_utf8_lossy(&line[..line.len().min(LOG_TAIL)]);
                     TrailsError::external("the refinement process sent a line that is not an event")
                         .confidential(format!("{e}: {line}"))
                 })?;
-                return Ok(Said::Event(event));
+                return Ok(ChildMessage::Event(event));
             }
             let mut buffer = [0u8; 16384];
             match self.events.read(&mut buffer) {
-                Ok(0) => return Ok(Said::Gone),
+                Ok(0) => return Ok(ChildMessage::Gone),
                 Ok(read) => self
                     .lines
                     .feed(&buffer[..read])
@@ -255,7 +254,7 @@ impl Child {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     if waited {
-                        return Ok(Said::Nothing);
+                        return Ok(ChildMessage::Nothing);
                     }
                     let woken = interrupts::wait_for(self.events.as_raw_fd(), Direction::Read, timeout);
                     waited = woken == Woken::TimedOut;
@@ -299,7 +298,7 @@ impl Child {
     /// The last lines that it wrote to its log.
     fn log_tail(&self) -> String {
         let length = self.log.metadata().map(|m| m.len()).unwrap_or(0);
-        let start = length.saturating_sub(LOG_TAIL);
+        let start = length.saturating_sub(LOG_TAIL as u64);
         let mut bytes = vec![0u8; (length - start) as usize];
         match self.log.read_exact_at(&mut bytes, start) {
             Ok(()) => String::from_utf8_lossy(&bytes).trim().to_owned(),

@@ -4,7 +4,7 @@ use crate::catalog;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::interrupts::ClientWatch;
-use crate::protocol::{self, Profiled};
+use crate::protocol::{self, ProfileResult};
 use crate::rows::FilteringRequest;
 use crate::run::{Begun, Relations, Task};
 use crate::selection::{self, Origin};
@@ -15,7 +15,7 @@ const DEFAULT_TFMEM: &str = "expressflow";
 const DEFAULT_BATCH_SIZE: i32 = 32;
 
 /// Times the training of `architectures`, or of the first candidates of filtering.
-pub fn run(task: &Task, architectures: Option<Vec<String>>) -> Result<Profiled> {
+pub fn run(task: &Task, architectures: Option<Vec<String>>) -> Result<ProfileResult> {
     let origin = match architectures {
         Some(architectures) => Origin::Named(architectures),
         None => Origin::Filtering(FilteringRequest {
@@ -43,7 +43,11 @@ pub fn run(task: &Task, architectures: Option<Vec<String>>) -> Result<Profiled> 
     };
     drop(rows);
     let architectures: Vec<&str> = chosen.iter().map(String::as_str).collect();
-    let profiled = refinement.profile(protocol::Profile { architectures: &architectures, options: &task.options() })?;
+    let profiled = refinement.profile(protocol::ProfileRequest {
+        space: &task.space,
+        architectures: &architectures,
+        options: &task.options(),
+    })?;
     watch.stop();
     Ok(profiled)
 }

@@ -2,6 +2,8 @@
 
 use pgrx::prelude::*;
 
+use crate::limits::LONGEST_SHOWN;
+
 pub type Result<T> = std::result::Result<T, TrailsError>;
 
 /// An error for the person who wrote the statement: what is wrong, the details, what to do next.
@@ -81,8 +83,6 @@ impl From<pgrx::spi::Error> for TrailsError {
     }
 }
 
-/// Characters of an argument that a message shows.
-const LONGEST_SHOWN: usize = 100;
 
 /// The beginning of an argument, for messages.
 pub fn shown(argument: &str) -> String {

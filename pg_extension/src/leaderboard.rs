@@ -1,39 +1,67 @@
-//! The leaderboard, made from learning curves where the refinement process did not make it. Knows nothing of PostgreSQL.
+//! The leaderboard, made from learning curves where the refinement process did not make it. The package has the same rules in
+//! `trails.refinement.leaderboard`; `tests/protocol/leaderboard.json` holds both to them. Knows nothing of PostgreSQL.
 
-use std::collections::HashSet;
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 
 use crate::candidate::Candidate;
-use crate::protocol::{Epoch, Trained};
+use crate::protocol::{Epoch, LeaderboardRow};
 
-/// `rows` and, from their learning curves, the candidates that are missing in them; best validation AUC first.
-pub fn complete(mut rows: Vec<Trained>, trials: &[Epoch], candidates: &[Candidate]) -> Vec<Trained> {
-    let known: HashSet<String> = rows.iter().map(|r| r.architecture.clone()).collect();
-    for trial in trials.iter().filter(|t| !known.contains(&t.architecture)) {
-        let Some(auc) = trial.validation_metric else { continue };
-        match rows.iter_mut().find(|r| r.architecture == trial.architecture) {
-            Some(row) => {
-                row.validation_metric = row.validation_metric.max(auc);
-                row.epochs = row.epochs.max(trial.epoch);
-                row.seconds += trial.seconds;
-            }
-            None => rows.push(Trained {
-                architecture: trial.architecture.clone(),
-                score: None,
-                validation_metric: auc,
-                epochs: trial.epoch,
-                parameters: None,
-                seconds: trial.seconds,
-            }),
-        }
-    }
+/// `rows` and, from their learning curves, the candidates that are missing in them; best validation metric first. Of equal
+/// ones those of `rows` come first, as they are, then the others in the order in which they were offered.
+pub fn complete(mut rows: Vec<LeaderboardRow>, trials: &[Epoch], candidates: &[Candidate]) -> Vec<LeaderboardRow> {
+    let known: HashSet<&str> = rows.iter().map(|r| r.architecture.as_str()).collect();
+    let missing = trials.iter().filter(|t| !known.contains(t.architecture.as_str()));
+    let offered: HashMap<&str, (usize, &Candidate)> =
+        candidates.iter().enumerate().map(|(place, c)| (c.architecture.as_str(), (place, c))).collect();
+    let mut made = of_epochs(missing);
+    made.sort_by_key(|row| offered.get(row.architecture.as_str()).map_or(usize::MAX, |(place, _)| *place));
+    rows.extend(made);
     for row in &mut rows {
-        if let Some(candidate) = candidates.iter().find(|c| c.architecture == row.architecture) {
+        if let Some((_, candidate)) = offered.get(row.architecture.as_str()) {
             row.score = row.score.or(candidate.score);
             row.parameters = row.parameters.or(candidate.parameters);
         }
     }
-    rows.sort_by(|a, b| b.validation_metric.total_cmp(&a.validation_metric));
+    rows.sort_by(|a, b| b.validation_metric.partial_cmp(&a.validation_metric).unwrap_or(Ordering::Equal));
     rows
+}
+
+/// A row for every candidate that has a metric, in the order of their first epochs. An epoch without one has failed.
+fn of_epochs<'a>(trials: impl Iterator<Item = &'a Epoch>) -> Vec<LeaderboardRow> {
+    let mut rows: Vec<LeaderboardRow> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for trial in trials {
+        let Some(metric) = trial.validation_metric else { continue };
+        let place = *places.entry(&trial.architecture).or_insert(rows.len());
+        if place == rows.len() {
+            rows.push(LeaderboardRow {
+                architecture: trial.architecture.clone(),
+                score: None,
+                validation_metric: f64::NEG_INFINITY,
+                validation_loss: None,
+                epochs: 0,
+                best_epoch: None,
+                parameters: None,
+                seconds: 0.0,
+            });
+        }
+        let row = &mut rows[place];
+        if is_better(metric, trial.validation_loss, row) {
+            row.validation_metric = metric;
+            row.validation_loss = trial.validation_loss;
+            row.best_epoch = Some(trial.epoch);
+        }
+        row.epochs = row.epochs.max(trial.epoch);
+        row.seconds += trial.seconds;
+    }
+    rows
+}
+
+/// Where the metric cannot tell, as between AUCs of 1, the loss does.
+fn is_better(metric: f64, loss: Option<f64>, than: &LeaderboardRow) -> bool {
+    let [loss, best] = [loss, than.validation_loss].map(|loss| loss.unwrap_or(f64::INFINITY));
+    metric > than.validation_metric || (metric == than.validation_metric && loss < best)
 }
 
 /// The learning curves of a run that was continued: `earlier` ones, and those that came after them.
@@ -58,19 +86,39 @@ mod tests {
         Candidate { architecture: architecture.to_owned(), score: Some(score), place: Some(1), parameters: Some(7) }
     }
 
+    #[derive(serde::Deserialize)]
+    struct Case {
+        about: String,
+        candidates: Vec<(String, Option<f64>)>,
+        epochs: Vec<Epoch>,
+        leaderboard: Vec<LeaderboardRow>,
+    }
+
     #[test]
-    fn the_best_epoch_counts_and_those_without_one_are_left_out() {
-        let trials = [
-            epoch("a", 0, 1, Some(0.7)),
-            epoch("a", 0, 2, Some(0.6)),
-            epoch("b", 0, 1, Some(0.8)),
-            epoch("c", 0, 1, None),
-        ];
-        let rows = complete(Vec::new(), &trials, &[candidate("a", 2.0)]);
-        let names: Vec<&str> = rows.iter().map(|r| r.architecture.as_str()).collect();
-        assert_eq!(names, ["b", "a"]);
-        assert_eq!((rows[1].validation_metric, rows[1].epochs, rows[1].seconds), (0.7, 2, 2.0));
+    fn epochs_make_the_leaderboard_that_the_package_makes_of_them() {
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/protocol/leaderboard.json")).unwrap();
+        assert!(cases.len() > 5);
+        for case in cases {
+            let offered = case.candidates.into_iter();
+            let candidates: Vec<Candidate> = offered
+                .map(|(architecture, score)| Candidate { architecture, score, place: None, parameters: None })
+                .collect();
+            assert_eq!(complete(Vec::new(), &case.epochs, &candidates), case.leaderboard, "{}", case.about);
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_candidate_is_told() {
+        let rows =
+            complete(Vec::new(), &[epoch("a", 0, 1, Some(0.7)), epoch("b", 0, 1, Some(0.8))], &[candidate("a", 2.0)]);
         assert_eq!((rows[1].score, rows[1].parameters, rows[0].score), (Some(2.0), Some(7), None));
+    }
+
+    #[test]
+    fn rows_that_are_there_stay_in_their_order_among_equal_ones() {
+        let there = complete(Vec::new(), &[epoch("b", 0, 1, Some(0.5))], &[]);
+        let rows = complete(there, &[epoch("a", 0, 1, Some(0.5))], &[candidate("a", 2.0), candidate("b", 1.0)]);
+        assert_eq!(rows.iter().map(|r| r.architecture.as_str()).collect::<Vec<_>>(), ["b", "a"]);
     }
 
     #[test]

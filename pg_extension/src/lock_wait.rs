@@ -7,9 +7,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::error::{Result, TrailsError};
-use crate::refinement;
 use crate::settings::Overridden;
-use crate::subtransaction;
+use crate::{budget, subtransaction};
 
 /// What a lock may take even where the budget is over: most are held for less.
 const LEAST: Duration = Duration::from_millis(100);
@@ -27,7 +26,7 @@ pub struct LockWait {
 impl LockWait {
     /// Until the end of a budget that counts from `began`.
     pub fn of(began: Instant, budget: Option<f64>) -> Self {
-        Self { until: budget.map(|budget| refinement::end_of(began, budget)) }
+        Self { until: budget.map(|seconds| budget::end_of(began, seconds)) }
     }
 
     /// Does `work` in a subtransaction; see `subtransaction::attempt`. Whatever it locks, `relation` is what it is about.

@@ -1,8 +1,8 @@
 //! What came of a run.
 
+use crate::run_so_far::RunSoFar;
 use crate::candidate::Candidate;
 use crate::clock::Clock;
-use crate::refinement::Told;
 use crate::run::Facts;
 
 /// What was scored; all None where nothing was.
@@ -24,7 +24,7 @@ pub struct Outcome {
     pub facts: Facts,
     pub scored: Scored,
     pub candidates: Vec<Candidate>,
-    pub told: Told,
+    pub told: RunSoFar,
     pub refinement_seconds: f64,
     pub total_seconds: f64,
     /// What cut the run, if it was not its deadline.

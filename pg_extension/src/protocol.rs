@@ -1,9 +1,11 @@
 //! What the backend and the refinement process say to each other: one JSON object a line.
-//! The Python side is `trails.refinement.protocol`. Knows nothing of PostgreSQL.
+//! The Python side is `trails.refinement.protocol`, and `tests/protocol/messages.json` has every message with every field,
+//! which both sides are tested against. Knows nothing of PostgreSQL.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{code_of, TrailsError};
+use crate::limits::FILES_IN_TURN;
 use crate::reader::layout::TableLayout;
 use crate::settings;
 
@@ -11,14 +13,14 @@ use crate::settings;
 #[derive(Debug, Serialize)]
 #[serde(tag = "request", rename_all = "lowercase")]
 pub enum Request<'a> {
-    Rows(Rows<'a>),
-    Refine(Refine<'a>),
-    Profile(Profile<'a>),
+    Rows(RowsRequest<'a>),
+    Refine(RefineRequest<'a>),
+    Profile(ProfileRequest<'a>),
 }
 
 /// Where the rows lie, and where and until when to train on them.
 #[derive(Debug, Serialize)]
-pub struct Rows<'a> {
+pub struct RowsRequest<'a> {
     pub target: &'a str,
     pub seed: i64,
     /// CLOCK_MONOTONIC seconds, the same clock in both processes.
@@ -34,9 +36,9 @@ pub struct Rows<'a> {
     pub ray_address: Option<&'a str>,
     pub ray_gpus: f64,
     /// Descriptors of the files that checkpoints are written to in turn.
-    pub checkpoints: [i32; 2],
+    pub checkpoints: [i32; FILES_IN_TURN],
     /// Descriptors of the files that the best model so far is written to in turn; None keeps none.
-    pub models: Option<[i32; 2]>,
+    pub models: Option<[i32; FILES_IN_TURN]>,
     pub task: Option<&'a str>,
     /// The column that says which rows are held out.
     pub split: Option<&'a str>,
@@ -47,7 +49,7 @@ pub struct Rows<'a> {
 
 /// Train these candidates, or go on with those of a checkpoint.
 #[derive(Debug, Serialize)]
-pub struct Refine<'a> {
+pub struct RefineRequest<'a> {
     pub space: &'a str,
     pub refinement: &'a str,
     pub k: Option<i32>,
@@ -69,12 +71,13 @@ pub struct Resume {
 
 /// Time the training of these architectures.
 #[derive(Debug, Serialize)]
-pub struct Profile<'a> {
+pub struct ProfileRequest<'a> {
+    pub space: &'a str,
     pub architectures: &'a [&'a str],
     pub options: &'a serde_json::Value,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
     Ready {
@@ -83,7 +86,7 @@ pub enum Event {
     },
     /// A sign of life.
     Alive {},
-    Rows(Encoded),
+    Rows(RowsEncoded),
     /// Something of the rows that a person should know.
     Warning {
         message: String,
@@ -99,10 +102,10 @@ pub enum Event {
         candidates: i32,
         survivors: Vec<String>,
     },
-    Checkpoint(Checkpoint),
-    Model(Model),
+    Checkpoint(CheckpointWritten),
+    Model(ModelWritten),
     Result {
-        leaderboard: Vec<Trained>,
+        leaderboard: Vec<LeaderboardRow>,
         complete: bool,
         #[serde(default)]
         timings: Vec<Phase>,
@@ -110,62 +113,67 @@ pub enum Event {
         #[serde(default)]
         unkept: Option<String>,
     },
-    Profile(Profiled),
+    Profile(ProfileResult),
     Error(Failure),
 }
 
 /// `k` and `u` are None where the scheduler has no such number.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub n: i64,
     pub k: Option<i32>,
     pub u: Option<i32>,
+    pub filtering_seconds: Option<f64>,
     pub refinement_seconds: f64,
+    /// The candidates' mean.
     pub epoch_seconds: f64,
 }
 
 /// The rows are encoded; `first_batch` is seconds since the statement began.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Encoded {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RowsEncoded {
+    /// What encoding took.
+    pub seconds: Option<f64>,
     pub first_batch: Option<f64>,
     pub task: String,
     pub metric: String,
 }
 
 /// The best model so far is the first `length` bytes of model file `which`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Model {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelWritten {
     pub architecture: String,
     pub which: usize,
     pub length: u64,
 }
 
 /// The survivors of a finished rung are the first `length` bytes of checkpoint file `which`.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub struct Checkpoint {
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointWritten {
     pub rung: i32,
     pub which: usize,
     pub length: u64,
 }
 
 /// What a part of the run took; `begin` is seconds since the statement began.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
     pub phase: String,
     pub begin: f64,
     pub seconds: f64,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Profiled {
+/// What epochs take here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProfileResult {
     pub workers: i32,
     pub device: String,
-    pub rows: Vec<Cost>,
+    pub rows: Vec<ProfileRow>,
 }
 
 /// What one architecture costs; seconds are those of an epoch.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Cost {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProfileRow {
     pub architecture: String,
     pub parameters: i64,
     pub training_seconds: Option<f64>,
@@ -176,7 +184,7 @@ pub struct Cost {
 }
 
 /// One finished epoch of one candidate.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
     pub architecture: String,
     pub rung: i32,
@@ -187,67 +195,31 @@ pub struct Epoch {
     pub seconds: f64,
 }
 
-/// A row of the leaderboard.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Trained {
+/// A row of the leaderboard: `epochs` counts all training, metric and loss are those of `best_epoch`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeaderboardRow {
     pub architecture: String,
     pub score: Option<f64>,
     pub validation_metric: f64,
+    pub validation_loss: Option<f64>,
     pub epochs: i32,
+    pub best_epoch: Option<i32>,
     pub parameters: Option<i64>,
     pub seconds: f64,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
+    /// The exception's class.
+    pub kind: Option<String>,
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
     pub sqlstate: Option<String>,
     /// Of an error that nobody foresaw.
     pub traceback: Option<String>,
-}
-
-/// Bytes of the longest line: a leaderboard of every architecture of the largest space has a third of it.
-const LONGEST_LINE: usize = 64 << 20;
-
-/// A line that does not end.
-#[derive(Debug, PartialEq)]
-pub struct Endless;
-
-/// Cuts a byte stream into lines.
-#[derive(Debug, Default)]
-pub struct Lines {
-    buffer: Vec<u8>,
-    /// Bytes at the beginning that were given out.
-    given: usize,
-    /// Bytes at the beginning that hold no further end of a line.
-    searched: usize,
-}
-
-impl Lines {
-    /// Takes what came; an error if the line at the end is longer than any should be.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Endless> {
-        self.buffer.drain(..self.given);
-        self.searched -= self.given;
-        self.given = 0;
-        if self.buffer.len() + bytes.len() > LONGEST_LINE {
-            return Err(Endless);
-        }
-        self.buffer.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    /// The next whole line, without its end.
-    pub fn next(&mut self) -> Option<&[u8]> {
-        let Some(length) = self.buffer[self.searched..].iter().position(|&b| b == b'\n') else {
-            self.searched = self.buffer.len();
-            return None;
-        };
-        let (begin, end) = (self.given, self.searched + length);
-        (self.given, self.searched) = (end + 1, end + 1);
-        Some(&self.buffer[begin..end])
-    }
+    /// Seconds of a budget that would do, where it is known.
+    pub minimum: Option<f64>,
 }
 
 impl From<Failure> for TrailsError {
@@ -259,75 +231,5 @@ impl From<Failure> for TrailsError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_cut_where_they_end() {
-        let mut lines = Lines::default();
-        lines.feed(b"{\"a\":1}\n\n{\"b\"").unwrap();
-        assert_eq!(lines.next(), Some(&b"{\"a\":1}"[..]));
-        assert_eq!(lines.next(), Some(&b""[..]));
-        assert_eq!(lines.next(), None);
-        lines.feed(b":2}\n").unwrap();
-        assert_eq!(lines.next(), Some(&b"{\"b\":2}"[..]));
-        assert_eq!(lines.next(), None);
-    }
-
-    #[test]
-    fn a_line_without_an_end_is_refused_and_not_searched_again_and_again() {
-        let mut lines = Lines::default();
-        let chunk = [b'x'; 16384];
-        let began = std::time::Instant::now();
-        let fed = (0..).take_while(|_| lines.feed(&chunk).is_ok() && lines.next().is_none()).count();
-        assert_eq!(fed, LONGEST_LINE / chunk.len());
-        assert!(began.elapsed().as_secs_f64() < 10.0);
-    }
-
-    #[test]
-    fn numbers_and_depths_that_do_not_fit_are_no_events() {
-        for line in [
-            r#"{"event":"ready","seconds":1e400,"device":"cpu"}"#.to_owned(),
-            r#"{"event":"model","architecture":"8","which":0,"length":-1}"#.to_owned(),
-            r#"{"event":"checkpoint","rung":3000000000,"which":0,"length":1}"#.to_owned(),
-            format!(r#"{{"event":"alive","deep":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000)),
-        ] {
-            assert!(serde_json::from_str::<Event>(&line).is_err(), "{}", &line[..40]);
-        }
-    }
-
-    #[test]
-    fn events_are_told_apart_by_name_and_may_carry_more() {
-        let event: Event = serde_json::from_str(r#"{"event":"ready","seconds":1.5,"device":"cpu","new":1}"#).unwrap();
-        assert_eq!(event, Event::Ready { seconds: 1.5, device: "cpu".into() });
-        let event: Event = serde_json::from_str(
-            r#"{"event":"epoch","architecture":"8-8","rung":0,"epoch":1,"train_loss":null,"validation_loss":null,"validation_metric":0.5,"seconds":1}"#,
-        )
-        .unwrap();
-        assert!(matches!(event, Event::Epoch(Epoch { validation_metric: Some(a), .. }) if a == 0.5));
-        let event: Event = serde_json::from_str(r#"{"event":"alive","at":1.5}"#).unwrap();
-        assert_eq!(event, Event::Alive {});
-        assert!(serde_json::from_str::<Event>(r#"{"event":"unknown"}"#).is_err());
-    }
-
-    #[test]
-    fn requests_carry_their_name_and_their_fields_side_by_side() {
-        let options = serde_json::json!({});
-        let request = Request::Refine(Refine {
-            space: "mlp4x20",
-            refinement: "sh",
-            k: Some(1),
-            u: None,
-            options: &options,
-            score_seconds: 0.0,
-            scored: 0,
-            candidates: &[("8-8-8-8", None)],
-            resume: Some(Resume { fd: 9, length: 4 }),
-        });
-        let written = serde_json::to_value(&request).unwrap();
-        assert_eq!(written["request"], "refine");
-        assert_eq!(written["candidates"], serde_json::json!([["8-8-8-8", null]]));
-        assert_eq!(written["resume"], serde_json::json!({"fd": 9, "length": 4}));
-        assert!(written["u"].is_null());
-    }
-}
+#[path = "protocol_tests.rs"]
+mod tests;

@@ -11,67 +11,32 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use crate::child::{self, Child, Said};
+use crate::budget::{budget_to_try, end_of};
+use crate::child::{self, Child, ChildMessage};
 use crate::error::{Result, TrailsError};
-use crate::protocol::{self, Checkpoint, Encoded, Epoch, Event, Model, Phase, Plan, Profiled, Request, Trained};
+use crate::limits::{
+    EVENT_WAIT_SECONDS, FILES_IN_TURN, HEARTBEAT_SECONDS, SILENCE_BEFORE_READY_SECONDS, SILENCE_SECONDS,
+    WRITTEN_A_SECOND,
+};
+use crate::protocol::{self, Event, ProfileResult, Request};
 use crate::reader::layout::TableLayout;
-use crate::run::Task;
-use crate::{progress, settings};
+use crate::run_request::Task;
+use crate::run_so_far::RunSoFar;
+use crate::settings;
 
-/// How long one wait lasts before deadline and silence are looked at.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// A process that says nothing for so long has hung; before it is ready, libraries are loaded, maybe from a slow disk.
-const SILENCE: Duration = Duration::from_secs(10);
-const SILENCE_BEFORE_READY: Duration = Duration::from_secs(60);
+/// A process that lives, and gets little of a busy machine, is not taken for one that hangs.
+const _: () = assert!(5.0 * HEARTBEAT_SECONDS <= SILENCE_SECONDS);
+
 /// The longest value that a column can hold.
 const LONGEST_VALUE: u64 = 0x3fff_0000;
-/// Bytes of a checkpoint that are written in a second; measured 35 to 70 million, less the more there are.
-const WRITTEN_A_SECOND: f64 = 35e6;
-
-/// Starting the process takes 2 to 4 s, more on a busy machine.
-const LEAST_TO_TRY: f64 = 10.0;
-
-/// What the process has told so far.
-#[derive(Debug, Default)]
-pub struct Told {
-    pub device: Option<String>,
-    /// From the process's start until it was ready.
-    pub start_seconds: Option<f64>,
-    pub encoded: Option<Encoded>,
-    pub plan: Option<Plan>,
-    pub trials: Vec<Epoch>,
-    pub checkpoint: Option<Checkpoint>,
-    pub model: Option<Model>,
-    pub leaderboard: Vec<Trained>,
-    pub complete: bool,
-    pub timings: Vec<Phase>,
-    /// Why the process could not write the winner's model.
-    pub unkept: Option<String>,
-}
-
-impl Told {
-    fn best(&self) -> Option<f64> {
-        self.trials.iter().filter_map(|t| t.validation_metric).reduce(f64::max)
-    }
-
-    /// What the validation metric is.
-    pub fn metric(&self) -> &str {
-        self.encoded.as_ref().map_or("auc", |encoded| &encoded.metric)
-    }
-
-    /// The best metric so far as a person reads it.
-    fn best_shown(&self) -> Option<String> {
-        self.best().map(|best| progress::metric(self.metric(), best))
-    }
-}
 
 pub struct Refinement {
     child: Child,
     pub spawned: Instant,
     train: File,
     validation: File,
-    checkpoints: [File; 2],
-    models: [File; 2],
+    checkpoints: [File; FILES_IN_TURN],
+    models: [File; FILES_IN_TURN],
     resumed: Option<File>,
     /// When the statement began, and its budget in seconds.
     budget: Option<(Instant, f64)>,
@@ -87,8 +52,7 @@ impl Refinement {
     /// Starts the process; `resumed` holds the checkpoint that it is to go on from.
     pub fn start(virtualenv: &Path, budget: Option<(Instant, f64)>, resumed: Option<File>) -> Result<Self> {
         let (train, validation) = (child::memory_file("trails-train")?, child::memory_file("trails-validation")?);
-        let checkpoints = [child::memory_file("trails-checkpoint-0")?, child::memory_file("trails-checkpoint-1")?];
-        let models = [child::memory_file("trails-model-0")?, child::memory_file("trails-model-1")?];
+        let (checkpoints, models) = (files_in_turn("trails-checkpoint")?, files_in_turn("trails-model")?);
         let files: Vec<&File> =
             [&train, &validation].into_iter().chain(&checkpoints).chain(&models).chain(&resumed).collect();
         let spawned = Instant::now();
@@ -127,7 +91,7 @@ impl Refinement {
         let ray_address = settings::ray_address();
         let cells = [Some(train), validation].into_iter().flatten().map(TableLayout::cells).sum();
         self.work_seconds = task.work_seconds(train.rows as f64, cells);
-        self.send(&Request::Rows(protocol::Rows {
+        self.send(&Request::Rows(protocol::RowsRequest {
             target: &task.target,
             seed: task.seed,
             started,
@@ -138,8 +102,8 @@ impl Refinement {
             memory_limit: settings::refinement_memory_limit(),
             ray_address: ray_address.as_deref(),
             ray_gpus: settings::ray_gpus(),
-            checkpoints: [self.checkpoints[0].as_raw_fd(), self.checkpoints[1].as_raw_fd()],
-            models: task.name.as_ref().map(|_| [self.models[0].as_raw_fd(), self.models[1].as_raw_fd()]),
+            checkpoints: descriptors(&self.checkpoints),
+            models: task.name.as_ref().map(|_| descriptors(&self.models)),
             task: task.task.as_deref(),
             split: task.split.as_deref(),
             options: &task.options(),
@@ -156,7 +120,7 @@ impl Refinement {
 
     /// Has candidates trained until the result, the end of the budget, or a fault. A fault after the first trained epoch
     /// is returned; one before it is an error.
-    pub fn refine(&mut self, request: protocol::Refine<'_>, told: &mut Told) -> Result<Option<TrailsError>> {
+    pub fn refine(&mut self, request: protocol::RefineRequest<'_>, told: &mut RunSoFar) -> Result<Option<TrailsError>> {
         self.spent = self.budget.map(|(began, _)| began.elapsed().as_secs_f64());
         let outcome = self.send(&Request::Refine(request)).and_then(|()| self.follow(told));
         self.child.end();
@@ -168,7 +132,7 @@ impl Refinement {
     }
 
     /// Has the training of architectures timed.
-    pub fn profile(&mut self, request: protocol::Profile<'_>) -> Result<Profiled> {
+    pub fn profile(&mut self, request: protocol::ProfileRequest<'_>) -> Result<ProfileResult> {
         self.send(&Request::Profile(request))?;
         loop {
             match self.event()? {
@@ -176,13 +140,13 @@ impl Refinement {
                     self.child.end();
                     return Ok(profiled);
                 }
-                event => note(event, &mut Told::default()),
+                event => RunSoFar::default().note(event),
             }
         }
     }
 
     /// The best model, for the registry; an error if none was written.
-    pub fn model(&self, told: &Told) -> Result<Vec<u8>> {
+    pub fn model(&self, told: &RunSoFar) -> Result<Vec<u8>> {
         let none = || match &told.unkept {
             Some(reason) => TrailsError::external(format!("the refinement process could not write it: {reason}")),
             None => TrailsError::external("the refinement process has written no model")
@@ -206,7 +170,7 @@ impl Refinement {
     }
 
     /// The survivors of the last finished rung, for the catalogue; None, and a warning, if they cannot be kept.
-    pub fn checkpoint(&self, told: &Told) -> Option<(i32, Vec<u8>)> {
+    pub fn checkpoint(&self, told: &RunSoFar) -> Option<(i32, Vec<u8>)> {
         let saved = told.checkpoint?;
         let read = || -> Result<Vec<u8>> {
             let file =
@@ -248,7 +212,7 @@ impl Refinement {
     }
 
     /// Listens until the result.
-    fn follow(&mut self, told: &mut Told) -> Result<()> {
+    fn follow(&mut self, told: &mut RunSoFar) -> Result<()> {
         loop {
             match self.event()? {
                 Event::Result { leaderboard, complete, timings, unkept } => {
@@ -258,18 +222,19 @@ impl Refinement {
                     told.timings = timings;
                     return Ok(());
                 }
-                event => note(event, told),
+                event => told.note(event),
             }
         }
     }
 
     /// The next event but signs of life. Whatever ends the conversation is an error.
     fn event(&mut self) -> Result<Event> {
+        let patience = Duration::from_secs_f64(EVENT_WAIT_SECONDS);
         loop {
             let waiting = Instant::now();
-            match self.child.next(PATIENCE)? {
-                Said::Event(Event::Error(failure)) => return Err(failure.into()),
-                Said::Event(event) => {
+            match self.child.next(patience)? {
+                ChildMessage::Event(Event::Error(failure)) => return Err(failure.into()),
+                ChildMessage::Event(event) => {
                     self.silence = Duration::ZERO;
                     self.ready |= matches!(event, Event::Ready { .. });
                     let last = matches!(event, Event::Result { .. } | Event::Profile(_));
@@ -277,10 +242,10 @@ impl Refinement {
                         return Ok(event);
                     }
                 }
-                Said::Gone => return Err(self.child.death()),
-                Said::Nothing => {
+                ChildMessage::Gone => return Err(self.child.death()),
+                ChildMessage::Nothing => {
                     // A backend that was stopped itself, or slept with the machine, must not blame the process.
-                    self.silence += waiting.elapsed().min(2 * PATIENCE);
+                    self.silence += waiting.elapsed().min(2 * patience);
                     if self.silence >= self.longest_silence() {
                         return Err(self.hung());
                     }
@@ -293,11 +258,7 @@ impl Refinement {
     }
 
     fn longest_silence(&self) -> Duration {
-        if self.ready {
-            SILENCE
-        } else {
-            SILENCE_BEFORE_READY
-        }
+        Duration::from_secs_f64(if self.ready { SILENCE_SECONDS } else { SILENCE_BEFORE_READY_SECONDS })
     }
 
     /// A process that does not answer in time is not waited for: the budget is kept without it.
@@ -336,6 +297,16 @@ impl Refinement {
     }
 }
 
+/// Memory that the process writes to in turn.
+fn files_in_turn(name: &str) -> Result<[File; FILES_IN_TURN]> {
+    let files: Result<Vec<File>> = (0..FILES_IN_TURN).map(|n| child::memory_file(&format!("{name}-{n}"))).collect();
+    Ok(files?.try_into().expect("there are as many"))
+}
+
+fn descriptors(files: &[File; FILES_IN_TURN]) -> [i32; FILES_IN_TURN] {
+    files.each_ref().map(|file| file.as_raw_fd())
+}
+
 /// The first bytes of a file that the process has written. A failed allocation must not cost the backend.
 fn read_beginning(file: &File, length: u64) -> Result<Vec<u8>> {
     let there = file.metadata()?.len();
@@ -352,63 +323,8 @@ fn read_beginning(file: &File, length: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whole seconds of a budget that is enough where nothing was measured that would tell, and the work is guessed at. `tried`
-/// seconds were not: what was `spent` before training is needed again, and twice of what was left for it.
-pub fn budget_to_try(tried: f64, spent: f64, work_seconds: f64) -> f64 {
-    let twice = spent + (2.0 * (tried - spent)).max(LEAST_TO_TRY);
-    twice.max(LEAST_TO_TRY / 2.0 + work_seconds).ceil()
-}
-
-/// When a budget is over for good: what is not there by then is not waited for.
-pub fn end_of(began: Instant, budget: f64) -> Instant {
-    // Less than nothing is refused elsewhere.
-    began + Duration::from_secs_f64(budget.max(0.0) * 1.03 + 0.2)
-}
-
 fn cannot_be_kept(error: &TrailsError) {
     TrailsError::warning(format!("the checkpoint of the last finished rung cannot be kept: {}", error.message))
         .hint("Without it this run cannot be resumed.")
         .warn();
-}
-
-/// Keeps what an event tells, and tells the client.
-fn note(event: Event, told: &mut Told) {
-    match event {
-        Event::Ready { seconds, device } => {
-            progress::phase(&format!("refinement process ready on {device} after {seconds:.1} s"));
-            told.start_seconds = Some(seconds);
-            told.device = Some(device);
-        }
-        Event::Rows(encoded) => told.encoded = Some(encoded),
-        Event::Warning { message } => TrailsError::warning(message).warn(),
-        Event::Plan(plan) => {
-            progress::plan(&plan);
-            told.plan = Some(plan);
-        }
-        Event::Epoch(epoch) => told.trials.push(epoch),
-        Event::Progress { done, total } => progress::epochs(done, total, told.best_shown()),
-        Event::Rung { rung, candidates, survivors } => progress::phase(&format!(
-            "rung {rung}: {candidates} candidates trained, {} go on{}",
-            survivors.len(),
-            told.best_shown().map_or(String::new(), |best| format!(", best {best}")),
-        )),
-        Event::Checkpoint(checkpoint) => told.checkpoint = Some(checkpoint),
-        Event::Model(model) => told.model = Some(model),
-        Event::Alive {} | Event::Result { .. } | Event::Profile(_) | Event::Error(_) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::budget_to_try;
-
-    #[test]
-    fn a_larger_budget_has_room_for_what_was_spent_before_training() {
-        assert_eq!(budget_to_try(5.0, 1.0, 0.0), 11.0);
-        assert_eq!(budget_to_try(12.0, 11.5, 0.0), 22.0);
-        assert_eq!(budget_to_try(60.0, 10.0, 0.0), 110.0);
-        assert_eq!(budget_to_try(30.0, 40.0, 0.0), 50.0);
-        assert_eq!(budget_to_try(1.0, 0.0, 0.0), 10.0);
-        assert_eq!(budget_to_try(8.0, 2.0, 40.0), 45.0);
-    }
 }

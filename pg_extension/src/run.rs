@@ -3,9 +3,7 @@
 //! The refinement process is started first, so that it loads torch on another core while this backend reads the table
 //! and ranks architectures; the rows are in memory that both can see, and on their way, before filtering begins.
 
-use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pyo3::prelude::*;
 
 use crate::clock::{Clock, Process};
 use crate::error::{Result, TrailsError};
@@ -13,156 +11,12 @@ use crate::protocol::Phase;
 use crate::reader::columns::Table;
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::Kind;
-use crate::refinement::{budget_to_try, Refinement, Told};
+use crate::refinement::Refinement;
 use crate::rows::{self, ChosenColumns, ReadColumns, TrainingRows};
+pub use crate::run_request::{parse_options, Task};
+use crate::run_so_far::RunSoFar;
 use crate::shared::Shared;
-use crate::{models, progress, python, settings};
-
-/// Seconds kept back from the refinement process for the catalogue and the result.
-const RESERVE_SECONDS: f64 = 0.15;
-/// Starting an interpreter and importing torch alone takes longer than this on any machine.
-const SMALLEST_BUDGET: f64 = 2.0;
-/// Reading and encoding take some 0.2 microseconds, texts several times that.
-const SECONDS_A_CELL: f64 = 1e-6;
-/// The least training of the widest network, which is trained whatever it costs where k or u is given.
-const SECONDS_A_ROW: f64 = 30e-6;
-/// A load beyond this says more of those who wait than of those who compute.
-const MOST_BUSY: f64 = 8.0;
-
-/// How much longer everything takes than on a machine that is idle, by its load.
-fn busyness() -> f64 {
-    let mut load = [0.0];
-    // SAFETY: there is room for the one number that is asked for.
-    let known = unsafe { libc::getloadavg(load.as_mut_ptr(), 1) } == 1;
-    // SAFETY: sysconf reads a fact of the system.
-    let processors = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as f64;
-    if known {
-        (load[0] / processors).clamp(1.0, MOST_BUSY)
-    } else {
-        1.0
-    }
-}
-
-/// Training options from their JSON text; what they mean is Python's to say.
-pub fn parse_options(text: &str) -> Result<serde_json::Value> {
-    serde_json::from_str(text).map_err(|error| {
-        TrailsError::argument("options cannot be read")
-            .detail(format!("{error}."))
-            .hint("They are a JSON object of names and values, such as '{\"learning_rate\": 0.01}'.")
-    })
-}
-
-/// What Python checks of a refinement.
-#[derive(IntoPyObject)]
-struct RefinementArguments<'a> {
-    refinement: &'a str,
-    k: Option<i32>,
-    u: Option<i32>,
-    options: Option<String>,
-    device: String,
-    task: Option<&'a str>,
-}
-
-/// Which rows, and how candidates are trained on them.
-#[derive(Debug, Clone)]
-pub struct Task {
-    pub source: pg_sys::Oid,
-    pub target: String,
-    pub features: Option<Vec<String>>,
-    pub validation: Option<pg_sys::Oid>,
-    /// Seconds of the whole statement; None for no limit.
-    pub budget: Option<f64>,
-    pub space: String,
-    pub seed: i64,
-    pub refinement: String,
-    pub options: Option<serde_json::Value>,
-    pub k: Option<i32>,
-    pub u: Option<i32>,
-    /// What is learnt of the target; None infers it.
-    pub task: Option<String>,
-    /// The column that says which rows are held out.
-    pub split: Option<String>,
-    /// The name under which the winner is kept.
-    pub name: Option<String>,
-}
-
-impl Task {
-    /// Refuses a budget that holds nothing.
-    pub fn check_budget(&self) -> Result<()> {
-        match self.budget {
-            Some(budget) if budget < SMALLEST_BUDGET => Err(TrailsError::new(
-                PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-                format!("a budget of {budget} s is too small to train a model"),
-            )
-            .hint(format!(
-                "Starting the refinement process alone takes seconds: begin with budget => '{} s'.",
-                budget_to_try(budget, 0.0, self.work_expected()?)
-            ))),
-            _ => Ok(()),
-        }
-    }
-
-    /// A guess at the seconds of reading, encoding and the least training.
-    pub fn work_seconds(&self, rows: f64, cells: f64) -> f64 {
-        let free = self.k.is_none() && self.u.is_none();
-        let alone = cells * SECONDS_A_CELL + if free { 0.0 } else { rows * SECONDS_A_ROW };
-        alone * busyness()
-    }
-
-    /// The same by what the catalogue knows of the source, which may be nothing.
-    fn work_expected(&self) -> Result<f64> {
-        let found = Spi::get_two_with_args::<f64, f64>(
-            "SELECT GREATEST(reltuples, 0)::pg_catalog.float8, relnatts::pg_catalog.float8 \
-             FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1",
-            &[self.source.into()],
-        );
-        let (rows, columns) = match found {
-            Err(pgrx::spi::Error::InvalidPosition) => return Ok(0.0), // there is no such relation
-            found => found?,
-        };
-        let rows = rows.unwrap_or(0.0);
-        Ok(self.work_seconds(rows, rows * columns.unwrap_or(0.0)))
-    }
-
-    /// Refuses a name that no model can have.
-    pub fn check_name(&self) -> Result<()> {
-        self.name.as_deref().map_or(Ok(()), models::check_name)
-    }
-
-    /// Refuses names and numbers that no refinement could use.
-    pub fn check_refinement(&self) -> Result<()> {
-        let arguments = RefinementArguments {
-            refinement: &self.refinement,
-            k: self.k,
-            u: self.u,
-            options: self.options_text(),
-            device: settings::device(),
-            task: self.task.as_deref(),
-        };
-        python::call(|bridge| bridge.call_method1("check_refinement", (arguments,)).map(|_| ()))
-    }
-
-    /// The architectures as the space writes them; one that is not in it is an error.
-    pub fn check_architectures(&self, architectures: &[String]) -> Result<Vec<String>> {
-        python::call(|bridge| {
-            let arguments = (&self.space, architectures, python::check(bridge.py())?);
-            bridge.call_method1("check_architectures", arguments)?.extract()
-        })
-    }
-
-    /// The options as JSON text.
-    pub fn options_text(&self) -> Option<String> {
-        self.options.as_ref().map(ToString::to_string)
-    }
-
-    /// The options as the refinement process takes them.
-    pub fn options(&self) -> serde_json::Value {
-        match &self.options {
-            Some(options) if options.is_object() => options.clone(),
-            _ => serde_json::json!({}),
-        }
-    }
-}
+use crate::{budget, progress, settings};
 
 /// The relations of a task, looked up; nothing of them is read.
 pub struct Relations {
@@ -250,7 +104,7 @@ impl Begun {
             layout.columns.retain(|c| !rows.left_out.iter().any(|(name, _)| *name == c.name));
         }
         let started = clock.monotonic_start();
-        let deadline = task.budget.map(|budget| started + budget - RESERVE_SECONDS);
+        let deadline = task.budget.map(|budget| budget::deadline(started, budget));
         refinement.send_rows(task, started, deadline, &train_layout, validation_layout.as_ref())?;
         clock.phase("read", reading);
         let facts = Facts {
@@ -268,7 +122,7 @@ impl Begun {
 }
 
 /// Adds what the refinement process did to the clock's phases.
-pub fn add_phases(clock: &mut Clock, refinement: &Refinement, told: &Told) {
+pub fn add_phases(clock: &mut Clock, refinement: &Refinement, told: &RunSoFar) {
     if let Some(seconds) = told.start_seconds {
         let begin = refinement.spawned.duration_since(clock.began).as_secs_f64();
         clock.add(Process::Refinement, Phase { phase: "start".into(), begin, seconds });

@@ -8,18 +8,17 @@ use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
+use crate::limits::FILTERING_SHARE;
 use crate::lock_wait::{LockWait, CATALOGUE};
 use crate::outcome::{Finished, Outcome, ResumePoint, Scored};
-use crate::protocol::Refine;
+use crate::protocol::RefineRequest;
 use crate::record::{self, Recorded};
-use crate::refinement::{Refinement, Told};
+use crate::refinement::Refinement;
 use crate::resume::{self, Resumed};
 use crate::rows::FilteringRequest;
 use crate::run::{add_phases, Begun, Relations, Task};
+use crate::run_so_far::RunSoFar;
 use crate::{catalog, leaderboard, progress};
-
-/// Share of the budget that scoring may take where `n` is not given and the metric cannot score the whole space.
-const FILTERING_SHARE: f64 = 0.1;
 
 /// Where the candidates come from.
 pub enum Origin {
@@ -114,13 +113,13 @@ fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> 
     drop(rows);
 
     let begin = clock.seconds();
-    let mut told = Told::default();
+    let mut told = RunSoFar::default();
     let offered: Vec<(&str, Option<f64>)> = match resumed {
         Some(_) => Vec::new(),
         None => candidates.iter().map(|c| (c.architecture.as_str(), c.score)).collect(),
     };
     let fault = refinement.refine(
-        Refine {
+        RefineRequest {
             space: &task.space,
             refinement: &task.refinement,
             k: task.k,
@@ -171,7 +170,7 @@ fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> 
 }
 
 /// What is left of a run that was cut.
-fn resume_point_of(refinement: &Refinement, told: &Told, resumed: Option<&Resumed>) -> Option<ResumePoint> {
+fn resume_point_of(refinement: &Refinement, told: &RunSoFar, resumed: Option<&Resumed>) -> Option<ResumePoint> {
     match refinement.checkpoint(told) {
         Some((rung, weights)) => Some(ResumePoint::New { rung, weights }),
         // Nothing new, so that there is still what this run began with.

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any, ClassVar
 
-_SHOWN = 100
-"""Characters of a value that a message repeats at most."""
+from trails.limits import LONGEST_SHOWN
 
 _LISTED = 20
 """Names that a message lists at most."""
@@ -25,8 +24,8 @@ def shown(value: object) -> str:
     """A value as a message repeats it: on one line, and cut where it is long. A text is not quoted."""
     text = value if isinstance(value, str) else _written(value)
     # Cut twice, so that a text of megabytes is not looked at whole.
-    text = "".join(c if c.isprintable() else " " for c in text[: _SHOWN + 1])
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    text = "".join(c if c.isprintable() else " " for c in text[: LONGEST_SHOWN + 1])
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def shown_json(value: object) -> str:

@@ -11,17 +11,13 @@ from typing import Any
 from trails.errors import InvalidInput, TrailsError, UnusableData, shown
 from trails.filtering.phase import shortlist
 from trails.filtering.rows import Held, TableRows
+from trails.limits import FILTERING_SHARE, RESERVE_SECONDS
 from trails.model.store import Model
+from trails.refinement.leaderboard import from_epochs
 from trails.settings import Settings, plain_options
 from trails.table.columns import Columns
 from trails.trainer import Event, InProcess, OwnProcess
 from trails.training.options import Options, parse_options
-
-RESERVE_SECONDS = 0.15
-"""Kept back from refinement for reading the model and returning it."""
-
-_FILTERING_SHARE = 0.1
-"""Of the budget, for metrics that are paid for one architecture at a time."""
 
 _SHOWN_COLUMNS = 20
 
@@ -117,7 +113,7 @@ def select(
         )
         finish("rows", began)
         began = time.monotonic()
-        seconds = _FILTERING_SHARE * settings.budget if bounded else None
+        seconds = FILTERING_SHARE * settings.budget if bounded else None
         found = shortlist(rows, settings.filtering(), seconds, settings.threads)
         finish("filter", began)
         told = {"scored": found.scored, "failed": found.failed, "seconds": found.seconds, "notices": found.notices}
@@ -152,7 +148,7 @@ def select(
     model = Model.from_bytes(blob)
     return Selection(
         model,
-        record.leaderboard or _best_of(record.curves, dict(candidates)),
+        record.leaderboard or from_epochs(record.curves, dict(candidates)),
         record.metric,
         found.scored,
         left_out,
@@ -230,19 +226,6 @@ def _no_feature(left_out: Mapping[str, str]) -> TrailsError:
         detail=f"{'; '.join(reasons)}.",
         hint="Give features of which several rows have the same value, or numbers.",
     )
-
-
-def _best_of(curves: list[dict[str, Any]], scores: Mapping[str, float | None]) -> list[dict[str, Any]]:
-    """A leaderboard of the epochs that were finished, where training did not come to tell one."""
-    rows: dict[str, dict[str, Any]] = {}
-    for epoch in curves:
-        name, metric = epoch["architecture"], epoch["validation_metric"]
-        row = rows.setdefault(name, {"architecture": name, "score": scores.get(name), "epochs": 0, "seconds": 0.0})
-        row["epochs"] = max(row["epochs"], epoch["epoch"])
-        row["seconds"] += epoch["seconds"]
-        if metric > row.get("validation_metric", -math.inf):
-            row.update(validation_metric=metric, validation_loss=epoch["validation_loss"], best_epoch=epoch["epoch"])
-    return sorted(rows.values(), key=lambda row: -row["validation_metric"])
 
 
 def line_of(event: Mapping[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput
+from trails.limits import LONGEST_SPELLING
 from trails.model.store import Model
 from trails.selector_inputs import check_size, matrix_of, vector_of
 from trails.table.columns import KINDS, Column, Columns
@@ -18,8 +19,6 @@ from trails.table.frames import array_columns, column_of, frame_columns, is_fram
 
 _TARGET = "y"
 _FEWEST_ROWS = 10
-_LONGEST_LABEL = 200
-"""Bytes of a class's spelling that a model keeps."""
 
 _NAMES_SHOWN = 5
 
@@ -185,8 +184,8 @@ def _labels(target: Column, labels: NDArray[Any]) -> NDArray[Any]:
     """The labels of the classes, which predictions are given as."""
     classes: NDArray[Any] = np.unique(labels)
     if target.kind == "text":
-        if max(len(str(label).encode()) for label in classes) > _LONGEST_LABEL:
-            raise InvalidInput(f"a label of y is longer than {_LONGEST_LABEL} bytes")
+        if max(len(str(label).encode()) for label in classes) > LONGEST_SPELLING:
+            raise InvalidInput(f"a label of y is longer than {LONGEST_SPELLING} bytes")
         if any("\0" in str(label) for label in classes):
             raise InvalidInput("a label of y holds a NUL character", hint="Leave it out of the label.")
     return classes

@@ -11,12 +11,10 @@ from typing import Any
 
 from trails.errors import BudgetTooSmall, InvalidInput, shown
 from trails.filtering.phase import FilteringRequest
+from trails.limits import SMALLEST_BUDGET
 from trails.refinement.checks import RefinementArguments
 from trails.table.columns import Columns
 from trails.trainer import budget_to_try, work_seconds
-
-SMALLEST_BUDGET = 2.0
-"""Starting an interpreter and importing torch alone takes longer on any machine."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from trails import limits
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData
 from trails.table.columns import Columns
 
@@ -30,23 +31,8 @@ Hear = Callable[[Event], None]
 
 _KINDS: dict[str, type[TrailsError]] = {"InvalidInput": InvalidInput, "UnusableData": UnusableData}
 
-_SILENCE, _SILENCE_BEFORE_READY = 10.0, 60.0
-"""Seconds without a sign of life after which the process counts as hung; before it is ready, libraries are loaded."""
-
-_LEAST_TO_TRY = 10.0
-"""Starting a process takes 2 to 4 s, more on a busy machine."""
-
-# Encoding takes some 0.2 microseconds a cell, texts several times that; the least training of the widest network, which
-# is trained whatever it costs where k or u is given, comes on top.
-_SECONDS_A_CELL, _SECONDS_A_ROW, _MOST_BUSY = 1e-6, 30e-6, 8.0
-
-_LOOK_SECONDS = 0.25
-
 _LAST_MOMENTS = 1.0
 """Seconds in which a killed process is given up."""
-
-_LOG_TAIL = 4000
-_ALIGNED = 64
 
 
 def work_seconds(tables: Iterable[Columns | None], given: bool) -> float:
@@ -57,10 +43,10 @@ def work_seconds(tables: Iterable[Columns | None], given: bool) -> float:
         given: Whether k or u is.
     """
     sizes = [(table.rows, len(table)) for table in tables if table is not None]
-    cells = sum(rows * columns for rows, columns in sizes) * _SECONDS_A_CELL
-    alone = cells + (sizes[0][0] * _SECONDS_A_ROW if given and sizes else 0.0)
+    cells = sum(rows * columns for rows, columns in sizes) * limits.SECONDS_A_CELL
+    alone = cells + (sizes[0][0] * limits.SECONDS_A_ROW if given and sizes else 0.0)
     # On a busy machine everything takes longer.
-    return alone * min(max(os.getloadavg()[0] / (os.cpu_count() or 1), 1.0), _MOST_BUSY)
+    return alone * min(max(os.getloadavg()[0] / (os.cpu_count() or 1), 1.0), limits.MOST_BUSY)
 
 
 def budget_to_try(tried: float, work: float) -> float:
@@ -70,7 +56,8 @@ def budget_to_try(tried: float, work: float) -> float:
         tried: Seconds that were not enough.
         work: See `work_seconds`.
     """
-    return float(math.ceil(max(2.0 * tried, _LEAST_TO_TRY, _LEAST_TO_TRY / 2 + work)))
+    least = limits.LEAST_TO_TRY
+    return float(math.ceil(max(2.0 * tried, least, least / 2 + work)))
 
 
 class Trainer(ABC):
@@ -83,7 +70,7 @@ class Trainer(ABC):
 
     def __init__(self, started: float, budget: float) -> None:
         self._started, self._budget = started, budget
-        self._models = tuple(os.memfd_create(f"trails-model-{number}") for number in range(2))
+        self._models = tuple(os.memfd_create(f"trails-model-{number}") for number in range(limits.FILES_IN_TURN))
         self._written: tuple[int, int] | None = None
 
     @abstractmethod
@@ -208,7 +195,7 @@ class OwnProcess(Trainer):
                     rest = rest[os.write(self._requests, rest) :]
                 except BrokenPipeError:
                     return  # Why it has gone shows when it is listened to.
-            elif time.monotonic() - began > _SILENCE_BEFORE_READY or self._is_late():
+            elif time.monotonic() - began > limits.SILENCE_BEFORE_READY_SECONDS or self._is_late():
                 raise self._hung()
 
     def _next(self) -> Event:
@@ -219,8 +206,10 @@ class OwnProcess(Trainer):
                 if not chunk:
                     raise self._death()
                 self._pending += chunk
+                if len(self._pending) > limits.LONGEST_PROTOCOL_LINE:
+                    raise TrailsError("the refinement process sent a line that does not end", sqlstate="38000")
                 self._alive = time.monotonic()
-            elif time.monotonic() - self._alive > (_SILENCE if self._ready else _SILENCE_BEFORE_READY):
+            elif time.monotonic() - self._alive > self._longest_silence():
                 raise self._hung()
             if self._is_late():
                 enough = budget_to_try(self._budget, self._work)
@@ -234,9 +223,12 @@ class OwnProcess(Trainer):
         self._ready |= event["event"] == "ready"
         return event
 
+    def _longest_silence(self) -> float:
+        return limits.SILENCE_SECONDS if self._ready else limits.SILENCE_BEFORE_READY_SECONDS
+
     def _is_late(self) -> bool:
         """Whether a process that had to answer before the budget's end is not going to."""
-        return time.monotonic() > self._started + 1.03 * self._budget + 0.2
+        return time.monotonic() > self._started + limits.LATE_SHARE * self._budget + limits.LATE_SECONDS
 
     def _hung(self) -> TrailsError:
         return TrailsError("the refinement process hung", self._log_tail(), sqlstate="38000")
@@ -256,7 +248,7 @@ class OwnProcess(Trainer):
 
     def _log_tail(self) -> str | None:
         length = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, length - _LOG_TAIL))
+        self._log.seek(max(0, length - limits.LOG_TAIL))
         return self._log.read().decode("utf-8", "replace").strip() or None
 
 
@@ -265,7 +257,7 @@ def _is_ready(descriptor: int, event: int) -> bool:
     `select.select`."""
     poll = select.poll()
     poll.register(descriptor, event)
-    return bool(poll.poll(1000 * _LOOK_SECONDS))
+    return bool(poll.poll(1000 * limits.EVENT_WAIT_SECONDS))
 
 
 class InProcess(Trainer):
@@ -342,7 +334,7 @@ def write_columns(columns: Columns, file: int) -> dict[str, Any]:
         nonlocal offset
         if array is None:
             return None
-        begin = offset + -offset % _ALIGNED
+        begin = offset + -offset % limits.ALIGNMENT
         rest = memoryview(np.ascontiguousarray(array).tobytes())
         offset = begin + len(rest)
         written = begin

@@ -21,6 +21,7 @@ import torch
 
 from trails.family import MLP
 from trails.family.mlp.networks import MlpNetworks, multiply_accumulates
+from trails.limits import RESERVE_SECONDS, WRITTEN_A_SECOND
 from trails.refinement import keeping, models
 from trails.refinement import run as run_module
 from trails.refinement.clock import Clock, RecordedClock
@@ -32,9 +33,6 @@ from trails.refinement.workers import Cores, LocalWorker
 from trails.training.batches import EVALUATION_ROWS, batches_of, rows_of_epoch
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
-
-_CALLERS_RESERVE = 0.15
-_WRITTEN_A_SECOND = 35e6
 
 
 @dataclass(frozen=True)
@@ -259,7 +257,7 @@ def ask(case: Case, budget: float, data: Dataset | None = None) -> Told:
         1,
         started,
         budget,
-        started + budget - _CALLERS_RESERVE,
+        started + budget - RESERVE_SECONDS,
         {"rows": case.rows, "columns": [0] * (case.fields + 1)},
         {"rows": case.held_rows} if case.validation else None,
         threads=case.cores,
@@ -278,7 +276,7 @@ def ask(case: Case, budget: float, data: Dataset | None = None) -> Told:
             for file in files:
                 os.close(file)
         if case.named:
-            machine.advance(4 * trials[0].layout.parameters / _WRITTEN_A_SECOND)
+            machine.advance(4 * trials[0].layout.parameters / WRITTEN_A_SECOND)
         machine.advance(0.05)
     return Told(json.loads(lines[-1]), machine.now() - started)
 

@@ -14,7 +14,7 @@ from tests.service.conftest import TOKEN, Database
 from trails.errors import InvalidInput, TrailsError
 from trails.service import DataClient, read_columns
 from trails.table.columns import Column, Columns
-from trails.table.texts import MOST_TEXTS, parse_idvalue, text_column
+from trails.table.texts import MOST_SPELLINGS, parse_idvalue, text_column
 
 
 def test_kinds_are_those_of_the_extension(database: Database, client: DataClient) -> None:
@@ -75,7 +75,7 @@ def test_one_other_text_makes_a_column_text_however_late(database: Database, cli
     database.sql("INSERT INTO t VALUES ('x')")
     found = client.columns("t", fresh=True)["f"]
     assert found.kind == "text" and len(np.unique(found.data)) == 200_001
-    assert found.texts is not None and len(found.texts.hashes) == MOST_TEXTS
+    assert found.texts is not None and len(found.texts.hashes) == MOST_SPELLINGS
 
 
 def test_validation_rows_have_the_kinds_of_training_rows(database: Database, client: DataClient) -> None:

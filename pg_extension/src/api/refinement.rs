@@ -13,7 +13,7 @@ use super::{required, seconds_of, task_of, texts_of};
 use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
 use crate::outcome::Finished;
-use crate::protocol::{Cost, Epoch, Profiled};
+use crate::protocol::{Epoch, ProfileResult, ProfileRow};
 use crate::run::Task;
 use crate::selection::{self, Origin};
 use crate::{epoch_costs, python};
@@ -182,13 +182,13 @@ fn profile_refinement(
         name!(megabytes, Option<f64>),
     ),
 > {
-    let measured = || -> Result<Profiled> {
+    let measured = || -> Result<ProfileResult> {
         let scheduler = Some("sh".to_owned()); // a profile has none
         let task = task_of(source, target, features, validation, space, scheduler, seed, options, task, split)?;
         epoch_costs::run(&task, architectures.map(|a| texts_of(a, "architectures")).transpose()?)
     };
-    let Profiled { workers, rows, .. } = measured().unwrap_or_else(|error| error.raise());
-    let row = move |c: Cost| {
+    let ProfileResult { workers, rows, .. } = measured().unwrap_or_else(|error| error.raise());
+    let row = move |c: ProfileRow| {
         let megabytes = c.bytes.map(|b| b as f64 / BYTES_OF_A_MEGABYTE);
         let seconds = (c.training_seconds, c.evaluation_seconds, c.seconds_alone, c.seconds_shared);
         (c.architecture, c.parameters, workers, seconds.0, seconds.1, seconds.2, seconds.3, megabytes)

@@ -11,7 +11,7 @@ use super::{metrics_of, required, seconds_of, task_of};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::outcome::Finished;
-use crate::protocol::Trained;
+use crate::protocol::LeaderboardRow;
 use crate::rows::FilteringRequest;
 use crate::run::Task;
 use crate::selection::{self, Origin};
@@ -19,7 +19,7 @@ use crate::{catalog, unregistered};
 
 /// What a caller is shown of a run: its leaderboard, best first, and what its winner is kept as.
 struct Shown {
-    leaderboard: Vec<Trained>,
+    leaderboard: Vec<LeaderboardRow>,
     model: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl From<Finished> for Shown {
 
 /// The leaderboard of an earlier run, whose winner is kept as `model`.
 fn recorded(run: i64, model: String) -> Result<Shown> {
-    let leaderboard = Spi::connect(|client| -> Result<Vec<Trained>> {
+    let leaderboard = Spi::connect(|client| -> Result<Vec<LeaderboardRow>> {
         let rows = client.select(
             "SELECT l.architecture, l.score, l.validation_metric, l.epochs, l.parameters, l.seconds \
              FROM trails.leaderboard($1) l ORDER BY l.rank",

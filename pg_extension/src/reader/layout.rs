@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use serde::{Serialize, Serializer};
 
 use super::columns::{Kind, Table, Values};
+use crate::limits::ALIGNMENT;
 
 /// Where one column lies in the shared memory, as the refinement process is told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -44,8 +45,6 @@ impl TableLayout {
     }
 }
 
-const ALIGNMENT: u64 = 64;
-
 fn by_name<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(kind.name())
 }
@@ -58,7 +57,7 @@ const PART: usize = 1 << 24;
 pub fn move_to(table: Table, file: &File, descriptor: i32, check: impl Fn()) -> io::Result<TableLayout> {
     let mut end = 0u64;
     let mut place = |bytes: &[u8]| -> io::Result<u64> {
-        let offset = end.next_multiple_of(ALIGNMENT);
+        let offset = end.next_multiple_of(ALIGNMENT as u64);
         end = offset;
         for part in bytes.chunks(PART) {
             check();
@@ -90,7 +89,7 @@ pub fn move_to(table: Table, file: &File, descriptor: i32, check: impl Fn()) -> 
         columns.push(ColumnLayout { kind: column.kind(), name: column.name, offset, nulls, values, texts });
     }
     // A mapping must not end before the last column does, also when that column is empty.
-    file.set_len(end.next_multiple_of(ALIGNMENT).max(ALIGNMENT))?;
+    file.set_len(end.next_multiple_of(ALIGNMENT as u64).max(ALIGNMENT as u64))?;
     Ok(TableLayout { fd: descriptor, rows: table.rows, columns })
 }
 

@@ -6,11 +6,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::memory::{bytes_of, Exhausted, Memory};
+use crate::limits::{LONGEST_SPELLING, MOST_SPELLINGS};
 
-/// Distinct texts whose spelling is kept.
-const MOST_TEXTS: usize = 65_536;
-/// Bytes that are kept of one text.
-const MOST_BYTES: usize = 200;
 /// Slots for texts met lately; a power of two.
 const RECENT: usize = 1_024;
 
@@ -112,7 +109,7 @@ impl Dictionary {
 
     #[cold]
     fn look_up(&mut self, hash: i64, text: &[u8], memory: &mut Memory) -> Result<(), Exhausted> {
-        if self.texts.hashes.len() >= MOST_TEXTS || self.known.contains(&hash) {
+        if self.texts.hashes.len() >= MOST_SPELLINGS || self.known.contains(&hash) {
             return Ok(());
         }
         self.known.try_reserve(1).map_err(|_| Exhausted::System)?;
@@ -132,17 +129,17 @@ impl Dictionary {
 
 /// The beginning of a text, whole characters only; a database need not be UTF-8.
 fn spelling(text: &[u8]) -> std::borrow::Cow<'_, str> {
-    let mut end = text.len().min(MOST_BYTES);
+    let mut end = text.len().min(LONGEST_SPELLING);
     // Not within a character; no character is longer than four bytes.
-    while end < text.len() && end > MOST_BYTES - 4 && text[end] & 0xc0 == 0x80 {
+    while end < text.len() && end > LONGEST_SPELLING - 4 && text[end] & 0xc0 == 0x80 {
         end -= 1;
     }
     let spelt = String::from_utf8_lossy(&text[..end]);
     // What stands for a byte that is no character is longer than that.
-    if spelt.len() <= MOST_BYTES {
+    if spelt.len() <= LONGEST_SPELLING {
         return spelt;
     }
-    let mut end = MOST_BYTES;
+    let mut end = LONGEST_SPELLING;
     while !spelt.is_char_boundary(end) {
         end -= 1;
     }
@@ -180,12 +177,12 @@ mod tests {
     #[test]
     fn no_more_than_so_many_texts_are_kept() {
         let mut dictionary = Dictionary::default();
-        for number in 0..MOST_TEXTS + 1_000 {
+        for number in 0..MOST_SPELLINGS + 1_000 {
             dictionary.add_text(number.to_string().as_bytes(), &mut Memory::unlimited()).unwrap();
         }
         let texts = dictionary.take();
-        assert_eq!(texts.hashes.len(), MOST_TEXTS);
-        assert_eq!(spelt(&texts, MOST_TEXTS - 1), (MOST_TEXTS - 1).to_string());
+        assert_eq!(texts.hashes.len(), MOST_SPELLINGS);
+        assert_eq!(spelt(&texts, MOST_SPELLINGS - 1), (MOST_SPELLINGS - 1).to_string());
     }
 
     #[test]
@@ -204,7 +201,7 @@ mod tests {
     fn bytes_that_are_no_characters_are_shown_as_such_and_stay_within_bounds() {
         assert_eq!(spelling(b"caf\xe9"), "caf\u{fffd}");
         let odd = spelling(&[0xff; 500]).into_owned();
-        assert!(odd.len() <= MOST_BYTES && odd.chars().all(|c| c == '\u{fffd}') && odd.len() > 190);
-        assert!(spelling(&[0x80; 500]).len() <= MOST_BYTES);
+        assert!(odd.len() <= LONGEST_SPELLING && odd.chars().all(|c| c == '\u{fffd}') && odd.len() > 190);
+        assert!(spelling(&[0x80; 500]).len() <= LONGEST_SPELLING);
     }
 }

@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 
+from trails.limits import HEARTBEAT_SECONDS
 from trails.refinement import memory, process
 from trails.refinement.protocol import Events, Profile, Setting, parse_request, parse_setting
 
@@ -23,8 +24,6 @@ REQUESTS_FD, EVENTS_FD, LOG_FD = range(3)
 
 EXIT_ABANDONED = 3
 """Exit status when fd 0 ended: whoever asked is gone."""
-
-_HEARTBEAT_SECONDS = 1.0
 
 
 def main() -> int:
@@ -109,7 +108,7 @@ def _beat(events: Events) -> None:
     with contextlib.suppress(BrokenPipeError):
         while True:
             events.alive()
-            time.sleep(_HEARTBEAT_SECONDS)
+            time.sleep(HEARTBEAT_SECONDS)
 
 
 def _watch(lines: queue.SimpleQueue[bytes]) -> None:

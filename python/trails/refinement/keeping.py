@@ -9,6 +9,7 @@ from contextlib import nullcontext
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.limits import WRITTEN_A_SECOND
 from trails.refinement import checkpoint
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.dataset import Dataset
@@ -17,9 +18,6 @@ from trails.refinement.metrics import report, report_seconds
 from trails.refinement.protocol import Events, Refine, Setting
 from trails.refinement.timings import Timings
 from trails.refinement.trial import EpochResult, Trial
-
-_WRITTEN_A_SECOND = 35e6
-"""Bytes of a model that the caller writes to its table in a second; measured 35 to 70 million."""
 
 _MOST_RESERVED = 0.1
 """Of the budget, what is kept back for writing a model at most."""
@@ -68,7 +66,7 @@ class ModelKeeper:
         if not self._setting.models:
             return 0.0, 0.0
         metrics = report_seconds(self._data.target, len(self._data.validation))
-        writing = max(blob_size(trial, self._data) for trial in trials) / _WRITTEN_A_SECOND
+        writing = max(blob_size(trial, self._data) for trial in trials) / WRITTEN_A_SECOND
         return metrics + min(writing, _MOST_RESERVED * self._setting.budget), metrics + writing
 
     def note(self, result: EpochResult, best: Trial) -> None:

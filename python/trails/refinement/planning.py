@@ -12,6 +12,7 @@ from trails.coordinator import plan
 from trails.errors import BudgetTooSmall, InvalidInput
 from trails.family.networks import Shape
 from trails.halving import halving_rungs
+from trails.limits import FILTERING_SHARE
 from trails.refinement.costs import Speed, evaluation_work, training_work, work_of
 from trails.refinement.protocol import Candidate, Refine, Setting
 from trails.refinement.schedulers import Scheduler, planned_scheduler
@@ -36,7 +37,6 @@ _SLACK_SECONDS = 0.5
 # Of what is added to a budget, the parts that training does not get: measuring takes longer for a better answer, and
 # filtering scores more architectures where the caller did not say how many.
 _MEASURING_SHARE = 0.05
-_FILTERING_SHARE = 0.1
 
 MEASURING_SECONDS = 0.6
 """With less than this left the budget is too small, and there is no time to measure by how much."""
@@ -215,7 +215,7 @@ def too_small(setting: Setting, spent: Spent, needed: float) -> BudgetTooSmall:
     budget = setting.budget
     enough = _SPENT_SLACK * spent.before + spent.after + _NEEDED_SLACK * needed + _SLACK_SECONDS
     # Scoring that took a good part of a tenth of the budget may have been ended by it.
-    grows = _MEASURING_SHARE + (_FILTERING_SHARE if spent.filtering > 0.5 * _FILTERING_SHARE * budget else 0.0)
+    grows = _MEASURING_SHARE + (FILTERING_SHARE if spent.filtering > 0.5 * FILTERING_SHARE * budget else 0.0)
     minimum = max(enough, (enough - grows * budget) / (1.0 - grows), 1.1 * budget + _SLACK_SECONDS)
     minimum = math.ceil(10 * minimum) / 10
     rest = spent.before + spent.after

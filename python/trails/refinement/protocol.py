@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, shown
-from trails.family import MLP, Design, Family
+from trails.family import Design, Family
 from trails.space import parse_space
 from trails.training.options import Options, parse_options
 
-_SPACE = "mlp4x20"
 """Of a request that names none."""
 
 
@@ -93,7 +92,7 @@ class Refine:
         score_seconds: Measured seconds per scored architecture.
         scored: Architectures scored.
         resume: Descriptor and length of the checkpoint to go on from, or None.
-        family: What the candidates' networks are: that of their space.
+        space: Name of the space that the candidates are of.
     """
 
     candidates: tuple[Candidate, ...]
@@ -104,7 +103,12 @@ class Refine:
     score_seconds: float = 0.0
     scored: int = 0
     resume: tuple[int, int] | None = None
-    family: Family = MLP
+    space: str = "mlp4x20"
+
+    @property
+    def family(self) -> Family:
+        """What the candidates' networks are: that of their space."""
+        return parse_space(self.space).family
 
     @property
     def fixed(self) -> bool:
@@ -118,7 +122,12 @@ class Profile:
 
     candidates: tuple[Candidate, ...]
     options: Options = field(default_factory=Options)
-    family: Family = MLP
+    space: str = "mlp4x20"
+
+    @property
+    def family(self) -> Family:
+        """What the candidates' networks are: that of their space."""
+        return parse_space(self.space).family
 
 
 def parse_setting(line: bytes | str) -> Setting:
@@ -161,10 +170,10 @@ def parse_request(line: bytes | str) -> Refine | Profile:
     with _malformed():
         fields = _fields(line, "refine", "profile")
         options = parse_options(fields.get("options"))
-        family = parse_space(str(fields.get("space", _SPACE))).family
+        family = parse_space(str(fields["space"])).family
         if fields["request"] == "profile":
-            named = tuple(_candidate(family, str(architecture), None) for architecture in fields["architectures"])
-            request: Refine | Profile = Profile(named, options, family)
+            named = tuple(_candidate(str(architecture), None) for architecture in fields["architectures"])
+            request: Refine | Profile = Profile(named, options, str(fields["space"]))
         else:
             resume = fields.get("resume")
             request = Refine(
@@ -176,7 +185,7 @@ def parse_request(line: bytes | str) -> Refine | Profile:
                 score_seconds=_finite(fields["score_seconds"]),
                 scored=int(fields["scored"]),
                 resume=None if resume is None else (int(resume["fd"]), int(resume["length"])),
-                family=family,
+                space=str(fields["space"]),
             )
     if not request.candidates and (isinstance(request, Profile) or request.resume is None):
         raise InvalidInput("there is no candidate to train")
@@ -371,7 +380,6 @@ class Events:
     def error(self, error: BaseException, traceback: str | None = None) -> None:
         """The last event of a run that failed; ``traceback`` is passed on if nobody foresaw it."""
         known = error if isinstance(error, TrailsError) else None
-        extra = {"minimum": error.minimum} if isinstance(error, BudgetTooSmall) else {}
         hint = known.hint if known else None
         if isinstance(error, ImportError):
             hint = f"Mend the virtual environment: {sys.prefix}/bin/pip install 'trails[train]'"
@@ -383,7 +391,7 @@ class Events:
             hint=hint,
             traceback=None if known else traceback,
             sqlstate=known.sqlstate if known else "XX000",
-            **extra,
+            minimum=error.minimum if isinstance(error, BudgetTooSmall) else None,
         )
 
     def _send(self, event: str, **fields: Any) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trails.limits import RESERVE_SECONDS
 from trails.refinement.clock import Clock
 from trails.refinement.costs import Costs, Speed
 from trails.refinement.protocol import Setting
 from trails.refinement.trial import Trial
-
-# Kept back before the deadline: for writing the result, and for what a busy machine does to the last batch.
-RESERVE_SECONDS = 0.15
 
 # Stretches between two looks at the clock, and the last evaluation, may take this much longer than
 # expected.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from trails.refinement.leaderboard import in_order
 from trails.refinement.protocol import LeaderboardRow
 from trails.refinement.schedulers import Scheduler
-from trails.refinement.trial import Trial
+from trails.refinement.trial import Trial, ranking
 
 
 class Roster:
@@ -27,8 +28,7 @@ class Roster:
 
     def ranking(self) -> list[Trial]:
         """Trials that have a metric, best first; of equal ones those that still have weights, then by their scores."""
-        ranked = (trial for trial in self.trials.values() if trial.ranked)
-        return sorted(ranked, key=lambda trial: (-trial.best_metric, trial.best is None))
+        return ranking(self.trials.values())
 
     @property
     def best(self) -> Trial | None:
@@ -41,8 +41,7 @@ class Roster:
 
     def rows(self) -> list[LeaderboardRow]:
         """Of everyone that has a metric, best first."""
-        rows: Sequence[LeaderboardRow] = [*(trial.row() for trial in self.ranking()), *self.dropped]
-        return sorted(rows, key=lambda row: -row["validation_metric"])
+        return in_order([*(trial.row() for trial in self.trials.values() if trial.ranked), *self.dropped])
 
     def release(self, scheduler: Scheduler) -> None:
         """Free networks of candidates that are out: a hundred wide ones with Adam's state are gigabytes."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from trails.limits import RESERVE_SECONDS
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.costs import Speed
 from trails.refinement.dataset import Dataset
@@ -13,7 +14,6 @@ from trails.refinement.devices import cores
 from trails.refinement.models import TrainedModels
 from trails.refinement.planning import MEASURING_SECONDS, Spent, assumed_training, too_small
 from trails.refinement.protocol import Events, Profile, ProfileRow, Refine, Setting
-from trails.refinement.remaining import RESERVE_SECONDS
 from trails.refinement.session import Refinement
 from trails.refinement.speed import measure, seconds_per_product
 from trails.refinement.timings import Timings

@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import partial
 
 from trails.errors import BudgetTooSmall, UnusableData
+from trails.limits import RESERVE_SECONDS
 from trails.refinement import memory
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.costs import Speed
 from trails.refinement.models import Models
 from trails.refinement.planning import Spent, choose, first_group, least_training, too_small
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
-from trails.refinement.remaining import RESERVE_SECONDS, SLACK, Remaining
+from trails.refinement.remaining import SLACK, Remaining
 from trails.refinement.revision import Revision
 from trails.refinement.roster import Roster
 from trails.refinement.saving import Saver, read_checkpoint, restore

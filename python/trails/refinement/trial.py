@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from trails.family.base import Family
 from trails.family.design import Design
 from trails.family.networks import Layout, Shape
+from trails.refinement.leaderboard import is_better
 from trails.refinement.protocol import Candidate, LeaderboardRow
 from trails.training.weights import Training, Weights, derived_seed
 
@@ -109,9 +111,8 @@ class Trial:
         return self.epochs - self.best_epoch >= patience
 
     def is_better(self, metric: float, loss: float) -> bool:
-        """Whether an epoch would be the best so far. Where the metric cannot tell, as between AUCs of 1, the loss does:
-        probabilities go on getting better after the order of rows is right."""
-        return metric > self.best_metric or (metric == self.best_metric and loss < self.best_loss)
+        """Whether an epoch would be the best so far; see `trails.refinement.leaderboard`."""
+        return is_better(metric, loss, self.best_metric, self.best_loss)
 
     def add(self, result: EpochResult, weights: Weights | None) -> None:
         """Take an epoch in; ``weights``, the averaged ones, are kept if it is the best so far."""
@@ -139,3 +140,12 @@ class Trial:
             "parameters": self.layout.parameters,
             "seconds": self.seconds,
         }
+
+
+def ranking(trials: Iterable[Trial]) -> list[Trial]:
+    """Trials that have a metric, best first; of equal ones those that still have weights, then as they were offered.
+
+    The first one is the first of the leaderboard too: of the best so far the one offered first keeps its weights.
+    """
+    ranked = (trial for trial in trials if trial.ranked)
+    return sorted(ranked, key=lambda trial: (-trial.best_metric, trial.best is None))

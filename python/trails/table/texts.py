@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.limits import LONGEST_SPELLING, MOST_SPELLINGS
 from trails.table.columns import Column, Texts
-
-MOST_TEXTS, MOST_BYTES = 1 << 16, 200
-"""Spellings that a column keeps, and bytes of each: as many as the extension's reader does."""
 
 _MOST_KNOWN = 1 << 20
 _IDVALUE = re.compile(r"([0-9]{1,10}):([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)", re.ASCII)
@@ -30,7 +28,7 @@ def hash_of(text: str) -> int:
 def cut(text: str) -> bytes:
     """At most 200 bytes of the text, whole characters; a NUL, which no text of a server holds, is shown as unknown."""
     whole = text.replace("\0", "\ufffd").encode("utf-8", "replace")
-    return whole if len(whole) <= MOST_BYTES else whole[:MOST_BYTES].decode("utf-8", "ignore").encode()
+    return whole if len(whole) <= LONGEST_SPELLING else whole[:LONGEST_SPELLING].decode("utf-8", "ignore").encode()
 
 
 def parse_idvalue(text: str) -> tuple[int, float] | None:
@@ -93,7 +91,7 @@ class TextBuilder:
         if self._parsed and (parsed := parse_idvalue(text)) is None:
             self._parsed, self.odd = False, text
             self._ids, self._values = [], []
-        if len(self._spelt) < MOST_TEXTS:
+        if len(self._spelt) < MOST_SPELLINGS:
             self._spelt.setdefault(code, cut(text))
         self._known[text] = found = (code, *(parsed or (0, 1.0)))
         return found

@@ -1,0 +1,74 @@
+"""Which epoch of a candidate counts, and in which order candidates stand.
+
+One rule for the run, which has its trials, and for whoever has only the epochs that a run told before it ended. The
+extension has the same in ``leaderboard.rs``. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+_Row = TypeVar("_Row", bound=Mapping[str, Any])
+
+
+def is_better(metric: float, loss: float, best_metric: float, best_loss: float) -> bool:
+    """Whether an epoch is better than the best so far.
+
+    Where the metric cannot tell, as between AUCs of 1, the loss does: probabilities go on getting better after the
+    order of rows is right.
+
+    Args:
+        metric: Of the validation rows, higher is better.
+        loss: Of the validation rows.
+        best_metric: Of the best epoch so far; minus infinity if there is none.
+        best_loss: The same; infinite if it is not known.
+    """
+    return metric > best_metric or (metric == best_metric and loss < best_loss)
+
+
+def in_order(rows: Iterable[_Row]) -> list[_Row]:
+    """Rows with a ``validation_metric``, best first; equal ones stay in the order given: that of the offer."""
+    return sorted(rows, key=lambda row: -float(row["validation_metric"]))
+
+
+def from_epochs(epochs: Iterable[Mapping[str, Any]], scores: Mapping[str, float | None]) -> list[dict[str, Any]]:
+    """The leaderboard of a run that did not come to tell one.
+
+    Args:
+        epochs: Those that were finished, in the order of time, with the fields of `Events.epoch`. One without a metric
+            has failed, and counts for nothing.
+        scores: Of the candidates, in the order in which they were offered.
+
+    Returns:
+        Rows as in `protocol.LeaderboardRow`; ``parameters`` is None, and ``validation_loss`` where no loss was told.
+    """
+    places = {architecture: place for place, architecture in enumerate(scores)}
+    rows: dict[str, dict[str, Any]] = {}
+    for epoch in epochs:
+        name, metric, loss = epoch["architecture"], epoch["validation_metric"], epoch["validation_loss"]
+        if metric is None:
+            continue
+        row = rows.setdefault(
+            name,
+            {
+                "architecture": name,
+                "score": scores.get(name),
+                "validation_metric": -math.inf,
+                "validation_loss": None,
+                "epochs": 0,
+                "best_epoch": None,
+                "parameters": None,
+                "seconds": 0.0,
+            },
+        )
+        row["epochs"] = max(row["epochs"], epoch["epoch"])
+        row["seconds"] += epoch["seconds"]
+        if is_better(metric, _or_infinite(loss), row["validation_metric"], _or_infinite(row["validation_loss"])):
+            row.update(validation_metric=metric, validation_loss=loss, best_epoch=epoch["epoch"])
+    return in_order(sorted(rows.values(), key=lambda row: places.get(row["architecture"], len(places))))
+
+
+def _or_infinite(loss: float | None) -> float:
+    return math.inf if loss is None else loss
