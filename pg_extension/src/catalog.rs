@@ -13,14 +13,14 @@ use crate::candidate::Candidate;
 use crate::error::{Result, TrailsError};
 use crate::outcome::{Outcome, ResumePoint};
 use crate::protocol::LeaderboardRow;
-use crate::run::Task;
+use crate::run_request::RunRequest;
 use crate::{identity, owner};
 
 // What is written, table by table; a role needs INSERT on these columns and on no others.
 const RUN: &str = "function, continues, source, target, validation, features, left_out, budget, space, tfmem, refinement, \
     options, seed, device, train_rows, validation_rows, unusable_rows, scored, failed_scores, n, k, u, state, fault, \
     reading_seconds, filtering_seconds, start_seconds, first_batch_seconds, refinement_seconds, total_seconds, started, \
-    finished, asked_k, asked_u, task, metric, model, split, relation, validation_relation";
+    finished, asked_k, asked_u, request, metric, model, split, relation, validation_relation";
 const CANDIDATE: &str = "run_id, architecture, score, score_rank, rank, validation_metric, epochs, parameters, seconds";
 const TRIAL: &str = "run_id, architecture, rung, epoch, train_loss, validation_loss, validation_metric, seconds";
 const CHECKPOINT: &str = "run_id, rung, weights";
@@ -65,7 +65,7 @@ pub fn check_rights() -> Result<()> {
 }
 
 /// The run itself; returns its id.
-pub fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
+pub fn write_run(request: &RunRequest, outcome: &Outcome) -> Result<i64> {
     let Outcome { facts, scored, told, .. } = outcome;
     let left_out: serde_json::Map<String, serde_json::Value> =
         facts.left_out.iter().map(|(name, reason)| (name.clone(), reason.clone().into())).collect();
@@ -74,16 +74,16 @@ pub fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
         outcome.function.into(),
         outcome.continues.into(),
         facts.source.clone().into(),
-        task.target.clone().into(),
+        request.target.clone().into(),
         facts.validation.clone().into(),
         facts.features.clone().into(),
         pgrx::JsonB(left_out.into()).into(),
-        task.budget.into(),
-        task.space.clone().into(),
+        request.budget.into(),
+        request.space.clone().into(),
         scored.tfmem.clone().into(),
-        task.refinement.clone().into(),
-        task.options.clone().map(pgrx::JsonB).into(),
-        task.seed.into(),
+        request.refinement.clone().into(),
+        request.options.clone().map(pgrx::JsonB).into(),
+        request.seed.into(),
         told.device.clone().into(),
         facts.train_rows.into(),
         facts.validation_rows.into(),
@@ -91,8 +91,8 @@ pub fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
         scored.scored.into(),
         scored.failed.into(),
         scored.n.into(),
-        plan.and_then(|p| p.k).or(task.k).into(),
-        plan.and_then(|p| p.u).or(task.u).into(),
+        plan.and_then(|p| p.k).or(request.k).into(),
+        plan.and_then(|p| p.u).or(request.u).into(),
         (if told.complete { "complete" } else { "best so far" }).into(),
         outcome.fault.clone().into(),
         facts.reading_seconds.into(),
@@ -101,14 +101,14 @@ pub fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
         encoded.and_then(|e| e.first_batch).into(),
         outcome.refinement_seconds.into(),
         outcome.total_seconds.into(),
-        task.k.into(),
-        task.u.into(),
+        request.k.into(),
+        request.u.into(),
         encoded.map_or("binary", |e| e.task.as_str()).into(),
         told.metric().to_owned().into(),
-        task.name.clone().into(),
-        task.split.clone().into(),
-        identity::of(task.source).into(),
-        task.validation.map(identity::of).into(),
+        request.name.clone().into(),
+        request.split.clone().into(),
+        identity::of(request.source).into(),
+        request.validation.map(identity::of).into(),
     ];
     let run = Spi::get_one_with_args::<i64>(
         &format!(

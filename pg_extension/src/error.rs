@@ -83,7 +83,6 @@ impl From<pgrx::spi::Error> for TrailsError {
     }
 }
 
-
 /// The beginning of an argument, for messages.
 pub fn shown(argument: &str) -> String {
     cut(argument.to_owned(), LONGEST_SHOWN)

@@ -8,8 +8,8 @@
 use pgrx::prelude::*;
 
 mod api;
-mod candidate;
 mod budget;
+mod candidate;
 mod catalog;
 mod child;
 mod clock;
@@ -22,9 +22,9 @@ mod identity;
 mod interrupts;
 mod latency;
 mod leaderboard;
-mod lock_wait;
 mod limits;
 mod lines;
+mod lock_wait;
 mod models;
 mod outcome;
 mod owner;

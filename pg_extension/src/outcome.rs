@@ -1,9 +1,9 @@
 //! What came of a run.
 
-use crate::run_so_far::RunSoFar;
 use crate::candidate::Candidate;
 use crate::clock::Clock;
 use crate::run::Facts;
+use crate::run_so_far::RunSoFar;
 
 /// What was scored; all None where nothing was.
 #[derive(Debug, Clone, Default)]

@@ -5,7 +5,7 @@ use crate::error::{sqlstate_of, Result, TrailsError};
 use crate::lock_wait::LockWait;
 use crate::models::{self, Trained};
 use crate::outcome::Outcome;
-use crate::run::Task;
+use crate::run_request::RunRequest;
 use crate::{catalog, identity, unregistered};
 
 /// What was written.
@@ -15,12 +15,12 @@ pub struct Recorded {
     pub model: Option<String>,
 }
 
-/// Writes the run, and the model if the task names one.
-pub fn record(task: &Task, outcome: &mut Outcome) -> Recorded {
-    let wait = LockWait::of(outcome.clock.began, task.budget);
+/// Writes the run, and the model if the request names one.
+pub fn record(request: &RunRequest, outcome: &mut Outcome) -> Recorded {
+    let wait = LockWait::of(outcome.clock.began, request.budget);
     let begin = outcome.clock.seconds();
     let run = wait
-        .attempt("trails.runs", || catalog::write_run(task, outcome))
+        .attempt("trails.runs", || catalog::write_run(request, outcome))
         .map_err(|error| {
             let hint = "Mend the cause, and run it again for a record of it.";
             hinting(warn("the run is not recorded", error), hint).warn();
@@ -43,9 +43,9 @@ pub fn record(task: &Task, outcome: &mut Outcome) -> Recorded {
         write_table(wait, run, outcome, "timings", "without its timings", catalog::write_timings);
     }
     let weights = outcome.model.take();
-    let model = match (&task.name, weights) {
+    let model = match (&request.name, weights) {
         (Some(name), Some(weights)) => {
-            let on = || Trained { source: outcome.facts.source.clone(), relation: Some(identity::of(task.source)) };
+            let on = || Trained { source: outcome.facts.source.clone(), relation: Some(identity::of(request.source)) };
             keep(wait, name, run, on, &weights)
         }
         _ => None,

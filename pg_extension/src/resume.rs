@@ -12,7 +12,7 @@ use crate::child;
 use crate::error::{shown, Result, TrailsError};
 use crate::identity;
 use crate::protocol::Epoch;
-use crate::run::{parse_options, Task};
+use crate::run_request::{parse_options, RunRequest};
 
 /// What a new run takes over from the one that it continues.
 pub struct Resumed {
@@ -32,12 +32,12 @@ impl Resumed {
     }
 }
 
-/// The task of an earlier run, and what is left of it.
-pub fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
+/// What an earlier run was asked for, and what is left of it.
+pub fn read(run: i64, budget: f64) -> Result<(RunRequest, Resumed)> {
     let earlier = Spi::connect(|client| -> Result<Option<Earlier>> {
         let rows = client.select(
             "SELECT source, target::pg_catalog.text, validation, features::pg_catalog.text[], space, tfmem, refinement, \
-                    options::pg_catalog.text, seed, n, asked_k, asked_u, state, task, split::pg_catalog.text, model, \
+                    options::pg_catalog.text, seed, n, asked_k, asked_u, state, request, split::pg_catalog.text, model, \
                     relation, validation_relation \
              FROM trails.runs WHERE run_id OPERATOR(pg_catalog.=) $1",
             Some(1),
@@ -74,7 +74,7 @@ pub fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
              budget, or it was loaded from a dump, which holds no checkpoints.",
         )
     })?;
-    let task = Task {
+    let request = RunRequest {
         source: relation(run, "source", &earlier.source, earlier.relation.as_deref())?,
         target: earlier.target,
         features: Some(earlier.features),
@@ -95,7 +95,7 @@ pub fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
     };
     let (tfmem, n) = (earlier.tfmem, earlier.n);
     let (candidates, trials, checkpoint) = (candidates(run)?, trials(run, rung)?, checkpoint(run)?);
-    Ok((task, Resumed { run, tfmem, n, candidates, trials, checkpoint }))
+    Ok((request, Resumed { run, tfmem, n, candidates, trials, checkpoint }))
 }
 
 /// A row of `trails.runs`.

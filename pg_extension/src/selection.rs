@@ -16,7 +16,8 @@ use crate::record::{self, Recorded};
 use crate::refinement::Refinement;
 use crate::resume::{self, Resumed};
 use crate::rows::FilteringRequest;
-use crate::run::{add_phases, Begun, Relations, Task};
+use crate::run::{add_phases, Begun, Relations};
+use crate::run_request::RunRequest;
 use crate::run_so_far::RunSoFar;
 use crate::{catalog, leaderboard, progress};
 
@@ -30,15 +31,15 @@ pub enum Origin {
     Checkpoint(Box<Resumed>),
 }
 
-/// Runs `function`'s task and writes what it did to the catalogue.
-pub fn run(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> Result<Finished> {
-    task.check_budget()?;
-    task.check_name()?;
+/// Does what `function` was asked for and writes what it did to the catalogue.
+pub fn run(function: &'static str, request: &RunRequest, origin: &Origin, clock: Clock) -> Result<Finished> {
+    request.check_budget()?;
+    request.check_name()?;
     check_writable()?;
     catalog::keep_extension();
     let watch = ClientWatch::start();
-    let mut outcome = train(function, task, origin, clock)?;
-    let Recorded { run, model } = record::record(task, &mut outcome);
+    let mut outcome = train(function, request, origin, clock)?;
+    let Recorded { run, model } = record::record(request, &mut outcome);
     watch.stop();
     report(run, model.as_deref(), &outcome);
     Ok(Finished { run, model, outcome })
@@ -47,8 +48,8 @@ pub fn run(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -
 /// Goes on with the caller's run `earlier` for `budget` seconds.
 pub fn resume(earlier: i64, budget: f64, clock: Clock) -> Result<Finished> {
     let wait = LockWait::of(clock.began, Some(budget));
-    let (task, resumed) = wait.attempt(CATALOGUE, || resume::read(earlier, budget))?;
-    run("resume", &task, &Origin::Checkpoint(Box::new(resumed)), clock).map_err(|error| resume::gone(earlier, error))
+    let (request, resumed) = wait.attempt(CATALOGUE, || resume::read(earlier, budget))?;
+    run("resume", &request, &Origin::Checkpoint(Box::new(resumed)), clock).map_err(|error| resume::gone(earlier, error))
 }
 
 /// What a run did is recorded, which is better refused before it is done.
@@ -65,34 +66,34 @@ fn check_writable() -> Result<()> {
 }
 
 /// Refuses names and numbers that no run could use, before anything is read or started.
-pub fn check(task: &Task, origin: &Origin) -> Result<()> {
+pub fn check(request: &RunRequest, origin: &Origin) -> Result<()> {
     match origin {
-        Origin::Filtering(scoring) => task.check_refinement().and_then(|()| scoring.check(true)),
+        Origin::Filtering(scoring) => request.check_refinement().and_then(|()| scoring.check(true)),
         Origin::Named(architectures) => {
-            task.check_refinement().and_then(|()| task.check_architectures(architectures).map(|_| ()))
+            request.check_refinement().and_then(|()| request.check_architectures(architectures).map(|_| ()))
         }
-        Origin::Checkpoint(_) => task.check_refinement(),
+        Origin::Checkpoint(_) => request.check_refinement(),
     }
 }
 
-fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> Result<Outcome> {
+fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: Clock) -> Result<Outcome> {
     // Until the rows are read; the refinement process has a deadline of its own.
-    let deadline = Deadline::of(task.budget, clock.began);
+    let deadline = Deadline::of(request.budget, clock.began);
     // Names and types first: a mistake in them must not cost a process.
-    let relations = Relations::describe(task)?;
-    check(task, origin)?;
+    let relations = Relations::describe(request)?;
+    check(request, origin)?;
     let resumed = match origin {
         Origin::Checkpoint(resumed) => Some(resumed.as_ref()),
         _ => None,
     };
     let file = resumed.map(Resumed::file).transpose()?;
-    let Begun { mut clock, rows, facts, mut refinement } = Begun::new(task, relations, clock, file)?;
+    let Begun { mut clock, rows, facts, mut refinement } = Begun::new(request, relations, clock, file)?;
     drop(deadline);
 
     let (mut candidates, scored) = match origin {
         Origin::Filtering(scoring) => {
             let begin = clock.seconds();
-            let share = task.budget.map(|budget| budget * FILTERING_SHARE);
+            let share = request.budget.map(|budget| budget * FILTERING_SHARE);
             let found = rows.shortlist(scoring, share)?;
             clock.phase("filter", begin);
             let scored = Scored {
@@ -104,7 +105,9 @@ fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> 
             };
             (scored_candidates(found.candidates), scored)
         }
-        Origin::Named(architectures) => (named_candidates(task.check_architectures(architectures)?), Scored::default()),
+        Origin::Named(architectures) => {
+            (named_candidates(request.check_architectures(architectures)?), Scored::default())
+        }
         Origin::Checkpoint(resumed) => {
             (resumed.candidates.clone(), Scored { tfmem: resumed.tfmem.clone(), n: resumed.n, ..Scored::default() })
         }
@@ -120,11 +123,11 @@ fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> 
     };
     let fault = refinement.refine(
         RefineRequest {
-            space: &task.space,
-            refinement: &task.refinement,
-            k: task.k,
-            u: task.u,
-            options: &task.options(),
+            space: &request.space,
+            refinement: &request.refinement,
+            k: request.k,
+            u: request.u,
+            options: &request.options(),
             score_seconds: scored.seconds.unwrap_or(0.0) / scored.scored.unwrap_or(0).max(1) as f64,
             scored: scored.scored.unwrap_or(0),
             candidates: &offered,
@@ -147,7 +150,7 @@ fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> 
         add_unknown(&mut candidates, &told.leaderboard);
     }
     let fault = fault.map(warn_of);
-    let model = match &task.name {
+    let model = match &request.name {
         Some(_) => kept(refinement.model(&told)),
         None => None,
     };

@@ -9,12 +9,12 @@ use pgrx::prelude::*;
 use pgrx::{AnyElement, JsonB};
 use pyo3::types::PyAnyMethods;
 
-use super::{required, seconds_of, task_of, texts_of};
+use super::{request_of, required, seconds_of, texts_of};
 use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
 use crate::outcome::Finished;
 use crate::protocol::{Epoch, ProfileResult, ProfileRow};
-use crate::run::Task;
+use crate::run_request::RunRequest;
 use crate::selection::{self, Origin};
 use crate::{epoch_costs, python};
 
@@ -100,12 +100,12 @@ fn refinement_phase(
 > {
     let run = || -> Result<Finished> {
         let clock = Clock::start();
-        let task = task_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
+        let request = request_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
         let architectures = texts_of(required(architectures, "architectures")?, "architectures")?;
         let k = i32::try_from(architectures.len()).map_err(|_| TrailsError::argument("too many architectures"))?;
         // Without an architecture there is nothing to count; that is refused with a better message.
-        let task = Task { budget: Some(seconds_of(budget)?), k: Some(k.max(1)), u, name, ..task };
-        selection::run("refinement_phase", &task, &Origin::Named(architectures), clock)
+        let request = RunRequest { budget: Some(seconds_of(budget)?), k: Some(k.max(1)), u, name, ..request };
+        selection::run("refinement_phase", &request, &Origin::Named(architectures), clock)
     };
     let points = curves(run().unwrap_or_else(|error| error.raise()));
     TableIterator::new(points.into_iter().map(|Point { rank, epoch: e }| {
@@ -184,8 +184,8 @@ fn profile_refinement(
 > {
     let measured = || -> Result<ProfileResult> {
         let scheduler = Some("sh".to_owned()); // a profile has none
-        let task = task_of(source, target, features, validation, space, scheduler, seed, options, task, split)?;
-        epoch_costs::run(&task, architectures.map(|a| texts_of(a, "architectures")).transpose()?)
+        let request = request_of(source, target, features, validation, space, scheduler, seed, options, task, split)?;
+        epoch_costs::run(&request, architectures.map(|a| texts_of(a, "architectures")).transpose()?)
     };
     let ProfileResult { workers, rows, .. } = measured().unwrap_or_else(|error| error.raise());
     let row = move |c: ProfileRow| {

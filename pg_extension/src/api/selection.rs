@@ -7,13 +7,13 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::AnyElement;
 
-use super::{metrics_of, required, seconds_of, task_of};
+use super::{metrics_of, request_of, required, seconds_of};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::outcome::Finished;
 use crate::protocol::LeaderboardRow;
 use crate::rows::FilteringRequest;
-use crate::run::Task;
+use crate::run_request::RunRequest;
 use crate::selection::{self, Origin};
 use crate::{catalog, unregistered};
 
@@ -50,10 +50,12 @@ fn recorded(run: i64, model: String) -> Result<Shown> {
             &[run.into()],
         )?;
         rows.map(|row| {
-            Ok(Trained {
+            Ok(LeaderboardRow {
                 architecture: row.get(1)?.unwrap_or_default(),
                 score: row.get(2)?,
                 validation_metric: row.get(3)?.unwrap_or_default(),
+                validation_loss: None, // what is shown has neither
+                best_epoch: None,
                 epochs: row.get(4)?.unwrap_or_default(),
                 parameters: row.get(5)?,
                 seconds: row.get(6)?.unwrap_or_default(),
@@ -130,10 +132,10 @@ fn model_selection(
 > {
     let run = || -> Result<Finished> {
         let clock = Clock::start();
-        let task = task_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
-        let task = Task { budget: Some(seconds_of(budget)?), k, u, name, ..task };
-        let origin = Origin::Filtering(scoring(&task, tfmem, n, batch_size)?);
-        selection::run("model_selection", &task, &origin, clock)
+        let request = request_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
+        let request = RunRequest { budget: Some(seconds_of(budget)?), k, u, name, ..request };
+        let origin = Origin::Filtering(scoring(&request, tfmem, n, batch_size)?);
+        selection::run("model_selection", &request, &origin, clock)
     };
     TableIterator::new(Shown::from(run().unwrap_or_else(|error| error.raise())).rows())
 }
@@ -194,10 +196,10 @@ fn model_selection_workloads(
 > {
     let run = || -> Result<Finished> {
         let clock = Clock::start();
-        let task = task_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
-        let task = Task { k: Some(required(k, "k")?), u, ..task };
-        let origin = Origin::Filtering(scoring(&task, tfmem, Some(required(n, "n")?), batch_size)?);
-        selection::run("model_selection_workloads", &task, &origin, clock).map_err(|error| {
+        let request = request_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
+        let request = RunRequest { k: Some(required(k, "k")?), u, ..request };
+        let origin = Origin::Filtering(scoring(&request, tfmem, Some(required(n, "n")?), batch_size)?);
+        selection::run("model_selection_workloads", &request, &origin, clock).map_err(|error| {
             // u has a default here, so that a caller who gave none may be told of it.
             let of_u = error.hint.is_none() && error.message.starts_with("u = ");
             if of_u {
@@ -268,14 +270,19 @@ fn drop_run(run: Option<i64>, checkpoint_only: Option<bool>) -> bool {
     dropped().unwrap_or_else(|error| error.raise())
 }
 
-fn scoring(task: &Task, tfmem: Option<String>, n: Option<i32>, batch_size: Option<i32>) -> Result<FilteringRequest> {
+fn scoring(
+    request: &RunRequest,
+    tfmem: Option<String>,
+    n: Option<i32>,
+    batch_size: Option<i32>,
+) -> Result<FilteringRequest> {
     Ok(FilteringRequest {
-        space: task.space.clone(),
+        space: request.space.clone(),
         tfmem: metrics_of(tfmem)?,
         n,
-        k: task.k,
+        k: request.k,
         batch_size: required(batch_size, "batch_size")?,
-        seed: task.seed,
+        seed: request.seed,
         sampler: None,
     })
 }

@@ -172,7 +172,7 @@ def parse_request(line: bytes | str) -> Refine | Profile:
         options = parse_options(fields.get("options"))
         family = parse_space(str(fields["space"])).family
         if fields["request"] == "profile":
-            named = tuple(_candidate(str(architecture), None) for architecture in fields["architectures"])
+            named = tuple(_candidate(family, str(architecture), None) for architecture in fields["architectures"])
             request: Refine | Profile = Profile(named, options, str(fields["space"]))
         else:
             resume = fields.get("resume")
