@@ -217,6 +217,7 @@ def test_a_checkpoint_that_was_made_up_is_refused(train: Table, validation: Tabl
         forged(survivors=[{**survivor, "row": []}]),
         forged(survivors=7),
         forged(fresh=[["8-8"]]),
+        forged(fresh=[["eight", 1.0]]),
         forged(rungs="["),
         forged(n=1e999),
         forged(format=json.loads("[" * 900 + "]" * 900)),

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from trails.errors import InvalidInput
 from trails.family.design import Design
+from trails.family.modules import (
+    EMBEDDING,
+    STATS,
+    Dropout,
+    ModuleLayout,
+    bind,
+    buffers_of,
+    layout_of,
+    unfilled,
+)
 from trails.family.networks import ModelFacts, Shape, Work
 from trails.model.store import Model
 from trails.table.target import Task
@@ -23,108 +31,10 @@ from trails.training.heads import mean_loss
 from trails.training.optimiser import update
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
-from trails.training.stack import TrainingStack, drop, predict_in_chunks
-from trails.training.weights import EMBEDDING_STD, TABLE, Training, Weights
+from trails.training.stack import TrainingStack, predict_in_chunks
+from trails.training.weights import EMBEDDING_STD, Training, Weights
 
-NETWORK, STATS = "network", "stats"
-"""Names of the vectors beside `TABLE`: all other parameters, and buffers of floating-point numbers."""
-
-_EMBEDDING = "embedding."
-"""What the names of parameters of the vector `TABLE` begin with."""
-
-_ACTIVATIONS = 3
-"""Copies of every activation that a batch in training leaves behind, about."""
-
-
-class Dropout(nn.Module):
-    """Sets a share of its input to zero in training and scales up the rest; what is dropped follows from the run's
-    seed, the architecture and the epoch, so not from what else draws random numbers.
-
-    Args:
-        share: 0 to below 1.
-    """
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.share = share
-        self.generator = np.random.default_rng(0)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """The input (any shape) with a share of zeros."""
-        if not self.training or self.share <= 0.0:
-            return hidden
-        mask = torch.ones_like(hidden, requires_grad=False)
-        drop(mask, self.share, self.generator)
-        return hidden * mask.div_(1.0 - self.share)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """One tensor of a module: its name, its shape, and the vector it lies in."""
-
-    name: str
-    shape: tuple[int, ...]
-    vector: str
-
-
-@dataclass(frozen=True)
-class ModuleLayout:
-    """Where the tensors of a module lie in flat vectors, one after another.
-
-    Args:
-        shape: What the table asks of the network.
-        design: What it is made from.
-        places: Of all parameters, and of buffers of floating-point numbers.
-        activations: As of `Work`.
-    """
-
-    shape: Shape
-    design: Design
-    places: tuple[_Place, ...]
-    activations: int
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Numbers of the vectors; one that nothing lies in is left out."""
-        sizes: dict[str, int] = {}
-        for vector in (TABLE, NETWORK, STATS):
-            own = [math.prod(place.shape) for place in self.places if place.vector == vector]
-            if own:
-                sizes[vector] = sum(own)
-        return sizes
-
-    @property
-    def parameters(self) -> int:
-        """Trained numbers."""
-        return sum(size for vector, size in self.sizes.items() if vector != STATS)
-
-    def training_bytes(self, rows: int) -> int:
-        """Weights, gradients, moments and averages, and what a batch leaves behind."""
-        kept = self.shape.inputs + _ACTIVATIONS * self.activations
-        return 4 * (6 * self.parameters + rows * kept)
-
-    def views(self, weights: Weights) -> dict[str, Tensor]:
-        """The module's tensors, by name, as views of the vectors."""
-        begin = dict.fromkeys(self.sizes, 0)
-        views: dict[str, Tensor] = {}
-        for place in self.places:
-            first = begin[place.vector]
-            begin[place.vector] = first + math.prod(place.shape)
-            views[place.name] = weights[place.vector][first : begin[place.vector]].view(place.shape)
-        return views
-
-
-class _Unfilled(TorchFunctionMode):
-    """Leaves out what `torch.nn.init` does, in this thread: tables of millions of rows are made to be counted, and
-    initial weights are drawn from a seed afterwards. PyTorch's own way, the meta device, imports its compiler."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        given = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return given["tensor"] if "tensor" in given else args[0]
-        return func(*args, **given)
+__all__ = ["AutogradNetworks", "AutogradStack", "Dropout"]
 
 
 class AutogradNetworks(ABC):
@@ -159,7 +69,7 @@ class AutogradNetworks(ABC):
 
     def decays(self, name: str) -> bool:
         """Whether option ``weight_decay`` is for the matrix of this name: by default for all but the embedding."""
-        return not name.startswith(_EMBEDDING)
+        return not name.startswith(EMBEDDING)
 
     def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
         """Fill a module's parameters, on the CPU, from ``generator`` alone.
@@ -193,9 +103,9 @@ class AutogradNetworks(ABC):
         weights = Weights.zeros(layout.sizes, torch.device("cpu"))
         module = _unfilled(self, layout.shape, layout.design)
         views = layout.views(weights)
-        for name, buffer in _buffers(module):
+        for name, buffer in buffers_of(module):
             views[name].copy_(buffer)
-        _bind(module, views)
+        bind(module, views)
         with torch.no_grad():
             self.initialise(module, torch.Generator().manual_seed(seed))
         return weights
@@ -227,7 +137,7 @@ class AutogradNetworks(ABC):
     def predictor(self, layout: ModuleLayout, weights: Weights) -> nn.Module:
         """The module as it predicts, in the memory of ``weights``."""
         module = _unfilled(self, layout.shape, layout.design).eval()
-        _bind(module, layout.views(weights))
+        bind(module, layout.views(weights))
         return module
 
 
@@ -311,7 +221,7 @@ class _Learner:
         self.gradients = {name: torch.zeros(size, device=device) for name, size in trained.items()}
         self._module = _unfilled(networks, layout.shape, layout.design, dropout).train()
         gradients = Weights({**self.state.weights.vectors, **self.gradients})
-        _bind(self._module, layout.views(self.state.weights), layout.views(gradients))
+        bind(self._module, layout.views(self.state.weights), layout.views(gradients))
         self.averaged = networks.predictor(layout, self.state.average)
         self._dropouts = [part for part in self._module.modules() if isinstance(part, Dropout)]
         views = layout.views(self.state.weights)
@@ -339,38 +249,10 @@ def _on(training: Training, device: torch.device) -> Training:
     return Training(weights, mean, square, average, training.steps)
 
 
-def _unfilled(networks: AutogradNetworks, shape: Shape, design: Design, dropout: float = 0.0) -> nn.Module:
-    """A module whose parameters hold anything."""
-    with _Unfilled():
-        return networks.build(shape, design, dropout)
-
-
 @lru_cache(maxsize=1 << 14)
 def _layout(networks: AutogradNetworks, shape: Shape, design: Design) -> ModuleLayout:
-    module = _unfilled(networks, shape, design)
-    places = [
-        _Place(name, tuple(tensor.shape), TABLE if name.startswith(_EMBEDDING) else NETWORK)
-        for name, tensor in module.named_parameters()
-    ]
-    places += [_Place(name, tuple(tensor.shape), STATS) for name, tensor in _buffers(module)]
-    return ModuleLayout(shape, design, tuple(places), networks.work(shape, design).activations)
+    return layout_of(_unfilled(networks, shape, design), shape, design, networks.work(shape, design))
 
 
-def _buffers(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
-    """What a module keeps beside its parameters, counters aside."""
-    return ((name, tensor) for name, tensor in module.named_buffers() if tensor.is_floating_point())
-
-
-def _bind(module: nn.Module, views: Mapping[str, Tensor], gradients: Mapping[str, Tensor] | None = None) -> None:
-    """Let a module compute in the memory of ``views``, and autograd add to that of ``gradients``."""
-    trained = {name for name, _ in module.named_parameters()}
-    for name, view in views.items():
-        path, _, leaf = name.rpartition(".")
-        owner = module.get_submodule(path)
-        if name not in trained:
-            setattr(owner, leaf, view)
-            continue
-        parameter = nn.Parameter(view, requires_grad=gradients is not None)
-        if gradients is not None:
-            parameter.grad = gradients[name]
-        setattr(owner, leaf, parameter)
+def _unfilled(networks: AutogradNetworks, shape: Shape, design: Design, dropout: float = 0.0) -> nn.Module:
+    return unfilled(lambda: networks.build(shape, design, dropout))

@@ -124,7 +124,7 @@ def from_bytes(blob: bytes) -> Checkpoint:
             digest=str(header["digest"]),
             n=int(header["n"]),
             hyperband=header.get("hyperband"),
-            fresh=tuple((str(a), None if s is None else float(s)) for a, s in header.get("fresh", ())),
+            fresh=tuple(_fresh(family, a, s) for a, s in header.get("fresh", ())),
         )
     except InvalidInput:
         raise
@@ -170,6 +170,14 @@ def _family(name: Any) -> Family:
         raise InvalidInput(
             f"the checkpoint cannot be read: {error.message}", error.hint, hint="Start a new run."
         ) from None
+
+
+def _fresh(family: Family, architecture: Any, score: Any) -> tuple[str, float | None]:
+    try:
+        family.parse(str(architecture))
+    except InvalidInput as error:
+        raise ValueError(error.message) from error
+    return str(architecture), None if score is None else float(score)
 
 
 def _trial(family: Family, described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Trial:

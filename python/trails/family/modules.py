@@ -1,0 +1,154 @@
+"""Modules of PyTorch whose tensors lie in a candidate's flat vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from trails.family.design import Design
+from trails.family.networks import Shape, Work
+from trails.training.stack import drop
+from trails.training.weights import TABLE, Weights
+
+NETWORK, STATS = "network", "stats"
+"""Names of the vectors beside `TABLE`: all other parameters, and buffers of floating-point numbers."""
+
+EMBEDDING = "embedding."
+"""What the names of parameters of the vector `TABLE` begin with."""
+
+_ACTIVATIONS = 3
+"""Copies of every activation that a batch in training leaves behind, about."""
+
+
+class Dropout(nn.Module):
+    """Sets a share of its input to zero in training and scales up the rest; what is dropped follows from the run's
+    seed, the architecture and the epoch, so not from what else draws random numbers.
+
+    Args:
+        share: 0 to below 1.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.generator = np.random.default_rng(0)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """The input (any shape) with a share of zeros."""
+        if not self.training or self.share <= 0.0:
+            return hidden
+        mask = torch.ones_like(hidden, requires_grad=False)
+        drop(mask, self.share, self.generator)
+        return hidden * mask.div_(1.0 - self.share)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One tensor of a module: its name, its shape, and the vector it lies in."""
+
+    name: str
+    shape: tuple[int, ...]
+    vector: str
+
+
+@dataclass(frozen=True)
+class ModuleLayout:
+    """Where the tensors of a module lie in flat vectors, one after another.
+
+    Args:
+        shape: What the table asks of the network.
+        design: What it is made from.
+        places: Of all parameters, and of buffers of floating-point numbers.
+        activations: As of `Work`.
+    """
+
+    shape: Shape
+    design: Design
+    places: tuple[Place, ...]
+    activations: int
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers of the vectors; one that nothing lies in is left out."""
+        sizes: dict[str, int] = {}
+        for vector in (TABLE, NETWORK, STATS):
+            own = [math.prod(place.shape) for place in self.places if place.vector == vector]
+            if own:
+                sizes[vector] = sum(own)
+        return sizes
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers."""
+        return sum(size for vector, size in self.sizes.items() if vector != STATS)
+
+    def training_bytes(self, rows: int) -> int:
+        """Weights, gradients, moments and averages, and what a batch leaves behind."""
+        kept = self.shape.inputs + _ACTIVATIONS * self.activations
+        return 4 * (6 * self.parameters + rows * kept)
+
+    def views(self, weights: Weights) -> dict[str, Tensor]:
+        """The module's tensors, by name, as views of the vectors."""
+        begin = dict.fromkeys(self.sizes, 0)
+        views: dict[str, Tensor] = {}
+        for place in self.places:
+            first = begin[place.vector]
+            begin[place.vector] = first + math.prod(place.shape)
+            views[place.name] = weights[place.vector][first : begin[place.vector]].view(place.shape)
+        return views
+
+
+def layout_of(module: nn.Module, shape: Shape, design: Design, work: Work) -> ModuleLayout:
+    """Of a module: its parameters in their order, then its buffers."""
+    places = [
+        Place(name, tuple(tensor.shape), TABLE if name.startswith(EMBEDDING) else NETWORK)
+        for name, tensor in module.named_parameters()
+    ]
+    places += [Place(name, tuple(tensor.shape), STATS) for name, tensor in buffers_of(module)]
+    return ModuleLayout(shape, design, tuple(places), work.activations)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out what `torch.nn.init` does, in this thread: tables of millions of rows are made to be counted, and
+    initial weights are drawn from a seed afterwards. PyTorch's own way, the meta device, imports its compiler."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
+
+
+def unfilled(build: Callable[[], nn.Module]) -> nn.Module:
+    """A module whose parameters hold anything."""
+    with _Unfilled():
+        return build()
+
+
+def buffers_of(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    """What a module keeps beside its parameters, counters aside."""
+    return ((name, tensor) for name, tensor in module.named_buffers() if tensor.is_floating_point())
+
+
+def bind(module: nn.Module, views: Mapping[str, Tensor], gradients: Mapping[str, Tensor] | None = None) -> None:
+    """Let a module compute in the memory of ``views``, and autograd add to that of ``gradients``."""
+    trained = {name for name, _ in module.named_parameters()}
+    for name, view in views.items():
+        path, _, leaf = name.rpartition(".")
+        owner = module.get_submodule(path)
+        if name not in trained:
+            setattr(owner, leaf, view)
+            continue
+        parameter = nn.Parameter(view, requires_grad=gradients is not None)
+        if gradients is not None:
+            parameter.grad = gradients[name]
+        setattr(owner, leaf, parameter)
