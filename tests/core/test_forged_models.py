@@ -33,9 +33,10 @@ ALL = [
     *((SOUND, FORGED_OPERATIONS, name) for name in FORGED_OPERATIONS),
     *((RICH, FORGED_RICH, name) for name in FORGED_RICH),
 ]
+IDS = [f"version {sound.header['version']}: {name}" for sound, _, name in ALL]
 
 
-@pytest.mark.parametrize(("sound", "forgeries", "name"), ALL, ids=[f"{s.header['version']}: {n}" for s, _, n in ALL])
+@pytest.mark.parametrize(("sound", "forgeries", "name"), ALL, ids=IDS)
 def test_a_forged_model_is_refused_in_one_sentence(sound: Parts, forgeries: dict[str, Any], name: str) -> None:
     blob = forged(sound, name, forgeries)
     began = time.monotonic()
