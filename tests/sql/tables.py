@@ -64,17 +64,6 @@ def runs(process: int) -> bool:
     return False
 
 
-def refinement_processes() -> set[int]:
-    """Process ids of every refinement process on the machine."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if b"trails.refinement.child" in (entry / "cmdline").read_bytes():
-                    found.add(int(entry.name))
-    return found
-
-
 def shared_memory(backend: int) -> list[str]:
     """The memory files that a backend holds open; none if it has ended."""
     held = []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
 import psycopg2
 import pytest
 
-from tests.sql.tables import make_table, query, refinement_processes
+from tests.sql.tables import children, make_table, query, wait_until
+from tests.timing import crowding, within
 
 RUN = "SELECT * FROM trails.model_selection('train', 'label', budget => '40 s', validation => 'valid', k => 3, u => 1)"
 
@@ -200,7 +202,6 @@ def test_bad_input_gets_a_clear_error_and_changes_nothing(
         CREATE VIEW retyped AS SELECT label, colour || ':1' AS colour, shape, noise FROM valid;
         """,
     )
-    before = refinement_processes()
     with pytest.raises(psycopg2.Error) as caught:
         query(session, f"SELECT * FROM trails.{statement}")
     diagnostics = caught.value.diag
@@ -209,23 +210,31 @@ def test_bad_input_gets_a_clear_error_and_changes_nothing(
     for word in words:
         assert word in told
     assert query(session, "SELECT count(*) FROM trails.runs") == [(0,)]
-    assert refinement_processes() <= before
+    wait_until(lambda: not children(session.info.backend_pid), 5)
 
 
-@pytest.mark.parametrize("budget", ["1 s", "2.2 s"])
-def test_too_small_a_budget_names_one_that_works(session: Any, budget: str) -> None:
+def in_time(session: Any, statement: str, budget: float) -> tuple[int, list[tuple[Any, ...]]]:
+    """How often the budget was too small, and the rows that came within the last one that was named.
+
+    The first works, unless the machine gets busier in between.
+    """
+    for refusals in itertools.count():
+        try:
+            return refusals, query(session, statement, f"{budget} s")
+        except psycopg2.Error as error:
+            hint = error.diag.message_hint or ""
+            found = re.search(r"(?:about |')([0-9.]+) s", hint)
+            assert error.pgcode == "53400" and found and float(found[1]) > budget, hint
+            assert refusals < round(crowding()), hint
+            budget = float(found[1])
+
+
+@pytest.mark.parametrize("budget", [1.0, 2.2])
+def test_too_small_a_budget_names_one_that_works(session: Any, budget: float) -> None:
     statement = "SELECT * FROM trails.model_selection('train', 'label', %s, validation => 'valid')"
-    try:
-        rows = query(session, statement, budget)
-    except psycopg2.Error as error:
-        assert error.pgcode == "53400"
-        hint = error.diag.message_hint or ""
-        found = re.search(r"(?:about |')([0-9.]+) s", hint)
-        assert found, hint
-        rows = query(session, statement, f"{found[1]} s")
-    else:
-        assert budget != "1 s", "torch alone takes longer to import"
+    refusals, rows = in_time(session, statement, budget)
     assert rows
+    assert refusals or budget != 1.0, "torch alone takes longer to import"
 
 
 def test_too_small_a_budget_for_the_widest_network_on_many_rows_names_one_that_works(session: Any) -> None:
@@ -238,13 +247,8 @@ def test_too_small_a_budget_for_the_widest_network_on_many_rows_names_one_that_w
     assert caught.value.pgcode == "53400"
     named = re.search(r"'([0-9]+) s'", caught.value.diag.message_hint or "")
     # 5 s, 30 microseconds a row and one a cell, and more on a busy machine.
-    assert named is not None and 11 <= int(named[1]) <= 60
-    try:
-        rows = query(session, statement, "4.5 s")
-    except psycopg2.Error as error:
-        found = re.search(r"(?:about |')([0-9.]+) s", error.diag.message_hint or "")
-        assert error.pgcode == "53400" and found and float(found[1]) > 4.5
-        rows = query(session, statement, f"{found[1]} s")
+    assert named is not None and int(named[1]) >= 11 and within(int(named[1]), 11.0, 50.0)
+    _, rows = in_time(session, statement, 4.5)
     assert len(rows) == 1
     ((metrics,),) = query(session, "SELECT metrics FROM trails.models WHERE name = 'widest'")
     assert set(metrics) == {"auc", "log_loss", "accuracy"}
@@ -254,7 +258,7 @@ def test_budget_is_kept_with_time_to_spare_used(session: Any) -> None:
     make_table(session, "larger", 10_000, 60_000)
     query(session, "SELECT * FROM trails.model_selection('larger', 'label', '15 s', validation => 'valid')")
     ((seconds,),) = query(session, "SELECT total_seconds FROM trails.runs")
-    assert seconds <= 15 * 1.05 + 0.5
+    assert within(seconds, 15 * 1.05, 0.5)
 
 
 def test_coordinator_splits_a_budget(session: Any) -> None:
