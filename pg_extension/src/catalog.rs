@@ -13,7 +13,7 @@ use crate::error::{Result, TrailsError};
 use crate::identity;
 use crate::owner;
 use crate::protocol::LeaderboardRow;
-use crate::run::Task;
+use crate::run_request::RunRequest;
 use crate::selection::{Candidate, Checkpoint, Outcome};
 
 // What is written, table by table; a role needs INSERT on these columns and on no others.
@@ -65,7 +65,7 @@ pub fn check_rights() -> Result<()> {
 }
 
 /// The run itself; returns its id.
-pub fn write_run(task: &Task, outcome: &Outcome) -> Result<i64> {
+pub fn write_run(task: &RunRequest, outcome: &Outcome) -> Result<i64> {
     let Outcome { facts, scored, told, .. } = outcome;
     let left_out: serde_json::Map<String, serde_json::Value> =
         facts.left_out.iter().map(|(name, reason)| (name.clone(), reason.clone().into())).collect();

@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::interrupts::ClientWatch;
 use crate::protocol::{self, ProfileResult};
 use crate::rows::Scoring;
-use crate::run::{Begun, Relations, Task};
+use crate::run::{Begun, Relations};
+use crate::run_request::RunRequest;
 use crate::selection::{self, Origin};
 
 /// Architectures that are profiled where nobody names any.
@@ -15,7 +16,7 @@ const DEFAULT_TFMEM: &str = "expressflow";
 const DEFAULT_BATCH_SIZE: i32 = 32;
 
 /// Times the training of `architectures`, or of the first candidates of filtering.
-pub fn run(task: &Task, architectures: Option<Vec<String>>) -> Result<ProfileResult> {
+pub fn run(task: &RunRequest, architectures: Option<Vec<String>>) -> Result<ProfileResult> {
     let origin = match architectures {
         Some(architectures) => Origin::Named(architectures),
         None => Origin::Filtering(Scoring {

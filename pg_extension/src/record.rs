@@ -4,7 +4,7 @@
 use crate::error::{sqlstate_of, Result, TrailsError};
 use crate::models::{self, Trained};
 use crate::patience::Patience;
-use crate::run::Task;
+use crate::run_request::RunRequest;
 use crate::selection::Outcome;
 use crate::{catalog, identity, unregistered};
 
@@ -16,7 +16,7 @@ pub struct Recorded {
 }
 
 /// Writes the run, and the model if the task names one.
-pub fn record(task: &Task, outcome: &mut Outcome) -> Recorded {
+pub fn record(task: &RunRequest, outcome: &mut Outcome) -> Recorded {
     let patience = Patience::of(outcome.clock.began, task.budget);
     let begin = outcome.clock.seconds();
     let run = patience

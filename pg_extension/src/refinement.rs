@@ -20,7 +20,7 @@ use crate::limits::{
 };
 use crate::protocol::{self, Event, ProfileResult, Request};
 use crate::reader::columns::TableLayout;
-use crate::run_request::Task;
+use crate::run_request::RunRequest;
 use crate::run_so_far::RunSoFar;
 use crate::settings;
 
@@ -82,7 +82,7 @@ impl Refinement {
     /// Tells where the rows lie and what is asked of them; `deadline` is on the clock that `started` is on.
     pub fn send_rows(
         &mut self,
-        task: &Task,
+        request: &RunRequest,
         started: f64,
         deadline: Option<f64>,
         train: &TableLayout,
@@ -90,12 +90,12 @@ impl Refinement {
     ) -> Result<()> {
         let ray_address = settings::ray_address();
         let cells = [Some(train), validation].into_iter().flatten().map(TableLayout::cells).sum();
-        self.work_seconds = task.work_seconds(train.rows as f64, cells);
+        self.work_seconds = request.work_seconds(train.rows as f64, cells);
         self.send(&Request::Rows(protocol::RowsRequest {
-            target: &task.target,
-            seed: task.seed,
+            target: &request.target,
+            seed: request.seed,
             started,
-            budget: task.budget,
+            budget: request.budget,
             deadline,
             device: &settings::device(),
             threads: settings::refinement_threads(),
@@ -103,10 +103,10 @@ impl Refinement {
             ray_address: ray_address.as_deref(),
             ray_gpus: settings::ray_gpus(),
             checkpoints: descriptors(&self.checkpoints),
-            models: task.name.as_ref().map(|_| descriptors(&self.models)),
-            task: task.task.as_deref(),
-            split: task.split.as_deref(),
-            options: &task.options(),
+            models: request.name.as_ref().map(|_| descriptors(&self.models)),
+            task: request.task.as_deref(),
+            split: request.split.as_deref(),
+            options: &request.options(),
             train,
             validation,
         }))

@@ -12,7 +12,7 @@ use crate::error::{shown, Result, TrailsError};
 use crate::identity;
 use crate::patience::Patience;
 use crate::protocol::Epoch;
-use crate::run::{parse_options, Task};
+use crate::run_request::{parse_options, RunRequest};
 use crate::selection::{self, Candidate, Finished, Origin};
 use crate::{child, progress, unregistered};
 
@@ -55,7 +55,7 @@ pub fn run(run: i64, budget: f64, clock: Clock) -> Result<Finished> {
 const CATALOGUE: &str = "the catalogue of Trails";
 
 /// The task of an earlier run, and what is left of it.
-fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
+fn read(run: i64, budget: f64) -> Result<(RunRequest, Resumed)> {
     let earlier = Spi::connect(|client| -> Result<Option<Earlier>> {
         let rows = client.select(
             "SELECT source, target::pg_catalog.text, validation, features::pg_catalog.text[], space, tfmem, refinement, \
@@ -96,7 +96,7 @@ fn read(run: i64, budget: f64) -> Result<(Task, Resumed)> {
              budget, or it was loaded from a dump, which holds no checkpoints.",
         )
     })?;
-    let task = Task {
+    let task = RunRequest {
         source: relation(run, "source", &earlier.source, earlier.relation.as_deref())?,
         target: earlier.target,
         features: Some(earlier.features),

@@ -13,26 +13,30 @@ use crate::reader::source::{Source, SourceColumn};
 use crate::reader::Kind;
 use crate::refinement::Refinement;
 use crate::rows::{self, Columns, TrainingRows, Wanted};
-pub use crate::run_request::{parse_options, Task};
+use crate::run_request::RunRequest;
 use crate::run_so_far::RunSoFar;
 use crate::shared::Shared;
 use crate::{budget, progress, settings};
 
-/// The relations of a task, looked up; nothing of them is read.
+/// The relations of a request, looked up; nothing of them is read.
 pub struct Relations {
     pub wanted: Wanted,
     pub validation: Option<(Source, Vec<SourceColumn>)>,
 }
 
 impl Relations {
-    pub fn describe(task: &Task) -> Result<Self> {
-        if task.split.is_some() && task.validation.is_some() {
+    pub fn describe(request: &RunRequest) -> Result<Self> {
+        if request.split.is_some() && request.validation.is_some() {
             return Err(TrailsError::argument("validation and split cannot both say which rows are held out")
                 .hint("Leave one of them out."));
         }
-        let wanted =
-            Wanted::describe(task.source, Some(&task.target), task.features.as_deref(), task.split.as_deref())?;
-        let validation = match task.validation.map(Source::describe).transpose()? {
+        let wanted = Wanted::describe(
+            request.source,
+            Some(&request.target),
+            request.features.as_deref(),
+            request.split.as_deref(),
+        )?;
+        let validation = match request.validation.map(Source::describe).transpose()? {
             Some(source) => {
                 let columns = matching_columns(&source, &wanted.shared_columns())?;
                 Some((source, columns))
@@ -67,9 +71,14 @@ pub struct Begun {
 
 impl Begun {
     /// Starts the refinement process, which inherits `checkpoint` if there is one, reads the rows and sends them.
-    pub fn new(task: &Task, relations: Relations, mut clock: Clock, checkpoint: Option<std::fs::File>) -> Result<Self> {
+    pub fn new(
+        request: &RunRequest,
+        relations: Relations,
+        mut clock: Clock,
+        checkpoint: Option<std::fs::File>,
+    ) -> Result<Self> {
         let Relations { wanted, validation } = relations;
-        let deadline = task.budget.map(|budget| (clock.began, budget));
+        let deadline = request.budget.map(|budget| (clock.began, budget));
         let mut refinement = Refinement::start(&settings::virtualenv()?, deadline, checkpoint)?;
         clock.phase("prepare", 0.0);
 
@@ -84,7 +93,7 @@ impl Begun {
         if let Some((source, _)) = &validation {
             // A text that turned out to be id:value, or not, must be the same there.
             let columns = matching_columns(source, &columns)?;
-            let held_out = rows::read(source, &columns, Some(&task.target), train.bytes())?;
+            let held_out = rows::read(source, &columns, Some(&request.target), train.bytes())?;
             validation_rows = Some(held_out.rows as i64);
             unusable += held_out.unusable;
             let shared = Shared::of(held_out, validation_file.0, validation_file.1, &source.name)?;
@@ -97,15 +106,15 @@ impl Begun {
         ));
         rows::warn_of_unusable(unusable);
 
-        let seed = (validation.is_none() && task.split.is_none()).then_some(task.seed);
+        let seed = (validation.is_none() && request.split.is_none()).then_some(request.seed);
         let columns = Columns::Shared(train);
-        let rows = TrainingRows::take(&wanted, columns, task.task.as_deref(), task.options_text(), seed)?;
+        let rows = TrainingRows::take(&wanted, columns, request.task.as_deref(), request.options_text(), seed)?;
         for layout in [Some(&mut train_layout), validation_layout.as_mut()].into_iter().flatten() {
             layout.columns.retain(|c| !rows.left_out.iter().any(|(name, _)| *name == c.name));
         }
         let started = clock.monotonic_start();
-        let deadline = task.budget.map(|budget| budget::deadline(started, budget));
-        refinement.send_rows(task, started, deadline, &train_layout, validation_layout.as_ref())?;
+        let deadline = request.budget.map(|budget| budget::deadline(started, budget));
+        refinement.send_rows(request, started, deadline, &train_layout, validation_layout.as_ref())?;
         clock.phase("read", reading);
         let facts = Facts {
             source: wanted.source.name,

@@ -21,7 +21,7 @@ pub fn parse_options(text: &str) -> Result<serde_json::Value> {
 
 /// Which rows, and how candidates are trained on them.
 #[derive(Debug, Clone)]
-pub struct Task {
+pub struct RunRequest {
     pub source: pg_sys::Oid,
     pub target: String,
     pub features: Option<Vec<String>>,
@@ -42,7 +42,7 @@ pub struct Task {
     pub name: Option<String>,
 }
 
-impl Task {
+impl RunRequest {
     /// Refuses a budget that holds nothing.
     pub fn check_budget(&self) -> Result<()> {
         match self.budget {

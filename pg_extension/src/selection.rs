@@ -13,7 +13,8 @@ use crate::record::{self, Recorded};
 use crate::refinement::Refinement;
 use crate::resume::Resumed;
 use crate::rows::Scoring;
-use crate::run::{add_phases, Begun, Facts, Relations, Task};
+use crate::run::{add_phases, Begun, Facts, Relations};
+use crate::run_request::RunRequest;
 use crate::run_so_far::RunSoFar;
 use crate::{catalog, leaderboard, progress};
 
@@ -93,7 +94,7 @@ impl Finished {
 }
 
 /// Runs `function`'s task and writes what it did to the catalogue.
-pub fn run(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> Result<Finished> {
+pub fn run(function: &'static str, task: &RunRequest, origin: &Origin, clock: Clock) -> Result<Finished> {
     task.check_budget()?;
     task.check_name()?;
     check_writable()?;
@@ -119,7 +120,7 @@ fn check_writable() -> Result<()> {
 }
 
 /// Refuses names and numbers that no run could use, before anything is read or started.
-pub fn check(task: &Task, origin: &Origin) -> Result<()> {
+pub fn check(task: &RunRequest, origin: &Origin) -> Result<()> {
     match origin {
         Origin::Filtering(scoring) => task.check_refinement().and_then(|()| scoring.check(task.k, None, true)),
         Origin::Named(architectures) => {
@@ -129,7 +130,7 @@ pub fn check(task: &Task, origin: &Origin) -> Result<()> {
     }
 }
 
-fn train(function: &'static str, task: &Task, origin: &Origin, clock: Clock) -> Result<Outcome> {
+fn train(function: &'static str, task: &RunRequest, origin: &Origin, clock: Clock) -> Result<Outcome> {
     // Until the rows are read; the refinement process has a deadline of its own.
     let deadline = Deadline::of(task.budget, clock.began);
     // Names and types first: a mistake in them must not cost a process.

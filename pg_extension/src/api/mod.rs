@@ -16,7 +16,7 @@ use pgrx::prelude::*;
 use pgrx::{direct_function_call, AnyElement};
 
 use crate::error::{Result, TrailsError};
-use crate::run::{parse_options, Task};
+use crate::run_request::{parse_options, RunRequest};
 
 /// A required argument: NULL is an error that names it.
 fn required<T>(value: Option<T>, name: &str) -> Result<T> {
@@ -106,8 +106,8 @@ fn task_of(
     options: Option<AnyElement>,
     task: Option<String>,
     split: Option<&CStr>,
-) -> Result<Task> {
-    Ok(Task {
+) -> Result<RunRequest> {
+    Ok(RunRequest {
         source: required(source, "source")?,
         target: name_text(required(target, "target")?),
         features: features_of(features)?,

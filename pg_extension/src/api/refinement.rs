@@ -13,7 +13,7 @@ use super::{required, seconds_of, task_of, texts_of};
 use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
 use crate::protocol::{Epoch, ProfileResult, ProfileRow};
-use crate::run::Task;
+use crate::run_request::RunRequest;
 use crate::selection::{self, Finished, Origin};
 use crate::{profile, python};
 
@@ -103,7 +103,7 @@ fn refinement_phase(
         let architectures = texts_of(required(architectures, "architectures")?, "architectures")?;
         let k = i32::try_from(architectures.len()).map_err(|_| TrailsError::argument("too many architectures"))?;
         // Without an architecture there is nothing to count; that is refused with a better message.
-        let task = Task { budget: Some(seconds_of(budget)?), k: Some(k.max(1)), u, name, ..task };
+        let task = RunRequest { budget: Some(seconds_of(budget)?), k: Some(k.max(1)), u, name, ..task };
         selection::run("refinement_phase", &task, &Origin::Named(architectures), clock)
     };
     TableIterator::new(curves(run().unwrap_or_else(|error| error.raise())))

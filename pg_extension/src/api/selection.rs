@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::protocol::LeaderboardRow;
 use crate::rows::Scoring;
-use crate::run::Task;
+use crate::run_request::RunRequest;
 use crate::selection::{self, Finished, Origin};
 use crate::{catalog, resume};
 
@@ -121,7 +121,7 @@ fn model_selection(
     let run = || -> Result<Finished> {
         let clock = Clock::start();
         let task = task_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
-        let task = Task { budget: Some(seconds_of(budget)?), k, u, name, ..task };
+        let task = RunRequest { budget: Some(seconds_of(budget)?), k, u, name, ..task };
         let origin = Origin::Filtering(scoring(&task, tfmem, n, batch_size)?);
         selection::run("model_selection", &task, &origin, clock)
     };
@@ -185,7 +185,7 @@ fn model_selection_workloads(
     let run = || -> Result<Finished> {
         let clock = Clock::start();
         let task = task_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
-        let task = Task { k: Some(required(k, "k")?), u, ..task };
+        let task = RunRequest { k: Some(required(k, "k")?), u, ..task };
         let origin = Origin::Filtering(scoring(&task, tfmem, Some(required(n, "n")?), batch_size)?);
         selection::run("model_selection_workloads", &task, &origin, clock).map_err(|error| {
             // u has a default here, so that a caller who gave none may be told of it.
@@ -258,7 +258,7 @@ fn drop_run(run: Option<i64>, checkpoint_only: Option<bool>) -> bool {
     dropped().unwrap_or_else(|error| error.raise())
 }
 
-fn scoring(task: &Task, tfmem: Option<String>, n: Option<i32>, batch_size: Option<i32>) -> Result<Scoring> {
+fn scoring(task: &RunRequest, tfmem: Option<String>, n: Option<i32>, batch_size: Option<i32>) -> Result<Scoring> {
     Ok(Scoring {
         space: task.space.clone(),
         tfmem: metrics_of(tfmem)?,
