@@ -19,14 +19,16 @@ from torch import Tensor, nn
 
 from tests.refinement.backend import PYTHON_ROOT, Event, Table, memfd
 from tests.refinement.test_stack import layout, made_rows, network_of
+from trails import space
 from trails.errors import InvalidInput
-from trails.family import MLP, Design, Family, get_family, register_family, registry
+from trails.family import MLP, Design, get_family, register_family, registry
 from trails.family.autograd import AutogradNetworks, Dropout
 from trails.family.mlp.layout import initial
 from trails.family.mlp.stack import MlpStack
 from trails.family.networks import ModelFacts, Networks, Shape, Work
+from trails.model import operations
 from trails.model.store import Model
-from trails.refinement import checkpoint, protocol, run
+from trails.refinement import checkpoint, run
 from trails.refinement.costs import Costs, Seconds, work_of
 from trails.refinement.dataset import Dataset, prepare
 from trails.refinement.export import model_of
@@ -34,7 +36,7 @@ from trails.refinement.metrics import auc
 from trails.refinement.protocol import Events, Profile, Refine, Setting, parse_request
 from trails.refinement.session import Timings
 from trails.refinement.trial import Trial
-from trails.space import parse_space
+from trails.space import ProductSpace
 from trails.table.columns import Columns
 from trails.table.target import TASKS, Task
 from trails.training.options import Options
@@ -92,16 +94,8 @@ class Residual:
         return "x".join(map(str, design))
 
 
-@dataclass(frozen=True)
-class ResidualSpace:
-    """What refinement asks of a space."""
-
-    name: str
-    family: Family
-
-
 RESIDUAL = Residual()
-SPACE = ResidualSpace("residual2x4", RESIDUAL)
+SPACE = ProductSpace(((8, 16, 32), (1, 2, 3)), RESIDUAL, "residual3x3")
 CANDIDATES = [("32x2", 9.0), ("16x3", 8.0), ("16x1", 7.0), ("8x2", 6.0)]
 
 
@@ -109,8 +103,9 @@ CANDIDATES = [("32x2", 9.0), ("16x3", 8.0), ("16x1", 7.0), ("8x2", 6.0)]
 def residual(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The family and its space are there for the test."""
     monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
-    monkeypatch.setattr(protocol, "parse_space", lambda name: SPACE if name == SPACE.name else parse_space(name))
+    monkeypatch.setattr(space.registry, "_SPACES", dict(space.registry._SPACES))
     register_family(RESIDUAL)
+    space.register_space(SPACE)
     yield
 
 
@@ -276,7 +271,6 @@ class KeptNetworks(ResidualNetworks):
     """Says as well what a stored model computes: every batch's normalisation is folded into the product before it."""
 
     def model(self, module: nn.Module, facts: ModelFacts) -> Model:
-        operations = pytest.importorskip("trails.model.operations")
         assert isinstance(module, ResidualMlp)
         computed = [operations.Linear(0, *_affine(module.first)), operations.Relu(1)]
         for block in module.blocks:
@@ -303,7 +297,6 @@ def _affine(layer: nn.Linear) -> tuple[Any, Any]:
 def test_its_model_predicts_what_it_was_ranked_by(
     data: Dataset, validation: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("trails.model.operations")
     monkeypatch.setattr(RESIDUAL, "networks", KeptNetworks())
     ran = refined(data, models=True)
     assert ran.events[-1]["unkept"] is None and ran.named("model")
