@@ -3,7 +3,8 @@ use std::collections::BTreeSet;
 use serde_json::{json, Value};
 
 use super::*;
-use crate::reader::columns::{move_to, Column, IdValues, Table, Values};
+use crate::reader::columns::{Column, IdValues, Table, Values};
+use crate::reader::layout::move_to;
 use crate::reader::Kind;
 
 #[test]
