@@ -20,7 +20,7 @@ use crate::{identity, owner};
 const RUN: &str = "function, continues, source, target, validation, features, left_out, budget, space, tfmem, refinement, \
     options, seed, device, train_rows, validation_rows, unusable_rows, scored, failed_scores, n, k, u, state, fault, \
     reading_seconds, filtering_seconds, start_seconds, first_batch_seconds, refinement_seconds, total_seconds, started, \
-    finished, asked_k, asked_u, request, metric, model, split, relation, validation_relation";
+    finished, asked_k, asked_u, task, metric, model, split, relation, validation_relation";
 const CANDIDATE: &str = "run_id, architecture, score, score_rank, rank, validation_metric, epochs, parameters, seconds";
 const TRIAL: &str = "run_id, architecture, rung, epoch, train_loss, validation_loss, validation_metric, seconds";
 const CHECKPOINT: &str = "run_id, rung, weights";

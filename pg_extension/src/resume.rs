@@ -37,7 +37,7 @@ pub fn read(run: i64, budget: f64) -> Result<(RunRequest, Resumed)> {
     let earlier = Spi::connect(|client| -> Result<Option<Earlier>> {
         let rows = client.select(
             "SELECT source, target::pg_catalog.text, validation, features::pg_catalog.text[], space, tfmem, refinement, \
-                    options::pg_catalog.text, seed, n, asked_k, asked_u, state, request, split::pg_catalog.text, model, \
+                    options::pg_catalog.text, seed, n, asked_k, asked_u, state, task, split::pg_catalog.text, model, \
                     relation, validation_relation \
              FROM trails.runs WHERE run_id OPERATOR(pg_catalog.=) $1",
             Some(1),

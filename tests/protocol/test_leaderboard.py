@@ -11,15 +11,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trails.refinement.weights import Layout, Weights
 
+from trails.family import MLP
+from trails.family.networks import Shape
 from trails.refinement.leaderboard import from_epochs, in_order
 from trails.refinement.trial import EpochResult, Trial, ranking
+from trails.training.weights import Weights
 
 CASES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("leaderboard.json").read_text())
 NAMES = "a", "b", "c", "d"
-LAYOUT = Layout(4, 2, 3, (8, 8), outputs=1)
-WEIGHTS = Weights(torch.zeros(1), torch.zeros(1), torch.zeros(1))
+LAYOUT = MLP.networks.layout(Shape(4, 3, 2), (8, 8))
+WEIGHTS = Weights({"table": torch.zeros(1)})
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["about"])
@@ -31,7 +33,7 @@ class Run:
     """Trials as a run has them, and the events that it sends of their epochs."""
 
     def __init__(self, offered: list[str]) -> None:
-        self.trials = {name: Trial(name, float(place), LAYOUT, 1) for place, name in enumerate(offered)}
+        self.trials = {name: Trial(MLP, name, float(place), LAYOUT, 1) for place, name in enumerate(offered)}
         self.scores = {name: trial.score for name, trial in self.trials.items()}
         self.events: list[dict[str, Any]] = []
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-from trails.refinement.options import parse_options
 
 from trails.errors import BudgetTooSmall, InvalidInput
 from trails.refinement.protocol import (
@@ -27,6 +26,7 @@ from trails.refinement.protocol import (
     parse_setting,
 )
 from trails.table.columns import Columns
+from trails.training.options import parse_options
 
 Message = dict[str, Any]
 

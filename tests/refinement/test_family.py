@@ -34,7 +34,7 @@ from trails.refinement.dataset import Dataset, prepare
 from trails.refinement.export import model_of
 from trails.refinement.metrics import auc
 from trails.refinement.protocol import Events, Profile, Refine, Setting, parse_request
-from trails.refinement.session import Timings
+from trails.refinement.timings import Timings
 from trails.refinement.trial import Trial
 from trails.space import ProductSpace
 from trails.table.columns import Columns
