@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.limits import RESERVE_SECONDS
 from trails.loading.libsvm import read_blocks
 from trails.loading.sources import find_dataset
 from trails.refinement import process
@@ -83,7 +84,9 @@ def select_from(
     from trails.refinement.timings import Timings
 
     events: list[bytes] = []
-    setting = Setting(TARGET, seed, started, budget, started + budget - 0.15, {"columns": [], "rows": train.rows}, None)
+    setting = Setting(
+        TARGET, seed, started, budget, started + budget - RESERVE_SECONDS, {"columns": [], "rows": train.rows}, None
+    )
     candidates = tuple(
         Candidate(name, tuple(map(int, name.split("-"))), float(score))
         for name, score in zip(found.architectures, found.scores, strict=True)

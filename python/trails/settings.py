@@ -13,6 +13,7 @@ from trails.errors import BudgetTooSmall, InvalidInput, shown
 from trails.filtering.phase import FilteringRequest
 from trails.limits import SMALLEST_BUDGET
 from trails.refinement.checks import RefinementArguments
+from trails.space import DEFAULT_SPACE
 from trails.table.columns import Columns
 from trails.trainer import budget_to_try, work_seconds
 
@@ -40,7 +41,7 @@ class Settings:
 
     budget: float = 60.0
     task: str | None = None
-    space: str = "mlp4x20"
+    space: str = DEFAULT_SPACE
     tfmem: str = "expressflow"
     refinement: str = "sh"
     n: int | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trails import limits
-from trails.model import store
+from trails.model import operations, store
 from trails.table import fields, stored, target
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,15 +95,19 @@ def test_both_readers_of_a_model_refuse_the_same() -> None:
     python = {
         "LARGEST_CONTENTS": store._LARGEST_CONTENTS,
         "MOST_LAYERS": store._MOST_LAYERS,
-        "VERSION": store.VERSION,
         "MOST_BYTES": stored.MOST_BYTES,
         "MOST_VALUES": stored.MOST_VALUES,
         "DEEPEST": stored.DEEPEST,
         "LONGEST_TEXT": stored.LONGEST_TEXT,
         "MOST_FIELDS": stored.MOST_FIELDS,
         "MOST_CLASSES": target.MOST_CLASSES,
+        "MOST_OPERATIONS": operations.MOST_OPERATIONS,
+        "MOST_NUMBERS": operations.MOST_NUMBERS,
+        "MOST_WORK": operations.MOST_WORK,
         "LONGEST_FACTOR": fields._LONGEST_FACTOR,
         "NULL": fields.NULL,
         "FIRST_SLOT": fields.FIRST_SLOT,
     }
+    header = (ROOT / "crates" / "model" / "src" / "header.rs").read_text()
+    assert f"const VERSIONS: [u64; 2] = [1, {store.VERSION}];" in header
     assert {name: constants.get(name) for name in python} == {name: {float(v)} for name, v in python.items()}

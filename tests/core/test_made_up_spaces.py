@@ -17,12 +17,16 @@ from trails import bridge
 from trails.errors import InvalidInput
 from trails.family import Design
 from trails.family.mlp import MLP
-from trails.filtering import Scorer, rank_scores, rank_space, score_pool, shortlist
+from trails.filtering import Scorer, rank_scores, rank_space, score_pool
+from trails.filtering import shortlist as places_offered
+from trails.filtering.phase import FilteringRequest, rank, shortlist
 from trails.filtering.pool import Pool
+from trails.filtering.rows import TableRows
 from trails.filtering.samplers import SAMPLERS, EvolutionSampler, ReinforceSampler, make_sampler
 from trails.filtering.scoring import jacobian_rows
 from trails.filtering.shortlist import PER_SIZE, SIZES
 from trails.space import MlpSpace, ProductSpace, parse_space, register_space, registry
+from trails.table.columns import Column, Columns
 from trails.tfmem import REGISTRY, Batch, ScoringSetting, parse_tfmems
 
 CELLS = ((0, 1, 2, 3, 4),) * 6
@@ -214,7 +218,7 @@ def search(space: ProductSpace, sampler: str, scores: NDArray[np.float64], n: in
 @pytest.mark.parametrize("best", [0, 250])
 def test_the_shortlist_has_the_best_of_every_size(best: int) -> None:
     pool = score_pool(SPACE, parse_tfmems("snip"), SETTING, n=3000, sampler="random")
-    chosen = shortlist(SPACE, pool, 7, best)
+    chosen = places_offered(SPACE, pool, 7, best)
     ranked = pool.indices[rank_scores(pool.merits, pool.merits.size)].tolist()
     offered = pool.indices[chosen].tolist()
     assert offered[: max(best, PER_SIZE)] == ranked[: max(best, PER_SIZE)]
@@ -259,11 +263,12 @@ def test_a_registered_space_is_found_by_name_wherever_names_are_taken(registered
     with pytest.raises(InvalidInput, match="no architecture space 'cell'") as caught:
         parse_space("cell")
     assert (caught.value.hint or "").endswith("mlp5x20, cells.")
-    bridge.check_filtering("cells", "snip", 100, 5, 32, "evolution", target=True)
+    asked = {"space": "cells", "tfmem": "snip", "n": 100, "k": 5, "sampler": "evolution"}
+    bridge.check_filtering(asked, target=True)
     with pytest.raises(InvalidInput, match="metric 'grasp' cannot score networks of family 'made-up'"):
-        bridge.check_filtering("cells", "grasp", None, None, 32, None, target=True)
+        bridge.check_filtering({"space": "cells", "tfmem": "grasp"}, target=True)
     with pytest.raises(InvalidInput, match="has 15625 architectures"):
-        bridge.check_filtering("cells", "snip", 15_626, None, 32, None, target=True)
+        bridge.check_filtering({"space": "cells", "tfmem": "snip", "n": 15_626}, target=True)
     assert bridge.check_architectures("cells", ["0.1.2.3.4.0"]) == ["0.1.2.3.4.0"]
     with pytest.raises(InvalidInput, match="not in space cells"):
         bridge.check_architectures("cells", ["0.1.2.3.4.5"])
@@ -271,16 +276,18 @@ def test_a_registered_space_is_found_by_name_wherever_names_are_taken(registered
 
 def test_a_table_of_rows_is_shortlisted_and_ranked_for_cells(registered: ProductSpace) -> None:
     ids = np.random.default_rng(2).integers(0, 50, (400, 3))
-    features = [(f"c{place}", "int64", ids[:, place].copy(), None, None) for place in range(3)]
-    rows = bridge.training_rows(features, ("y", "int64", ids[:, 0] % 2, None, None))
-    names, scores, scored, failed, _, _ = rows.shortlist("cells", "snip", 500, 20, 16, 1, None, 1, lambda: None)
-    assert (scored, failed) == (500, 0)
-    assert scores.tolist() == [TABLE[registered.parse(name)] for name in names]
-    assert (np.diff(scores) <= 0).all()
-    best, scored, _, _ = rows.rank("cells", "snip+params", 500, 3, 16, 1, "random", 1, lambda: None)
-    for name, _, _, parameters, flops, _ in best:
-        design = registered.parse(name)
-        assert (parameters, flops) == (30 * (1 + sum(design)), 60 * sum(design))
+    features = tuple(Column(f"c{place}", "int64", ids[:, place].copy()) for place in range(3))
+    rows = TableRows(Columns(400, features), Column("y", "int64", ids[:, 0] % 2))
+    found = shortlist(rows, FilteringRequest("cells", "snip", n=500, k=20, batch_size=16), None, 1)
+    assert (found.scored, found.failed) == (500, 0)
+    assert found.scores.tolist() == [TABLE[registered.parse(name)] for name in found.architectures]
+    assert (np.diff(found.scores) <= 0).all()
+    asked = FilteringRequest("cells", "snip+params", n=500, k=3, batch_size=16, sampler="random")
+    best = rank(rows, asked, 1).architectures
+    assert len(best) == 3
+    for one in best:
+        design = registered.parse(one.architecture)
+        assert (one.parameters, one.flops) == (30 * (1 + sum(design)), 60 * sum(design))
 
 
 def test_mlps_with_other_widths_at_every_layer_are_scored_as_those_of_one_grid() -> None:

@@ -26,6 +26,8 @@ from trails.family.autograd import AutogradNetworks, Dropout
 from trails.family.mlp.layout import initial
 from trails.family.mlp.stack import MlpStack
 from trails.family.networks import ModelFacts, Networks, Shape, Work
+from trails.family.scoring import Scoring
+from trails.filtering import score_pool
 from trails.model import operations
 from trails.model.store import Model
 from trails.refinement import checkpoint, run
@@ -39,6 +41,7 @@ from trails.refinement.trial import Trial
 from trails.space import ProductSpace
 from trails.table.columns import Columns
 from trails.table.target import TASKS, Task
+from trails.tfmem import ScoringSetting, parse_tfmems
 from trails.training.options import Options
 from trails.training.weights import TABLE, Training, derived_seed
 
@@ -78,10 +81,21 @@ class ResidualNetworks(AutogradNetworks):
         return Work(products, width * (blocks + 1), shape.inputs, products + shape.ids * shape.embedding)
 
 
+class ResidualScoring(Scoring):
+    def parameters(self, design: Design, inputs: int) -> int:
+        width, blocks = design
+        return (inputs + 1) * width + blocks * (width + 2) * width + width + 1
+
+    def flops(self, design: Design, inputs: int) -> int:
+        width, blocks = design
+        return 2 * width * (inputs + blocks * width + 1)
+
+
 class Residual:
     """A design is the width and the number of blocks: ``16x2``."""
 
     name = "residual"
+    scoring: Scoring = ResidualScoring()
     networks: Networks[Any] = ResidualNetworks()
 
     def parse(self, text: str) -> Design:
@@ -113,6 +127,23 @@ def residual(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def data(train: Table, validation: Table) -> Dataset:
     columns = [Columns.from_buffer(*table.pack()) for table in (train, validation)]
     return prepare(columns[0], columns[1], "label", 1, torch.device("cpu"))
+
+
+def test_filtering_ranks_its_space_by_what_it_counts() -> None:
+    setting = ScoringSetting(inputs=20, seed=1)
+    pool = score_pool(SPACE, parse_tfmems("params"), setting)
+    best = SPACE.format(SPACE.architecture(int(pool.indices[pool.best(1)[0]])))
+    assert (best, len(pool.indices)) == ("32x3", SPACE.size)
+    with pytest.raises(InvalidInput, match="metric 'synflow' cannot score networks of family 'residual'"):
+        score_pool(SPACE, parse_tfmems("synflow"), setting)
+
+
+def test_its_counts_are_those_of_the_module() -> None:
+    shape = Shape(ids=7, fields=4, embedding=5)
+    for design in map(SPACE.architecture, range(SPACE.size)):
+        module = ResidualMlp(shape, design[0], design[1], 0.0)
+        own = sum(p.numel() for name, p in module.named_parameters() if not name.startswith("embedding"))
+        assert SPACE.parameters(design, shape.inputs) == own
 
 
 def line(**changes: Any) -> str:

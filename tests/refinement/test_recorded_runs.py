@@ -209,8 +209,15 @@ def test_a_budget_is_kept_and_used_and_the_same_every_time(refinement: str, work
     (plan,) = run.named("plan")
     assert plan["k"] > 5 and {"measure", "rung 0", "winner"} <= {row["phase"] for row in run.events[-1]["timings"]}
     first = run.named("rung")[0]
-    assert 0.6 * budget < run.seconds or run.leaderboard[0]["epochs"] - run.leaderboard[0]["best_epoch"] >= 3
-    assert first["candidates"] == plan["k"] or refinement == "hyperband" or not run.complete
+    winner = run.leaderboard[0]
+    stale = winner["epochs"] - winner["best_epoch"] >= 3
+    assert stale or winner["epochs"] == 30 or run.seconds > 0.9 * budget
+    if refinement == "hyperband":  # in brackets: the first rung has those of the first
+        assert 0 < first["candidates"] <= plan["k"]
+    elif run.complete:
+        assert first["candidates"] == plan["k"]
+    else:
+        assert 0 < first["candidates"] < plan["k"] or len(run.rungs) > 1
 
 
 def test_more_machines_train_more_in_the_same_time() -> None:

@@ -226,7 +226,7 @@ def test_a_checkpoint_that_was_made_up_is_refused(train: Table, validation: Tabl
             checkpoint.from_bytes(broken)
         assert refused.value.hint == "Start a new run."
     # Which candidates there are is known when the run goes on.
-    outcome = resume(forged(hyperband={**told["hyperband"], "entrants": ["8-8-8-8"]}), train, validation, **plan)
+    outcome = resume(forged(scheduler={**told["scheduler"], "entrants": ["8-8-8-8"]}), train, validation, **plan)
     assert outcome.last["event"] == "error" and outcome.last["sqlstate"] == "22023", outcome.last
     assert "checkpoint cannot be read" in outcome.last["message"], outcome.last
 

@@ -6,7 +6,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -46,7 +45,7 @@ class AutogradNetworks(ABC):
     No parameter has two names.
     """
 
-    most_stacked: ClassVar[int | None] = 1
+    most_stacked: int | None = 1
 
     @abstractmethod
     def build(self, shape: Shape, design: Design, dropout: float) -> nn.Module:

@@ -7,6 +7,7 @@ from trails.family.base import Family
 from trails.family.mlp import MLP
 
 _FAMILIES: dict[str, Family] = {MLP.name: MLP}
+"""What is listed here is known to every process, also to the one that trains; see `trails.space.registry`."""
 
 
 def register_family(family: Family) -> None:

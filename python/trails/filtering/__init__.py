@@ -4,14 +4,14 @@ from trails.filtering.pool import Pool, combine_ranks
 from trails.filtering.scoring import Scored, Scorer
 from trails.filtering.search import ScoredPool, score_pool
 from trails.filtering.shortlist import shortlist
-from trails.filtering.whole_space import Ranking, rank_scores, rank_space
+from trails.filtering.whole_space import SpaceRanking, rank_scores, rank_space
 
 __all__ = [
     "Pool",
-    "Ranking",
     "Scored",
     "ScoredPool",
     "Scorer",
+    "SpaceRanking",
     "combine_ranks",
     "rank_scores",
     "rank_space",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trails.errors import InvalidInput, shown
 from trails.filtering.scoring import check_metrics
 from trails.space import Space, parse_space
+from trails.space.mlp import mlp_name
 from trails.tfmem import Batch, parse_tfmems
 
 _DENSE_IDS = 1 << 22
@@ -83,7 +84,7 @@ def parse_config(text: str | None) -> LatencyConfig:
     tfmem = _PUBLISHED_NAMES.get(tfmem, tfmem)
     parse_tfmems(tfmem)
     # NumPy's seeds are not negative, and a file may say anything.
-    return LatencyConfig(parse_space(f"mlp{layers}x{widths}"), tfmem, embedding, ids, cache, seed % 2**64)
+    return LatencyConfig(parse_space(mlp_name(layers, widths)), tfmem, embedding, ids, cache, seed % 2**64)
 
 
 class LatencyScorer:

@@ -201,11 +201,11 @@ def _setting(
     """What the metrics are computed on, and what a person should know."""
     seed = request.seed % 2**64  # NumPy's seeds are not negative.
     batches, notices = rows.batches(metrics, request.batch_size, seed, check)
-    if any(metric.name == "jacob_cov" for metric in metrics):
-        usable = jacobian_rows(space, batches[0])
-        if usable < len(batches[0].x):
+    for metric in (metric for metric in metrics if metric.within_rank):
+        usable, drawn = jacobian_rows(space, batches[0]), len(batches[0].x)
+        if usable < drawn:
             notices.append(
-                f"jacob_cov reads {usable} of the {len(batches[0].x)} rows: more would exceed the rank of its Jacobian"
+                f"{metric.name} reads {usable} of the {drawn} rows: more would exceed the rank of its Jacobian"
             )
     return ScoringSetting(rows.inputs, seed, batches, _workers(threads)), notices
 

@@ -18,7 +18,7 @@ from trails.tfmem import ScoringSetting, Tfmem, get_tfmem
 
 
 @dataclass(frozen=True)
-class Ranking:
+class SpaceRanking:
     """The best ``k`` architectures of a space.
 
     Args:
@@ -47,7 +47,7 @@ def rank_space(
     k: int,
     tfmem: str = "expressflow",
     check: Callable[[], None] = no_check,
-) -> Ranking:
+) -> SpaceRanking:
     """Score the whole space with ``tfmem`` and return the best ``k``.
 
     Args:
@@ -71,7 +71,7 @@ def rank_space(
         )
     scores = score_space(space, inputs, seed, metric, check)
     indices = rank_scores(scores, k, metric.orientation, check)
-    return Ranking(indices, scores[indices], scores.size, count_failed(scores), time.perf_counter() - started)
+    return SpaceRanking(indices, scores[indices], scores.size, count_failed(scores), time.perf_counter() - started)
 
 
 def score_space(space: Space, inputs: int, seed: int, metric: Tfmem, check: Callable[[], None]) -> NDArray[np.float64]:

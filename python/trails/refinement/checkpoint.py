@@ -42,7 +42,7 @@ class Checkpoint:
         leaderboard: Every other candidate trained so far.
         digest: Of the rows that the run trains on.
         n: Architectures that were scored.
-        hyperband: `Hyperband.state`, where that is the scheduler and not done; ``rungs`` are none then.
+        scheduler: What else its scheduler goes on from, for JSON; see `trails.refinement.schedulers.Saved`.
         fresh: Candidates that were not trained so far, with their scores; only Hyperband has them between two rungs.
     """
 
@@ -52,7 +52,7 @@ class Checkpoint:
     leaderboard: tuple[LeaderboardRow, ...]
     digest: str
     n: int
-    hyperband: Mapping[str, Any] | None = None
+    scheduler: Mapping[str, Any] | None = None
     fresh: tuple[tuple[str, float | None], ...] = ()
 
 
@@ -91,7 +91,7 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
         "leaderboard": list(checkpoint.leaderboard),
         "digest": checkpoint.digest,
         "n": checkpoint.n,
-        "hyperband": checkpoint.hyperband,
+        "scheduler": checkpoint.scheduler,
         "fresh": list(checkpoint.fresh),
     }
     return bytes(save(tensors, {"trails": json.dumps(header)}))
@@ -123,7 +123,7 @@ def from_bytes(blob: bytes) -> Checkpoint:
             leaderboard=tuple(header["leaderboard"]),
             digest=str(header["digest"]),
             n=int(header["n"]),
-            hyperband=header.get("hyperband"),
+            scheduler=header.get("scheduler"),
             fresh=tuple(_fresh(family, a, s) for a, s in header.get("fresh", ())),
         )
     except InvalidInput:

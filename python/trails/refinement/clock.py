@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-Work = Callable[[], None]
+Activity = Callable[[], None]
 
 
 class Clock(Protocol):
@@ -20,7 +20,7 @@ class Clock(Protocol):
     def now(self) -> float:
         """Seconds since some moment in the past."""
 
-    def together(self, works: Sequence[Work]) -> None:
+    def together(self, works: Sequence[Activity]) -> None:
         """Do pieces of work at the same time, and wait for all; what one raises ends that one alone."""
 
 
@@ -31,7 +31,7 @@ class MonotonicClock:
         """Seconds since the machine was started, about."""
         return time.monotonic()
 
-    def together(self, works: Sequence[Work]) -> None:
+    def together(self, works: Sequence[Activity]) -> None:
         """See `Clock.together`: each on a thread of its own."""
         threads = [threading.Thread(target=work, name="worker") for work in works]
         for thread in threads:
@@ -91,7 +91,7 @@ class RecordedClock:
             self._next()
             self._changed.wait_for(lambda: self._turn == own)
 
-    def together(self, works: Sequence[Work]) -> None:
+    def together(self, works: Sequence[Activity]) -> None:
         """See `Clock.together`. The time afterwards is that of the last to end.
 
         Raises:
@@ -103,7 +103,7 @@ class RecordedClock:
             return
         ended: list[float] = []
 
-        def take_turns(place: int, work: Work) -> None:
+        def take_turns(place: int, work: Activity) -> None:
             with self._changed:
                 self._changed.wait_for(lambda: self._turn == place)
             try:

@@ -17,7 +17,7 @@ _PER_NEURON = 36.0
 _PER_INPUT = 30.0
 _PER_PARAMETER_STEP = 30.0
 
-_NEWEST = 0.5
+NEWEST = 0.5
 """Weight of the newest observation: the machine may get busier or idler while a run goes on."""
 
 
@@ -94,8 +94,8 @@ class Costs:
         """Learn from an epoch of candidates of these designs, which together took ``seconds``."""
         training = seconds.training / sum(map(self._training, stacked))
         evaluation = seconds.evaluation / sum(map(self._evaluation, stacked))
-        self._training_rate += _NEWEST * (training - self._training_rate)
-        self._evaluation_rate += _NEWEST * (evaluation - self._evaluation_rate)
+        self._training_rate += NEWEST * (training - self._training_rate)
+        self._evaluation_rate += NEWEST * (evaluation - self._evaluation_rate)
 
     def fell_short(self, stacked: Sequence[Design], seconds: Seconds) -> None:
         """Learn from an epoch that was given up: so many ``seconds`` are what these candidates would have needed."""

@@ -52,7 +52,7 @@ class ModelKeeper:
     ) -> None:
         self._clock = clock
         self._setting, self._request, self._data, self._events, self._timings = setting, request, data, events, timings
-        self._written, self._when, self._metric = 0, 0.0, -math.inf
+        self._written, self._when, self._metric = 0, -math.inf, -math.inf
         # Of the best candidate's best epoch: what it predicts for the validation rows, and all its metrics.
         self._outputs: tuple[tuple[str, int], NDArray[np.float32]] | None = None
         self._reported: tuple[tuple[str, int], Mapping[str, float]] | None = None

@@ -36,10 +36,11 @@ _SLACK_SECONDS = 0.5
 
 # Of what is added to a budget, the parts that training does not get: measuring takes longer for a better answer, and
 # filtering scores more architectures where the caller did not say how many.
-_MEASURING_SHARE = 0.05
+MEASURING_SHARE = 0.05
 
 MEASURING_SECONDS = 0.6
-"""With less than this left the budget is too small, and there is no time to measure by how much."""
+"""What measuring takes at most, as it does of the share above. With less left the budget is too small, and there is no
+time to measure by how much."""
 
 _ASSUMED_SECONDS_PER_CELL = 50e-9
 _ASSUMED_BATCH = 1024
@@ -215,7 +216,7 @@ def too_small(setting: Setting, spent: Spent, needed: float) -> BudgetTooSmall:
     budget = setting.budget
     enough = _SPENT_SLACK * spent.before + spent.after + _NEEDED_SLACK * needed + _SLACK_SECONDS
     # Scoring that took a good part of a tenth of the budget may have been ended by it.
-    grows = _MEASURING_SHARE + (FILTERING_SHARE if spent.filtering > 0.5 * FILTERING_SHARE * budget else 0.0)
+    grows = MEASURING_SHARE + (FILTERING_SHARE if spent.filtering > 0.5 * FILTERING_SHARE * budget else 0.0)
     minimum = max(enough, (enough - grows * budget) / (1.0 - grows), 1.1 * budget + _SLACK_SECONDS)
     minimum = math.ceil(10 * minimum) / 10
     rest = spent.before + spent.after

@@ -14,10 +14,9 @@ from typing import Any, TypedDict
 
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, shown
 from trails.family import Design, Family
-from trails.space import parse_space
+from trails.refinement.schedulers import takes_u
+from trails.space import DEFAULT_SPACE, parse_space
 from trails.training.options import Options, parse_options
-
-"""Of a request that names none."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Refine:
     score_seconds: float = 0.0
     scored: int = 0
     resume: tuple[int, int] | None = None
-    space: str = "mlp4x20"
+    space: str = DEFAULT_SPACE
 
     @property
     def family(self) -> Family:
@@ -113,7 +112,7 @@ class Refine:
     @property
     def fixed(self) -> bool:
         """Whether the plan is given: then the result depends on the seed alone, not on this machine's speed."""
-        return self.k is not None and (self.u is not None or self.refinement in ("sj", "hyperband"))
+        return self.k is not None and (self.u is not None or not takes_u(self.refinement))
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ class Profile:
 
     candidates: tuple[Candidate, ...]
     options: Options = field(default_factory=Options)
-    space: str = "mlp4x20"
+    space: str = DEFAULT_SPACE
 
     @property
     def family(self) -> Family:

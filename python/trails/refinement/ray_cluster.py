@@ -16,6 +16,7 @@ from typing import Any
 
 from trails.errors import TrailsError
 from trails.refinement import ray_task
+from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.costs import Costs, Seconds, Speed, work_of
 from trails.refinement.dataset import Dataset
 from trails.refinement.planning import Spent, too_small
@@ -47,6 +48,7 @@ class Cluster:
         setting: ``ray_address``, and ``ray_gpus`` that a trial reserves; without GPUs a trial takes one CPU.
         options: How to train.
         data: Encoded rows.
+        clock: Of the run. Nodes have clocks of their own: they are told how many seconds they have.
 
     Attributes:
         slots: Trials that it has room for at once.
@@ -56,7 +58,8 @@ class Cluster:
         TrailsError: Ray is not installed here, or this machine cannot join the cluster.
     """
 
-    def __init__(self, setting: Setting, options: Options, data: Dataset) -> None:
+    def __init__(self, setting: Setting, options: Options, data: Dataset, clock: Clock = MONOTONIC) -> None:
+        self.clock = clock
         self.ray = connect(setting)
         self.setting, self.options, self._dataset = setting, options, data
         self.slots = slots_of(self.ray, setting)
@@ -79,8 +82,8 @@ class Cluster:
         Raises:
             BudgetTooSmall: Not one node has answered in the time there is.
         """
-        ends = time.monotonic() + seconds_left
-        patient = time.monotonic() + min(_MEASURE_SECONDS, _MEASURE_SHARE * seconds_left)
+        ends = self.clock.now() + seconds_left
+        patient = self.clock.now() + min(_MEASURE_SECONDS, _MEASURE_SHARE * seconds_left)
         self._results(self._warming, patient, ends)
         known = [Known.of(trial) for trial in trials]
         busy = min(self.slots, len(trials))
@@ -90,7 +93,7 @@ class Cluster:
         )
         if not measured:
             # Nobody knows what they would have needed.
-            spent = Spent.until(self.setting, time.monotonic() - seconds_left)
+            spent = Spent.until(self.setting, self.clock.now() - seconds_left)
             raise too_small(self.setting, spent, 2.0 * seconds_left)
         begin = statistics.median(m.begin for m in measured)
         chunk = statistics.median(m.chunk for m in measured)
@@ -103,7 +106,7 @@ class Cluster:
     def _results(self, tasks: list[Any], patient: float, ends: float) -> list[Any]:
         """What tasks return, all of them if they do so until ``patient``, and one if it does until ``ends``."""
         results: list[Any] = []
-        while tasks and (left := (patient if results else ends) - time.monotonic()) > 0.0:
+        while tasks and (left := (patient if results else ends) - self.clock.now()) > 0.0:
             ready, tasks = self.ray.wait(tasks, timeout=min(_WAIT_SECONDS, left))
             for task in ready:
                 try:
@@ -155,7 +158,7 @@ class Cluster:
             Lost: The task, or the node it ran on, is gone.
         """
         while True:
-            left = ends - time.monotonic()
+            left = ends - self.clock.now()
             if left <= 0.0:
                 yield None, None
                 return
@@ -191,9 +194,9 @@ class Cluster:
 
     def check_nodes(self) -> None:
         """Raises: TrailsError: The nodes that could train are gone, and none has come back for a while."""
-        began = time.monotonic()
+        began = self.clock.now()
         while slots_of(self.ray, self.setting, must=False) == 0:
-            if time.monotonic() - began > _ALONE_SECONDS or time.monotonic() > self.setting.deadline:
+            if self.clock.now() - began > _ALONE_SECONDS or self.clock.now() > self.setting.deadline:
                 raise TrailsError(
                     f'the Ray cluster at "{self.setting.ray_address}" has lost every node that could train',
                     hint="Start nodes, and resume the run.",

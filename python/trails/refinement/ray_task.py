@@ -26,13 +26,11 @@ from trails.refinement.ray_messages import (
     pack_weights,
     unpack_data,
 )
+from trails.refinement.remaining import SLACK
 from trails.refinement.speed import measure
 from trails.refinement.trial import EpochResult, Trial
 from trails.refinement.workers import Cores, LocalWorker
 from trails.training.options import Options
-
-_SLACK = 1.3
-"""The last batch and evaluation of a task may take this much longer than the ones before."""
 
 _PROGRESS_SECONDS = 0.5
 
@@ -113,8 +111,8 @@ class _TaskSupervisor:
 
     def training_ends(self, trials: Sequence[Trial], batch_seconds: float) -> float:
         """See `Supervisor`."""
-        evaluation = 0.0 if self._last is None else _SLACK * self._last.evaluation
-        return self._ends - max(self._reserve, evaluation) - _SLACK * batch_seconds
+        evaluation = 0.0 if self._last is None else SLACK * self._last.evaluation
+        return self._ends - max(self._reserve, evaluation) - SLACK * batch_seconds
 
     def evaluation_ends(self, trials: Sequence[Trial]) -> float:
         """See `Supervisor`."""

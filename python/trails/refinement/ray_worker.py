@@ -22,14 +22,13 @@ from trails.refinement.ray_messages import (
     unpack_training,
     unpack_weights,
 )
+from trails.refinement.remaining import SLACK
 from trails.refinement.trial import Trial
 from trails.refinement.workers import Supervisor, all_done
 from trails.training.weights import Training, Weights
 
 _ATTEMPTS = 6
 """How often a group of candidates is begun before its losses are called an error."""
-
-_SLACK = 1.3
 
 _TRANSFER_SECONDS = 0.2
 """What a task has less than the run: for the way of its last words."""
@@ -117,12 +116,12 @@ class _Group:
         return bool(in_time)
 
     def _task(self) -> TrainingTask:
-        supervisor, now = self._supervisor, time.monotonic()
+        supervisor, now = self._supervisor, self._cluster.clock.now()
         ends = supervisor.evaluation_ends(self._trials)
         reserve = 0.0
         if math.isfinite(ends):
             planned = ends - supervisor.training_ends(self._trials, 0.0)
-            reserve = max(planned, _SLACK * self._cluster.evaluation_seconds(self._trials))
+            reserve = max(planned, SLACK * self._cluster.evaluation_seconds(self._trials))
         seconds = ends - now - _TRANSFER_SECONDS
         options, gpu = self._cluster.options, self._cluster.gpu
         return TrainingTask(self._known, self._epochs_to, options, seconds, reserve, gpu)

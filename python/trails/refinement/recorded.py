@@ -21,6 +21,7 @@ from trails.errors import InvalidInput, UnusableData
 from trails.refinement.clock import RecordedClock
 from trails.refinement.costs import Seconds, Speed
 from trails.refinement.curves import Curve, as_curves
+from trails.refinement.planning import MEASURING_SECONDS, MEASURING_SHARE
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
 from trails.refinement.recorded_worker import RecordedCosts, RecordedModels, RecordedWorker, take
 from trails.refinement.roster import Roster
@@ -28,9 +29,6 @@ from trails.refinement.schedulers import RungEnd, Scheduler
 from trails.refinement.session import Refinement
 from trails.refinement.trial import Trial
 from trails.refinement.workers import all_done
-
-_MEASURING_SECONDS, _MEASURING_SHARE = 0.6, 0.05
-"""What measuring takes, at most, as in `trails.refinement.speed`."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,7 @@ def select_recorded(
     places = [RecordedWorker(models, patience, clock, workers) for _ in range(workers)]
 
     def measure(trials: Sequence[Trial], seconds_left: float) -> Speed:
-        clock.advance(max(0.0, min(_MEASURING_SECONDS, _MEASURING_SHARE * seconds_left)))
+        clock.advance(max(0.0, min(MEASURING_SECONDS, MEASURING_SHARE * seconds_left)))
         share = _profiled(request.candidates, curves, profile or {}, workers)
         return Speed(RecordedCosts(share), begin_seconds=0.0, chunk_seconds=0.0, stacked=1, parts=workers)
 

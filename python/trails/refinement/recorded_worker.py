@@ -11,14 +11,11 @@ from typing import Any, cast
 
 from trails.family import MLP, Family
 from trails.refinement.clock import RecordedClock
-from trails.refinement.costs import Costs, Seconds
+from trails.refinement.costs import NEWEST, Costs, Seconds
 from trails.refinement.curves import Curve, RecordedEpoch, recorded_epoch
 from trails.refinement.protocol import Candidate
 from trails.refinement.trial import EpochResult, Trial
 from trails.refinement.workers import Supervisor, all_done
-
-_NEWEST = 0.5
-"""Weight of the newest observation; see `trails.refinement.costs`."""
 
 _LEAST = 1e-9
 """Seconds of an epoch of which no time was recorded: plans divide by them."""
@@ -140,11 +137,6 @@ class RecordedLayout:
     design: tuple[int, ...]
     parameters: int
 
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """What trials of multilayer perceptrons have as their design."""
-        return self.design
-
 
 class RecordedCosts(Costs):
     """Costs that were profiled candidate by candidate; epochs that take longer or shorter make all so.
@@ -169,8 +161,8 @@ class RecordedCosts(Costs):
     def observe(self, stacked: Sequence[Sequence[int]], seconds: Seconds) -> None:
         """See `Costs.observe`."""
         training, evaluation = self._slower(stacked, seconds)
-        self._slow_training += _NEWEST * (training - self._slow_training)
-        self._slow_evaluation += _NEWEST * (evaluation - self._slow_evaluation)
+        self._slow_training += NEWEST * (training - self._slow_training)
+        self._slow_evaluation += NEWEST * (evaluation - self._slow_evaluation)
 
     def fell_short(self, stacked: Sequence[Sequence[int]], seconds: Seconds) -> None:
         """See `Costs.fell_short`."""

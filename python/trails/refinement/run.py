@@ -69,7 +69,7 @@ def refine(
         from trails.refinement.ray_worker import RayWorker
 
         with timings.phase("connect"):
-            cluster = Cluster(setting, request.options, data)
+            cluster = Cluster(setting, request.options, data, clock)
         slots: list[Worker] = [RayWorker(cluster) for _ in range(cluster.slots)]
         return Refinement(setting, request, models, slots, cluster.measure, events, timings, clock).run()
     workers = local_workers(setting, request.options, data, devices, request.fixed, clock)

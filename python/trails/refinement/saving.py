@@ -65,7 +65,7 @@ class Saver:
                     leaderboard=(*others, *roster.dropped),
                     digest=self._models.digest,
                     n=scored,
-                    hyperband=saved.state,
+                    scheduler=saved.state,
                     fresh=tuple((trial.architecture, trial.score) for trial in fresh),
                 )
             )
@@ -106,7 +106,7 @@ def restore(read: Checkpoint, request: Refine, models: Models) -> tuple[Roster, 
     """
     try:
         survivors = [trial.architecture for trial in read.survivors]
-        saved = Saved(read.rungs, read.hyperband)
+        saved = Saved(read.rungs, read.scheduler)
         scheduler = resume_scheduler(request.refinement, survivors, saved, read.rung + 1)
         fresh = []
         for architecture, score in read.fresh:

@@ -13,13 +13,13 @@ import torch
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.costs import Costs, Seconds, Speed, work_of
 from trails.refinement.metrics import measure as measure_metrics
+from trails.refinement.planning import MEASURING_SECONDS, MEASURING_SHARE
 from trails.refinement.trial import Trial
 from trails.refinement.workers import LocalWorker, Threads
 from trails.training.batches import EVALUATION_ROWS, rows_of_epoch
 
 _SHORT_SECONDS = 25.0
 _WARMING_STEPS, _STEPS = 2, 4
-_SECONDS, _SHARE = 0.6, 0.05
 
 _STACKED = 4
 """Candidates that are stacked to see whether that is faster, on a CPU. More do not fit in its caches."""
@@ -68,7 +68,7 @@ def measure(
     if seconds_left < _SHORT_SECONDS and not given:
         trial = min(trials, key=lambda t: t.family.networks.work(t.layout.shape, t.design).products)
     busy = list(workers[: len(trials)])
-    seconds = min(_SECONDS, _SHARE * seconds_left)
+    seconds = min(MEASURING_SECONDS, MEASURING_SHARE * seconds_left)
     times = _time_all(busy, [trial], seconds)
     data = busy[0].data
     batches, rows = busy[0].batches, len(data.validation)
@@ -100,7 +100,7 @@ def _stacked(
         return most if gpu else 1
     several = most if gpu else min(_STACKED, most)
     copies = [trial.fresh(f"{trial.architecture}/{n}") for n in range(several)]
-    together_seconds = _time_all(busy, copies, _SECONDS).batch
+    together_seconds = _time_all(busy, copies, MEASURING_SECONDS).batch
     return several if together_seconds / several < _GAIN * batch else 1
 
 

@@ -47,7 +47,7 @@ class MlpSpace(ProductSpace):
                 "the widths of a space are positive and strictly increasing",
                 detail=f"Widths given: {', '.join(map(str, widths)) or 'none'}.",
             )
-        super().__init__((tuple(widths),) * layers, MLP, f"mlp{layers}x{len(widths)}")
+        super().__init__((tuple(widths),) * layers, MLP, mlp_name(layers, len(widths)))
 
     @property
     def layers(self) -> int:
@@ -71,3 +71,8 @@ class MlpSpace(ProductSpace):
 
     def _membership(self) -> str:
         return f"It has {self.layers} hidden layers, each of {', '.join(map(str, self.widths))} units."
+
+
+def mlp_name(layers: int, widths: int) -> str:
+    """What the space of so many hidden layers and widths is called: ``mlp4x20``."""
+    return f"mlp{layers}x{widths}"

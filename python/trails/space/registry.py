@@ -8,6 +8,9 @@ from trails.space.mlp import MAX_LAYERS, MIN_LAYERS, WIDTHS_10, WIDTHS_20, MlpSp
 
 _SPACES: dict[str, Space] = {}
 
+DEFAULT_SPACE = "mlp4x20"
+"""What is searched where nobody says: the published space."""
+
 
 def register_space(space: Space) -> None:
     """Add a space, so that it is found by its name.
@@ -39,6 +42,8 @@ def parse_space(name: str) -> Space:
     return _SPACES[name]
 
 
+# A space that is registered here is known to every process: the server's sessions, the refinement process, nodes of a
+# cluster. One that a script registers is known to that script's process alone.
 for _layers in range(MIN_LAYERS, MAX_LAYERS + 1):
     for _widths in (WIDTHS_10, WIDTHS_20):
         register_space(MlpSpace(_layers, _widths))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, UnusableData
-from trails.tfmem.losses import Task
+from trails.table.target import Task
 
 __all__ = ["Batch", "Task"]
 

@@ -6,12 +6,13 @@ in regression.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Task: TypeAlias = Literal["binary", "multiclass", "regression"]
+from trails.table.target import Task
+
 Matrix: TypeAlias = NDArray[np.float64]
 
 

@@ -54,14 +54,14 @@ class Options:
     )
     patience: int = _option(3, "epochs without a better validation metric after which a candidate is done", 1)
     batch: int = _option(1024, "rows of a batch; tables of few rows get smaller batches", 2, 1 << 20)
-    learning_rate: float = _option(2e-3, "Adam's learning rate for the MLP", 1e-8, 10.0)
+    learning_rate: float = _option(2e-3, "Adam's learning rate for the network", 1e-8, 10.0)
     embedding_rate: float = _option(4e-3, "Adam's learning rate for the embedding table", 1e-8, 10.0)
     decay: float = _option(0.0, "after e epochs learning rates are divided by 1 + decay * e", 0.0, 100.0)
     embedding_l2: float | str = _option(
         "auto", "L2 weight on the embedding table; auto: the fewer rows, the more", 0.0, 10.0, ("auto",), number=True
     )
     weight_decay: float = _option(
-        0.0, "decoupled weight decay of the MLP's matrices, as a share per step and rate", 0.0, 10.0
+        0.0, "decoupled weight decay of the network's matrices, as a share per step and rate", 0.0, 10.0
     )
     dropout: float | str = _option(
         "auto",

@@ -11,8 +11,10 @@ pub unsafe fn tile(rows: usize, tile: &Tile) {
             let x = std::slice::from_raw_parts(tile.x.add(row * tile.x_stride), tile.inputs);
             (x, tile.start.add(row * tile.start_stride).cast::<[f32; PANEL]>(), tile.out.add(row * tile.out_stride))
         };
+        // SAFETY: see above.
         let mut sums = unsafe { start.read() };
         for (place, x) in x.iter().enumerate() {
+            // SAFETY: the panel has a row of this width for every input.
             let weights = unsafe { &*tile.panel.add(place * PANEL).cast::<[f32; PANEL]>() };
             for (sum, weight) in sums.iter_mut().zip(weights) {
                 *sum += x * weight;
@@ -21,6 +23,7 @@ pub unsafe fn tile(rows: usize, tile: &Tile) {
         if tile.relu {
             sums.iter_mut().for_each(|sum| *sum = sum.max(0.0));
         }
+        // SAFETY: there is room for a panel's width in every row of the output.
         unsafe { out.cast::<[f32; PANEL]>().write(sums) };
     }
 }
@@ -58,6 +61,7 @@ pub unsafe fn sum(sum: &Sum<'_>) {
         if sum.relu {
             sums.iter_mut().for_each(|sum| *sum = sum.max(0.0));
         }
+        // SAFETY: the output is as wide as the start.
         unsafe { sum.out.add(place).cast::<[f32; PANEL]>().write(sums) };
     }
 }

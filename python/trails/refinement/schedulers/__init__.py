@@ -8,7 +8,13 @@
 from trails.refinement.schedulers.base import Job, Limits, RungEnd, Saved, Scheduler
 from trails.refinement.schedulers.halving import SuccessiveHalving
 from trails.refinement.schedulers.hyperband import Hyperband
-from trails.refinement.schedulers.make import check_scheduler, make_scheduler, planned_scheduler, resume_scheduler
+from trails.refinement.schedulers.make import (
+    check_scheduler,
+    make_scheduler,
+    planned_scheduler,
+    resume_scheduler,
+    takes_u,
+)
 from trails.refinement.schedulers.rejects import SuccessiveRejects
 from trails.refinement.schedulers.rungs import RungScheduler
 from trails.refinement.schedulers.uniform import UniformAllocation
@@ -28,4 +34,5 @@ __all__ = [
     "make_scheduler",
     "planned_scheduler",
     "resume_scheduler",
+    "takes_u",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from trails.errors import InvalidInput, shown
 from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS, Rung, total_epochs
@@ -14,20 +15,54 @@ from trails.refinement.schedulers.rejects import SuccessiveRejects, plan_rejects
 from trails.refinement.schedulers.rungs import RungScheduler
 from trails.refinement.schedulers.uniform import UniformAllocation, plan_uniform
 
-_SCHEDULERS: dict[str, Callable[[Sequence[str], Limits], Scheduler]] = {
-    "sh": lambda candidates, limits: SuccessiveHalving(candidates, plan_halving(len(candidates), limits)),
-    "sj": lambda candidates, limits: SuccessiveRejects(candidates, plan_rejects(len(candidates), limits)),
-    "ua": lambda candidates, limits: UniformAllocation(candidates, plan_uniform(len(candidates), limits)),
-    "hyperband": lambda candidates, limits: Hyperband(candidates, plan_hyperband(len(candidates), limits)),
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is known of a scheduler by its name.
+
+    Args:
+        make: For candidates and what may be spent.
+        resume: For candidates, what was saved, and the number of the first rung to come.
+        takes_u: Whether a caller may say how long the first candidates train.
+        of_rungs: For the rungs planned, where these are what it trains.
+    """
+
+    make: Callable[[Sequence[str], Limits], Scheduler]
+    resume: Callable[[Sequence[str], Saved, int], Scheduler]
+    takes_u: bool = False
+    of_rungs: Callable[[Sequence[str], Sequence[Rung]], Scheduler] | None = None
+
+
+def _of_rungs(kind: type[RungScheduler], plan: Callable[[int, Limits], list[Rung]], takes_u: bool = False) -> _Kind:
+    """Of a scheduler that is a list of rungs."""
+
+    def resume(candidates: Sequence[str], saved: Saved, first_rung: int) -> Scheduler:
+        if saved.state is not None:
+            raise ValueError("a scheduler of rungs has no other state")
+        return kind(candidates, saved.rungs, first_rung)
+
+    return _Kind(lambda candidates, limits: kind(candidates, plan(len(candidates), limits)), resume, takes_u)
+
+
+def _resume_hyperband(_: Sequence[str], saved: Saved, __: int) -> Scheduler:
+    if saved.state is None:
+        raise ValueError("Hyperband goes on from its state")
+    return Hyperband.from_state(saved.state)
+
+
+_SCHEDULERS: dict[str, _Kind] = {
+    "sh": replace(_of_rungs(SuccessiveHalving, plan_halving, takes_u=True), of_rungs=SuccessiveHalving),
+    "sj": _of_rungs(SuccessiveRejects, plan_rejects),
+    "ua": _of_rungs(UniformAllocation, plan_uniform, takes_u=True),
+    "hyperband": _Kind(
+        lambda candidates, limits: Hyperband(candidates, plan_hyperband(len(candidates), limits)), _resume_hyperband
+    ),
 }
 
-_OF_RUNGS: dict[str, type[RungScheduler]] = {
-    "sh": SuccessiveHalving,
-    "sj": SuccessiveRejects,
-    "ua": UniformAllocation,
-}
 
-_WITH_U = ("sh", "ua")
+def takes_u(name: str) -> bool:
+    """Whether a caller may say how long the first candidates of this scheduler train; True where there is none."""
+    return name not in _SCHEDULERS or _SCHEDULERS[name].takes_u
 
 
 def check_scheduler(
@@ -48,7 +83,7 @@ def check_scheduler(
     if k is not None and k < 1:
         raise InvalidInput(f"k must be at least 1, not {k}")
     Limits(epochs=max(1, max_epochs), max_epochs=max_epochs, eta=eta, u=u)
-    if u is not None and name not in _WITH_U:
+    if u is not None and not takes_u(name):
         raise InvalidInput(f"u = {u} is not possible: {name} decides itself how long the first candidates train")
 
 
@@ -85,7 +120,7 @@ def make_scheduler(
     if repeated:
         raise InvalidInput(f"candidate {repeated[0]} is given more than once")
     limits = Limits(epochs=epochs, max_epochs=max_epochs, eta=eta, u=u)
-    return _SCHEDULERS[name](candidates, limits)
+    return _SCHEDULERS[name].make(candidates, limits)
 
 
 def planned_scheduler(
@@ -113,10 +148,11 @@ def planned_scheduler(
     Raises:
         InvalidInput: As `make_scheduler`.
     """
-    if name == "sh":
-        return SuccessiveHalving(candidates, rungs)
+    kind = _SCHEDULERS.get(name)
+    if kind is not None and kind.of_rungs is not None:
+        return kind.of_rungs(candidates, rungs)
     epochs = total_epochs(rungs)
-    if name == "ua" and u is not None:
+    if takes_u(name) and u is not None:
         epochs = len(candidates) * u
     elif affordable is not None:
         epochs = affordable
@@ -138,6 +174,6 @@ def resume_scheduler(name: str, candidates: Sequence[str], saved: Saved, first_r
     Raises:
         LookupError, TypeError, ValueError, AttributeError: It was not written by a scheduler.
     """
-    if saved.state is not None:
-        return Hyperband.from_state(saved.state)
-    return _OF_RUNGS.get(name, RungScheduler)(candidates, saved.rungs, first_rung) if saved.rungs else None
+    if saved.state is None and not saved.rungs:
+        return None
+    return _SCHEDULERS[name].resume(candidates, saved, first_rung)
