@@ -52,6 +52,7 @@ pub unsafe fn sum(sum: &Sum<'_>) {
         // SAFETY: `width` is a multiple of a panel, and every row is as long.
         let mut sums = unsafe { sum.start.add(place).cast::<[f32; PANEL]>().read() };
         for (number, row) in sum.rows.iter().enumerate() {
+            // SAFETY: every row that is added is as wide as the start.
             let row = unsafe { &*row.add(place).cast::<[f32; PANEL]>() };
             let factor = sum.factors.get(number).copied().unwrap_or(1.0);
             for (sum, x) in sums.iter_mut().zip(row) {
