@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trails import __version__, select_command
+from trails.bench import command as bench
 from trails.errors import InvalidInput, TrailsError, UnusableData
 from trails.service import command as data_service
 
@@ -144,5 +145,6 @@ Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argpar
 COMMANDS: dict[str, Command] = {
     "load": ("load a dataset into PostgreSQL tables", _declare_load, _run_load),
     "select": (select_command.SUMMARY, select_command.declare, select_command.run),
+    "bench": (bench.SUMMARY, bench.declare, bench.run),
     "data-service": (data_service.SUMMARY, data_service.declare, data_service.run),
 }

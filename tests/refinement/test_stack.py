@@ -152,6 +152,24 @@ def test_candidates_learn_the_same_alone_and_together(options: dict[str, float])
         torch.testing.assert_close(predictions[place], expected[0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("average", [0.0, 0.5])
+def test_statistics_of_batches_are_remembered_where_weights_are_not_averaged(average: float) -> None:
+    rows = made_rows(640, 1)
+    stack = stack_of([layout(8, 4)], rows, batch=64, average=average, learning_rate=1e-8, embedding_rate=1e-8)
+    stack.train_epoch(1, lambda share: True)
+    seen = []
+    for start in range(0, 640, 64):
+        stack.step(rows.slice(start, start + 64))
+        seen.append(stack._state.weights["stats"].clone())
+    averaged = stack.averaged(0)["stats"]
+    spread = torch.stack(seen).std(0)
+    from_mean = (averaged - torch.stack(seen).mean(0)).abs()
+    # Of ten batches the mean has a third of one batch's deviation.
+    assert float(from_mean.mean()) < 0.6 * float(spread.mean())
+    if average == 0.0:
+        torch.testing.assert_close(stack.averaged(0)["mlp"], stack._state.weights["mlp"])
+
+
 def test_padding_stays_zero_and_a_candidate_moves_between_stacks_unchanged() -> None:
     rows = made_rows(200, 1)
     layouts = [layout(8, 4), layout(3, 6)]
@@ -203,6 +221,12 @@ def test_batches_hold_at_most_what_was_asked_and_never_a_single_row(rows: int, b
     sizes = [rows * (n + 1) // count - rows * n // count for n in range(count)]
     assert sum(sizes) == rows and max(sizes) <= max(batch, 2)
     assert min(sizes) >= 2 or rows < 4 or batch < 4
+
+
+def test_few_rows_have_so_many_batches_as_is_said() -> None:
+    assert batches_of(6_400, Options()) == 64
+    assert batches_of(6_400, Options(least_batches=16)) == 16
+    assert batches_of(6_400, Options(least_batches=1)) == 7
 
 
 def test_the_average_forgets_its_start_soon_and_then_slowly() -> None:

@@ -15,10 +15,10 @@ EVALUATION_ROWS = 4096
 def batches_of(rows: int, options: Options) -> int:
     """Batches of an epoch; all of nearly the same size, so that none is left with a single row.
 
-    Small tables get batches of a 64th of their rows, but 64 at least.
+    Small tables get so many batches as the option ``least_batches`` says, but 64 rows in each at least.
     """
     rows = rows_of_epoch(rows, options)
-    size = min(options.batch, max(min(64, options.batch), rows // 64))
+    size = min(options.batch, max(min(64, options.batch), rows // options.least_batches))
     return max(1, -(-rows // size))
 
 

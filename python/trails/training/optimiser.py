@@ -10,6 +10,10 @@ from trails.training import kernels
 from trails.training.options import Options
 from trails.training.weights import TABLE, Training
 
+STATISTICS_MEMORY = 10.0
+"""Batches that statistics are averaged over at least, as PyTorch's BatchNorm does with its momentum of 0.1: those of
+the last batch alone are noise."""
+
 
 def update(
     training: Training,
@@ -30,7 +34,8 @@ def update(
         options: Learning rates, decay, memory of the average.
         rate: Factor of the learning rates.
         embedding_l2: L2 weight on the vector `TABLE`.
-        batches: Of an epoch, which the average's memory is counted in.
+        batches: Of an epoch, which the average's memory is counted in. Where that is short, statistics are remembered
+            for `STATISTICS_MEMORY` batches all the same.
     """
     training.steps += 1
     for name, gradient in gradients.items():
@@ -48,8 +53,13 @@ def update(
         keep = 1.0 - rate * options.learning_rate * options.weight_decay
         for matrix in matrices:
             matrix.mul_(keep)
-    share = 1.0 - average_decay(training.steps, options.average * batches)
-    kernels.lerp(training.average.tensors(), training.weights.tensors(), share)
+    memory, average, weights = options.average * batches, training.average, training.weights
+    if memory >= STATISTICS_MEMORY:
+        kernels.lerp(average.tensors(), weights.tensors(), 1.0 - average_decay(training.steps, memory))
+        return
+    for name in average.sizes:
+        own = memory if name in gradients else STATISTICS_MEMORY
+        kernels.lerp([average[name]], [weights[name]], 1.0 - average_decay(training.steps, own))
 
 
 def adam_step(

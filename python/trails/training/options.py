@@ -54,6 +54,9 @@ class Options:
     )
     patience: int = _option(3, "epochs without a better validation metric after which a candidate is done", 1)
     batch: int = _option(1024, "rows of a batch; tables of few rows get smaller batches", 2, 1 << 20)
+    least_batches: int = _option(
+        64, "batches of an epoch at least, where each then has 64 rows or more: what makes those of few rows small", 1
+    )
     learning_rate: float = _option(2e-3, "Adam's learning rate for the network", 1e-8, 10.0)
     embedding_rate: float = _option(4e-3, "Adam's learning rate for the embedding table", 1e-8, 10.0)
     decay: float = _option(0.0, "after e epochs learning rates are divided by 1 + decay * e", 0.0, 100.0)

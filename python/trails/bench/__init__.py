@@ -1,0 +1,1 @@
+"""Recorded benchmarks: learning curves of architectures, trained once and looked up ever after."""

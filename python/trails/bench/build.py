@@ -1,0 +1,193 @@
+"""Builds a recorded benchmark: trains what is missing on every core, and keeps each training as soon as it is over."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trails.bench.plan import Shard, Training, trainings
+from trails.bench.protocol import SAMPLE_SEED, SEEDS, Protocol
+from trails.bench.store import Setting, Store
+from trails.space import parse_space
+
+if TYPE_CHECKING:
+    from trails.bench.train import Rowsets
+
+_GROUP = 8
+"""Trainings that are kept together: what is lost at most when the builder is killed, and files of a sensible size."""
+
+_GROUP_SECONDS = 60.0
+"""Trainings are kept at least so often."""
+
+
+def build(
+    protocol: Protocol,
+    folder: Path,
+    architectures: int,
+    *,
+    seeds: tuple[int, ...] = SEEDS,
+    shard: Shard | None = None,
+    processes: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Train what is missing of the first ``architectures`` of the sample.
+
+    Args:
+        protocol: Of the dataset.
+        folder: Of the benchmark.
+        architectures: How many.
+        seeds: See `trails.bench.plan.trainings`.
+        shard: The part that this builder does.
+        processes: Each trains on one core; 0 for all cores.
+        say: Told the progress.
+
+    Returns:
+        How many were trained.
+
+    Raises:
+        InvalidInput: The folder holds a benchmark of something else, or another builder is at this shard.
+    """
+    shard = shard or Shard()
+    store, space = Store(folder), parse_space(protocol.space)
+    count = processes or len(os.sched_getaffinity(0))
+    with store.locked(f"shard-{shard.number + 1}-of-{shard.of}"):
+        done = store.done()
+        missing = [t for t in trainings(space.size, architectures, seeds, shard) if (t.place, t.seed) not in done]
+        if not missing:
+            say("nothing is missing")
+            return 0
+        with ProcessPoolExecutor(count, get_context("spawn"), _begin, (protocol,)) as pool:
+            store.claim(pool.submit(_setting, protocol).result())
+            return _train_all(pool, count, protocol, store, missing, say)
+
+
+def _train_all(
+    pool: ProcessPoolExecutor,
+    count: int,
+    protocol: Protocol,
+    store: Store,
+    missing: list[Training],
+    say: Callable[[str], None],
+) -> int:
+    progress = _Progress(len(missing), say)
+    waiting = iter(missing)
+    running: set[Future[list[dict[str, Any]]]] = {
+        pool.submit(_train, protocol, training) for training in _first(waiting, 2 * count)
+    }
+    rows: list[dict[str, Any]] = []
+    finished, kept = 0, time.monotonic()
+    try:
+        while running:
+            over, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in over:
+                rows += future.result()
+                finished += 1
+                progress.tell(finished)
+                running |= {pool.submit(_train, protocol, training) for training in _first(waiting, 1)}
+            if finished % _GROUP == 0 or time.monotonic() - kept > _GROUP_SECONDS or not running:
+                store.add(rows)
+                rows, kept = [], time.monotonic()
+    except BaseException:
+        for future in running:
+            future.cancel()
+        raise
+    finally:
+        if rows:
+            store.add(rows)
+    return finished
+
+
+def compact(protocol: Protocol, folder: Path) -> int:
+    """Put everything recorded into two tables; how many epochs they hold."""
+    import torch
+
+    from trails.bench.train import Rowsets, parameters
+
+    store, space = Store(folder), parse_space(protocol.space)
+    rowsets = Rowsets.read(protocol, torch.device("cpu"))
+    store.claim(rowsets.setting(protocol, SAMPLE_SEED))
+    places = sorted({place for place, _ in store.done()})
+    indices = {t.place: t.index for t in trainings(space.size, max(places) + 1, (SEEDS[0],), Shard())}
+    return store.compact(
+        [
+            {
+                "place": place,
+                "index": indices[place],
+                "architecture": space.format(space.architecture(indices[place])),
+                "parameters": parameters(rowsets, protocol, indices[place]),
+            }
+            for place in places
+        ]
+    )
+
+
+class _Progress:
+    """Says how far it is and when it will be over."""
+
+    def __init__(self, total: int, say: Callable[[str], None]) -> None:
+        self._total, self._say, self._began = total, say, time.monotonic()
+
+    def tell(self, finished: int) -> None:
+        """So many are over."""
+        spent = time.monotonic() - self._began
+        left = spent / finished * (self._total - finished)
+        self._say(f"{finished} of {self._total} trained in {_duration(spent)}, about {_duration(left)} left")
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, seconds_left = divmod(rest, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds_left} s"
+
+
+def _first(items: Any, count: int) -> list[Training]:
+    return [item for _, item in zip(range(count), items, strict=False)]
+
+
+# In the processes that train
+
+_rowsets: Rowsets | None = None
+
+
+def _begin(protocol: Protocol) -> None:
+    global _rowsets
+    from trails.refinement import process
+
+    process.prepare()
+    import torch
+
+    from trails.bench.train import Rowsets
+
+    torch.set_num_threads(1)
+    _rowsets = Rowsets.read(protocol, torch.device("cpu"))
+
+
+def _setting(protocol: Protocol) -> Setting:
+    assert _rowsets is not None
+    return _rowsets.setting(protocol, SAMPLE_SEED)
+
+
+def _train(protocol: Protocol, training: Training) -> list[dict[str, Any]]:
+    from trails.bench.train import train
+
+    assert _rowsets is not None
+    return train(_rowsets, protocol, training, machine())
+
+
+def machine() -> str:
+    """This machine's processor, and what trains on it."""
+    import torch
+
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as file:
+            name = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, one core, torch {torch.__version__}"

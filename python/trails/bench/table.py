@@ -1,0 +1,253 @@
+"""A recorded benchmark to be asked: answers in microseconds what training would have answered in hours.
+
+    benchmark = trails.bench.open("bench/frappe")
+    benchmark.query("64-64-64-64", epoch=14, seed=1, split="valid")
+
+Nothing has a default that decides a figure: epoch, seed and split are always named. Validation and test rows are never
+pooled, and the test metric is had only through `Benchmark.final`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from trails.bench.store import ARCHITECTURE, Store
+from trails.errors import InvalidInput, UnusableData, shown
+from trails.space import parse_space
+
+Split = Literal["train", "valid"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A metric with everything that it is of.
+
+    Args:
+        architecture: As its space writes it.
+        epoch: From 1.
+        seed: Of the training.
+        split: ``train``, ``valid`` or ``test``.
+        auc: 0 to 1; NaN where the training went wrong.
+        loss: Log loss in nats.
+    """
+
+    architecture: str
+    epoch: int
+    seed: int
+    split: str
+    auc: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A learning curve, epoch 1 first.
+
+    Args:
+        architecture: As its space writes it.
+        seed: Of the training.
+        train_loss: float32 (epochs,), in nats, mean over an epoch's batches before their steps.
+        train_auc: float32 (epochs,).
+        valid_auc: float32 (epochs,).
+        valid_loss: float32 (epochs,), in nats.
+        train_seconds: float32 (epochs,): of the epoch's training, on one core.
+        valid_seconds: float32 (epochs,): of predicting the validation rows.
+    """
+
+    architecture: str
+    seed: int
+    train_loss: NDArray[np.float32]
+    train_auc: NDArray[np.float32]
+    valid_auc: NDArray[np.float32]
+    valid_loss: NDArray[np.float32]
+    train_seconds: NDArray[np.float32]
+    valid_seconds: NDArray[np.float32]
+
+
+class Benchmark:
+    """A recorded benchmark; see the module.
+
+    Args:
+        folder: Of its tables.
+
+    Raises:
+        InvalidInput: There is none.
+        UnusableData: A file is damaged or of another version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        store = Store(folder)
+        setting = store.setting()
+        if setting is None:
+            raise InvalidInput(
+                f"{folder} holds no benchmark",
+                hint="Record one: python -m trails bench train --dataset NAME --architectures N.",
+            )
+        self.folder, self.setting = folder, setting
+        self.space = parse_space(setting.space)
+        self._table = store.curves()
+
+    @cached_property
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        names = [name for name in self._table.column_names if name != "machine"]
+        return {name: self._table[name].to_numpy() for name in names}
+
+    @cached_property
+    def _starts(self) -> dict[tuple[int, int], slice]:
+        """Rows of every training, by place and seed."""
+        place, seed = self._columns["place"], self._columns["seed"]
+        if not len(place):
+            return {}
+        first = np.flatnonzero(np.r_[True, (place[1:] != place[:-1]) | (seed[1:] != seed[:-1])]).tolist()
+        ends = [*first[1:], len(place)]
+        return {(int(place[a]), int(seed[a])): slice(a, b) for a, b in zip(first, ends, strict=True)}
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Place in the sample of every recorded architecture."""
+        from trails.bench.plan import sample
+
+        recorded = {place for place, _ in self._starts}
+        if not recorded:
+            return {}
+        indices = sample(self.space.size, max(recorded) + 1)
+        return {self.space.format(self.space.architecture(indices[place])): place for place in sorted(recorded)}
+
+    @property
+    def architectures(self) -> list[str]:
+        """Every recorded architecture, in the order of the sample."""
+        return list(self._places)
+
+    def seeds(self, architecture: str) -> list[int]:
+        """Seeds that an architecture was trained with.
+
+        Raises:
+            InvalidInput: It is not recorded.
+        """
+        place = self._place(architecture)
+        return sorted(seed for other, seed in self._starts if other == place)
+
+    def curve(self, architecture: str, *, seed: int) -> Curve:
+        """The whole learning curve.
+
+        Raises:
+            InvalidInput: It is not recorded.
+        """
+        rows = self._rows(architecture, seed)
+        names = ("train_loss", "train_auc", "valid_auc", "valid_loss", "train_seconds", "valid_seconds")
+        return Curve(architecture, seed, *(self._columns[name][rows] for name in names))
+
+    def query(self, architecture: str, *, epoch: int, seed: int, split: Split) -> Answer:
+        """AUC and loss after an epoch.
+
+        Raises:
+            InvalidInput: It is not recorded; the test rows are asked for, which `final` tells.
+        """
+        if split not in ("train", "valid"):
+            raise InvalidInput(
+                f"a split is train or valid, not '{shown(split)}'",
+                hint="What was reached on test rows is told by final(), for reports and not for choosing.",
+            )
+        return self._answer(architecture, epoch, seed, split)
+
+    def final(self, architecture: str, *, epoch: int, seed: int) -> Answer:
+        """AUC and loss on the test rows, for reports: nothing should be chosen by them.
+
+        Raises:
+            InvalidInput: It is not recorded.
+        """
+        return self._answer(architecture, epoch, seed, "test")
+
+    def seconds(self, architecture: str, *, epoch: int, seed: int) -> float:
+        """Seconds of training up to the end of an epoch with an evaluation after each, on one core.
+
+        Raises:
+            InvalidInput: It is not recorded.
+        """
+        rows = self._rows(architecture, seed)
+        place = self._epoch(architecture, seed, epoch)
+        columns = self._columns
+        spent = columns["train_seconds"][rows][: place + 1] + columns["valid_seconds"][rows][: place + 1]
+        return float(spent.sum(dtype=np.float64))
+
+    def best(self, *, epoch: int, seed: int) -> Answer:
+        """The architecture with the highest validation AUC after an epoch, among those recorded with this seed.
+
+        Raises:
+            InvalidInput: Nothing is recorded so far.
+        """
+        columns = self._columns
+        found = np.flatnonzero((columns["epoch"] == epoch) & (columns["seed"] == seed))
+        found = found[np.isfinite(columns["valid_auc"][found])]
+        if not found.size:
+            raise InvalidInput(f"no architecture is recorded up to epoch {epoch} with seed {seed}")
+        place = int(columns["place"][found[columns["valid_auc"][found].argmax()]])
+        name = next(name for name, other in self._places.items() if other == place)
+        return self._answer(name, epoch, seed, "valid")
+
+    def parameters(self, architecture: str) -> int:
+        """Trained numbers, the embedding included.
+
+        Raises:
+            InvalidInput: It is not recorded.
+            UnusableData: The benchmark was not put into tables yet.
+        """
+        place = self._place(architecture)
+        found = self._parameters.get(place)
+        if found is None:
+            raise UnusableData(
+                f"{self.folder} does not say how many parameters {shown(architecture)} has",
+                hint=f"python -m trails bench merge --dataset {self.setting.dataset}",
+            )
+        return found
+
+    @cached_property
+    def _parameters(self) -> dict[int, int]:
+        file = self.folder / "architecture.parquet"
+        if not file.exists():
+            return {}
+        table = pq.read_table(file, schema=ARCHITECTURE)
+        return dict(zip(table["place"].to_pylist(), table["parameters"].to_pylist(), strict=True))
+
+    def _answer(self, architecture: str, epoch: int, seed: int, split: str) -> Answer:
+        rows = self._rows(architecture, seed)
+        place = self._epoch(architecture, seed, epoch)
+        auc, loss = (float(self._columns[f"{split}_{what}"][rows][place]) for what in ("auc", "loss"))
+        return Answer(architecture, epoch, seed, split, auc, loss)
+
+    def _epoch(self, architecture: str, seed: int, epoch: int) -> int:
+        rows = self._rows(architecture, seed)
+        epochs = rows.stop - rows.start
+        if not 1 <= epoch <= epochs:
+            raise InvalidInput(
+                f"epoch {epoch} of {shown(architecture)} was not recorded",
+                detail=f"Its curve has {epochs} epochs, counted from 1.",
+            )
+        return epoch - 1
+
+    def _rows(self, architecture: str, seed: int) -> slice:
+        place = self._place(architecture)
+        rows = self._starts.get((place, seed))
+        if rows is None:
+            known = ", ".join(map(str, self.seeds(architecture)))
+            raise InvalidInput(f"{shown(architecture)} was not trained with seed {seed}", hint=f"Recorded: {known}.")
+        return rows
+
+    def _place(self, architecture: str) -> int:
+        place = self._places.get(architecture)
+        if place is None:
+            self.space.parse(architecture)
+            raise InvalidInput(
+                f"{shown(architecture)} is not recorded in {self.folder}",
+                detail=f"It holds {len(self._places)} of the {self.space.size} architectures of {self.space.name}.",
+                hint="A larger sample may: python -m trails bench train "
+                f"--dataset {self.setting.dataset} --architectures N.",
+            )
+        return place

@@ -1,0 +1,142 @@
+"""Trains one architecture under a benchmark's protocol and looks at it after every epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from trails.bench.plan import Training
+from trails.bench.protocol import Protocol
+from trails.bench.store import Setting
+from trails.family.networks import Stack
+from trails.loading.libsvm import read_blocks
+from trails.loading.sources import SPLITS, find_dataset
+from trails.refinement.checkpoint import digest
+from trails.refinement.dataset import Dataset, prepare
+from trails.refinement.metrics import auc, log_loss
+from trails.refinement.protocol import Candidate
+from trails.refinement.trial import Trial
+from trails.space import parse_space
+from trails.table.columns import Column, Columns
+from trails.training.options import Options, parse_options
+from trails.training.rows import EncodedRows
+
+_TARGET = "label"
+
+
+@dataclass(frozen=True)
+class Rowsets:
+    """The encoded rows of a benchmark.
+
+    Args:
+        data: Training and validation rows.
+        test: Test rows, encoded as these.
+        options: How candidates are trained.
+    """
+
+    data: Dataset
+    test: EncodedRows
+    options: Options
+
+    @classmethod
+    def read(cls, protocol: Protocol, device: torch.device) -> Rowsets:
+        """Read and encode a dataset in its published form, one id a field.
+
+        Raises:
+            NotAvailable: The dataset is nowhere to be had.
+        """
+        train, valid, test = (_columns(protocol.dataset, split) for split in SPLITS)
+        features = [column.name for column in train.without(_TARGET)]
+        options = parse_options({**protocol.options, "categories": features})
+        data = prepare(train, valid, _TARGET, 1, device, options=options)
+        encoded = data.encoder.transform(test.without(_TARGET))
+        labels = data.target.labels(test[_TARGET])
+        ids = torch.from_numpy(encoded.ids).to(device)
+        values = None if encoded.values is None else torch.from_numpy(encoded.values).to(device)
+        return cls(data, EncodedRows(ids, values, torch.from_numpy(labels).to(device), labels != 0), options)
+
+    def setting(self, protocol: Protocol, sample_seed: int) -> Setting:
+        """What a table of these rows is of."""
+        rows = {"train": len(self.data.train), "valid": len(self.data.validation), "test": len(self.test)}
+        return Setting(
+            protocol.dataset,
+            digest(self.data),
+            rows,
+            self.data.encoder.fields,
+            protocol.space,
+            sample_seed,
+            protocol.epochs,
+            dict(protocol.options),
+        )
+
+
+def train(rowsets: Rowsets, protocol: Protocol, training: Training, machine: str) -> list[dict[str, Any]]:
+    """The learning curve of one architecture; see `trails.bench.store.CURVE`.
+
+    The weights and everything random hang on the training's seed and the architecture alone.
+    """
+    data, options = rowsets.data, rowsets.options
+    trial = _trial(rowsets, protocol, training.index, training.seed)
+    networks, name = trial.family.networks, trial.architecture
+    begun, task = [trial.begin()], data.target.task
+    stack = networks.stack([trial.layout], begun, data.train, options, training.seed, [name], task)
+    rows: list[dict[str, Any]] = []
+    for epoch in range(1, protocol.epochs + 1):
+        began = time.process_time()
+        loss = float(stack.train_epoch(epoch, lambda share: True)[0])
+        trained = time.process_time()
+        outputs = {"valid": _predict(stack, data.validation)}
+        predicted = time.process_time()
+        outputs |= {"train": _predict(stack, data.train), "test": _predict(stack, rowsets.test)}
+        truths = {"train": data.train.truth, "valid": data.validation.truth, "test": rowsets.test.truth}
+        row: dict[str, Any] = {
+            "place": training.place,
+            "seed": training.seed,
+            "epoch": epoch,
+            "train_loss": loss,
+            "train_seconds": trained - began,
+            "valid_seconds": predicted - trained,
+            "stacked": 1,
+            "machine": machine,
+        }
+        sound = math.isfinite(loss) and all(np.isfinite(found).all() for found in outputs.values())
+        for split in ("train", "valid", "test"):
+            row[f"{split}_auc"] = auc(truths[split], outputs[split]) if sound else math.nan
+            if split != "train":
+                row[f"{split}_loss"] = log_loss(truths[split], outputs[split]) if sound else math.nan
+        rows.append(row)
+        if not sound:
+            break
+    return rows
+
+
+def parameters(rowsets: Rowsets, protocol: Protocol, index: int) -> int:
+    """Trained numbers of an architecture, its embedding included."""
+    return _trial(rowsets, protocol, index, 0).layout.parameters
+
+
+def _trial(rowsets: Rowsets, protocol: Protocol, index: int, seed: int) -> Trial:
+    space = parse_space(protocol.space)
+    design = space.architecture(index)
+    candidate = Candidate(space.format(design), design, None)
+    return Trial.of(space.family, candidate, rowsets.data.shape(rowsets.options.embedding), seed)
+
+
+def _predict(stack: Stack, rows: EncodedRows) -> np.ndarray[Any, np.dtype[np.float32]]:
+    found = stack.predict(rows)
+    assert found is not None, "nobody gives up"
+    return found[0].numpy()
+
+
+def _columns(dataset: str, split: str) -> Columns:
+    found = find_dataset(dataset)
+    blocks = list(read_blocks(found.files[split], found.fields))
+    ids = np.concatenate([block.ids for block in blocks])
+    labels = np.concatenate([block.labels for block in blocks]).astype(np.int64)
+    features = [Column(f"c{place}", "int32", np.ascontiguousarray(column)) for place, column in enumerate(ids.T)]
+    return Columns(len(ids), (*features, Column(_TARGET, "int64", labels)))
