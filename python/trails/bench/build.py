@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,12 +184,7 @@ def _train(protocol: Protocol, training: Training) -> list[dict[str, Any]]:
 
 def machine() -> str:
     """This machine's processor, and what trains on it."""
-    import torch
-
     name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as file:
-            name = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{name}, one core, torch {torch.__version__}"
+    with contextlib.suppress(OSError, StopIteration), open("/proc/cpuinfo") as file:
+        name = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    return f"{name}, one core, torch {version('torch')}"
