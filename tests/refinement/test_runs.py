@@ -203,7 +203,7 @@ def test_a_checkpoint_that_was_made_up_is_refused(train: Table, validation: Tabl
     def forged(**changes: Any) -> bytes:
         return bytes(safetensors.numpy.save(safetensors.numpy.load(blob), {"trails": json.dumps({**told, **changes})}))
 
-    assert checkpoint.from_bytes(forged()).scheduler == told["hyperband"]
+    assert checkpoint.from_bytes(forged()).scheduler == told["scheduler"]
     survivor = told["survivors"][0]
     for broken in (
         forged(survivors=[{**survivor, "shape": {**survivor["shape"], "ids": 10**7}}]),
