@@ -14,7 +14,7 @@ from trails.bench.plan import Training
 from trails.bench.protocol import Protocol
 from trails.bench.store import Setting
 from trails.family.networks import Stack
-from trails.loading.libsvm import read_blocks
+from trails.loading.columns import LABEL, dataset_columns
 from trails.loading.sources import SPLITS, find_dataset
 from trails.refinement.checkpoint import digest
 from trails.refinement.dataset import Dataset, prepare
@@ -22,11 +22,8 @@ from trails.refinement.metrics import auc, log_loss
 from trails.refinement.protocol import Candidate
 from trails.refinement.trial import Trial
 from trails.space import parse_space
-from trails.table.columns import Column, Columns
 from trails.training.options import Options, parse_options
 from trails.training.rows import EncodedRows
-
-_TARGET = "label"
 
 
 @dataclass(frozen=True)
@@ -50,12 +47,13 @@ class Rowsets:
         Raises:
             NotAvailable: The dataset is nowhere to be had.
         """
-        train, valid, test = (_columns(protocol.dataset, split) for split in SPLITS)
-        features = [column.name for column in train.without(_TARGET)]
+        dataset = find_dataset(protocol.dataset)
+        train, valid, test = (dataset_columns(dataset, split) for split in SPLITS)
+        features = [column.name for column in train.without(LABEL)]
         options = parse_options({**protocol.options, "categories": features})
-        data = prepare(train, valid, _TARGET, 1, device, options=options)
-        encoded = data.encoder.transform(test.without(_TARGET))
-        labels = data.target.labels(test[_TARGET])
+        data = prepare(train, valid, LABEL, 1, device, options=options)
+        encoded = data.encoder.transform(test.without(LABEL))
+        labels = data.target.labels(test[LABEL])
         ids = torch.from_numpy(encoded.ids).to(device)
         values = None if encoded.values is None else torch.from_numpy(encoded.values).to(device)
         return cls(data, EncodedRows(ids, values, torch.from_numpy(labels).to(device), labels != 0), options)
@@ -131,12 +129,3 @@ def _predict(stack: Stack, rows: EncodedRows) -> np.ndarray[Any, np.dtype[np.flo
     found = stack.predict(rows)
     assert found is not None, "nobody gives up"
     return found[0].numpy()
-
-
-def _columns(dataset: str, split: str) -> Columns:
-    found = find_dataset(dataset)
-    blocks = list(read_blocks(found.files[split], found.fields))
-    ids = np.concatenate([block.ids for block in blocks])
-    labels = np.concatenate([block.labels for block in blocks]).astype(np.int64)
-    features = [Column(f"c{place}", "int32", np.ascontiguousarray(column)) for place, column in enumerate(ids.T)]
-    return Columns(len(ids), (*features, Column(_TARGET, "int64", labels)))
