@@ -83,7 +83,7 @@ def _train_all(
         pool.submit(_train, protocol, training) for training in _first(waiting, 2 * count)
     }
     rows: list[dict[str, Any]] = []
-    finished, kept = 0, time.monotonic()
+    finished, kept, when = 0, 0, time.monotonic()
     try:
         while running:
             over, running = wait(running, return_when=FIRST_COMPLETED)
@@ -92,9 +92,10 @@ def _train_all(
                 finished += 1
                 progress.tell(finished)
                 running |= {pool.submit(_train, protocol, training) for training in _first(waiting, 1)}
-            if finished % _GROUP == 0 or time.monotonic() - kept > _GROUP_SECONDS or not running:
+            # Several may be over at once, so that a multiple of the group's size may never be seen.
+            if finished - kept >= _GROUP or time.monotonic() - when > _GROUP_SECONDS or not running:
                 store.add(rows)
-                rows, kept = [], time.monotonic()
+                rows, kept, when = [], finished, time.monotonic()
     except BaseException:
         for future in running:
             future.cancel()

@@ -9,13 +9,10 @@ from typing import Protocol
 
 from trails.family.networks import Shape
 from trails.refinement import checkpoint
-from trails.refinement.clock import MONOTONIC, Clock
-from trails.refinement.dataset import Dataset
 from trails.refinement.keeping import ModelKeeper
-from trails.refinement.protocol import Candidate, Events, Refine, Setting
+from trails.refinement.protocol import Candidate
 from trails.refinement.refit import MOST_ROWS, rows_in_all
 from trails.refinement.refit import refit as refit_on_all
-from trails.refinement.timings import Timings
 from trails.refinement.trial import EpochResult, Trial
 from trails.training.batches import EVALUATION_ROWS
 from trails.training.weights import Weights
@@ -69,28 +66,7 @@ class Models(Protocol):
 
 
 class TrainedModels(ModelKeeper):
-    """`Models` of networks that are trained on rows.
-
-    Args:
-        setting: Where models are written.
-        request: What is trained.
-        data: Encoded rows.
-        events: Where to tell of it.
-        timings: Of the run.
-        clock: Of the run.
-    """
-
-    def __init__(
-        self,
-        setting: Setting,
-        request: Refine,
-        data: Dataset,
-        events: Events,
-        timings: Timings,
-        clock: Clock = MONOTONIC,
-    ) -> None:
-        super().__init__(setting, request, data, events, timings, clock)
-        self._seed = setting.seed
+    """`Models` of networks that are trained on rows; arguments as of `ModelKeeper`."""
 
     @property
     def chunks(self) -> float:
@@ -104,7 +80,7 @@ class TrainedModels(ModelKeeper):
 
     def trial(self, candidate: Candidate) -> Trial:
         """See `Models`."""
-        return Trial.of(self._request.family, candidate, self._shape, self._seed)
+        return Trial.of(self._request.family, candidate, self._shape, self._setting.seed)
 
     def knows(self, trial: Trial) -> bool:
         """See `Models`."""
