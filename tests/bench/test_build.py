@@ -165,7 +165,7 @@ def test_what_is_not_recorded_says_how_to_record_it(protocol: Protocol, tmp_path
 
 def test_damaged_and_foreign_files_are_told(protocol: Protocol, tmp_path: Path) -> None:
     build(protocol, tmp_path / "small", 1, seeds=(1,), processes=1)
-    (part,) = (tmp_path / "small" / "parts").glob("*.parquet")
+    (part,) = (tmp_path / "small" / "parts").glob("curve-*.parquet")
     content = part.read_bytes()
     part.write_bytes(content[: len(content) // 2])
     with pytest.raises(UnusableData, match="damaged or no Parquet file"):

@@ -5,21 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import cache
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trails import __version__
 from trails.bench.plan import Shard, Training, trainings
 from trails.bench.protocol import SAMPLE_SEED, SEEDS, Protocol
 from trails.bench.store import Setting, Store
 from trails.space import parse_space
 
 if TYPE_CHECKING:
-    from trails.bench.train import Rowsets
+    from trails.bench.train import Rowsets, Trained
 
 _GROUP = 8
 """Trainings that are kept together: what is lost at most when the builder is killed, and files of a sensible size."""
@@ -79,31 +82,35 @@ def _train_all(
 ) -> int:
     progress = _Progress(len(missing), say)
     waiting = iter(missing)
-    running: set[Future[list[dict[str, Any]]]] = {
+    running: set[Future[Trained]] = {
         pool.submit(_train, protocol, training) for training in _first(waiting, 2 * count)
     }
-    rows: list[dict[str, Any]] = []
+    group: list[Trained] = []
     finished, kept, when = 0, 0, time.monotonic()
     try:
         while running:
             over, running = wait(running, return_when=FIRST_COMPLETED)
             for future in over:
-                rows += future.result()
+                group.append(future.result())
                 finished += 1
                 progress.tell(finished)
                 running |= {pool.submit(_train, protocol, training) for training in _first(waiting, 1)}
             # Several may be over at once, so that a multiple of the group's size may never be seen.
             if finished - kept >= _GROUP or time.monotonic() - when > _GROUP_SECONDS or not running:
-                store.add(rows)
-                rows, kept, when = [], finished, time.monotonic()
+                _keep(store, group)
+                group, kept, when = [], finished, time.monotonic()
     except BaseException:
         for future in running:
             future.cancel()
         raise
     finally:
-        if rows:
-            store.add(rows)
+        _keep(store, group)
     return finished
+
+
+def _keep(store: Store, group: Sequence[Trained]) -> None:
+    if group:
+        store.add([row for one in group for row in one.curve], [row for one in group for row in one.predictions])
 
 
 def compact(protocol: Protocol, folder: Path) -> int:
@@ -176,7 +183,7 @@ def _setting(protocol: Protocol) -> Setting:
     return _rowsets.setting(protocol, SAMPLE_SEED)
 
 
-def _train(protocol: Protocol, training: Training) -> list[dict[str, Any]]:
+def _train(protocol: Protocol, training: Training) -> Trained:
     from trails.bench.train import train
 
     assert _rowsets is not None
@@ -184,8 +191,17 @@ def _train(protocol: Protocol, training: Training) -> list[dict[str, Any]]:
 
 
 def machine() -> str:
-    """This machine's processor, and what trains on it."""
+    """This machine's processor, what trains on it, and the commit of this code where it is a checkout."""
     name = platform.processor() or platform.machine()
     with contextlib.suppress(OSError, StopIteration), open("/proc/cpuinfo") as file:
         name = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    return f"{name}, one core, torch {version('torch')}"
+    return f"{name}, one core, torch {version('torch')}, trails {__version__}{_commit()}"
+
+
+@cache
+def _commit() -> str:
+    here = Path(__file__).resolve().parent
+    asked = ["git", "-C", str(here), "rev-parse", "--short=10", "HEAD"]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        return f" ({subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()})"
+    return ""

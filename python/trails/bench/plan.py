@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from trails.bench.protocol import SAMPLE_SEED, WITH_ALL_SEEDS
+from trails.bench.protocol import PREDICTED_ROWS, SAMPLE_SEED, WITH_ALL_SEEDS
 from trails.errors import InvalidInput
 
 
@@ -52,6 +53,13 @@ def sample(size: int, count: int) -> list[int]:
     if not 1 <= count <= size:
         raise InvalidInput(f"{count} architectures cannot be taken of {size}")
     return [int(index) for index in np.random.default_rng(SAMPLE_SEED).permutation(size)[:count]]
+
+
+def predicted_rows(rows: int) -> NDArray[np.int64]:
+    """Which of so many rows, in the order of the dataset, have their predictions kept: ascending."""
+    if rows <= PREDICTED_ROWS:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(SAMPLE_SEED).choice(rows, PREDICTED_ROWS, replace=False))
 
 
 def trainings(size: int, count: int, seeds: tuple[int, ...], shard: Shard) -> Iterator[Training]:

@@ -25,6 +25,12 @@ SEEDS = (1, 2, 3)
 WITH_ALL_SEEDS = 100
 """Places that are trained with every seed: their spread is the ceiling of every correlation."""
 
+PREDICTED_ROWS = 2048
+"""Validation and test rows whose predictions are kept, of either, where there are so many."""
+
+PREDICTIONS_KEPT = 200
+"""Predictions are kept of so many of the best architectures and of as many of the first, which are random ones."""
+
 _OPTIONS: Mapping[str, Any] = {
     "batch": 1024,
     "least_batches": 1,

@@ -3,7 +3,8 @@
     setting.json           what was trained, on what, how, and by what; every part belongs to it
     architecture.parquet   space, place, index, architecture, parameters
     curve.parquet          place, seed, epoch, losses, AUCs, seconds
-    parts/*.parquet        curves that were finished since, one file a group
+    prediction.parquet     place, seed, predictions of some validation and test rows
+    parts/*.parquet        what was finished since, a file a group and table
 
 A part is written under another name, synced and renamed, so that there is either all of it or nothing. `compact` puts
 the parts into the tables, in order of place, seed and epoch, so that it does not matter who trained what and when.
@@ -21,10 +22,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from trails.bench.protocol import PREDICTIONS_KEPT, SEEDS
 from trails.errors import InvalidInput, UnusableData
 
 FORMAT, VERSION = "trails.bench", 1
@@ -52,6 +55,17 @@ other metrics are those of the weights at the epoch's end. ``train_seconds`` are
 the machine does. ``stacked`` is how many candidates were trained at once. NaN where a training went wrong: the curve
 ends there."""
 
+PREDICTION = pa.schema(
+    [
+        ("place", pa.int32()),
+        ("seed", pa.int32()),
+        ("valid", pa.list_(pa.float16())),
+        ("test", pa.list_(pa.float16())),
+    ]
+)
+"""One row a training: probabilities after its last epoch, of the rows that `trails.bench.plan.predicted_rows` names.
+The tables keep those of the best architectures, by validation AUC, and of the first of the sample."""
+
 ARCHITECTURE = pa.schema(
     [
         ("place", pa.int32()),
@@ -61,8 +75,6 @@ ARCHITECTURE = pa.schema(
     ]
 )
 """One row an architecture: its place in the sample, its index in the space, its trained numbers."""
-
-_ORDER = [("place", "ascending"), ("seed", "ascending"), ("epoch", "ascending")]
 
 
 @dataclass(frozen=True)
@@ -173,10 +185,21 @@ class Store:
                 ) from None
             yield
 
-    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write finished curves, durably; whole trainings only."""
+    def add(self, curves: Sequence[Mapping[str, Any]], predictions: Sequence[Mapping[str, Any]]) -> None:
+        """Write finished trainings, durably; whole ones only."""
+        # What tells that a training is done comes last.
+        if predictions:
+            self._add("prediction", pa.Table.from_pylist(list(predictions), PREDICTION))
+        self._add("curve", pa.Table.from_pylist(list(curves), CURVE))
+
+    def _add(self, name: str, table: pa.Table) -> None:
         self._parts.mkdir(parents=True, exist_ok=True)
-        _write_table(self._parts / f"{uuid.uuid4().hex}.parquet", pa.Table.from_pylist(list(rows), CURVE))
+        _write_table(self._parts / f"{name}-{uuid.uuid4().hex}.parquet", table)
+
+    def _recorded(self, name: str, schema: pa.Schema) -> pa.Table:
+        files = [self.folder / f"{name}.parquet", *sorted(self._parts.glob(f"{name}-*.parquet"))]
+        tables = [_read(file, schema) for file in files if file.exists()]
+        return pa.concat_tables(tables).unify_dictionaries() if tables else schema.empty_table()
 
     def curves(self) -> pa.Table:
         """Every recorded epoch, in order of place, seed and epoch; `CURVE`.
@@ -184,11 +207,15 @@ class Store:
         Raises:
             UnusableData: A file is damaged or of another form.
         """
-        files = [self.folder / "curve.parquet", *sorted(self._parts.glob("*.parquet"))]
-        tables = [_read(file, CURVE) for file in files if file.exists()]
-        if not tables:
-            return CURVE.empty_table()
-        return _first_of_each(pa.concat_tables(tables).unify_dictionaries())
+        return _first_of_each(self._recorded("curve", CURVE), ("place", "seed", "epoch"))
+
+    def predictions(self) -> pa.Table:
+        """Every prediction that is kept so far, in order of place and seed; `PREDICTION`.
+
+        Raises:
+            UnusableData: A file is damaged or of another form.
+        """
+        return _first_of_each(self._recorded("prediction", PREDICTION), ("place", "seed"))
 
     def done(self) -> set[tuple[int, int]]:
         """Place and seed of every training that is recorded."""
@@ -196,14 +223,19 @@ class Store:
         return set(zip(curves["place"].to_pylist(), curves["seed"].to_pylist(), strict=True))
 
     def compact(self, architectures: Sequence[Mapping[str, Any]]) -> int:
-        """Put all parts into one table and write the architectures beside it; how many epochs it holds.
+        """Put all parts into tables and write the architectures beside them; how many epochs there are.
+
+        Predictions are kept of the best and of the first architectures alone (`PREDICTIONS_KEPT`): one that is no
+        longer among the best never is again.
 
         Args:
             architectures: Of every place that is recorded; `ARCHITECTURE`.
         """
         with self.locked("tables"):
             parts = sorted(self._parts.glob("*.parquet"))
-            curves = self.curves()
+            curves, predictions = self.curves(), self.predictions()
+            kept = pc.is_in(predictions["place"], pa.array(sorted(_with_predictions(curves)), pa.int32()))
+            _write_table(self.folder / "prediction.parquet", predictions.filter(kept))
             _write_table(self.folder / "curve.parquet", curves)
             _write_table(self.folder / "architecture.parquet", pa.Table.from_pylist(list(architectures), ARCHITECTURE))
             for part in parts:
@@ -220,20 +252,30 @@ class Store:
         if setting is None:
             raise InvalidInput(f"{other.folder} holds no benchmark")
         self.claim(setting)
-        self._parts.mkdir(parents=True, exist_ok=True)
-        _write_table(self._parts / f"{uuid.uuid4().hex}.parquet", other.curves())
+        # Every part of it belongs to the same trainings: what tells that they are done comes last.
+        self._add("prediction", other.predictions())
+        self._add("curve", other.curves())
 
 
-def _first_of_each(curves: pa.Table) -> pa.Table:
-    """In order, and each epoch once: a training that was recorded twice has the first curve."""
-    ordered = curves.append_column("_row", pa.array(range(curves.num_rows), pa.int64()))
-    ordered = ordered.sort_by([*_ORDER, ("_row", "ascending")])
-    keys = [ordered[name].combine_chunks() for name, _ in _ORDER]
-    if ordered.num_rows > 1:
-        again = [pc.equal(key[1:], key[:-1]) for key in keys]
-        repeated = pc.and_(pc.and_(again[0], again[1]), again[2])
-        ordered = ordered.filter(pa.concat_arrays([pa.array([True]), pc.invert(repeated)]))
-    return ordered.drop_columns(["_row"]).combine_chunks()
+def _with_predictions(curves: pa.Table) -> set[int]:
+    """Places whose predictions are kept: the first, and the best by validation AUC after the last epoch."""
+    place, seed, epoch, auc = (curves[name].to_numpy() for name in ("place", "seed", "epoch", "valid_auc"))
+    last = np.flatnonzero((epoch == epoch.max(initial=0)) & (seed == SEEDS[0]) & np.isfinite(auc))
+    best = last[np.argsort(-auc[last], kind="stable")[:PREDICTIONS_KEPT]]
+    return set(range(PREDICTIONS_KEPT)) | {int(found) for found in place[best]}
+
+
+def _first_of_each(table: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """In order of some columns, and each of their values once: what was recorded twice is what came first."""
+    # By row numbers, since lists cannot be sorted along.
+    order = table.select(keys).append_column("_row", pa.array(range(table.num_rows), pa.int64()))
+    order = order.sort_by([*((key, "ascending") for key in keys), ("_row", "ascending")])
+    again = np.ones(max(0, order.num_rows - 1), np.bool_)
+    for key in keys:
+        values = order[key].to_numpy()
+        again &= values[1:] == values[:-1]
+    rows = order["_row"].to_numpy()[np.r_[np.ones(min(1, order.num_rows), np.bool_), ~again]]
+    return table.take(pa.array(rows, pa.int64())).combine_chunks()
 
 
 def _read(file: Path, schema: pa.Schema) -> pa.Table:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from trails.bench.plan import Training
-from trails.bench.protocol import Protocol
+from trails.bench.plan import Training, predicted_rows
+from trails.bench.protocol import SEEDS, Protocol
 from trails.bench.store import Setting
 from trails.family.networks import Stack
 from trails.loading.columns import LABEL, dataset_columns
@@ -73,8 +73,22 @@ class Rowsets:
         )
 
 
-def train(rowsets: Rowsets, protocol: Protocol, training: Training, machine: str) -> list[dict[str, Any]]:
-    """The learning curve of one architecture; see `trails.bench.store.CURVE`.
+@dataclass(frozen=True)
+class Trained:
+    """What is recorded of a training.
+
+    Args:
+        curve: Rows of `trails.bench.store.CURVE`.
+        predictions: Rows of `trails.bench.store.PREDICTION`: one, or none where training went wrong or was repeated with
+            another seed.
+    """
+
+    curve: list[dict[str, Any]]
+    predictions: list[dict[str, Any]]
+
+
+def train(rowsets: Rowsets, protocol: Protocol, training: Training, machine: str) -> Trained:
+    """Train one architecture.
 
     The weights and everything random hang on the training's seed and the architecture alone.
     """
@@ -109,8 +123,17 @@ def train(rowsets: Rowsets, protocol: Protocol, training: Training, machine: str
                 row[f"{split}_loss"] = log_loss(truths[split], outputs[split]) if sound else math.nan
         rows.append(row)
         if not sound:
-            break
-    return rows
+            return Trained(rows, [])
+    if training.seed != SEEDS[0]:
+        return Trained(rows, [])
+    kept = {split: _kept(outputs[split]) for split in ("valid", "test")}
+    return Trained(rows, [{"place": training.place, "seed": training.seed, **kept}])
+
+
+def _kept(logits: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float16]]:
+    """Probabilities of the rows whose predictions are kept."""
+    chosen = logits[predicted_rows(len(logits))].astype(np.float64)
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * chosen)), dtype=np.float16)
 
 
 def parameters(rowsets: Rowsets, protocol: Protocol, index: int) -> int:
