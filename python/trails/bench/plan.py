@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.bench.protocol import PREDICTED_ROWS, SAMPLE_SEED, WITH_ALL_SEEDS
+from trails.bench.protocol import PREDICTED_ROWS, SAMPLE_SEED, TRAIN_ROWS_LOOKED_AT, WITH_ALL_SEEDS
 from trails.errors import InvalidInput
 
 
@@ -56,10 +56,19 @@ def sample(size: int, count: int) -> list[int]:
 
 
 def predicted_rows(rows: int) -> NDArray[np.int64]:
-    """Which of so many rows, in the order of the dataset, have their predictions kept: ascending."""
-    if rows <= PREDICTED_ROWS:
+    """Which of so many validation or test rows, in the dataset's order, have their predictions kept: ascending."""
+    return _some(rows, PREDICTED_ROWS)
+
+
+def looked_at(rows: int) -> NDArray[np.int64]:
+    """Which of so many training rows, in the dataset's order, an epoch's ``train_auc`` is of: ascending."""
+    return _some(rows, TRAIN_ROWS_LOOKED_AT)
+
+
+def _some(rows: int, most: int) -> NDArray[np.int64]:
+    if rows <= most:
         return np.arange(rows)
-    return np.sort(np.random.default_rng(SAMPLE_SEED).choice(rows, PREDICTED_ROWS, replace=False))
+    return np.sort(np.random.default_rng(SAMPLE_SEED).choice(rows, most, replace=False))
 
 
 def trainings(size: int, count: int, seeds: tuple[int, ...], shard: Shard) -> Iterator[Training]:

@@ -28,6 +28,10 @@ WITH_ALL_SEEDS = 100
 PREDICTED_ROWS = 2048
 """Validation and test rows whose predictions are kept, of either, where there are so many."""
 
+TRAIN_ROWS_LOOKED_AT = 32_768
+"""Training rows of which an epoch's ``train_auc`` is, the same for all architectures, where there are so many: looking
+at all of them would take a fifth of the time of training."""
+
 PREDICTIONS_KEPT = 200
 """Predictions are kept of so many of the best architectures and of as many of the first, which are random ones."""
 

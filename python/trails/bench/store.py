@@ -50,7 +50,8 @@ CURVE = pa.schema(
     ]
 )
 """One row an epoch, counted from 1. ``train_loss`` is the mean over the epoch's batches, each before its step; the
-other metrics are those of the weights at the epoch's end. ``train_seconds`` are of the epoch's training, and
+other metrics are those of the weights at the epoch's end, ``train_auc`` of the training rows that
+`trails.bench.plan.looked_at` names. ``train_seconds`` are of the epoch's training, and
 ``valid_seconds`` of predicting the validation rows once: processor time of one core, which does not hang on what else
 the machine does. ``stacked`` is how many candidates were trained at once. NaN where a training went wrong: the curve
 ends there."""

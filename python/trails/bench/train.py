@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trails.bench.plan import Training, predicted_rows
+from trails.bench.plan import Training, looked_at, predicted_rows
 from trails.bench.protocol import SEEDS, Protocol
 from trails.bench.store import Setting
 from trails.family.networks import Stack
@@ -33,11 +33,13 @@ class Rowsets:
     Args:
         data: Training and validation rows.
         test: Test rows, encoded as these.
+        looked_at: The training rows of which the training AUC is.
         options: How candidates are trained.
     """
 
     data: Dataset
     test: EncodedRows
+    looked_at: EncodedRows
     options: Options
 
     @classmethod
@@ -56,7 +58,9 @@ class Rowsets:
         labels = data.target.labels(test[LABEL])
         ids = torch.from_numpy(encoded.ids).to(device)
         values = None if encoded.values is None else torch.from_numpy(encoded.values).to(device)
-        return cls(data, EncodedRows(ids, values, torch.from_numpy(labels).to(device), labels != 0), options)
+        test_rows = EncodedRows(ids, values, torch.from_numpy(labels).to(device), labels != 0)
+        some = data.train.take(torch.from_numpy(looked_at(len(data.train))).to(device))
+        return cls(data, test_rows, some, options)
 
     def setting(self, protocol: Protocol, sample_seed: int) -> Setting:
         """What a table of these rows is of."""
@@ -104,8 +108,8 @@ def train(rowsets: Rowsets, protocol: Protocol, training: Training, machine: str
         trained = time.process_time()
         outputs = {"valid": _predict(stack, data.validation)}
         predicted = time.process_time()
-        outputs |= {"train": _predict(stack, data.train), "test": _predict(stack, rowsets.test)}
-        truths = {"train": data.train.truth, "valid": data.validation.truth, "test": rowsets.test.truth}
+        outputs |= {"train": _predict(stack, rowsets.looked_at), "test": _predict(stack, rowsets.test)}
+        truths = {"train": rowsets.looked_at.truth, "valid": data.validation.truth, "test": rowsets.test.truth}
         row: dict[str, Any] = {
             "place": training.place,
             "seed": training.seed,
