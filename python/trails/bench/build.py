@@ -82,9 +82,7 @@ def _train_all(
 ) -> int:
     progress = _Progress(len(missing), say)
     waiting = iter(missing)
-    running: set[Future[Trained]] = {
-        pool.submit(_train, protocol, training) for training in _first(waiting, 2 * count)
-    }
+    running: set[Future[Trained]] = {pool.submit(_train, protocol, training) for training in _first(waiting, 2 * count)}
     group: list[Trained] = []
     finished, kept, when = 0, 0, time.monotonic()
     try:

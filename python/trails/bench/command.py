@@ -7,11 +7,10 @@ import os
 import sys
 from pathlib import Path
 
+from trails.bench.folder import tables
 from trails.bench.protocol import PROTOCOLS, get_protocol
 
 SUMMARY = "build a recorded benchmark: learning curves of many architectures"
-
-_DEFAULT_FOLDER = Path("bench")
 
 
 def declare(command: argparse.ArgumentParser) -> None:
@@ -44,7 +43,7 @@ examples:
         action.add_argument(
             "--folder",
             type=Path,
-            default=_DEFAULT_FOLDER,
+            default=tables(),
             help="holds a folder for each dataset (default: %(default)s)",
         )
 

@@ -18,6 +18,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from trails.bench.plan import sample
+from trails.bench.space import RecordedSpace
 from trails.bench.store import ARCHITECTURE, Store
 from trails.errors import InvalidInput, UnusableData, shown
 from trails.space import parse_space
@@ -93,6 +95,7 @@ class Benchmark:
         self.folder, self.setting = folder, setting
         self.space = parse_space(setting.space)
         self._table = store.curves()
+        self._spaces: dict[int, RecordedSpace] = {}
 
     @cached_property
     def _columns(self) -> dict[str, NDArray[Any]]:
@@ -112,8 +115,6 @@ class Benchmark:
     @cached_property
     def _places(self) -> dict[str, int]:
         """Place in the sample of every recorded architecture."""
-        from trails.bench.plan import sample
-
         recorded = {place for place, _ in self._starts}
         if not recorded:
             return {}
@@ -133,6 +134,43 @@ class Benchmark:
         """
         place = self._place(architecture)
         return sorted(seed for other, seed in self._starts if other == place)
+
+    def recorded(self, seed: int) -> RecordedSpace:
+        """The architectures that were trained with a seed, as a space of their own.
+
+        Raises:
+            InvalidInput: There is none.
+        """
+        if seed not in self._spaces:
+            places = sorted(place for place, other in self._starts if other == seed)
+            indices = sample(self.space.size, places[-1] + 1) if places else []
+            self._spaces[seed] = RecordedSpace(self.space, [indices[place] for place in places])
+        return self._spaces[seed]
+
+    def column(self, name: str, *, epoch: int, seed: int) -> NDArray[np.float64]:
+        """What was recorded of all architectures after an epoch.
+
+        Args:
+            name: A column of `trails.bench.store.CURVE`, such as ``valid_auc``.
+            epoch: From 1.
+            seed: Of the trainings.
+
+        Returns:
+            float64 (architectures,), in the order of `recorded`; NaN where training went wrong before.
+
+        Raises:
+            InvalidInput: There is no such column, or no such epoch of any.
+        """
+        columns = self._columns
+        if name not in columns:
+            raise InvalidInput(f"there is no column '{shown(name)}'", hint=f"There are: {', '.join(columns)}.")
+        places = sorted(place for place, other in self._starts if other == seed)
+        rows = np.flatnonzero((columns["epoch"] == epoch) & (columns["seed"] == seed))
+        if not rows.size:
+            raise InvalidInput(f"no architecture is recorded up to epoch {epoch} with seed {seed}")
+        found = np.full(len(places), np.nan)
+        found[np.searchsorted(places, columns["place"][rows])] = columns[name][rows]
+        return found
 
     def curve(self, architecture: str, *, seed: int) -> Curve:
         """The whole learning curve.

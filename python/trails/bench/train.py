@@ -83,7 +83,7 @@ class Trained:
 
     Args:
         curve: Rows of `trails.bench.store.CURVE`.
-        predictions: Rows of `trails.bench.store.PREDICTION`: one, or none where training went wrong or was repeated with
+        predictions: Rows of `trails.bench.store.PREDICTION`: one, or none where training went wrong, or is one of
             another seed.
     """
 
