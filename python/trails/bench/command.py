@@ -63,7 +63,12 @@ examples:
     verify.add_argument("--tolerance", type=float, help="of AUCs (default: as is usual for these machines)")
     verify.add_argument("--processes", type=int, default=0, help="that train, each on one core (default: all cores)")
     verify.set_defaults(act=_verify)
-    for action in (train, score, merge, verify):
+    timed = actions.add_parser("time", help="time some alone, where trainings were stacked, and estimate the others")
+    timed.add_argument("--architectures", type=int, default=200, metavar="N", help="of the sample (default: 200)")
+    timed.add_argument("--device", default="cpu", help="cpu, cuda, or several such as cuda:0,cuda:1 (default: cpu)")
+    timed.add_argument("--processes", type=int, default=0, help="that train, each on one core (default: all cores)")
+    timed.set_defaults(act=_time)
+    for action in (train, score, merge, verify, timed):
         action.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(PROTOCOLS))
         action.add_argument(
             "--folder",
@@ -149,6 +154,23 @@ def _verify(options: argparse.Namespace) -> None:
             hint="Another version of torch or another processor may be all there is to it: see the lines above.",
         )
     print(f"{len(done)} of {len(done)} are as recorded")
+
+
+def _time(options: argparse.Namespace) -> None:
+    from trails.bench.table import Benchmark
+    from trails.bench.timing import time_alone
+
+    folder = options.folder / options.dataset
+    protocol = get_protocol(options.dataset)
+    now = time_alone(
+        protocol, folder, options.architectures, processes=options.processes, devices=options.device, say=_say
+    )
+    estimate = Benchmark(folder).estimate
+    assert estimate is not None
+    print(
+        f"{now} timed; an epoch is estimated from {estimate.timed} with a median error of {estimate.error:.1%}, "
+        f"below {estimate.error90:.1%} for nine of ten"
+    )
 
 
 def _say(text: str) -> None:

@@ -79,3 +79,13 @@ WHOLE_SPACE = pa.schema(
 )
 """One row a metric that scores all architectures of the space at once: the seconds of that and of ranking them,
 processor time of one core."""
+
+TIME = pa.schema(
+    [
+        ("place", pa.int32()),
+        ("train_seconds", pa.float32()),
+        ("valid_seconds", pa.float32()),
+        ("machine", pa.dictionary(pa.int16(), pa.string())),
+    ]
+)
+"""One row an architecture that was timed alone where the others train in stacks: of its first epoch."""

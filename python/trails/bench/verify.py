@@ -25,9 +25,9 @@ from trails.space import parse_space
 SAME = 2e-6
 """AUC that a repetition on the same kind of machine may be off: curves are kept in float32."""
 
-ALIKE = 0.005
-"""AUC that it may be off elsewhere: other processors sum in another order, and training spreads the last digits; about
-ten times what two seeds differ by."""
+ALIKE = 0.02
+"""AUC that it may be off elsewhere: other processors sum in another order, and Adam's first steps make of last digits
+what another seed would. On Criteo's 1,990 validation rows a network trained in a stack is up to 0.007 off."""
 
 SAME_SCORE, ALIKE_SCORE = 1e-9, 1e-3
 """The same of scores, as a share of the recorded one. Scores are of float64 throughout, and yet some are differences of
