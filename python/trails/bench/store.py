@@ -107,7 +107,7 @@ class Setting:
         return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, name: str) -> Setting:
+    def from_json(cls, text: str | bytes, name: str) -> Setting:
         """Read what `to_json` wrote.
 
         Args:
@@ -147,7 +147,7 @@ class Store:
             UnusableData: The file is none of ours.
         """
         file = self.folder / "setting.json"
-        return Setting.from_json(file.read_text(), str(file)) if file.exists() else None
+        return Setting.from_json(file.read_bytes(), str(file)) if file.exists() else None
 
     def claim(self, setting: Setting) -> None:
         """Say what the benchmark is of, or find that it is of that.
@@ -288,7 +288,10 @@ def _read(file: Path, schema: pa.Schema) -> pa.Table:
         raise UnusableData(
             f"{file} is no table of a benchmark", detail=f"It has the columns {', '.join(table.schema.names)}."
         )
-    return table.cast(schema)
+    try:
+        return table.cast(schema)
+    except pa.ArrowException as error:
+        raise UnusableData(f"{file} is no table of a benchmark", detail=str(error)) from error
 
 
 def _write_table(file: Path, table: pa.Table) -> None:
