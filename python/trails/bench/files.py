@@ -44,7 +44,7 @@ def read_table(file: Path, schema: pa.Schema) -> pa.Table:
     """A table of these columns.
 
     Raises:
-        UnusableData: It is damaged, or of other columns.
+        UnusableData: It is damaged, or of other columns or kinds.
     """
     table = read_any(file)
     for name in schema.names:
@@ -54,7 +54,10 @@ def read_table(file: Path, schema: pa.Schema) -> pa.Table:
         raise UnusableData(
             f"{file} is no table of a benchmark", detail=f"It has the columns {', '.join(table.schema.names)}."
         )
-    return table.cast(schema)
+    try:
+        return table.cast(schema)
+    except pa.ArrowException as error:
+        raise UnusableData(f"{file} is no table of a benchmark", detail=str(error)) from error
 
 
 def write_table(file: Path, table: pa.Table) -> None:
