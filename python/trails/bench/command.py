@@ -61,6 +61,7 @@ examples:
     verify.add_argument("--architectures", type=int, default=20, metavar="N", help="to repeat (default: 20)")
     verify.add_argument("--seed", type=int, default=0, help="that draws them (default: 0)")
     verify.add_argument("--tolerance", type=float, help="of AUCs (default: as is usual for these machines)")
+    verify.add_argument("--device", default="cpu", help="that repeats: cpu, or cuda to compare a GPU (default: cpu)")
     verify.add_argument("--processes", type=int, default=0, help="that train, each on one core (default: all cores)")
     verify.set_defaults(act=_verify)
     timed = actions.add_parser("time", help="time some alone, where trainings were stacked, and estimate the others")
@@ -140,7 +141,15 @@ def _verify(options: argparse.Namespace) -> None:
 
     folder = options.folder / options.dataset
     protocol = get_protocol(options.dataset)
-    done = verify(protocol, folder, options.architectures, seed=options.seed, processes=options.processes, say=_say)
+    done = verify(
+        protocol,
+        folder,
+        options.architectures,
+        seed=options.seed,
+        processes=options.processes,
+        devices=options.device,
+        say=_say,
+    )
     for one in done:
         where = "the same kind of machine" if one.same_machine else "another kind of machine"
         print(
