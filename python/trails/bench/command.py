@@ -11,6 +11,9 @@ from trails.bench.folder import tables
 from trails.bench.protocol import PROTOCOLS, get_protocol
 from trails.errors import InvalidInput, TrailsError
 
+_INTERRUPTED = 130
+"""Exit status after Ctrl-C, as the other commands have it."""
+
 SUMMARY = "build a recorded benchmark: learning curves of many architectures"
 
 
@@ -20,7 +23,8 @@ def declare(command: argparse.ArgumentParser) -> None:
 A benchmark is a folder of Parquet tables. `train` trains what is missing, on every core, and keeps each
 group of trainings durably: killed at any moment it loses at most the group in hand, and a second start goes
 on. A larger --architectures goes on from a smaller one. Shards may be trained on several machines, each into
-a folder of its own, and put together with `merge`.
+a folder of its own, and put together with `merge`. `score` does the same for training-free metrics of what is
+recorded, `verify` repeats some trainings and scores, and `time` is for benchmarks that were trained in stacks.
 
 exit status: 0; 2 bad arguments or data; 1 any other error
 
@@ -81,7 +85,11 @@ examples:
 
 def run(options: argparse.Namespace) -> None:
     """Do what was asked."""
-    options.act(options)
+    try:
+        options.act(options)
+    except KeyboardInterrupt:
+        print("trails: interrupted; what was finished before is kept", file=sys.stderr)
+        raise SystemExit(_INTERRUPTED) from None
 
 
 def _train(options: argparse.Namespace) -> None:
