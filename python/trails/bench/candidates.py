@@ -85,5 +85,7 @@ def _recorded(benchmark: Benchmark, seed: int) -> Recorded:
 
 def _curve(benchmark: Benchmark, name: str, seed: int) -> Curve:
     curve = benchmark.curve(name, seed=seed)
+    if not curve.measured:
+        benchmark.seconds(name, epoch=1, seed=seed)  # or nothing says what time passes: an error
     columns = (curve.valid_auc, curve.valid_loss, curve.train_loss, curve.train_seconds, curve.valid_seconds)
     return Curve(tuple(RecordedEpoch(*epoch) for epoch in zip(*(c.tolist() for c in columns), strict=True)))

@@ -122,8 +122,11 @@ class RecordedTrainer:
         Raises:
             OutOfTime: The budget ends before; epochs that were finished count.
             InvalidInput: The curve is shorter.
+            UnusableData: It was recorded in a stack, and nothing says what it takes alone.
         """
         curve = self.benchmark.curve(self.space.format(self.space.architecture(index)), seed=self._seed)
+        if not curve.measured:
+            self.benchmark.seconds(curve.architecture, epoch=1, seed=self._seed)
         begun = 0 if again else self._reached.get(index, 0)
         for epoch in range(begun + 1, epochs + 1):
             if epoch > len(curve.valid_auc):
