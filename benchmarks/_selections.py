@@ -9,11 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from benchmarks import plots
-from benchmarks._records import SEED, quartiles
+from benchmarks._records import FINAL_EPOCH, SEED, quartiles
+from benchmarks.harness import Document
 from trails.bench.candidates import recorded
+from trails.bench.protocol import SEEDS
 from trails.bench.simulate import Selection
 from trails.bench.table import Benchmark
+from trails.errors import InvalidInput
 
 CRITEO_ERROR = 0.013
 """Standard error of a test AUC on the extract's 1,991 test rows: differences below it say nothing of Criteo."""
@@ -42,14 +44,41 @@ def reachable(benchmark: Benchmark, pool: int, seed: int) -> tuple[float, float]
     return float(valid.flat[best]), float(test.flat[best])
 
 
-def row_of(selection: Selection, reached: tuple[float, float]) -> dict[str, Any]:
-    """What is recorded of a simulated selection; ``regret`` is in validation AUC, to the best of its pool."""
+def seed_noise(benchmark: Benchmark) -> float | None:
+    """Standard deviation of an architecture's test AUC between seeds of training, after the epoch that the study reads:
+    root of the mean variance over those that were trained with several; None where none were."""
+    epoch, by_name = FINAL_EPOCH[benchmark.setting.dataset], dict[str, list[float]]()
+    for seed in SEEDS:
+        try:
+            space = benchmark.recorded(seed)
+        except InvalidInput:
+            continue
+        column = benchmark.column("test_auc", epoch=epoch, seed=seed)
+        for place, auc in enumerate(column.tolist()):
+            by_name.setdefault(space.format(space.architecture(place)), []).append(auc)
+    several = [np.var(aucs, ddof=1) for aucs in by_name.values() if len(aucs) > 1 and np.isfinite(aucs).all()]
+    return float(np.sqrt(np.mean(several))) if several else None
+
+
+def noise_line(document: Document) -> str:
+    """The noise that differences have to stand out from, for people."""
+    noise = document.sessions[0]["seed_noise"]
+    told = "not recorded" if noise is None else f"{noise:.4f}"
+    rows = (
+        f"; its standard error by the few test rows: {CRITEO_ERROR}" if document.settings["dataset"] == "criteo" else ""
+    )
+    return f"standard deviation of one architecture's test AUC between seeds of training: {told}{rows}"
+
+
+def row_of(selection: Selection, reached: tuple[float, float] | None = None) -> dict[str, Any]:
+    """What is recorded of a simulated selection; with what its pool holds (`reachable`) its ``regret`` too, which is in
+    validation AUC."""
+    compared = {} if reached is None else {"regret": reached[0] - selection.valid_auc, "best_test_auc": reached[1]}
     return {
         "winner": selection.winner,
         "valid_auc": selection.valid_auc,
         "test_auc": selection.test_auc,
-        "regret": reached[0] - selection.valid_auc,
-        "best_test_auc": reached[1],
+        **compared,
         "best_epoch": selection.epoch,
         "seconds": selection.seconds,
         "filtering_seconds": selection.filtering_seconds,
@@ -85,11 +114,3 @@ def random_order(benchmark: Benchmark, seed: int) -> NDArray[np.float64]:
     """Scores that say nothing."""
     size = benchmark.recorded(SEED).size
     return np.random.default_rng((seed, 77)).permutation(size).astype(np.float64)
-
-
-def legend_below(axis: Axes, columns: int = 3) -> None:
-    """A legend outside the data."""
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, fontsize=7.5)
-
-
-COLOURS = plots.COLOURS
