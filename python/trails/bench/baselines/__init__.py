@@ -15,22 +15,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from trails.bench.baselines import tabnas, tpe_hyperband, weight_sharing
 from trails.bench.baselines.by_score import knas, move_proposal, training_free, warm_up
 from trails.bench.baselines.known import Search
-from trails.bench.baselines.tabnas import tabnas
-from trails.bench.baselines.tpe_hyperband import tpe_hyperband
 from trails.bench.baselines.trained import evolution, random, reinforcement
-from trails.bench.baselines.weight_sharing import weight_sharing
 
 BASELINES: Mapping[str, Search] = MappingProxyType(
     {
         "random": random,
         "evolution": evolution,
         "reinforcement": reinforcement,
-        "tpe_hyperband": tpe_hyperband,
-        "tabnas": tabnas,
+        "tpe_hyperband": tpe_hyperband.tpe_hyperband,
+        "tabnas": tabnas.tabnas,
         "knas": knas,
-        "weight_sharing": weight_sharing,
+        "weight_sharing": weight_sharing.weight_sharing,
     }
 )
 """Every baseline by name."""

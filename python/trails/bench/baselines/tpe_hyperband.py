@@ -35,7 +35,7 @@ def tpe_hyperband(trainer: RecordedTrainer, seed: int, epochs: int) -> None:
         # The pruner assigns trials to brackets by this name.
         study_name=f"seed {seed}",
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed),
+        sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True),
         pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=ETA),
     )
     idle = 0
