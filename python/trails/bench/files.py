@@ -54,7 +54,10 @@ def read_table(file: Path, schema: pa.Schema) -> pa.Table:
         raise UnusableData(
             f"{file} is no table of a benchmark", detail=f"It has the columns {', '.join(table.schema.names)}."
         )
-    return table.cast(schema)
+    try:
+        return table.cast(schema)
+    except pa.ArrowException as error:
+        raise UnusableData(f"{file} is no table of a benchmark", detail=str(error)) from error
 
 
 def write_table(file: Path, table: pa.Table) -> None:

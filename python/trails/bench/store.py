@@ -55,7 +55,7 @@ class Store:
             UnusableData: The file is none of ours.
         """
         file = self.folder / "setting.json"
-        return Setting.from_json(file.read_text(), str(file)) if file.exists() else None
+        return Setting.from_json(file.read_bytes(), str(file)) if file.exists() else None
 
     def claim(self, setting: Setting) -> None:
         """Say what the benchmark is of, or find that it is of that.
