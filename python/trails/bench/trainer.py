@@ -75,6 +75,7 @@ class RecordedTrainer:
         seed: Of the trainings.
         budget: Seconds.
         workers: Machines that share the work perfectly: each second of training passes as a part of one.
+        space: A part of the recorded architectures to search; None for all.
 
     Attributes:
         space: What can be trained; indices count in it.
@@ -84,9 +85,17 @@ class RecordedTrainer:
         trajectory: The best so far.
     """
 
-    def __init__(self, benchmark: Benchmark, *, seed: int = 1, budget: float = math.inf, workers: int = 1) -> None:
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        *,
+        seed: int = 1,
+        budget: float = math.inf,
+        workers: int = 1,
+        space: RecordedSpace | None = None,
+    ) -> None:
         self.benchmark, self.budget = benchmark, budget
-        self.space: RecordedSpace = benchmark.recorded(seed)
+        self.space: RecordedSpace = benchmark.recorded(seed) if space is None else space
         self.spent, self.epochs, self.trajectory = 0.0, 0, Trajectory()
         self.thought = 0.0
         self._seed, self._workers = seed, workers

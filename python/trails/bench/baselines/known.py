@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.bench.trainer import RecordedTrainer
-from trails.errors import InvalidInput
-from trails.tfmem import get_tfmem
 
 
 class Search(Protocol):
@@ -103,15 +101,14 @@ class Scores:
 
 
 def scores_of(trainer: RecordedTrainer, tfmem: str, batch_seed: int) -> NDArray[np.float64]:
-    """Scores in the order of the trainer's space: float64 (size,), higher is better, a failed one is -inf."""
-    benchmark = trainer.benchmark
-    found = np.asarray(benchmark.scores(tfmem, batch_seed=batch_seed), dtype=np.float64)
-    pool = benchmark.recorded(1)
+    """Scores in the order of the trainer's space: float64 (size,), higher is better, a failed one is -inf.
+
+    Raises:
+        InvalidInput: Not all of it is scored.
+    """
+    found = trainer.benchmark.merits(tfmem, batch_seed=batch_seed)
+    pool = trainer.benchmark.recorded(1)
     if trainer.space is not pool:
         designs = [trainer.space.architecture(index) for index in range(trainer.space.size)]
-        if not all(design in pool for design in designs):
-            raise InvalidInput("scores are recorded of architectures that were trained with seed 1")
         found = found[[pool.index(design) for design in designs]]
-    if get_tfmem(tfmem).orientation == "lower":
-        found = -found
     return np.where(np.isfinite(found), found, -np.inf)

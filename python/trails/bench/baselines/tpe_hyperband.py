@@ -1,8 +1,8 @@
 """A search that is like BOHB: Optuna's tree-structured Parzen estimator proposes, its Hyperband pruner ends bad trials.
 
 BOHB (Falkner, Klein, Hutter: BOHB: Robust and Efficient Hyperparameter Optimization at Scale, ICML 2018) has a
-multivariate estimator of its own and synchronous rungs; this is TPE (Bergstra et al., NIPS 2011) one position at a time
-under asynchronous Hyperband brackets, and is called what it is wherever it is drawn.
+kernel density of its own and synchronous rungs; this is multivariate TPE (Bergstra et al., NIPS 2011) under
+asynchronous Hyperband brackets, and is called what it is wherever it is drawn.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ ETA = 3
 IDLE = 50
 """Proposals in a row that cost nothing, being trained as far already, after which the search has converged."""
 
+TRIALS = 200
+"""Proposals after which a search ends: Optuna takes longer for each the more there were, by then some 20 ms."""
+
 
 def tpe_hyperband(trainer: RecordedTrainer, seed: int, epochs: int) -> None:
     """Optuna's TPE under its Hyperband pruner, epochs as resource, the AUC of every epoch told.
 
-    Choices are numbers in their order, so that widths are near each other or far. A pruned trial trains no further; one
-    that is proposed again goes on from there. The real seconds that Optuna thinks are charged.
+    It ends after `TRIALS` proposals, or where it has converged. Choices are numbers in their order, so that widths are
+    near each other or far. A pruned trial trains no further; one that is proposed again goes on from there. The real
+    seconds that Optuna thinks are charged.
     """
     # Importing it takes a second, and nobody else needs it.
     import optuna
@@ -40,7 +44,7 @@ def tpe_hyperband(trainer: RecordedTrainer, seed: int, epochs: int) -> None:
     )
     idle = 0
     with suppress(OutOfTime):
-        while idle < IDLE:
+        while idle < IDLE and len(study.get_trials(deepcopy=False)) < TRIALS:
             with trainer.thinking():
                 trial = study.ask()
                 digits = [
