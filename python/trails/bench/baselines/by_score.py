@@ -48,15 +48,25 @@ def training_free(trainer: RecordedTrainer, tfmem: str, n: int, sampler: str, se
             trainer.train(scores.best_first(scored)[0], epochs)
 
 
-def knas(trainer: RecordedTrainer, seed: int, epochs: int) -> None:
+def knas(trainer: RecordedTrainer, seed: int, epochs: int, *, tfmem: str = "knas") -> None:
     """KNAS: 100 random architectures scored by the mean of their gradients' Gram matrix, the best 5 trained.
 
     Source: Xu, Zhao, Lin, Gao, Sun, Yang: KNAS: Green Neural Architecture Search (ICML 2021).
+
+    Args:
+        trainer: Whose clock passes.
+        seed: Of the random architectures.
+        epochs: To which the best are trained.
+        tfmem: The metric; ``random`` for none, to see what the metric is worth: the first five are trained.
     """
     with suppress(OutOfTime):
-        scores = Scores(trainer, "knas", seed)
-        scored = _score(RandomSampler(trainer.space, seed), scores, KNAS_SCORED)
-        for index in scores.best_first(scored)[:KNAS_TRAINED]:
+        sampler = RandomSampler(trainer.space, seed)
+        if tfmem == "random":
+            best = sampler.ask(KNAS_TRAINED)
+        else:
+            scores = Scores(trainer, tfmem, seed)
+            best = scores.best_first(_score(sampler, scores, KNAS_SCORED))[:KNAS_TRAINED]
+        for index in best:
             trainer.train(index, epochs)
 
 
