@@ -106,8 +106,9 @@ def search(dataset: str, method: str, seed: int, times: Sequence[float]) -> Row:
         times: Budgets, for methods that plan by them.
 
     Returns:
-        ``best_valid``, the highest validation AUC that there is in the pool; ``curve``: (seconds spent, validation AUC, test AUC, seconds of training) of what is handed over from then on:
-        whenever it changes in a search, and of every run where a method is run once a budget.
+        ``best_valid``: the highest validation AUC that there is in the pool. ``curve``: (seconds spent, validation AUC,
+        test AUC, seconds of training) of what is handed over from then on: whenever it changes in a search, and of
+        every run where a method is run once a budget.
     """
     benchmark, epochs = open_parts(dataset)
     space = pool(benchmark, seed)
@@ -166,23 +167,23 @@ def _once(
     return found
 
 
-def run(context: Context, methods: Iterable[str], count: int, seeds: int | None = None) -> None:
+def run(context: Context, methods: Iterable[str], count: int) -> None:
     """Record the table's facts and every search that is not recorded yet.
 
     Args:
         context: Of the experiment.
         methods: See `search`; weight sharing only where its super-network is recorded.
         count: Budgets.
-        seeds: Searches of each; None for as many as this kind of run has.
     """
     assert context.dataset is not None
     benchmark, epochs = open_parts(context.dataset)
+    number = QUICK_SEEDS if context.quick else SEEDS
     if facts := context.recorded(method="table"):
         _same_table(facts[0], benchmark)
     times = budgets(benchmark, epochs, count)
     if not context.recorded(method="table"):
-        context.record({"method": "table", **table_facts(benchmark, epochs), "budgets": times})
-    number = seeds or (QUICK_SEEDS if context.quick else SEEDS)
+        seeds = range(context.seed, context.seed + number)
+        context.record({"method": "table", **table_facts(benchmark, epochs, seeds), "budgets": times})
     jobs = []
     for method in methods:
         if method == "weight_sharing" and Shared.read(benchmark.folder) is None:
@@ -220,7 +221,7 @@ def _search(job: tuple[str, str, int, Sequence[float]]) -> Row:
     return search(*job)
 
 
-def table_facts(benchmark: Benchmark, epochs: int) -> Row:
+def table_facts(benchmark: Benchmark, epochs: int, seeds: Iterable[int]) -> Row:
     """What a search's quality is seen against: the table's size, a random architecture, the best, noise of seeds."""
     space = benchmark.recorded(SEED)
     valid = np.array([benchmark.column("valid_auc", epoch=e, seed=SEED) for e in range(1, epochs + 1)])
@@ -230,7 +231,7 @@ def table_facts(benchmark: Benchmark, epochs: int) -> Row:
     where = np.where(np.isfinite(valid), valid, -np.inf).argmax(axis=0)
     own_valid, own = (part[where, np.arange(space.size)] for part in (valid, test))
     best = []
-    for seed in range(SEEDS):
+    for seed in seeds:
         places = [space.index(pool(benchmark, seed).architecture(i)) for i in range(pool_size(benchmark))]
         best.append(own[places][np.nanargmax(own_valid[places])])
     return {
@@ -296,11 +297,14 @@ def grid(rows: Iterable[Row], points: int = 400) -> list[float]:
 
 
 def seconds_to(rows: Sequence[Row], target: float, times: Sequence[float], clock: int = 0) -> float:
-    """The first of ``times`` from which the median over seeds of the test AUC is at ``target``; NaN for never."""
-    for seconds, (_, middle, _) in zip(*by_seconds(rows, times, clock=clock), strict=True):
-        if middle >= target:
-            return float(seconds)
-    return math.nan
+    """The first of ``times`` from which on the median over seeds of the test AUC stays at ``target``; NaN for never.
+
+    That it stays there matters where test AUCs are noisy: a lucky pick that a better validation AUC replaces is none.
+    """
+    when, found = by_seconds(rows, times, clock=clock)
+    below = np.flatnonzero(found[:, 1] < target - 1e-9) if len(found) else np.array([], dtype=np.int64)
+    first = int(below[-1]) + 1 if below.size else 0
+    return float(when[first]) if first < len(when) else math.nan
 
 
 def targets(facts: Row, shares: Sequence[float] = (0.5, 0.75, 0.9, 0.95, 1.0)) -> dict[float, float]:

@@ -92,9 +92,7 @@ def _figure(document: Document, tfmem: str) -> Figure:
     seconds, auc = zip(*_PUBLISHED[dataset], strict=True)
     published.plot(seconds, auc, "o--", color=plots.COLOURS[1], linewidth=1.0, label="published: two-phase, JacFlow")
     published.plot(*_PUBLISHED_KNAS[dataset], "s", color=plots.COLOURS[3], label="published: KNAS")
-    published.set_title(
-        "Published medians, axes of their own:\nanother machine, a table of the whole space", fontsize=8.5
-    )
+    published.set_title("Published medians, on axes of their own:\nanother machine, the whole space", fontsize=8.5)
     published.set_ylabel("AUC")
     published.legend(loc="upper left", fontsize=7.5)
     published.margins(y=0.3)

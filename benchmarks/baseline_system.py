@@ -1,4 +1,4 @@
-"""Training-based searches on records: random, regularised evolution, REINFORCE, TPE under Hyperband; quality by seconds."""
+"""Training-based searches on records: random, evolution, REINFORCE, TPE under Hyperband; quality by seconds."""
 
 from __future__ import annotations
 

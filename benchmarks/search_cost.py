@@ -1,4 +1,4 @@
-"""Random search, evolution and REINFORCE that train, that score, that warm up with scores, that choose moves by scores."""
+"""Random search, evolution and REINFORCE that train, that score, that warm up with scores, that move by scores."""
 
 from __future__ import annotations
 
