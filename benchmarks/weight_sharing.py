@@ -1,4 +1,4 @@
-"""Weight sharing: whether sub-networks of a super-network rank as architectures trained alone do, and what they find."""
+"""Weight sharing: whether parts of a super-network rank as architectures trained alone do, and what they find."""
 
 from __future__ import annotations
 
