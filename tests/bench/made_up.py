@@ -38,6 +38,9 @@ class Scored(Benchmark):
     def scoring_seconds(self, tfmem: str) -> float:
         return 0.1
 
+    def whole_space_seconds(self, tfmem: str) -> float | None:
+        return 0.5
+
 
 def made_up(folder: Path, recorded: int = RECORDED, wrong: tuple[int, ...] = ()) -> Scored:
     """A benchmark of the first architectures of a sample, an epoch a second.
