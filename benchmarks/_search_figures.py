@@ -108,9 +108,14 @@ def two_panels(
     by_seconds(left, document, lines, times, bands=bands, labels=labels)
     by_seconds(right, document, lines, times, regret=True, bands=bands, labels=labels)
     left.set_title(f"{title}: {document.settings['dataset']}")
-    right.set_title(f"{facts['table']}, half of them a seed\nRecorded searches, simulated clock", fontsize=8.5)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", fontsize=7.5)
+    right.set_title(caption(facts), fontsize=8.5)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7.5)
     return figure
+
+
+def caption(facts: Row) -> str:
+    """What the searches of a figure were of."""
+    return f"{facts['table']}, half of them for each seed;\nrecorded searches on a simulated clock"
 
 
 def heading(document: Document) -> str:

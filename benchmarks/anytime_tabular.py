@@ -87,8 +87,8 @@ def _figure(document: Document, tfmem: str) -> Figure:
     bands = (own["two_phase"], "evolution")
     _search_figures.by_seconds(left, document, lines, facts["budgets"], bands=bands)
     _search_figures.by_seconds(right, document, lines, facts["budgets"], regret=True, bands=bands)
-    left.set_title(f"Quality by seconds: {dataset}\n{facts['table']}")
-    right.set_title("Half of the table a seed;\nrecorded searches, simulated clock", fontsize=8.5)
+    left.set_title(f"Quality by seconds: {dataset}")
+    right.set_title(_search_figures.caption(facts), fontsize=8.5)
     seconds, auc = zip(*_PUBLISHED[dataset], strict=True)
     published.plot(seconds, auc, "o--", color=plots.COLOURS[1], linewidth=1.0, label="published: two-phase, JacFlow")
     published.plot(*_PUBLISHED_KNAS[dataset], "s", color=plots.COLOURS[3], label="published: KNAS")
@@ -98,5 +98,5 @@ def _figure(document: Document, tfmem: str) -> Figure:
     published.margins(y=0.3)
     published.set_xscale("log")
     published.set_xlabel("seconds spent")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7.5)
     return figure

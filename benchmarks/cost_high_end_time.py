@@ -72,6 +72,6 @@ def draw(document: Document) -> Mapping[str, Figure]:
     axis.set_xticks(range(len(shares)), [f"{share:.0%}" for share in shares])
     axis.set_xlabel("part of the way from one at random to the best by validation, median test AUC")
     axis.set_ylabel("seconds of training, one core, simulated clock")
-    axis.set_title(f"Training spent to the same quality: {dataset}\n{facts['table']}, half of them a seed")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=7.5)
+    axis.set_title(f"Training spent to the same quality: {dataset}\n{_search_figures.caption(facts)}", fontsize=8.5)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=7.5)
     return {"": figure}

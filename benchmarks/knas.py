@@ -68,6 +68,6 @@ def draw(document: Document) -> Mapping[str, Figure]:
     axes[0].set_ylabel("test AUC, seeds and quartiles")
     axes[1].set_ylabel("validation AUC below the pool's best")
     axes[0].set_title(f"100 scored, the best five trained: {document.settings['dataset']}")
-    axes[1].set_title(f"{facts['table']}, half of them a seed\nRecorded searches, simulated clock", fontsize=8.5)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7.5)
+    axes[1].set_title(_search_figures.caption(facts), fontsize=8.5)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7.5)
     return {"": figure}

@@ -53,6 +53,6 @@ def draw(document: Document) -> Mapping[str, Figure]:
         _search_figures.by_seconds(above, document, lines, times, labels=labels)
         _search_figures.by_seconds(below, document, lines, times, regret=True, labels=labels)
         above.set_title(f"{name}: {document.settings['dataset']}")
-    axes[3].set_title(f"{facts['table']}, half of them a seed; simulated clock", fontsize=8.5)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5)
+    axes[3].set_title(_search_figures.caption(facts), fontsize=8.5)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7.5)
     return {"": figure}

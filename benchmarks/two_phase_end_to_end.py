@@ -57,7 +57,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
     figure, (left, right) = plots.panels(2, width=5.2, height=3.9)
     times = _searches.grid(document.rows, 60)
     _search_figures.by_seconds(left, document, _LINES, times, bands=("two_phase:expressflow", "evolution"))
-    left.set_title(f"Two-phase against training-based: {dataset}\n{facts['table']}, half of them a seed")
+    left.set_title(f"Two-phase against training-based: {dataset}")
     slow = _seconds(document, "evolution")
     for method, (colour, line) in _LINES.items():
         found = {share: s for share, s in _seconds(document, method).items() if not math.isnan(s)}
@@ -68,7 +68,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
     right.set_yscale("log")
     right.set_xlabel("per cent of the way from one at random to the best by validation")
     right.set_ylabel("seconds until the median test AUC is there")
-    right.set_title("Recorded searches, simulated clock")
+    right.set_title(_search_figures.caption(facts), fontsize=8.5)
     handles, names = (a + b for a, b in zip(*(x.get_legend_handles_labels() for x in (left, right)), strict=True))
-    figure.legend(handles, names, loc="outside right upper", fontsize=7.5)
+    figure.legend(handles, names, loc="outside upper center", ncols=4, fontsize=7.5)
     return {"": figure}
