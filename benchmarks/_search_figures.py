@@ -82,7 +82,7 @@ def by_seconds(
     axis.set_xlabel("seconds spent")
     if regret:
         axis.set_ylim(bottom=0.0, top=1.1 * max((np.quantile(line, 0.95) for line in drawn), default=1.0) + 1e-6)
-        axis.set_ylabel("validation AUC below the pool's best, median")
+        axis.set_ylabel("validation AUC below the best, median")
         return
     (facts,) = document.select(method="table")
     context_lines(axis, facts)
@@ -115,7 +115,7 @@ def two_panels(
 
 def caption(facts: Row) -> str:
     """What the searches of a figure were of."""
-    return f"{facts['table']}, half of them for each seed;\nrecorded searches on a simulated clock"
+    return f"{facts['table']},\nhalf of them for each seed; simulated clock"
 
 
 def heading(document: Document) -> str:
