@@ -230,16 +230,23 @@ def table_facts(benchmark: Benchmark, epochs: int, seeds: Iterable[int]) -> Row:
     sound = np.isfinite(valid).any(axis=0)
     where = np.where(np.isfinite(valid), valid, -np.inf).argmax(axis=0)
     own_valid, own = (part[where, np.arange(space.size)] for part in (valid, test))
-    best = []
+    names = ("train_seconds", "valid_seconds")
+    each = [sum(benchmark.column(name, epoch=e, seed=SEED) for name in names) for e in range(1, epochs + 1)]
+    until = np.cumsum(each, axis=0)[where, np.arange(space.size)]
+    best, alone = [], []
     for seed in seeds:
         places = [space.index(pool(benchmark, seed).architecture(i)) for i in range(pool_size(benchmark))]
-        best.append(own[places][np.nanargmax(own_valid[places])])
+        first = places[int(np.nanargmax(own_valid[places]))]
+        best.append(own[first])
+        alone.append(until[first])
     return {
         "table": table_size(benchmark),
         "pool": pool_size(benchmark),
         "random_test": float(np.median(own[sound])),
         "best_test": float(np.median(best)),
         "highest_test": float(np.nanmax(own)),
+        # Of training nothing but the best, to its best epoch: no search can be there sooner.
+        "oracle_seconds": float(np.median(alone)),
         "noise": seed_noise(benchmark, epochs),
         "to_epoch": epochs,
     }
@@ -270,8 +277,15 @@ def at(row: Row, seconds: float, which: int = 2, clock: int = 0) -> float:
         which: 1 for validation AUC, 2 for test AUC, 0 for the seconds since when.
         clock: 0 for seconds spent, 3 for seconds of training.
     """
-    found = [entry for entry in row["curve"] if entry[clock] <= seconds]
-    return float(max(found, key=lambda entry: entry[clock])[which]) if found else math.nan
+    return float(all_at(row, [seconds], which, clock)[0])
+
+
+def all_at(row: Row, times: Sequence[float], which: int = 2, clock: int = 0) -> NDArray[np.float64]:
+    """`at` for several times: float64 (times,)."""
+    entries = np.array(row["curve"], dtype=np.float64).reshape(-1, 4)
+    entries = entries[np.argsort(entries[:, clock], kind="stable")]
+    places = np.searchsorted(entries[:, clock], times, side="right") - 1
+    return np.where(places >= 0, entries[places, which], np.nan) if len(entries) else np.full(len(times), np.nan)
 
 
 def by_seconds(
@@ -281,13 +295,11 @@ def by_seconds(
 
     Times before most of them have anything to hand over are left out.
     """
-    at_times, found = [], []
-    for seconds in times:
-        values = [at(row, seconds, which, clock) for row in rows]
-        if np.isfinite(values).mean() > 0.5:
-            at_times.append(seconds)
-            found.append(quartiles(values))
-    return np.array(at_times), np.array(found).reshape(-1, 3)
+    values = np.array([all_at(row, times, which, clock) for row in rows]).reshape(-1, len(times))
+    most = np.isfinite(values).mean(axis=0) > 0.5 if len(rows) else np.zeros(len(times), dtype=bool)
+    if not most.any():
+        return np.array([]), np.empty((0, 3))
+    return np.array(times)[most], np.nanquantile(values[:, most], (0.25, 0.5, 0.75), axis=0).T
 
 
 def grid(rows: Iterable[Row], points: int = 400) -> list[float]:
@@ -314,10 +326,12 @@ def targets(facts: Row, shares: Sequence[float] = (0.5, 0.75, 0.9, 0.95, 1.0)) -
 
 
 def ratio(slow: float, fast: float) -> str:
-    """How many times sooner, or that one of them never was there."""
+    """How many times sooner, or which of them is never there."""
+    if math.isnan(slow) and math.isnan(fast):
+        return "neither"
     if math.isnan(slow) or math.isnan(fast):
-        return "never by one of them"
-    return f"{slow / fast:.1f} times"
+        return "it alone" if math.isnan(slow) else "the other alone"
+    return f"{slow / fast:.2g}"
 
 
 def ends(rows: Sequence[Row]) -> tuple[float, float, float]:

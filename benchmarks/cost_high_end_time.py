@@ -46,8 +46,8 @@ def summarise(document: Document) -> list[str]:
     lines += _search_figures.times_to_quality(document, list(_METHODS), _TRAINING)
     for ours in _METHODS[:3]:
         for other in _METHODS[3:]:
-            parts = (f"{share:.0%} {_searches.ratio(found[other][share], s)}" for share, s in found[ours].items())
-            lines.append(f"  {_searches.LABELS[ours]}, fewer than {_searches.LABELS[other]}: {', '.join(parts)}")
+            parts = (_searches.ratio(found[other][share], seconds) for share, seconds in found[ours].items())
+            lines.append(f"  times fewer, {_searches.LABELS[ours]} than {_searches.LABELS[other]}: {', '.join(parts)}")
     return [*lines, f"  published: {PUBLISHED[document.settings['dataset']]} times fewer GPU seconds"]
 
 
@@ -68,6 +68,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
     evolution = [found["evolution"][share] / PUBLISHED[dataset] for share in shares]
     label = f"evolution / {PUBLISHED[dataset]} (published)"
     axis.plot(range(len(shares)), evolution, "kx", markersize=6, label=label)
+    axis.axhline(facts["oracle_seconds"], color="#888888", linewidth=1.0, label="training the best alone")
     axis.set_yscale("log")
     axis.set_xticks(range(len(shares)), [f"{share:.0%}" for share in shares])
     axis.set_xlabel("part of the way from one at random to the best by validation, median test AUC")

@@ -143,9 +143,10 @@ def draw(document: Document) -> Mapping[str, Figure]:
     axes[0].set_xlabel("validation AUC as a part of the super-network")
     axes[0].set_ylabel(f"validation AUC trained alone, epoch {network['epoch']}")
     noise, count = found["another training seed"]
+    ceiling = f"between training seeds {noise:.2f}, {count} of these" if count else "other training seeds: not recorded"
     axes[0].set_title(
         f"{document.settings['dataset']}: Spearman {found['weight sharing'][0]:.2f}, {len(rows)} architectures\n"
-        f"(parameters {found['number of parameters'][0]:.2f}; between training seeds {noise:.2f}, {count} of these)",
+        f"(parameters {found['number of parameters'][0]:.2f}; {ceiling})",
         fontsize=8.5,
     )
     if searched:

@@ -109,6 +109,7 @@ def test_facts_of_a_table_are_those_of_its_curves(table: Scored) -> None:
     assert facts["highest_test"] == pytest.approx(test.max())
     assert facts["random_test"] < facts["best_test"] <= facts["highest_test"]
     assert facts["noise"] is None, "one seed has no spread"
+    assert facts["oracle_seconds"] == EPOCHS, "the best epoch of all is the last, an epoch a second"
     last = _searches.budgets(table, EPOCHS, 12)[-1]
     assert last == pytest.approx(1.05 * 80 * EPOCHS, rel=0.01)
 
