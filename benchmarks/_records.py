@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trails import bench
+from trails.bench.protocol import SEEDS, WITH_ALL_SEEDS
 from trails.bench.table import Benchmark
+
+if TYPE_CHECKING:
+    from benchmarks.harness import Document, Row
 
 DATASETS = ("frappe", "uci_diabetes", "criteo")
 
@@ -41,3 +47,36 @@ def quartiles(values: Iterable[float]) -> tuple[float, float, float]:
         return float("nan"), float("nan"), float("nan")
     low, middle, high = np.quantile(found, (0.25, 0.5, 0.75))
     return float(low), float(middle), float(high)
+
+
+def latest(document: Document) -> list[Row]:
+    """Rows of the largest table that a document was made of: tables grow, and rows name ``architectures`` recorded."""
+    size = max((row["architectures"] for row in document.rows), default=0)
+    return [row for row in document.rows if row["architectures"] == size]
+
+
+def seeds_recorded(benchmark: Benchmark, name: str, epoch: int) -> NDArray[np.float64]:
+    """A column of the architectures that were trained with every seed.
+
+    Args:
+        benchmark: The table.
+        name: Of the column.
+        epoch: From 1.
+
+    Returns:
+        float64 (seeds, architectures); no architectures where none has all seeds so far.
+    """
+    found = [seed for seed in SEEDS if seed in _seeds(benchmark)]
+    if len(found) < len(SEEDS):
+        return np.empty((len(SEEDS), 0))
+    columns, common = [], None
+    for seed in SEEDS:
+        recorded = benchmark.recorded(seed).recorded[:WITH_ALL_SEEDS]
+        columns.append((recorded, benchmark.column(name, epoch=epoch, seed=seed)[: len(recorded)]))
+        common = recorded if common is None else np.intersect1d(common, recorded)
+    assert common is not None
+    return np.stack([values[[np.flatnonzero(recorded == one)[0] for one in common]] for recorded, values in columns])
+
+
+def _seeds(benchmark: Benchmark) -> set[int]:
+    return {seed for architecture in benchmark.architectures[:1] for seed in benchmark.seeds(architecture)}
