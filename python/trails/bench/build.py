@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from functools import cache
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trails import __version__
+from trails.bench.machine import machine
 from trails.bench.plan import Shard, Training, trainings
+from trails.bench.progress import Progress
 from trails.bench.protocol import SAMPLE_SEED, SEEDS, Protocol
-from trails.bench.store import Setting, Store
+from trails.bench.setting import Setting
+from trails.bench.store import Store
 from trails.space import parse_space
 
 if TYPE_CHECKING:
@@ -80,7 +77,7 @@ def _train_all(
     missing: list[Training],
     say: Callable[[str], None],
 ) -> int:
-    progress = _Progress(len(missing), say)
+    progress = Progress(len(missing), "trained", say)
     waiting = iter(missing)
     running: set[Future[Trained]] = {pool.submit(_train, protocol, training) for training in _first(waiting, 2 * count)}
     group: list[Trained] = []
@@ -135,25 +132,6 @@ def compact(protocol: Protocol, folder: Path) -> int:
     )
 
 
-class _Progress:
-    """Says how far it is and when it will be over."""
-
-    def __init__(self, total: int, say: Callable[[str], None]) -> None:
-        self._total, self._say, self._began = total, say, time.monotonic()
-
-    def tell(self, finished: int) -> None:
-        """So many are over."""
-        spent = time.monotonic() - self._began
-        left = spent / finished * (self._total - finished)
-        self._say(f"{finished} of {self._total} trained in {_duration(spent)}, about {_duration(left)} left")
-
-
-def _duration(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, seconds_left = divmod(rest, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds_left} s"
-
-
 def _first(items: Any, count: int) -> list[Training]:
     return [item for _, item in zip(range(count), items, strict=False)]
 
@@ -186,20 +164,3 @@ def _train(protocol: Protocol, training: Training) -> Trained:
 
     assert _rowsets is not None
     return train(_rowsets, protocol, training, machine())
-
-
-def machine() -> str:
-    """This machine's processor, what trains on it, and the commit of this code where it is a checkout."""
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration), open("/proc/cpuinfo") as file:
-        name = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    return f"{name}, one core, torch {version('torch')}, trails {__version__}{_commit()}"
-
-
-@cache
-def _commit() -> str:
-    here = Path(__file__).resolve().parent
-    asked = ["git", "-C", str(here), "rev-parse", "--short=10", "HEAD"]
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        return f" ({subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()})"
-    return ""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trails.bench.folder import tables
 from trails.bench.protocol import PROTOCOLS, get_protocol
+from trails.errors import InvalidInput
 
 SUMMARY = "build a recorded benchmark: learning curves of many architectures"
 
@@ -26,6 +27,7 @@ exit status: 0; 2 bad arguments or data; 1 any other error
 examples:
   nice python -m trails bench train --dataset frappe --architectures 1000
   python -m trails bench train --dataset criteo --architectures 2000 --shard 1/2 --folder shard1
+  python -m trails bench score --dataset frappe
   python -m trails bench merge --dataset criteo shard1/criteo shard2/criteo
 """
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
@@ -35,10 +37,20 @@ examples:
     train.add_argument("--shard", default="1/1", metavar="I/N", help="the part to train (default: 1/1)")
     train.add_argument("--processes", type=int, default=0, help="that train, each on one core (default: all cores)")
     train.set_defaults(act=_train)
+    score = actions.add_parser("score", help="score what is recorded by training-free metrics, where that is missing")
+    score.add_argument("--tfmem", metavar="NAMES", help="metrics, joined by commas (default: all)")
+    score.add_argument("--batch-seeds", type=int, default=3, help="batches for metrics that read data (default: 3)")
+    score.add_argument("--processes", type=int, default=0, help="that score, each on one core (default: all cores)")
+    score.add_argument(
+        "--whole-space",
+        action="store_true",
+        help="also keep the scores of all architectures of the space, some megabytes",
+    )
+    score.set_defaults(act=_score)
     merge = actions.add_parser("merge", help="put what shards recorded into one benchmark, and its parts into tables")
     merge.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="of shards")
     merge.set_defaults(act=_merge)
-    for action in (train, merge):
+    for action in (train, score, merge):
         action.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(PROTOCOLS))
         action.add_argument(
             "--folder",
@@ -69,6 +81,25 @@ def _train(options: argparse.Namespace) -> None:
         say=_say,
     )
     print(f"{trained} trained; {len(Store(options.folder / options.dataset).done())} recorded")
+
+
+def _score(options: argparse.Namespace) -> None:
+    from trails.bench.score import SCORED
+    from trails.bench.scoring import score
+    from trails.tfmem import parse_tfmems
+
+    if options.batch_seeds < 1:
+        raise InvalidInput(f"--batch-seeds must be at least 1, not {options.batch_seeds}")
+    computed = score(
+        get_protocol(options.dataset),
+        options.folder / options.dataset,
+        tfmems=SCORED if options.tfmem is None else parse_tfmems(options.tfmem),
+        batch_seeds=range(1, options.batch_seeds + 1),
+        processes=options.processes,
+        keep_spaces=options.whole_space,
+        say=_say,
+    )
+    print(f"{computed} scores computed")
 
 
 def _merge(options: argparse.Namespace) -> None:

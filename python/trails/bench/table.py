@@ -9,7 +9,6 @@ pooled, and the test metric is had only through `Benchmark.final`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,59 +17,19 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from trails.bench.answers import Answer, Curve
 from trails.bench.plan import sample
+from trails.bench.protocol import SEEDS
+from trails.bench.schemas import ARCHITECTURE
+from trails.bench.scores import ScoreTable
 from trails.bench.space import RecordedSpace
-from trails.bench.store import ARCHITECTURE, Store
+from trails.bench.store import Store
 from trails.errors import InvalidInput, UnusableData, shown
 from trails.space import parse_space
 
+__all__ = ["Answer", "Benchmark", "Curve", "Split"]
+
 Split = Literal["train", "valid"]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A metric with everything that it is of.
-
-    Args:
-        architecture: As its space writes it.
-        epoch: From 1.
-        seed: Of the training.
-        split: ``train``, ``valid`` or ``test``.
-        auc: 0 to 1; NaN where the training went wrong.
-        loss: Log loss in nats.
-    """
-
-    architecture: str
-    epoch: int
-    seed: int
-    split: str
-    auc: float
-    loss: float
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A learning curve, epoch 1 first.
-
-    Args:
-        architecture: As its space writes it.
-        seed: Of the training.
-        train_loss: float32 (epochs,), in nats, mean over an epoch's batches before their steps.
-        train_auc: float32 (epochs,).
-        valid_auc: float32 (epochs,).
-        valid_loss: float32 (epochs,), in nats.
-        train_seconds: float32 (epochs,): of the epoch's training, on one core.
-        valid_seconds: float32 (epochs,): of predicting the validation rows.
-    """
-
-    architecture: str
-    seed: int
-    train_loss: NDArray[np.float32]
-    train_auc: NDArray[np.float32]
-    valid_auc: NDArray[np.float32]
-    valid_loss: NDArray[np.float32]
-    train_seconds: NDArray[np.float32]
-    valid_seconds: NDArray[np.float32]
 
 
 class Benchmark:
@@ -94,7 +53,7 @@ class Benchmark:
             )
         self.folder, self.setting = folder, setting
         self.space = parse_space(setting.space)
-        self._table = store.curves()
+        self._store, self._table = store, store.curves()
         self._spaces: dict[int, RecordedSpace] = {}
 
     @cached_property
@@ -142,10 +101,14 @@ class Benchmark:
             InvalidInput: There is none.
         """
         if seed not in self._spaces:
-            places = sorted(place for place, other in self._starts if other == seed)
+            places = self._places_with(seed)
             indices = sample(self.space.size, places[-1] + 1) if places else []
             self._spaces[seed] = RecordedSpace(self.space, [indices[place] for place in places])
         return self._spaces[seed]
+
+    def _places_with(self, seed: int) -> list[int]:
+        """Places trained with a seed, ascending: what `recorded` and everything aligned with it is in the order of."""
+        return sorted(place for place, other in self._starts if other == seed)
 
     def column(self, name: str, *, epoch: int, seed: int) -> NDArray[np.float64]:
         """What was recorded of all architectures after an epoch.
@@ -164,7 +127,7 @@ class Benchmark:
         columns = self._columns
         if name not in columns:
             raise InvalidInput(f"there is no column '{shown(name)}'", hint=f"There are: {', '.join(columns)}.")
-        places = sorted(place for place, other in self._starts if other == seed)
+        places = self._places_with(seed)
         rows = np.flatnonzero((columns["epoch"] == epoch) & (columns["seed"] == seed))
         if not rows.size:
             raise InvalidInput(f"no architecture is recorded up to epoch {epoch} with seed {seed}")
@@ -229,6 +192,66 @@ class Benchmark:
         place = int(columns["place"][found[columns["valid_auc"][found].argmax()]])
         name = next(name for name, other in self._places.items() if other == place)
         return self._answer(name, epoch, seed, "valid")
+
+    @cached_property
+    def _scores(self) -> ScoreTable:
+        return ScoreTable(self._store, self._places_with(SEEDS[0]))
+
+    def scores(self, tfmem: str, batch_seed: int = 1) -> NDArray[np.float64]:
+        """Scores of all architectures that were trained with the first seed.
+
+        Args:
+            tfmem: A metric, or several joined by ``+`` whose ranks among these architectures are added up; ``jacflow``
+                is ``naswot+synflow``.
+            batch_seed: Of the rows, their embedding and the networks. Of metrics that read no data there is one.
+
+        Returns:
+            float64 (architectures,), in the order of ``recorded(1)``, as the metric gives them: of ``ntk_cond`` a lower
+            one is better (`merits` turns it). NaN or infinite where a score failed.
+
+        Raises:
+            InvalidInput: There is no such metric, or not every one of these architectures is scored by it.
+        """
+        return self._scores.scores(tfmem, batch_seed)
+
+    def merits(self, tfmem: str, batch_seed: int = 1) -> NDArray[np.float64]:
+        """`scores`, of which higher is better for every metric, and NaN where one failed."""
+        return self._scores.merits(tfmem, batch_seed)
+
+    def score(self, architecture: str, tfmem: str, batch_seed: int = 1) -> float:
+        """One of `scores`.
+
+        Raises:
+            InvalidInput: As `scores`, or the architecture is not recorded with the first seed.
+        """
+        place = self.recorded(SEEDS[0]).index(self.space.parse(architecture))
+        return float(self.scores(tfmem, batch_seed)[place])
+
+    def scoring_seconds(self, tfmem: str) -> float:
+        """Seconds of drawing and scoring one network, alone, on one core: the mean over what was scored.
+
+        Raises:
+            InvalidInput: Nothing is scored by it.
+        """
+        return self._scores.seconds(tfmem)
+
+    def whole_space_seconds(self, tfmem: str) -> float | None:
+        """Seconds of scoring and ranking all architectures of the space at once, on one core; None where the metric
+        is paid for one at a time.
+
+        Raises:
+            InvalidInput: Nothing is scored by it.
+        """
+        return self._scores.whole_space_seconds(tfmem)
+
+    def space_scores(self, tfmem: str) -> NDArray[np.float64]:
+        """Scores of all architectures of the space, float64 (space's size,) in its order, by the weights that they
+        share: what the product ranks by. Kept in float32, and only where that was asked for.
+
+        Raises:
+            InvalidInput: They were not kept.
+        """
+        return self._scores.space_scores(tfmem)
 
     def parameters(self, architecture: str) -> int:
         """Trained numbers, the embedding included.

@@ -12,7 +12,7 @@ import torch
 
 from trails.bench.plan import Training, looked_at, predicted_rows
 from trails.bench.protocol import SEEDS, Protocol
-from trails.bench.store import Setting
+from trails.bench.setting import Setting
 from trails.family.networks import Stack
 from trails.loading.columns import LABEL, dataset_columns
 from trails.loading.sources import SPLITS, find_dataset
