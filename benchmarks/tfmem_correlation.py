@@ -161,6 +161,11 @@ def summarise(document: Document) -> list[str]:
             f"test{_shown(_row(rows, name, 'test', 1.0)['spearman'])}; {_shown(whole['kendall'])}"
             f"{_shown(whole['pearson'])}{beside}"
         )
+    for name in ("expressflow", "params"):
+        found = sorted(
+            (row["epoch"], row["spearman"]) for row in rows if row["what"] == "epoch" and row["metric"] == name
+        )
+        lines.append(f"  {name} by epoch: {', '.join(_shown(value).strip() for _, value in found)}")
     for split in SPLITS:
         found = ceiling(rows, split, final)
         lines.append(
@@ -237,7 +242,7 @@ def _draw_epochs(rows: Sequence[Row], dataset: str) -> Figure:
     axis.set_ylabel("Spearman with validation AUC")
     axis.set_xticks(epochs)
     axis.set_title(f"{dataset}: {rows[0]['table']}")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     return figure
 
 
