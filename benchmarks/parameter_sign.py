@@ -135,8 +135,8 @@ def summarise(document: Document) -> list[str]:
     first = rows[0]
     lines = [
         f"{dataset}, {first['table']}, the first {first['scored']} scored {first['draws']} times, batch {BATCH}; "
-        f"Spearman with validation AUC, epoch {first['epoch']}: ones signed, ones positive, real signed, real positive; "
-        "and of signed with positive scores, on real rows"
+        f"Spearman with validation AUC, epoch {first['epoch']}: ones signed, ones positive, real signed, real "
+        "positive; and of signed with positive scores, on real rows"
     ]
     table = {(row["metric"], row["data"], row["sign"]): row for row in rows}
     for name in _in_order(document):
