@@ -60,26 +60,45 @@ class Outcome:
     why: str = ""
 
 
+_MEASURING = {"database", "pinned", "selection"}
+"""Modules for what takes real seconds."""
+
+
 def on_records(name: str) -> bool:
-    """Whether an experiment reads recorded benchmarks: it imports `benchmarks._records`, or a private module of this
-    package that does. Nothing is imported to find out."""
-    return name == "_records" or "_records" in _imported(name, set())
+    """Whether an experiment does nothing but look recorded benchmarks up, so that its seconds do not matter.
+
+    It imports `benchmarks._records`, or a private module of this package that does, and nothing that measures: no
+    other experiment that does, no server, no process on cores of its own. Nothing is imported to find out.
+    """
+    needed: set[str] = set()
+    _collect(name, needed)
+    measures = bool(needed & _MEASURING) or not all(map(on_records, borrowed(name)))
+    return "_records" in needed and not measures
 
 
-def _imported(name: str, seen: set[str]) -> set[str]:
-    """Names of the private modules of this package that a module imports, on its own or through one of them."""
+def borrowed(name: str) -> set[str]:
+    """Other experiments whose modules an experiment imports: it may use their rows."""
+    needed: set[str] = set()
+    _collect(name, needed)
+    return harness.experiments().keys() & needed - {name}
+
+
+def _collect(name: str, needed: set[str]) -> None:
+    """Add what a module imports of this package, on its own or through private modules: modules, or `pinned`."""
     path = Path(benchmarks.__path__[0], f"{name}.py")
-    if name in seen or not path.exists():
-        return seen
-    seen.add(name)
+    if not path.exists():
+        return
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "benchmarks":
-            _, _, module = node.module.partition(".")
-            for other in [module] if module else [alias.name for alias in node.names]:
-                # Experiments that borrow from each other read what they themselves need.
+        if not (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "benchmarks"):
+            continue
+        _, _, module = str(node.module).partition(".")
+        names = [alias.name for alias in node.names]
+        needed.update({"pinned"} if module == "harness" and "run_pinned" in names else ())
+        for other in {module} if module else set(names):
+            if other not in needed:
+                needed.add(other)
                 if other.startswith("_"):
-                    _imported(other, seen)
-    return seen
+                    _collect(other, needed)
 
 
 def plan(names: Sequence[str], dataset: str | None, only_records: bool) -> tuple[list[Job], list[Outcome]]:
@@ -91,7 +110,8 @@ def plan(names: Sequence[str], dataset: str | None, only_records: bool) -> tuple
         only_records: Leave out whatever trains, scores or starts a server.
     """
     jobs, left_out = [], []
-    for name in names:
+    # Who uses another's rows comes after it.
+    for name in sorted(names, key=lambda one: bool(borrowed(one))):
         looks_up = on_records(name)
         if only_records and not looks_up:
             continue

@@ -169,4 +169,6 @@ def test_options_that_contradict_each_other_are_refused(capsys: pytest.CaptureFi
 
 
 def test_experiments_that_measure_seconds_do_not_count_as_look_ups() -> None:
-    assert not any(map(_together.on_records, ("reading", "tfmem_cost", "anytime_frappe", "in_db_vs_out_db")))
+    measuring = ("reading", "tfmem_cost", "anytime_frappe", "in_db_vs_out_db", "computational_cost")
+    assert not any(map(_together.on_records, measuring))
+    assert all(map(_together.on_records, ("search_space_stats", "tfmem_correlation", "effective_combinations")))
