@@ -64,18 +64,16 @@ def seeds_recorded(benchmark: Benchmark, name: str, epoch: int) -> NDArray[np.fl
         epoch: From 1.
 
     Returns:
-        float64 (seeds, architectures); no architectures where none has all seeds so far.
+        float64 (seeds, architectures), in the order of the sample; none where none has all seeds so far.
     """
-    found = [seed for seed in SEEDS if seed in _seeds(benchmark)]
-    if len(found) < len(SEEDS):
+    if not set(SEEDS) <= _seeds(benchmark):
         return np.empty((len(SEEDS), 0))
-    columns, common = [], None
+    columns = []
     for seed in SEEDS:
-        recorded = benchmark.recorded(seed).recorded[:WITH_ALL_SEEDS]
-        columns.append((recorded, benchmark.column(name, epoch=epoch, seed=seed)[: len(recorded)]))
-        common = recorded if common is None else np.intersect1d(common, recorded)
-    assert common is not None
-    return np.stack([values[[np.flatnonzero(recorded == one)[0] for one in common]] for recorded, values in columns])
+        indices = benchmark.recorded(seed).recorded[:WITH_ALL_SEEDS].tolist()
+        columns.append(dict(zip(indices, benchmark.column(name, epoch=epoch, seed=seed).tolist(), strict=False)))
+    common = [index for index in columns[0] if all(index in column for column in columns)]
+    return np.array([[column[index] for index in common] for column in columns])
 
 
 def _seeds(benchmark: Benchmark) -> set[int]:

@@ -50,7 +50,7 @@ def run(context: Context) -> None:
     for metric in METRICS:
         scores = merits(benchmark.scores(metric, batch_seed=1), REGISTRY[metric].orientation)
         shares = (stats.rankdata(scores, method="min") - 1) / max(1, scores.size - 1)
-        table = [float(auc) if np.isfinite(auc) else None for auc in aucs["valid"]]
+        table = _numbers(aucs["valid"])
         rows.append(
             {"what": "table", "metric": metric, "share": shares.round(5).tolist(), "valid_auc": table, **common}
         )
@@ -67,7 +67,7 @@ def run(context: Context) -> None:
                         "search_seed": seed,
                         "scored": points.tolist(),
                         "share": shares[chosen].round(5).tolist(),
-                        **{f"{split}_auc": aucs[split][chosen].tolist() for split in aucs},
+                        **{f"{split}_auc": _numbers(aucs[split][chosen]) for split in aucs},
                         **common,
                     }
                 )
@@ -128,7 +128,7 @@ def summarise(document: Document) -> list[str]:
             told = []
             for place in sorted({_nearest(scored, 10), _nearest(scored, 100), len(scored) - 1}):
                 share = quartiles(one["share"][place] for one in searches)[1]
-                auc = quartiles(one["valid_auc"][place] for one in searches)[1]
+                auc = quartiles(_values(one["valid_auc"])[place] for one in searches)[1]
                 told.append(f"{scored[place]} scored: {share:.3f}, {auc:.5f}")
             lines.append(f"  {metric:12} {sampler:14} {'; '.join(told)}")
         lines.append(f"  {metric:12} Spearman with AUC {agreement:.3f}; AUC of the best score of all "
@@ -174,7 +174,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
 
 def _curve(axis: Axes, searches: Sequence[Row], key: str, colour: str, label: str) -> None:
     scored = searches[0]["scored"]
-    values = np.array([quartiles(one[key][place] for one in searches) for place in range(len(scored))])
+    values = np.array([quartiles(_values(one[key])[place] for one in searches) for place in range(len(scored))])
     axis.fill_between(scored, values[:, 0], values[:, 2], color=colour, alpha=0.2, linewidth=0)
     axis.plot(scored, values[:, 1], color=colour, label=label)
 
@@ -182,6 +182,15 @@ def _curve(axis: Axes, searches: Sequence[Row], key: str, colour: str, label: st
 def _searches(rows: Sequence[Row], metric: str, sampler: str) -> list[Row]:
     wanted = ("search", metric, sampler)
     return [row for row in rows if (row["what"], row["metric"], row.get("sampler")) == wanted]
+
+
+def _values(recorded: Sequence[float | None]) -> Vector:
+    return np.array(recorded, dtype=np.float64)
+
+
+def _numbers(values: Vector) -> list[float | None]:
+    """None where a training went wrong: JSON has no other word for it."""
+    return [float(value) if np.isfinite(value) else None for value in values]
 
 
 def _nearest(values: Sequence[int], wanted: int) -> int:

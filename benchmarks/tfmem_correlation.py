@@ -50,7 +50,7 @@ def run(context: Context) -> None:
     if context.recorded(architectures=size):
         return
     common = {"architectures": size, "table": table_size(benchmark)}
-    final, resamples = FINAL_EPOCH[context.dataset], 200 if context.quick else 1000
+    final, resamples = FINAL_EPOCH[context.dataset], 100 if context.quick else 1000
     targets = {split: benchmark.column(f"{split}_auc", epoch=final, seed=SEED) for split in SPLITS}
     rows = list(_ceilings(benchmark))
     for name in (*REGISTRY, RANDOM):
