@@ -52,7 +52,7 @@ def run(context: Context) -> None:
     common = {"architectures": size, "table": table_size(benchmark)}
     final, resamples = FINAL_EPOCH[context.dataset], 100 if context.quick else 1000
     targets = {split: benchmark.column(f"{split}_auc", epoch=final, seed=SEED) for split in SPLITS}
-    rows = list(_ceilings(benchmark))
+    rows = [*_ceilings(benchmark), _raw_sum(benchmark, targets["valid"])]
     for name in (*REGISTRY, RANDOM):
         context.say(f"{context.dataset}: {name}")
         scores = [oriented(benchmark, name, batch_seed) for batch_seed in _batch_seeds(name)]
@@ -134,6 +134,23 @@ def _ceilings(benchmark: Benchmark) -> Iterable[Row]:
             yield {"what": "seeds", "split": split, "epoch": epoch, "n": values.shape[1], "spearman": found}
 
 
+def _raw_sum(benchmark: Benchmark, target: Vector) -> Row:
+    """What JacFlow becomes where raw scores are added instead of ranks: the order of the larger numbers, synflow's."""
+    naswot, synflow = (benchmark.scores(name, batch_seed=BATCH_SEEDS[0]) for name in ("naswot", "synflow"))
+    sound = np.isfinite(naswot) & np.isfinite(synflow) & np.isfinite(target)
+    naswot, synflow, target = naswot[sound], synflow[sound], target[sound]
+    ranks = benchmark.scores("jacflow", batch_seed=BATCH_SEEDS[0])[sound]
+    return {
+        "what": "raw sum",
+        "naswot": [float(naswot.min()), float(naswot.max())],
+        "synflow": [float(synflow.min()), float(synflow.max())],
+        "raw_sum_with_synflow": _or_none(spearman(naswot + synflow, synflow)),
+        "rank_sum_with_synflow": _or_none(spearman(ranks, synflow)),
+        "raw_sum_with_auc": _or_none(spearman(naswot + synflow, target)),
+        "rank_sum_with_auc": _or_none(spearman(ranks, target)),
+    }
+
+
 def ceiling(rows: Sequence[Row], split: str, epoch: int) -> float:
     """Mean Spearman of two seeds' AUCs; NaN where too few architectures have three seeds."""
     for row in rows:
@@ -166,6 +183,13 @@ def summarise(document: Document) -> list[str]:
             (row["epoch"], row["spearman"]) for row in rows if row["what"] == "epoch" and row["metric"] == name
         )
         lines.append(f"  {name} by epoch: {', '.join(_shown(value).strip() for _, value in found)}")
+    trap = next(row for row in rows if row["what"] == "raw sum")
+    lines.append(
+        f"  jacflow by raw sum (naswot {trap['naswot'][0]:.0f} to {trap['naswot'][1]:.0f}, synflow "
+        f"{trap['synflow'][0]:.2g} to {trap['synflow'][1]:.2g}): Spearman with synflow "
+        f"{_shown(trap['raw_sum_with_synflow']).strip()}, with AUC {_shown(trap['raw_sum_with_auc']).strip()}; by sum of "
+        f"ranks {_shown(trap['rank_sum_with_synflow']).strip()}, {_shown(trap['rank_sum_with_auc']).strip()}"
+    )
     for split in SPLITS:
         found = ceiling(rows, split, final)
         lines.append(

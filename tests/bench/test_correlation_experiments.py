@@ -108,6 +108,8 @@ def test_metrics_that_know_the_answer_correlate_with_it_and_stand_beside_control
     naswot = rows["naswot", "valid", 1.0]
     assert len(naswot["spearman_batches"]) == 3 and len(params["spearman_batches"]) == 1
     assert naswot["spearman"] == pytest.approx(np.mean(naswot["spearman_batches"]))
+    trap = next(row for row in document.rows if row["what"] == "raw sum")
+    assert trap["rank_sum_with_synflow"] < trap["raw_sum_with_synflow"] <= 1.0
     told = [line.split()[0] for line in lines]
     assert told.index("params") == 1, "the best first"
     assert {"flops", "weight_norm", "random"} <= set(told)
