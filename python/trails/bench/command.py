@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trails.bench.folder import tables
 from trails.bench.protocol import PROTOCOLS, get_protocol
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, TrailsError
 
 SUMMARY = "build a recorded benchmark: learning curves of many architectures"
 
@@ -28,6 +28,7 @@ examples:
   nice python -m trails bench train --dataset frappe --architectures 1000
   python -m trails bench train --dataset criteo --architectures 2000 --shard 1/2 --folder shard1
   python -m trails bench score --dataset frappe
+  python -m trails bench verify --dataset frappe --architectures 5
   python -m trails bench merge --dataset criteo shard1/criteo shard2/criteo
 """
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
@@ -36,6 +37,12 @@ examples:
     train.add_argument("--seeds", type=int, default=3, help="of each of the first 100 architectures (default: 3)")
     train.add_argument("--shard", default="1/1", metavar="I/N", help="the part to train (default: 1/1)")
     train.add_argument("--processes", type=int, default=0, help="that train, each on one core (default: all cores)")
+    train.add_argument("--device", default="cpu", help="cpu, cuda, or several such as cuda:0,cuda:1 (default: cpu)")
+    train.add_argument(
+        "--stacked", type=int, default=0, metavar="N", help="trained together at most (default: 1, on a GPU many)"
+    )
+    train.add_argument("--ray-address", metavar="HOST:PORT", help="of a Ray cluster that trains")
+    train.add_argument("--ray-gpus", type=float, default=0.0, help="that a training reserves there (default: 0)")
     train.set_defaults(act=_train)
     score = actions.add_parser("score", help="score what is recorded by training-free metrics, where that is missing")
     score.add_argument("--tfmem", metavar="NAMES", help="metrics, joined by commas (default: all)")
@@ -50,7 +57,18 @@ examples:
     merge = actions.add_parser("merge", help="put what shards recorded into one benchmark, and its parts into tables")
     merge.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="of shards")
     merge.set_defaults(act=_merge)
-    for action in (train, score, merge):
+    verify = actions.add_parser("verify", help="train and score some once more, and compare")
+    verify.add_argument("--architectures", type=int, default=20, metavar="N", help="to repeat (default: 20)")
+    verify.add_argument("--seed", type=int, default=0, help="that draws them (default: 0)")
+    verify.add_argument("--tolerance", type=float, help="of AUCs (default: as is usual for these machines)")
+    verify.add_argument("--processes", type=int, default=0, help="that train, each on one core (default: all cores)")
+    verify.set_defaults(act=_verify)
+    timed = actions.add_parser("time", help="time some alone, where trainings were stacked, and estimate the others")
+    timed.add_argument("--architectures", type=int, default=200, metavar="N", help="of the sample (default: 200)")
+    timed.add_argument("--device", default="cpu", help="cpu, cuda, or several such as cuda:0,cuda:1 (default: cpu)")
+    timed.add_argument("--processes", type=int, default=0, help="that train, each on one core (default: all cores)")
+    timed.set_defaults(act=_time)
+    for action in (train, score, merge, verify, timed):
         action.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(PROTOCOLS))
         action.add_argument(
             "--folder",
@@ -78,6 +96,10 @@ def _train(options: argparse.Namespace) -> None:
         seeds=tuple(range(1, options.seeds + 1)),
         shard=Shard.parse(options.shard),
         processes=options.processes,
+        devices=options.device,
+        stacked=options.stacked,
+        ray_address=options.ray_address,
+        ray_gpus=options.ray_gpus,
         say=_say,
     )
     print(f"{trained} trained; {len(Store(options.folder / options.dataset).done())} recorded")
@@ -111,6 +133,44 @@ def _merge(options: argparse.Namespace) -> None:
     for folder in options.folders:
         store.take(Store(folder))
     print(f"{compact(protocol, store.folder)} epochs recorded")
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from trails.bench.verify import verify
+
+    folder = options.folder / options.dataset
+    protocol = get_protocol(options.dataset)
+    done = verify(protocol, folder, options.architectures, seed=options.seed, processes=options.processes, say=_say)
+    for one in done:
+        where = "the same kind of machine" if one.same_machine else "another kind of machine"
+        print(
+            f"{one.architecture} seed {one.seed}: AUC {one.auc:.2g}, {one.scored} scores {one.scores:.2g} off, "
+            f"recorded on {where}{'' if one.sound(options.tolerance) else ': TOO FAR'}"
+        )
+    far = sum(not one.sound(options.tolerance) for one in done)
+    if far:
+        raise TrailsError(
+            f"{far} of {len(done)} repeated trainings are not what {folder} holds",
+            hint="Another version of torch or another processor may be all there is to it: see the lines above.",
+        )
+    print(f"{len(done)} of {len(done)} are as recorded")
+
+
+def _time(options: argparse.Namespace) -> None:
+    from trails.bench.table import Benchmark
+    from trails.bench.timing import time_alone
+
+    folder = options.folder / options.dataset
+    protocol = get_protocol(options.dataset)
+    now = time_alone(
+        protocol, folder, options.architectures, processes=options.processes, devices=options.device, say=_say
+    )
+    estimate = Benchmark(folder).estimate
+    assert estimate is not None
+    print(
+        f"{now} timed; an epoch is estimated from {estimate.timed} with a median error of {estimate.error:.1%}, "
+        f"below {estimate.error90:.1%} for nine of ten"
+    )
 
 
 def _say(text: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trails.bench.schemas import LATER
 from trails.errors import UnusableData
 
 
@@ -43,14 +44,20 @@ def read_table(file: Path, schema: pa.Schema) -> pa.Table:
     """A table of these columns.
 
     Raises:
-        UnusableData: It is damaged, or of other columns.
+        UnusableData: It is damaged, or of other columns or kinds.
     """
     table = read_any(file)
+    for name in schema.names:
+        if name in LATER and name not in table.schema.names:
+            table = table.append_column(name, pa.array(np.full(table.num_rows, LATER[name])))
     if table.schema.names != schema.names:
         raise UnusableData(
             f"{file} is no table of a benchmark", detail=f"It has the columns {', '.join(table.schema.names)}."
         )
-    return table.cast(schema)
+    try:
+        return table.cast(schema)
+    except pa.ArrowException as error:
+        raise UnusableData(f"{file} is no table of a benchmark", detail=str(error)) from error
 
 
 def write_table(file: Path, table: pa.Table) -> None:

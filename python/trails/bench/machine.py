@@ -12,8 +12,16 @@ from pathlib import Path
 from trails import __version__
 
 
-def machine() -> str:
-    """This machine's processor, what trains on it, and the commit of this code where it is a checkout."""
+def machine(device: str = "cpu") -> str:
+    """This machine's processor or GPU, what computes on it, and the commit of this code where it is a checkout.
+
+    Args:
+        device: As PyTorch names it.
+    """
+    if device != "cpu":
+        import torch
+
+        return f"{torch.cuda.get_device_name(device)}, torch {version('torch')}, trails {__version__}{_commit()}"
     name = platform.processor() or platform.machine()
     with contextlib.suppress(OSError, StopIteration), open("/proc/cpuinfo") as file:
         name = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))

@@ -188,7 +188,7 @@ def _setting(protocol: Protocol) -> Setting:
     """What a benchmark of these rows is of: what was trained on must be what is scored on."""
     import torch
 
-    from trails.bench.train import Rowsets
+    from trails.bench.rowsets import Rowsets
 
     return Rowsets.read(protocol, torch.device("cpu")).setting(protocol, SAMPLE_SEED)
 

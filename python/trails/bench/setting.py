@@ -41,7 +41,7 @@ class Setting:
         return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, name: str) -> Setting:
+    def from_json(cls, text: str | bytes, name: str) -> Setting:
         """Read what `to_json` wrote.
 
         Args:

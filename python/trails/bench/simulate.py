@@ -132,7 +132,7 @@ def simulate(
         score_seconds: That scoring one of ``scores`` takes; None for no time at all.
         pool: Select among so many of the recorded architectures, drawn with ``seed``: what repeats of a selection
             differ in where nothing else is random. None for all.
-        training_seed: Of the recorded trainings.
+        training_seed: Of the recorded trainings; all but the first need ``scores``.
 
     Raises:
         InvalidInput: A number is out of range, or a name unknown; no limit of time and no K.
@@ -184,7 +184,7 @@ def _scores(
         return np.asarray(given, np.float64)[None, known.places], ["higher"]
     metrics = parse_tfmems(tfmem)
     batch = 1 + seed % BATCH_SEEDS
-    found = [benchmark.scores(m.name, batch_seed=batch if m.needs else 1)[known.places] for m in metrics]
+    found = [benchmark.scores(metric.name, batch)[known.places] for metric in metrics]
     return np.stack(found), [metric.orientation for metric in metrics]
 
 
@@ -194,14 +194,15 @@ def _scoring_seconds(
     """Seconds of scoring that are spent once, and of each architecture."""
     if given or each is not None:
         return 0.0, each or 0.0
-    once, one = 0.0, 0.0
-    for metric in parse_tfmems(tfmem):
-        at_once = benchmark.whole_space_seconds(metric.name) if scoring == "whole" else None
-        if at_once is None:
-            one += benchmark.scoring_seconds(metric.name)
-        else:
-            once += at_once
-    return once, one
+    if scoring == "one":
+        return 0.0, benchmark.scoring_seconds(tfmem)
+    together = benchmark.whole_space_seconds(tfmem)
+    if together is not None:
+        return together, 0.0
+    parts = [metric.name for metric in parse_tfmems(tfmem)]
+    at_once = {name: benchmark.whole_space_seconds(name) for name in parts}
+    once = sum(seconds for seconds in at_once.values() if seconds is not None)
+    return once, sum(benchmark.scoring_seconds(name) for name, seconds in at_once.items() if seconds is None)
 
 
 def _score(
