@@ -219,3 +219,9 @@ def test_a_table_where_all_fail_is_told(tmp_path: Path) -> None:
     assert simulate(failing, math.inf, scores=np.zeros(3), k=3, u=2).epoch == 1
     with pytest.raises((UnusableData, InvalidInput)):
         simulate(failing, math.inf, scores=np.zeros(3), k=4, u=2)
+
+
+def test_seconds_that_nobody_measured_are_told(tmp_path: Path) -> None:
+    stacked = made_up(tmp_path / "stacked", 6, 3, stacked=2)
+    with pytest.raises(UnusableData, match="it is not known how long the epochs of"):
+        simulate(stacked, 20.0, scores=np.zeros(6))
