@@ -40,9 +40,9 @@ def run(context: Context) -> None:
         return
     common = {"architectures": space.size, "table": table_size(benchmark)}
     epochs = benchmark.setting.epochs
-    # From two epochs of one architecture, about, to all of a quarter of them.
+    # From two epochs of one architecture, about, to all epochs of a quarter of them, and of 64 at most.
     each = np.nanmedian([benchmark.seconds(name, epoch=1, seed=SEED) for name in benchmark.architectures])
-    most = max(8.0, 0.25 * space.size * epochs)
+    most = min(64.0, max(2.0, 0.25 * space.size)) * epochs
     seeds, count = (5, 5) if context.quick else (_SEEDS, _BUDGETS)
     budgets = np.geomspace(2.0, most, count) * each
     pool = max(2, math.floor(_SEEN * space.size))
