@@ -1,6 +1,7 @@
 """Seconds and memory of every training-free metric, beside the seconds that training one epoch was recorded to take.
 
-From the rows of `tfmem_cost`, which is run first where it was not, and from the score tables of the recorded benchmark:
+From the rows of `tfmem_cost` (of its reduced run where there is no full one, which is run first where there is neither)
+and from the score tables of the recorded benchmark:
 the textbook's formula in torch, a network drawn and scored for itself alone in NumPy (as the tables were made and the
 published study pays), and an architecture's share of scoring a whole space at once.
 """
@@ -43,6 +44,7 @@ def run(context: Context) -> None:
         "space_size": benchmark.space.size,
         "epoch_seconds": float(np.median(epoch)),
         "tfmem_cost": measured.sessions[-1]["commit"],
+        "load": measured.sessions[-1]["machine"]["load_at_start"],
         "tfmem_cost_started": measured.sessions[-1]["started"],
     }
     rows = []
@@ -64,14 +66,17 @@ def run(context: Context) -> None:
 
 
 def _measured(context: Context) -> Document:
-    """What `tfmem_cost` recorded of this dataset, in full or reduced; measured now where there is nothing."""
+    """What `tfmem_cost` recorded of this dataset, in full or reduced; measured now where there is nothing.
+
+    Sixty networks of a reduced run are enough for a mean, and take two minutes instead of twenty.
+    """
     folder, stem = context.document.path.parent.parent, f"{context.dataset}-seed{context.seed}"
-    for name in (f"{stem}.json", *([f"{stem}-quick.json"] if context.quick else [])):
+    for name in (f"{stem}.json", f"{stem}-quick.json"):
         path = folder / "tfmem_cost" / name
         if path.exists() and "finished" in Document.read(path).sessions[-1]:
             return Document.read(path)
-    context.say("tfmem_cost was not run so far: it is run now")
-    return harness.run(tfmem_cost, results=folder, dataset=context.dataset, quick=context.quick, seed=context.seed)
+    context.say("tfmem_cost was not run so far: its reduced run is made now")
+    return harness.run(tfmem_cost, results=folder, dataset=context.dataset, quick=True, seed=context.seed)
 
 
 def summarise(document: Document) -> list[str]:
@@ -79,8 +84,9 @@ def summarise(document: Document) -> list[str]:
     rows = latest(document)
     first = rows[0]
     lines = [
-        f"{document.settings['dataset']}, {first['space']}, {first['table']}; microseconds an architecture: textbook "
-        "in torch, own network in NumPy, share of the whole space; MB of the textbook's process; one epoch of training "
+        f"{document.settings['dataset']}, {first['space']}, {first['table']}; {first['networks']:,} networks timed "
+        f"at a load of {first['load']:.1f}; microseconds an architecture: textbook in torch, "
+        "own network in NumPy, share of the whole space; MB of the textbook's process; one epoch of training "
         f"takes {first['epoch_seconds']:.3f} s (median)"
     ]
     for row in _in_order(rows):
@@ -118,7 +124,8 @@ def draw(document: Document) -> Mapping[str, Figure]:
     for axis in (left, right):
         axis.set_ylim(-0.7, len(rows) - 0.3)
         axis.grid(axis="y", visible=False)
-    figure.suptitle(f"{document.settings['dataset']}, {first['space']}; batch {tfmem_cost.BATCH}; {first['table']}",
+    figure.suptitle(f"{document.settings['dataset']}, {first['space']}; batch {tfmem_cost.BATCH}; {first['table']}; "
+                    f"{first['networks']:,} networks timed; load of the machine {first['load']:.1f}",
                     fontsize=9, x=0.01, ha="left")  # fmt: skip
     return {"": figure}
 

@@ -219,6 +219,7 @@ def costs(document: Document, name: str) -> Row:
     """A metric's seconds an architecture and megabytes, textbook and fast; how the fast route works."""
     how = _how(document, name)
     return {
+        "networks": len(document.select(what="one", metric=name)),
         "textbook_seconds": _textbook(document, name),
         "fast_seconds": _fast(document, name, 1),
         "fast_how": how,
