@@ -84,6 +84,7 @@ def write_table(file: Path, table: pa.Table) -> None:
         table,
         sink,
         compression="zstd",
+        compression_level=15,
         use_byte_stream_split=split,
         use_dictionary=[field.name for field in table.schema if field.name not in split],
     )
