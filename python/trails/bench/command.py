@@ -6,9 +6,12 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
+from trails.bench import Pictures
 from trails.bench.folder import tables
 from trails.bench.protocol import PROTOCOLS, get_protocol
+from trails.errors import InvalidInput
 
 SUMMARY = "build a recorded benchmark: learning curves of many architectures"
 
@@ -27,6 +30,7 @@ examples:
   nice python -m trails bench train --dataset frappe --architectures 1000
   python -m trails bench train --dataset criteo --architectures 2000 --shard 1/2 --folder shard1
   python -m trails bench merge --dataset criteo shard1/criteo shard2/criteo
+  python -m trails bench convert --dataset nasbench201 recordings/
 """
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     train = actions.add_parser("train", help="train what is missing")
@@ -38,8 +42,17 @@ examples:
     merge = actions.add_parser("merge", help="put what shards recorded into one benchmark, and its parts into tables")
     merge.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="of shards")
     merge.set_defaults(act=_merge)
-    for action in (train, merge):
-        action.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(PROTOCOLS))
+    convert = actions.add_parser("convert", help="make a benchmark of what others recorded")
+    convert.add_argument(
+        "source",
+        nargs="?",
+        type=Path,
+        metavar="SOURCE",
+        help="a folder of extracts, or the published file of NAS-Bench-101 (default: nasbench in $TRAILS_DATA)",
+    )
+    convert.set_defaults(act=_convert)
+    for action, known in ((train, PROTOCOLS), (merge, PROTOCOLS), (convert, get_args(Pictures))):
+        action.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(known))
         action.add_argument(
             "--folder",
             type=Path,
@@ -80,6 +93,17 @@ def _merge(options: argparse.Namespace) -> None:
     for folder in options.folders:
         store.take(Store(folder))
     print(f"{compact(protocol, store.folder)} epochs recorded")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from trails.bench.image_convert import convert
+
+    source = options.source
+    if source is None:
+        if not os.environ.get("TRAILS_DATA"):
+            raise InvalidInput("no recordings are named", hint="Name their folder, or set TRAILS_DATA.")
+        source = Path(os.environ["TRAILS_DATA"]) / "nasbench"
+    print(f"{convert(options.dataset, source, options.folder / options.dataset)} cells recorded")
 
 
 def _say(text: str) -> None:

@@ -125,8 +125,8 @@ class BatchPass:
     @cached_property
     def jacobian(self) -> Tensor:
         """d(sum of all logits) / dx: float64 (pictures, numbers of a picture)."""
-        (found,) = torch.autograd.grad(self.logits.sum(), self._x, retain_graph=True)
-        return found.flatten(1).double()
+        (found,) = torch.autograd.grad(self.logits.sum(), self._x, retain_graph=True, allow_unused=True)
+        return (torch.zeros_like(self._x) if found is None else found).flatten(1).double()
 
     @cached_property
     def tangent_kernel(self) -> Tensor:
@@ -271,12 +271,11 @@ def _expressflow(measures: Measures) -> float:
     x = torch.ones(1, 3, measures.side, measures.side, dtype=torch.float64)
     step = torch.randn(x.shape, generator=generator, dtype=torch.float64)
     logits = measures.network.run(recording, torch.cat([x, x + STEP * step]))
-    found = torch.autograd.grad(logits[0].sum(), recording.hidden, allow_unused=True)
+    reached = [z for z in recording.hidden if z.requires_grad and bool(z[0].detach().any())]
+    found = torch.autograd.grad(logits[0].sum(), reached, allow_unused=True) if reached else ()
     score, shares = 0.0, 0.0
-    for z, g in zip(recording.hidden, found, strict=True):
+    for z, g in zip(reached, found, strict=True):
         value = z[0].detach()
-        if not bool(value.any()):
-            continue
         share = 1.0 / (float(torch.linalg.vector_norm(z[1].detach() - value)) / STEP + GUARD)
         shares += share
         score += 0.0 if g is None else share * len(value) * float((value * g[0].abs()).sum())
