@@ -34,7 +34,7 @@ class Pictures:
     """A batch as networks take it.
 
     Args:
-        x: float32 (pictures, 3, side, side).
+        x: float32 (pictures, 3, side, side), the channels of a pixel together in memory: a score takes half the time.
         y: int64 (pictures,): numbers of classes; None where nobody asks for them.
     """
 
@@ -52,6 +52,7 @@ class Pictures:
         if batch.task == "regression":
             raise InvalidInput("pictures have a class each, not a value")
         x = torch.from_numpy(np.ascontiguousarray(batch.x, np.float32)).view(-1, 3, side, side)
+        x = x.contiguous(memory_format=torch.channels_last)
         return cls(x, None if batch.y is None else torch.from_numpy(batch.y.astype(np.int64)))
 
 

@@ -17,7 +17,8 @@ from trails.family.cell.blocks import Pass
 class Codes(Pass):
     """Counts on how many ReLUs two pictures agree. Run it without gradients.
 
-    Several edges of a cell may apply a ReLU to the same node: it is computed once and counted as often.
+    Several edges of a cell may apply a ReLU to the same node: it is computed once and counted as often. It is made for
+    pictures whose channels lie together in memory: averages take a fifth of the time then, and convolutions less.
 
     Args:
         pictures: Of the batch.
@@ -39,7 +40,7 @@ class Codes(Pass):
         """And its codes."""
         if id(x) not in self._seen:
             # K = c c' + (1 - c)(1 - c)', of whole numbers that float32 holds exactly.
-            codes = (x > 0).flatten(1).float()
+            codes = (x > 0).permute(0, 2, 3, 1).flatten(1).float()
             both = (codes @ codes.T).double()
             opened = both.diagonal()
             agreed = 2 * both - opened[:, None] - opened[None, :] + codes.shape[1]

@@ -26,8 +26,8 @@ def layers_of(network: nn.Module) -> list[Layer]:
     return [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
 
 
-def synflow(network: nn.Module, side: int) -> float:
-    """Sum of W * dR/dW: everything positive, BatchNorm an identity, float64, one picture of ones."""
+def linearised(network: nn.Module) -> nn.Module:
+    """A copy in float64 with everything positive and BatchNorm an identity."""
     linear = deepcopy(network).double()
     with torch.no_grad():
         for tensor in linear.state_dict().values():
@@ -36,8 +36,47 @@ def synflow(network: nn.Module, side: int) -> float:
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
                 setattr(module, name, nn.Identity())
+    return linear
+
+
+def synflow(network: nn.Module, side: int) -> float:
+    """Sum of W * dR/dW of the linearised network, on one picture of ones."""
+    linear = linearised(network)
     _backward(linear(torch.ones(1, 3, side, side, dtype=torch.float64)).sum())
     return sum(float((layer.weight.detach() * _grad(layer)).sum()) for layer in layers_of(linear))
+
+
+def expressflow(network: nn.Module, step: Tensor) -> float:
+    """The formula of `trails.tfmem.expressflow` for every ReLU of the linearised network that anything comes to.
+
+    Args:
+        network: To be scored.
+        step: g, float64 (1, 3, side, side): the second input is ones and 1e-5 of it.
+    """
+    linear = linearised(network)
+    kept: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if output.requires_grad:
+            output.retain_grad()
+        kept.append(output)
+
+    for module in linear.modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(keep)
+    x = torch.ones_like(step)
+    _backward(linear(x).sum())
+    first = kept[:]
+    kept.clear()
+    linear(x + 1e-5 * step)
+    terms = []
+    for z, moved in zip(first, kept, strict=True):
+        if bool((z > 0).any()):
+            length = float((moved - z).detach().norm()) / 1e-5
+            saliency = 0.0 if z.grad is None else float((z.detach() * z.grad.abs()).sum())
+            terms.append((1.0 / (length + 1e-6), z.shape[1] * saliency))
+    shares = sum(share for share, _ in terms)
+    return sum(share / shares * value for share, value in terms)
 
 
 def naswot(network: nn.Module, x: Tensor) -> float:
