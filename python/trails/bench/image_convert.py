@@ -138,7 +138,7 @@ def design_of_naslib_101(text: str) -> Design:
         numbers = [int(part) for part in text.split("-")]
         matrix = [numbers[7 * row : 7 * row + 7] for row in range(7)]
         return nasbench101.from_matrix(matrix, [_NASLIB_101[number] for number in numbers[49:]])
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, InvalidInput) as error:
         raise UnusableData(f"'{shown(text)}' is no cell as NASLib writes them") from error
 
 
