@@ -31,6 +31,7 @@ examples:
   python -m trails bench train --dataset criteo --architectures 2000 --shard 1/2 --folder shard1
   python -m trails bench merge --dataset criteo shard1/criteo shard2/criteo
   python -m trails bench convert --dataset nasbench201 recordings/
+  nice python -m trails bench score --dataset nasbench201 --tfmem naswot+synflow --pictures cifar10/
 """
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     train = actions.add_parser("train", help="train what is missing")
@@ -51,7 +52,18 @@ examples:
         help="a folder of extracts, or the published file of NAS-Bench-101 (default: nasbench in $TRAILS_DATA)",
     )
     convert.set_defaults(act=_convert)
-    for action, known in ((train, PROTOCOLS), (merge, PROTOCOLS), (convert, get_args(Pictures))):
+    scores = actions.add_parser("score", help="score recorded cells on pictures")
+    scores.add_argument("--tfmem", default="naswot+synflow+expressflow+weight_norm", help="(default: %(default)s)")
+    scores.add_argument("--cells", type=int, default=1 << 30, metavar="N", help="different ones (default: all)")
+    scores.add_argument("--published", action="store_true", help="only cells whose scores others published")
+    scores.add_argument("--batch-seed", type=int, default=1, metavar="N", help="(default: %(default)s)")
+    scores.add_argument("--processes", type=int, default=0, help="that score, each on one core (default: all cores)")
+    scores.add_argument(
+        "--pictures", type=Path, metavar="SOURCE", help="a folder or archive (default: cifar10 in $TRAILS_DATA)"
+    )
+    scores.set_defaults(act=_score)
+    recorded = get_args(Pictures)
+    for action, known in ((train, PROTOCOLS), (merge, PROTOCOLS), (convert, recorded), (scores, recorded)):
         action.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(known))
         action.add_argument(
             "--folder",
@@ -98,12 +110,33 @@ def _merge(options: argparse.Namespace) -> None:
 def _convert(options: argparse.Namespace) -> None:
     from trails.bench.image_convert import convert
 
-    source = options.source
-    if source is None:
-        if not os.environ.get("TRAILS_DATA"):
-            raise InvalidInput("no recordings are named", hint="Name their folder, or set TRAILS_DATA.")
-        source = Path(os.environ["TRAILS_DATA"]) / "nasbench"
+    source = options.source or _data("recordings") / "nasbench"
     print(f"{convert(options.dataset, source, options.folder / options.dataset)} cells recorded")
+
+
+def _score(options: argparse.Namespace) -> None:
+    from trails.bench.image import ImageBenchmark
+    from trails.bench.image_scores import compact, named, score
+    from trails.bench.pictures import read_pictures
+
+    benchmark = ImageBenchmark(options.folder / options.dataset)
+    scored = score(
+        benchmark,
+        read_pictures(options.pictures or _data("pictures") / "cifar10" / "cifar10_subset.tar.xz"),
+        named(options.tfmem),
+        cells=options.cells,
+        batch_seed=options.batch_seed,
+        published=options.published,
+        processes=options.processes or os.cpu_count() or 1,
+        say=_say,
+    )
+    print(f"{scored} cells scored; {compact(benchmark.folder)} scores")
+
+
+def _data(what: str) -> Path:
+    if not os.environ.get("TRAILS_DATA"):
+        raise InvalidInput(f"no {what} are named", hint="Name where they are, or set TRAILS_DATA.")
+    return Path(os.environ["TRAILS_DATA"])
 
 
 def _say(text: str) -> None:
