@@ -6,12 +6,9 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import get_args
 
-from trails.bench import Pictures
 from trails.bench.folder import tables
 from trails.bench.protocol import PROTOCOLS, get_protocol
-from trails.errors import InvalidInput
 
 SUMMARY = "build a recorded benchmark: learning curves of many architectures"
 
@@ -30,8 +27,6 @@ examples:
   nice python -m trails bench train --dataset frappe --architectures 1000
   python -m trails bench train --dataset criteo --architectures 2000 --shard 1/2 --folder shard1
   python -m trails bench merge --dataset criteo shard1/criteo shard2/criteo
-  python -m trails bench convert --dataset nasbench201 recordings/
-  nice python -m trails bench score --dataset nasbench201 --tfmem naswot+synflow --pictures cifar10/
 """
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     train = actions.add_parser("train", help="train what is missing")
@@ -43,28 +38,8 @@ examples:
     merge = actions.add_parser("merge", help="put what shards recorded into one benchmark, and its parts into tables")
     merge.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="of shards")
     merge.set_defaults(act=_merge)
-    convert = actions.add_parser("convert", help="make a benchmark of what others recorded")
-    convert.add_argument(
-        "source",
-        nargs="?",
-        type=Path,
-        metavar="SOURCE",
-        help="a folder of extracts, or the published file of NAS-Bench-101 (default: nasbench in $TRAILS_DATA)",
-    )
-    convert.set_defaults(act=_convert)
-    scores = actions.add_parser("score", help="score recorded cells on pictures")
-    scores.add_argument("--tfmem", default="naswot+synflow+expressflow+weight_norm", help="(default: %(default)s)")
-    scores.add_argument("--cells", type=int, default=1 << 30, metavar="N", help="different ones (default: all)")
-    scores.add_argument("--published", action="store_true", help="only cells whose scores others published")
-    scores.add_argument("--batch-seed", type=int, default=1, metavar="N", help="(default: %(default)s)")
-    scores.add_argument("--processes", type=int, default=0, help="that score, each on one core (default: all cores)")
-    scores.add_argument(
-        "--pictures", type=Path, metavar="SOURCE", help="a folder or archive (default: cifar10 in $TRAILS_DATA)"
-    )
-    scores.set_defaults(act=_score)
-    recorded = get_args(Pictures)
-    for action, known in ((train, PROTOCOLS), (merge, PROTOCOLS), (convert, recorded), (scores, recorded)):
-        action.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(known))
+    for action in (train, merge):
+        action.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(PROTOCOLS))
         action.add_argument(
             "--folder",
             type=Path,
@@ -105,38 +80,6 @@ def _merge(options: argparse.Namespace) -> None:
     for folder in options.folders:
         store.take(Store(folder))
     print(f"{compact(protocol, store.folder)} epochs recorded")
-
-
-def _convert(options: argparse.Namespace) -> None:
-    from trails.bench.image_convert import convert
-
-    source = options.source or _data("recordings") / "nasbench"
-    print(f"{convert(options.dataset, source, options.folder / options.dataset)} cells recorded")
-
-
-def _score(options: argparse.Namespace) -> None:
-    from trails.bench.image import ImageBenchmark
-    from trails.bench.image_scores import compact, named, score
-    from trails.bench.pictures import read_pictures
-
-    benchmark = ImageBenchmark(options.folder / options.dataset)
-    scored = score(
-        benchmark,
-        read_pictures(options.pictures or _data("pictures") / "cifar10" / "cifar10_subset.tar.xz"),
-        named(options.tfmem),
-        cells=options.cells,
-        batch_seed=options.batch_seed,
-        published=options.published,
-        processes=options.processes or os.cpu_count() or 1,
-        say=_say,
-    )
-    print(f"{scored} cells scored; {compact(benchmark.folder)} scores")
-
-
-def _data(what: str) -> Path:
-    if not os.environ.get("TRAILS_DATA"):
-        raise InvalidInput(f"no {what} are named", hint="Name where they are, or set TRAILS_DATA.")
-    return Path(os.environ["TRAILS_DATA"])
 
 
 def _say(text: str) -> None:
