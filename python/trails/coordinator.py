@@ -90,6 +90,7 @@ def plan(
     k: int | None = None,
     u: int | None = None,
     whole_space: bool = False,
+    restart: bool = False,
 ) -> Plan:
     """Choose N, K and U to fill a budget.
 
@@ -109,6 +110,8 @@ def plan(
         k: Candidates to train, if fixed.
         u: Epochs of the first rung, if fixed.
         whole_space: All architectures are scored at once; ``n`` is the space's size.
+        restart: Survivors of a rung start over in the next, as in the published study. Then nothing is kept back for
+            the winner, which gets no more than the last rung's epochs.
 
     Returns:
         A plan that costs no more than ``budget``, unless ``k`` or ``u`` were fixed beyond it (then
@@ -138,10 +141,12 @@ def plan(
         return min(space_size, SCORED_PER_CANDIDATE * k) if fixed_n is None else fixed_n
 
     def fits(k: int, u: int, n: int | None = None) -> bool:
-        epochs = total_epochs(halving_rungs(k, u, eta, max_epochs))
+        epochs = total_epochs(halving_rungs(k, u, eta, max_epochs), restart=restart)
         return (n or scored(k)) * score_seconds + epochs * epoch_seconds <= budget
 
     def deep_enough(k: int, u: int) -> bool:
+        if restart:
+            return True
         rungs = halving_rungs(k, u, eta, max_epochs)
         affordable = (budget - scored(k) * score_seconds) / epoch_seconds
         winner = rungs[-1].epochs_to + affordable - total_epochs(rungs)
@@ -168,7 +173,7 @@ def plan(
         # One candidate, or a fixed number of them, may not afford 100 scores each: then score as many as fit.
         fixed_n = largest_fitting(k, scored(k), lambda n: fits(k, u, n))
     rungs = halving_rungs(k, u, eta, max_epochs)
-    epochs = total_epochs(rungs)
+    epochs = total_epochs(rungs, restart=restart)
     complete = fits(k, u, fixed_n)
     return Plan(fixed_n, k, u, fixed_n * score_seconds, epochs * epoch_seconds, epochs, tuple(rungs), complete)
 

@@ -51,16 +51,17 @@ def halving_rungs(k: int, u: int, eta: int = DEFAULT_ETA, max_epochs: int = DEFA
     return rungs
 
 
-def total_epochs(rungs: Sequence[Rung], epochs_done: int = 0) -> int:
+def total_epochs(rungs: Sequence[Rung], epochs_done: int = 0, restart: bool = False) -> int:
     """Model-epochs that ``rungs`` cost.
 
     Args:
         rungs: First to last.
         epochs_done: Epochs that the first rung's candidates have behind them already.
+        restart: Whether survivors start over in every rung, as in the published study, instead of going on.
     """
     total = 0
     for rung in rungs:
-        total += rung.candidates * (rung.epochs_to - epochs_done)
+        total += rung.candidates * (rung.epochs_to - (0 if restart else epochs_done))
         epochs_done = rung.epochs_to
     return total
 

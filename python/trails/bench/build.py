@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from functools import cache
-from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trails import __version__
 from trails.bench.plan import Shard, Training, trainings
+from trails.bench.pools import LocalPool, Pool
+from trails.bench.progress import Progress
 from trails.bench.protocol import SAMPLE_SEED, SEEDS, Protocol
-from trails.bench.store import Setting, Store
+from trails.bench.store import Store
 from trails.space import parse_space
 
 if TYPE_CHECKING:
-    from trails.bench.train import Rowsets, Trained
+    from trails.bench.train import Trained
 
 _GROUP = 8
 """Trainings that are kept together: what is lost at most when the builder is killed, and files of a sensible size."""
@@ -39,6 +32,10 @@ def build(
     seeds: tuple[int, ...] = SEEDS,
     shard: Shard | None = None,
     processes: int = 0,
+    devices: str = "cpu",
+    stacked: int = 0,
+    ray_address: str | None = None,
+    ray_gpus: float = 0.0,
     say: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Train what is missing of the first ``architectures`` of the sample.
@@ -50,57 +47,55 @@ def build(
         seeds: See `trails.bench.plan.trainings`.
         shard: The part that this builder does.
         processes: Each trains on one core; 0 for all cores.
+        devices: As the product's option ``device``; a process a GPU.
+        stacked: Trained together at most; 0 for one on a core, and on a GPU for as many as memory holds.
+        ray_address: Of the Ray cluster that trains; None for this machine.
+        ray_gpus: GPUs that a training reserves there.
         say: Told the progress.
 
     Returns:
         How many were trained.
 
     Raises:
-        InvalidInput: The folder holds a benchmark of something else, or another builder is at this shard.
+        InvalidInput: The folder holds a benchmark of something else, another builder is at this shard, or a device or
+            cluster is not there.
+        TrailsError: The cluster failed.
     """
-    shard = shard or Shard()
+    shard, folder = shard or Shard(), folder.resolve()
     store, space = Store(folder), parse_space(protocol.space)
-    count = processes or len(os.sched_getaffinity(0))
     with store.locked(f"shard-{shard.number + 1}-of-{shard.of}"):
         done = store.done()
         missing = [t for t in trainings(space.size, architectures, seeds, shard) if (t.place, t.seed) not in done]
         if not missing:
             say("nothing is missing")
             return 0
-        with ProcessPoolExecutor(count, get_context("spawn"), _begin, (protocol,)) as pool:
-            store.claim(pool.submit(_setting, protocol).result())
-            return _train_all(pool, count, protocol, store, missing, say)
+        with _pool(protocol, processes, devices, stacked, ray_address, ray_gpus) as pool:
+            store.claim(pool.setting())
+            return _train_all(pool, store, missing, say)
 
 
-def _train_all(
-    pool: ProcessPoolExecutor,
-    count: int,
-    protocol: Protocol,
-    store: Store,
-    missing: list[Training],
-    say: Callable[[str], None],
-) -> int:
-    progress = _Progress(len(missing), say)
-    waiting = iter(missing)
-    running: set[Future[Trained]] = {pool.submit(_train, protocol, training) for training in _first(waiting, 2 * count)}
+def _pool(
+    protocol: Protocol, processes: int, devices: str, stacked: int, ray_address: str | None, ray_gpus: float
+) -> Pool:
+    if ray_address is None:
+        return LocalPool(protocol, processes, devices, stacked)
+    from trails.bench.ray_pool import RayPool
+
+    return RayPool(protocol, ray_address, ray_gpus, stacked)
+
+
+def _train_all(pool: Pool, store: Store, missing: list[Training], say: Callable[[str], None]) -> int:
+    progress = Progress(len(missing), "trained", say)
     group: list[Trained] = []
-    finished, kept, when = 0, 0, time.monotonic()
+    finished, when = 0, time.monotonic()
     try:
-        while running:
-            over, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in over:
-                group.append(future.result())
-                finished += 1
-                progress.tell(finished)
-                running |= {pool.submit(_train, protocol, training) for training in _first(waiting, 1)}
-            # Several may be over at once, so that a multiple of the group's size may never be seen.
-            if finished - kept >= _GROUP or time.monotonic() - when > _GROUP_SECONDS or not running:
+        for trained in pool.run(pool.stacks(missing)):
+            group += trained
+            finished += len(trained)
+            progress.tell(finished)
+            if len(group) >= _GROUP or time.monotonic() - when > _GROUP_SECONDS:
                 _keep(store, group)
-                group, kept, when = [], finished, time.monotonic()
-    except BaseException:
-        for future in running:
-            future.cancel()
-        raise
+                group, when = [], time.monotonic()
     finally:
         _keep(store, group)
     return finished
@@ -115,7 +110,7 @@ def compact(protocol: Protocol, folder: Path) -> int:
     """Put everything recorded into two tables; how many epochs they hold."""
     import torch
 
-    from trails.bench.train import Rowsets, parameters
+    from trails.bench.rowsets import Rowsets
 
     store, space = Store(folder), parse_space(protocol.space)
     rowsets = Rowsets.read(protocol, torch.device("cpu"))
@@ -128,78 +123,8 @@ def compact(protocol: Protocol, folder: Path) -> int:
                 "place": place,
                 "index": indices[place],
                 "architecture": space.format(space.architecture(indices[place])),
-                "parameters": parameters(rowsets, protocol, indices[place]),
+                "parameters": rowsets.parameters(protocol, indices[place]),
             }
             for place in places
         ]
     )
-
-
-class _Progress:
-    """Says how far it is and when it will be over."""
-
-    def __init__(self, total: int, say: Callable[[str], None]) -> None:
-        self._total, self._say, self._began = total, say, time.monotonic()
-
-    def tell(self, finished: int) -> None:
-        """So many are over."""
-        spent = time.monotonic() - self._began
-        left = spent / finished * (self._total - finished)
-        self._say(f"{finished} of {self._total} trained in {_duration(spent)}, about {_duration(left)} left")
-
-
-def _duration(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, seconds_left = divmod(rest, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds_left} s"
-
-
-def _first(items: Any, count: int) -> list[Training]:
-    return [item for _, item in zip(range(count), items, strict=False)]
-
-
-# In the processes that train
-
-_rowsets: Rowsets | None = None
-
-
-def _begin(protocol: Protocol) -> None:
-    global _rowsets
-    from trails.refinement import process
-
-    process.prepare()
-    import torch
-
-    from trails.bench.train import Rowsets
-
-    torch.set_num_threads(1)
-    _rowsets = Rowsets.read(protocol, torch.device("cpu"))
-
-
-def _setting(protocol: Protocol) -> Setting:
-    assert _rowsets is not None
-    return _rowsets.setting(protocol, SAMPLE_SEED)
-
-
-def _train(protocol: Protocol, training: Training) -> Trained:
-    from trails.bench.train import train
-
-    assert _rowsets is not None
-    return train(_rowsets, protocol, training, machine())
-
-
-def machine() -> str:
-    """This machine's processor, what trains on it, and the commit of this code where it is a checkout."""
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration), open("/proc/cpuinfo") as file:
-        name = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    return f"{name}, one core, torch {version('torch')}, trails {__version__}{_commit()}"
-
-
-@cache
-def _commit() -> str:
-    here = Path(__file__).resolve().parent
-    asked = ["git", "-C", str(here), "rev-parse", "--short=10", "HEAD"]
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        return f" ({subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()})"
-    return ""

@@ -4,129 +4,38 @@
     architecture.parquet   space, place, index, architecture, parameters
     curve.parquet          place, seed, epoch, losses, AUCs, seconds
     prediction.parquet     place, seed, predictions of some validation and test rows
+    score.parquet          place, metric, batch seed, score, seconds
+    whole_space.parquet    metric, seconds of scoring all of the space at once
+    space_score.parquet    a column a metric, a row an architecture of the space; where it was asked for
+    time.parquet           place, seconds alone; where trainings were stacked
     parts/*.parquet        what was finished since, a file a group and table
 
 A part is written under another name, synced and renamed, so that there is either all of it or nothing. `compact` puts
 the parts into the tables, in order of place, seed and epoch, so that it does not matter who trained what and when.
+The columns are in `trails.bench.schemas`.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from trails.bench.files import first_of_each, read_any, read_table, write_file, write_table
 from trails.bench.protocol import PREDICTIONS_KEPT, SEEDS
-from trails.errors import InvalidInput, UnusableData
+from trails.bench.schemas import ARCHITECTURE, CURVE, PREDICTION, SCORE, TIME, WHOLE_SPACE
+from trails.bench.setting import Setting
+from trails.errors import InvalidInput
 
-FORMAT, VERSION = "trails.bench", 1
-
-CURVE = pa.schema(
-    [
-        ("place", pa.int32()),
-        ("seed", pa.int32()),
-        ("epoch", pa.int16()),
-        ("train_loss", pa.float32()),
-        ("valid_loss", pa.float32()),
-        ("test_loss", pa.float32()),
-        ("train_auc", pa.float32()),
-        ("valid_auc", pa.float32()),
-        ("test_auc", pa.float32()),
-        ("train_seconds", pa.float32()),
-        ("valid_seconds", pa.float32()),
-        ("stacked", pa.int16()),
-        ("machine", pa.dictionary(pa.int16(), pa.string())),
-    ]
-)
-"""One row an epoch, counted from 1. ``train_loss`` is the mean over the epoch's batches, each before its step; the
-other metrics are those of the weights at the epoch's end, ``train_auc`` of the training rows that
-`trails.bench.plan.looked_at` names. ``train_seconds`` are of the epoch's training, and
-``valid_seconds`` of predicting the validation rows once: processor time of one core, which does not hang on what else
-the machine does. ``stacked`` is how many candidates were trained at once. NaN where a training went wrong: the curve
-ends there."""
-
-PREDICTION = pa.schema(
-    [
-        ("place", pa.int32()),
-        ("seed", pa.int32()),
-        ("valid", pa.list_(pa.float16())),
-        ("test", pa.list_(pa.float16())),
-    ]
-)
-"""One row a training: probabilities after its last epoch, of the rows that `trails.bench.plan.predicted_rows` names.
-The tables keep those of the best architectures, by validation AUC, and of the first of the sample."""
-
-ARCHITECTURE = pa.schema(
-    [
-        ("place", pa.int32()),
-        ("index", pa.int32()),
-        ("architecture", pa.string()),
-        ("parameters", pa.int64()),
-    ]
-)
-"""One row an architecture: its place in the sample, its index in the space, its trained numbers."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a benchmark is of. Two builders' tables belong together if all of it is equal.
-
-    Args:
-        dataset: Its name.
-        digest: Of its encoded rows.
-        rows: Training, validation and test rows.
-        fields: Columns that are features.
-        space: Name of the space.
-        sample_seed: Of the permutation of the space.
-        epochs: Of every training.
-        options: How candidates are trained.
-    """
-
-    dataset: str
-    digest: str
-    rows: Mapping[str, int]
-    fields: int
-    space: str
-    sample_seed: int
-    epochs: int
-    options: Mapping[str, Any]
-
-    def to_json(self) -> str:
-        """The setting as the file holds it."""
-        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1, sort_keys=True) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str, name: str) -> Setting:
-        """Read what `to_json` wrote.
-
-        Args:
-            text: Of the file.
-            name: Of the file, for people.
-
-        Raises:
-            UnusableData: Not a setting, or of another version.
-        """
-        try:
-            found = json.loads(text)
-            form, version = found.pop("format"), found.pop("version")
-            if (form, version) != (FORMAT, VERSION):
-                raise UnusableData(
-                    f"{name} is of another version: {form} {version}", hint=f"This release reads {FORMAT} {VERSION}."
-                )
-            return cls(**{field.name: found[field.name] for field in fields(cls)})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UnusableData(f"{name} is no setting of a benchmark", detail=str(error)) from error
+__all__ = ["ARCHITECTURE", "CURVE", "PREDICTION", "SCORE", "TIME", "WHOLE_SPACE", "Setting", "Store"]
 
 
 class Store:
@@ -147,7 +56,7 @@ class Store:
             UnusableData: The file is none of ours.
         """
         file = self.folder / "setting.json"
-        return Setting.from_json(file.read_text(), str(file)) if file.exists() else None
+        return Setting.from_json(file.read_bytes(), str(file)) if file.exists() else None
 
     def claim(self, setting: Setting) -> None:
         """Say what the benchmark is of, or find that it is of that.
@@ -158,7 +67,7 @@ class Store:
         there = self.setting()
         if there is None:
             self._parts.mkdir(parents=True, exist_ok=True)
-            _write(self.folder / "setting.json", setting.to_json().encode())
+            write_file(self.folder / "setting.json", setting.to_json().encode())
             return
         for entry in fields(Setting):
             given, kept = getattr(setting, entry.name), getattr(there, entry.name)
@@ -194,12 +103,14 @@ class Store:
         self._add("curve", pa.Table.from_pylist(list(curves), CURVE))
 
     def _add(self, name: str, table: pa.Table) -> None:
+        if not table.num_rows:
+            return
         self._parts.mkdir(parents=True, exist_ok=True)
-        _write_table(self._parts / f"{name}-{uuid.uuid4().hex}.parquet", table)
+        write_table(self._parts / f"{name}-{uuid.uuid4().hex}.parquet", table)
 
     def _recorded(self, name: str, schema: pa.Schema) -> pa.Table:
         files = [self.folder / f"{name}.parquet", *sorted(self._parts.glob(f"{name}-*.parquet"))]
-        tables = [_read(file, schema) for file in files if file.exists()]
+        tables = [read_table(file, schema) for file in files if file.exists()]
         return pa.concat_tables(tables).unify_dictionaries() if tables else schema.empty_table()
 
     def curves(self) -> pa.Table:
@@ -208,7 +119,7 @@ class Store:
         Raises:
             UnusableData: A file is damaged or of another form.
         """
-        return _first_of_each(self._recorded("curve", CURVE), ("place", "seed", "epoch"))
+        return first_of_each(self._recorded("curve", CURVE), ("place", "seed", "epoch"))
 
     def predictions(self) -> pa.Table:
         """Every prediction that is kept so far, in order of place and seed; `PREDICTION`.
@@ -216,7 +127,59 @@ class Store:
         Raises:
             UnusableData: A file is damaged or of another form.
         """
-        return _first_of_each(self._recorded("prediction", PREDICTION), ("place", "seed"))
+        return first_of_each(self._recorded("prediction", PREDICTION), ("place", "seed"))
+
+    def add_scores(self, scores: Sequence[Mapping[str, Any]]) -> None:
+        """Write scores, durably; rows of `SCORE`."""
+        self._add("score", pa.Table.from_pylist(list(scores), SCORE))
+
+    def add_whole_space(self, seconds: Sequence[Mapping[str, Any]]) -> None:
+        """Write what scoring whole spaces took, durably; rows of `WHOLE_SPACE`."""
+        self._add("whole_space", pa.Table.from_pylist(list(seconds), WHOLE_SPACE))
+
+    def add_times(self, times: Sequence[Mapping[str, Any]]) -> None:
+        """Write what architectures took alone, durably; rows of `TIME`."""
+        self._add("time", pa.Table.from_pylist(list(times), TIME))
+
+    def times(self) -> pa.Table:
+        """What architectures took alone, in order of place; `TIME`.
+
+        Raises:
+            UnusableData: A file is damaged or of another form.
+        """
+        return first_of_each(self._recorded("time", TIME), ("place",))
+
+    def scores(self) -> pa.Table:
+        """Every score, in order of metric, batch seed and place; `SCORE`.
+
+        Raises:
+            UnusableData: A file is damaged or of another form.
+        """
+        return first_of_each(self._recorded("score", SCORE), ("tfmem", "batch_seed", "place"))
+
+    def whole_space(self) -> pa.Table:
+        """What scoring whole spaces took, in order of metric and batch seed; `WHOLE_SPACE`.
+
+        Raises:
+            UnusableData: A file is damaged or of another form.
+        """
+        return first_of_each(self._recorded("whole_space", WHOLE_SPACE), ("tfmem", "batch_seed"))
+
+    def write_space_scores(self, scores: Mapping[str, np.ndarray[Any, np.dtype[np.float32]]], batch_seed: int) -> None:
+        """Keep scores of all architectures of the space, float32 (space's size,) a metric, instead of those there."""
+        with self.locked("tables"):
+            table = pa.table({name: pa.array(column, pa.float32()) for name, column in scores.items()})
+            table = table.replace_schema_metadata({"batch_seed": str(batch_seed)})
+            write_table(self.folder / "space_score.parquet", table)
+
+    def space_scores(self) -> pa.Table | None:
+        """Scores of all architectures, a float32 column a metric; None where they were not kept.
+
+        Raises:
+            UnusableData: The file is damaged.
+        """
+        file = self.folder / "space_score.parquet"
+        return read_any(file) if file.exists() else None
 
     def done(self) -> set[tuple[int, int]]:
         """Place and seed of every training that is recorded."""
@@ -236,9 +199,13 @@ class Store:
             parts = sorted(self._parts.glob("*.parquet"))
             curves, predictions = self.curves(), self.predictions()
             kept = pc.is_in(predictions["place"], pa.array(sorted(_with_predictions(curves)), pa.int32()))
-            _write_table(self.folder / "prediction.parquet", predictions.filter(kept))
-            _write_table(self.folder / "curve.parquet", curves)
-            _write_table(self.folder / "architecture.parquet", pa.Table.from_pylist(list(architectures), ARCHITECTURE))
+            write_table(self.folder / "prediction.parquet", predictions.filter(kept))
+            write_table(self.folder / "curve.parquet", curves)
+            others = {"score": self.scores(), "whole_space": self.whole_space(), "time": self.times()}
+            for name, table in others.items():
+                if table.num_rows:
+                    write_table(self.folder / f"{name}.parquet", table)
+            write_table(self.folder / "architecture.parquet", pa.Table.from_pylist(list(architectures), ARCHITECTURE))
             for part in parts:
                 part.unlink()
         return int(curves.num_rows)
@@ -256,6 +223,12 @@ class Store:
         # Every part of it belongs to the same trainings: what tells that they are done comes last.
         self._add("prediction", other.predictions())
         self._add("curve", other.curves())
+        self._add("score", other.scores())
+        self._add("whole_space", other.whole_space())
+        self._add("time", other.times())
+        theirs = other.space_scores()
+        if theirs is not None and self.space_scores() is None:
+            write_table(self.folder / "space_score.parquet", theirs)
 
 
 def _with_predictions(curves: pa.Table) -> set[int]:
@@ -264,49 +237,3 @@ def _with_predictions(curves: pa.Table) -> set[int]:
     last = np.flatnonzero((epoch == epoch.max(initial=0)) & (seed == SEEDS[0]) & np.isfinite(auc))
     best = last[np.argsort(-auc[last], kind="stable")[:PREDICTIONS_KEPT]]
     return set(range(PREDICTIONS_KEPT)) | {int(found) for found in place[best]}
-
-
-def _first_of_each(table: pa.Table, keys: Sequence[str]) -> pa.Table:
-    """In order of some columns, and each of their values once: what was recorded twice is what came first."""
-    # By row numbers, since lists cannot be sorted along.
-    order = table.select(keys).append_column("_row", pa.array(range(table.num_rows), pa.int64()))
-    order = order.sort_by([*((key, "ascending") for key in keys), ("_row", "ascending")])
-    again = np.ones(max(0, order.num_rows - 1), np.bool_)
-    for key in keys:
-        values = order[key].to_numpy()
-        again &= values[1:] == values[:-1]
-    rows = order["_row"].to_numpy()[np.r_[np.ones(min(1, order.num_rows), np.bool_), ~again]]
-    return table.take(pa.array(rows, pa.int64())).combine_chunks()
-
-
-def _read(file: Path, schema: pa.Schema) -> pa.Table:
-    try:
-        table = pq.read_table(file, memory_map=True)
-    except (pa.ArrowException, OSError) as error:
-        raise UnusableData(f"{file} is damaged or no Parquet file", detail=str(error)) from error
-    if table.schema.names != schema.names:
-        raise UnusableData(
-            f"{file} is no table of a benchmark", detail=f"It has the columns {', '.join(table.schema.names)}."
-        )
-    return table.cast(schema)
-
-
-def _write_table(file: Path, table: pa.Table) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    _write(file, sink.getvalue().to_pybytes())
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Replace a file at once, so that it survives a loss of power."""
-    partial = file.with_name(f".{file.name}.partial")
-    with partial.open("wb") as output:
-        output.write(content)
-        output.flush()
-        os.fsync(output.fileno())
-    partial.replace(file)
-    directory = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

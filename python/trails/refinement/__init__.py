@@ -10,7 +10,7 @@
 - `models` is what a run asks of its networks: `keeping` writes the best one (`export`), `refit` trains it on all rows;
 - `clock` is the time: the machine's, or one that passes when it is told to; `timings` is what each phase took of it;
 - `schedulers` decides who trains next; `workers` trains on this machine's cores and GPUs; on a Ray cluster
-  (`ray_cluster`, `ray_connection`) `ray_worker` has tasks (`ray_task`, `ray_messages`) do it;
+  (`ray_cluster`, `ray_connection`, `ray_failures`) `ray_worker` has tasks (`ray_task`, `ray_messages`) do it;
 - `trial` is one candidate in training, `roster` all of them, `metrics` measures, `leaderboard` is the order;
 - `recorded` runs all that on learning curves (`curves`) that were recorded before, without training
   (`recorded_worker`).

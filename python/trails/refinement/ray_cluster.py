@@ -22,6 +22,7 @@ from trails.refinement.dataset import Dataset
 from trails.refinement.planning import Spent, too_small
 from trails.refinement.protocol import Setting
 from trails.refinement.ray_connection import connect, slots_of
+from trails.refinement.ray_failures import Lost, result_of
 from trails.refinement.ray_messages import Known, Measured, pack_data
 from trails.refinement.trial import Trial
 from trails.training.batches import batches_of
@@ -35,10 +36,6 @@ _WAIT_SECONDS = 2.0
 _MEASURE_SECONDS, _MEASURE_SHARE = 60.0, 0.25
 """Nodes that have not measured their speed by then, in seconds and as a share of the time left, are not waited for:
 the others' will do."""
-
-
-class Lost(Exception):
-    """A task ended with its process or node; the cause says how."""
 
 
 class Cluster:
@@ -173,20 +170,7 @@ class Cluster:
             yield self._get(ref), ref
 
     def _get(self, ref: Any) -> Any:
-        errors = self.ray.exceptions
-        try:
-            return self.ray.get(ref)
-        except errors.RayTaskError as error:
-            raise _told(error) from error
-        except (
-            errors.WorkerCrashedError,
-            errors.NodeDiedError,
-            errors.ObjectLostError,
-            errors.OutOfMemoryError,
-        ) as error:
-            raise Lost from error
-        except errors.RayError as error:
-            raise TrailsError("the Ray cluster failed", detail=f"{type(error).__name__}: {error}") from error
+        return result_of(self.ray, ref)
 
     def cancel(self, task: Any) -> None:
         """End a task that is no longer waited for."""
@@ -206,15 +190,3 @@ class Cluster:
     def log(self, line: str) -> None:
         """A line for whoever looks for a cause."""
         print(f"trails: ray: {line}", file=sys.stderr, flush=True)
-
-
-def _told(error: Any) -> BaseException:
-    """What a task raised, as if it had been raised here."""
-    cause: BaseException = error.cause
-    if "No module named" in str(cause):
-        return TrailsError(
-            "a node of the Ray cluster cannot run Trails",
-            detail=str(cause),
-            hint="Install the same version on every node: pip install 'trails[train,ray]'",
-        )
-    return cause

@@ -144,30 +144,32 @@ class Measured:
     epoch: Seconds
 
 
+def pack_rows(rows: EncodedRows) -> PackedRows:
+    """Rows as arrays."""
+    values, weights = (None if part is None else _array(part) for part in (rows.values, rows.weights))
+    return _array(rows.ids), values, _array(rows.labels), rows.truth, weights
+
+
+def unpack_rows(packed: PackedRows) -> EncodedRows:
+    """Rows in the memory of the arrays."""
+    ids, values, labels, truth, weights = packed
+    return EncodedRows(
+        torch.from_numpy(ids),
+        None if values is None else torch.from_numpy(values),
+        torch.from_numpy(labels),
+        truth,
+        None if weights is None else torch.from_numpy(weights),
+    )
+
+
 def pack_data(data: Dataset, key: str) -> PackedData:
     """The data set as arrays."""
-
-    def pack(rows: EncodedRows) -> PackedRows:
-        values, weights = (None if part is None else _array(part) for part in (rows.values, rows.weights))
-        return _array(rows.ids), values, _array(rows.labels), rows.truth, weights
-
-    return PackedData(key, pack(data.train), pack(data.validation), data.encoder, data.target)
+    return PackedData(key, pack_rows(data.train), pack_rows(data.validation), data.encoder, data.target)
 
 
 def unpack_data(packed: PackedData) -> Dataset:
     """The data set in the memory of the arrays."""
-
-    def unpack(rows: PackedRows) -> EncodedRows:
-        ids, values, labels, truth, weights = rows
-        return EncodedRows(
-            torch.from_numpy(ids),
-            None if values is None else torch.from_numpy(values),
-            torch.from_numpy(labels),
-            truth,
-            None if weights is None else torch.from_numpy(weights),
-        )
-
-    return Dataset(unpack(packed.train), unpack(packed.validation), packed.encoder, packed.target)
+    return Dataset(unpack_rows(packed.train), unpack_rows(packed.validation), packed.encoder, packed.target)
 
 
 def pack_weights(weights: Weights) -> PackedWeights:

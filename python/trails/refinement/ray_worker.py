@@ -10,7 +10,8 @@ from typing import Any
 
 from trails.errors import TrailsError
 from trails.refinement.memory import OutOfMemory
-from trails.refinement.ray_cluster import Cluster, Lost
+from trails.refinement.ray_cluster import Cluster
+from trails.refinement.ray_failures import Lost
 from trails.refinement.ray_messages import (
     Done,
     Epoch,

@@ -101,10 +101,14 @@ class RecordedRun:
     Args:
         events: As `trails.refinement.protocol.Events` writes them, in their order.
         seconds: Of the budget that it took.
+        epochs: Model-epochs trained to their end in all, those that were trained again included.
+        at: When each of the events was told, in recorded seconds; empty of a real run.
     """
 
     events: tuple[Mapping[str, Any], ...]
     seconds: float
+    epochs: int = 0
+    at: tuple[float, ...] = ()
 
     def named(self, name: str) -> list[Mapping[str, Any]]:
         """Events of one name."""
@@ -138,6 +142,7 @@ def select_recorded(
     *,
     workers: int = 1,
     profile: Mapping[str, Seconds] | None = None,
+    restart: bool = False,
 ) -> RecordedRun:
     """Run a whole selection on recorded curves.
 
@@ -151,6 +156,8 @@ def select_recorded(
         workers: Machines that train side by side, each as fast as the one that the curves were recorded on.
         profile: What measuring says of an epoch of a candidate, alone on one of these machines; where it says nothing,
             what its first epoch took; where there is none, the mean of the others'.
+        restart: Whether a survivor of a rung starts over in the next one and pays for all its epochs again, as in the
+            published study, instead of going on from its weights. Planning knows nothing of that: give ``k`` and ``u``.
 
     Raises:
         InvalidInput: A candidate has no curve, or not enough of it; K, U or an option is out of range.
@@ -163,16 +170,22 @@ def select_recorded(
     setting = Setting("recorded", 0, 0.0, budget, budget, {}, None)
     models = RecordedModels(curves, request.family)
     patience = request.options.patience
-    places = [RecordedWorker(models, patience, clock, workers) for _ in range(workers)]
+    places = [RecordedWorker(models, patience, clock, workers, restart) for _ in range(workers)]
 
     def measure(trials: Sequence[Trial], seconds_left: float) -> Speed:
         clock.advance(max(0.0, min(MEASURING_SECONDS, MEASURING_SHARE * seconds_left)))
         share = _profiled(request.candidates, curves, profile or {}, workers)
         return Speed(RecordedCosts(share), begin_seconds=0.0, chunk_seconds=0.0, stacked=1, parts=workers)
 
-    lines: list[bytes] = []
-    Refinement(setting, request, models, places, measure, Events(lines.append), clock=clock).run()
-    return RecordedRun(tuple(map(json.loads, lines)), clock.now())
+    told: list[tuple[float, bytes]] = []
+    events = Events(lambda line: told.append((clock.now(), line)))
+    Refinement(setting, request, models, places, measure, events, clock=clock).run()
+    return RecordedRun(
+        tuple(json.loads(line) for _, line in told),
+        clock.now(),
+        sum(place.epochs for place in places),
+        tuple(at for at, _ in told),
+    )
 
 
 def _profiled(

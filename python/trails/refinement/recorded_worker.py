@@ -38,18 +38,40 @@ class RecordedWorker:
         patience: Option of that name.
         clock: Is told how long everything took.
         workers: Machines in all: each is a part of what the run has.
+        restart: Whether a candidate that has epochs behind it is trained again from its beginning whenever it is its
+            turn. The same seed gives the same weights, so nothing but time comes of the epochs before.
+
+    Attributes:
+        epochs: Trained to their end here, those trained again included.
     """
 
-    def __init__(self, models: RecordedModels, patience: int, clock: RecordedClock, workers: int = 1) -> None:
+    def __init__(
+        self, models: RecordedModels, patience: int, clock: RecordedClock, workers: int = 1, restart: bool = False
+    ) -> None:
         self._models, self._patience, self._clock, self._workers = models, patience, clock, workers
+        self._restart, self.epochs = restart, 0
 
     def train(self, trials: Sequence[Trial], epochs_to: int, supervisor: Supervisor) -> bool:
         """See `Worker.train`; there is one candidate at a time."""
         (trial,) = trials
         in_time = True
+        if self._restart and not all_done(trials, epochs_to, self._patience):
+            in_time = self._again(trial, supervisor)
         while in_time and not all_done(trials, epochs_to, self._patience):
             in_time = supervisor.may_begin(trials) and self._epoch(trial, supervisor)
         return in_time
+
+    def _again(self, trial: Trial, supervisor: Supervisor) -> bool:
+        """Spend the time of the epochs that a candidate has behind it; False if there is not so much."""
+        for number in range(1, trial.epochs + 1):
+            seconds = self._models.epoch(trial, number).seconds
+            left = supervisor.training_ends([trial], 0.0) - self._clock.now()
+            if seconds > left:
+                self._clock.advance(max(0.0, left))
+                return False
+            self._clock.advance(seconds)
+            self.epochs += 1
+        return True
 
     def _epoch(self, trial: Trial, supervisor: Supervisor) -> bool:
         clock, epoch = self._clock, self._models.next_epoch(trial)
@@ -67,6 +89,7 @@ class RecordedWorker:
             supervisor.fell_short(trials, own)
             return False
         clock.advance(epoch.evaluation_seconds)
+        self.epochs += 1
         result = take(trial, epoch, clock.now() - began)
         supervisor.report(trials, [] if result is None else [result], own)
         return True
@@ -94,7 +117,11 @@ class RecordedModels:
 
     def next_epoch(self, trial: Trial) -> RecordedEpoch:
         """What comes after the epochs that a trial has behind it; see `recorded_epoch`."""
-        return recorded_epoch(self.curves, trial.architecture, trial.epochs + 1)
+        return self.epoch(trial, trial.epochs + 1)
+
+    def epoch(self, trial: Trial, number: int) -> RecordedEpoch:
+        """Epoch ``number`` of a trial, from 1; see `recorded_epoch`."""
+        return recorded_epoch(self.curves, trial.architecture, number)
 
     def trial(self, candidate: Candidate) -> Trial:
         """See `Models`."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from trails.refinement.leaderboard import in_order
 from trails.refinement.protocol import LeaderboardRow
 from trails.refinement.schedulers import Scheduler
-from trails.refinement.trial import Trial, ranking
+from trails.refinement.trial import Trial, best, ranking
 
 
 class Roster:
@@ -33,7 +33,7 @@ class Roster:
     @property
     def best(self) -> Trial | None:
         """The first of the ranking; None while nobody has a metric."""
-        return next(iter(self.ranking()), None)
+        return best(self.trials.values())
 
     def any_result(self) -> bool:
         """Whether somebody has a metric."""
@@ -45,9 +45,9 @@ class Roster:
 
     def release(self, scheduler: Scheduler) -> None:
         """Free networks of candidates that are out: a hundred wide ones with Adam's state are gigabytes."""
-        needed, best = scheduler.needed, self.best
+        needed, first = scheduler.needed, self.best
         for trial in self.trials.values():
             if trial.best_epoch and trial.architecture not in needed:
                 # The best so far is what is kept, even if its training went wrong later.
-                trial.release(trial is not best)
+                trial.release(trial is not first)
                 scheduler.dismiss(trial.architecture)

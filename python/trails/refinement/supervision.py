@@ -112,7 +112,9 @@ class RungSupervisor:
                     validation_metric=result.metric,
                     seconds=result.seconds,
                 )
-                run.models.note(result, run.roster.ranking()[0])
+                best = run.roster.best
+                assert best is not None, "this one has a result"
+                run.models.note(result, best)
             if self._winning and trials[0].best_epoch == trials[0].epochs:
                 run.models.write(trials[0])
 

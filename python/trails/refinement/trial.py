@@ -147,5 +147,13 @@ def ranking(trials: Iterable[Trial]) -> list[Trial]:
 
     The first one is the first of the leaderboard too: of the best so far the one offered first keeps its weights.
     """
-    ranked = (trial for trial in trials if trial.ranked)
-    return sorted(ranked, key=lambda trial: (-trial.best_metric, trial.best is None))
+    return sorted((trial for trial in trials if trial.ranked), key=_behind)
+
+
+def best(trials: Iterable[Trial]) -> Trial | None:
+    """The first of the `ranking`, without the others' order: it is asked for after every epoch of every candidate."""
+    return min((trial for trial in trials if trial.ranked), key=_behind, default=None)
+
+
+def _behind(trial: Trial) -> tuple[float, bool]:
+    return -trial.best_metric, trial.best is None
