@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from trails.bench.image_score_table import scores_of, seconds_of
 from trails.bench.image_store import read_setting, read_table
 from trails.bench.space import RecordedSpace
 from trails.errors import InvalidInput, shown
@@ -183,6 +184,31 @@ class ImageBenchmark:
             InvalidInput: The cell is not recorded.
         """
         return int(self._architectures["flops"][self._place(architecture)])
+
+    def scores(self, tfmem: str, *, batch_seed: int = 1) -> NDArray[np.float64]:
+        """Scores that were computed here: float64 (cells,), in the order of `recorded`; NaN for cells that were not.
+
+        A metric that is made of others, such as ``jacflow``, is the sum of their ranks among the cells that have both.
+        Isomorphic cells share a score, but not ``params`` and ``flops``, which are counted.
+
+        Args:
+            tfmem: Name of the metric, or several joined by ``+``.
+            batch_seed: Of its batch and the networks' weights.
+
+        Raises:
+            InvalidInput: There is no such metric.
+            UnusableData: No cell was scored by it.
+        """
+        return scores_of(self.folder, self.space, self._indices, tfmem, batch_seed)
+
+    def scoring_seconds(self, tfmem: str, *, batch_seed: int = 1) -> float:
+        """Median seconds that scoring one cell took on one core.
+
+        Raises:
+            InvalidInput: There is no such metric.
+            UnusableData: No cell was scored by it.
+        """
+        return seconds_of(self.folder, self.space, tfmem, batch_seed)
 
     def published_scores(self, tfmem: str, *, dataset: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Scores that others computed.

@@ -59,7 +59,8 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _score(options: argparse.Namespace) -> None:
     from trails.bench.image import ImageBenchmark
-    from trails.bench.image_scores import compact, named, score
+    from trails.bench.image_score_table import compact, named
+    from trails.bench.image_scores import score
     from trails.bench.pictures import read_pictures
 
     benchmark = ImageBenchmark(options.folder / options.dataset)
