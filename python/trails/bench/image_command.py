@@ -1,4 +1,4 @@
-"""``python -m trails bench convert`` and ``score-cells``: recordings of cells for pictures."""
+"""``python -m trails bench convert``, ``score-cells`` and ``explore``: recordings of cells for pictures."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import get_args
 from trails.bench import Pictures
 from trails.bench.folder import tables
 from trails.errors import InvalidInput
+from trails.filtering.samplers import SAMPLERS
 
 EXAMPLES = """\
   python -m trails bench convert --dataset nasbench201 recordings/
   nice python -m trails bench score-cells --dataset nasbench201 --tfmem naswot+synflow
+  python -m trails bench explore --dataset nasbench201 --tfmem jacflow
 """
 
 
 def declare(actions: argparse._SubParsersAction[argparse.ArgumentParser], say: Callable[[str], None]) -> None:
-    """Add both to the actions of ``bench``; ``say`` is told of progress."""
+    """Add them to the actions of ``bench``; ``say`` is told of progress."""
     convert = actions.add_parser("convert", help="make a benchmark of cells of what others recorded")
     convert.add_argument(
         "source",
@@ -41,7 +43,17 @@ def declare(actions: argparse._SubParsersAction[argparse.ArgumentParser], say: C
         "--pictures", type=Path, metavar="SOURCE", help="a folder or archive (default: cifar10 in $TRAILS_DATA)"
     )
     scores.set_defaults(act=_score, say=say)
-    for action in (convert, scores):
+    explored = actions.add_parser("explore", help="search scored cells again and again, into SQLite")
+    explored.add_argument("--tfmem", default="jacflow", metavar="NAMES", help="that guides (default: %(default)s)")
+    explored.add_argument("--runs", type=int, default=100, metavar="N", help="(default: %(default)s)")
+    explored.add_argument("--steps", type=int, default=8000, metavar="N", help="cells of each (default: %(default)s)")
+    explored.add_argument("--sampler", default="evolution", choices=tuple(SAMPLERS), help="(default: %(default)s)")
+    explored.add_argument("--batch-seed", type=int, default=1, metavar="N", help="of the scores (default: %(default)s)")
+    explored.add_argument(
+        "--database", type=Path, metavar="FILE", help="(default: explored.sqlite in the benchmark's folder)"
+    )
+    explored.set_defaults(act=_explore, say=say)
+    for action in (convert, scores, explored):
         action.add_argument(
             "--dataset", required=True, metavar="NAME", choices=get_args(Pictures), help=", ".join(get_args(Pictures))
         )
@@ -75,6 +87,24 @@ def _score(options: argparse.Namespace) -> None:
         say=options.say,
     )
     print(f"{scored} cells scored; {compact(benchmark.folder)} scores")
+
+
+def _explore(options: argparse.Namespace) -> None:
+    from trails.bench.image import ImageBenchmark
+    from trails.bench.image_explore import explore
+
+    folder = options.folder / options.dataset
+    added = explore(
+        ImageBenchmark(folder),
+        options.tfmem,
+        options.database or folder / "explored.sqlite",
+        runs=options.runs,
+        steps=options.steps,
+        sampler=options.sampler,
+        batch_seed=options.batch_seed,
+        say=options.say,
+    )
+    print(f"{added} runs added")
 
 
 def _data(what: str) -> Path:
