@@ -24,7 +24,7 @@ from trails.bench.image import ImageBenchmark
 from trails.bench.image_convert import convert, design_of_naslib_101
 from trails.cli import main
 from trails.errors import InvalidInput, UnusableData
-from trails.family.cell import nasbench101, nasbench201
+from trails.family.cell import counts101, nasbench101, nasbench201
 from trails.filtering.samplers import make_sampler
 from trails.space import picture_space
 
@@ -152,7 +152,7 @@ def test_cells_of_101_are_found_in_every_form(extracts: Path, tmp_path: Path) ->
             answer = benchmark.query(form, dataset="c10", epochs=12, split="valid", runs="one")
             assert answer.accuracy == pytest.approx(100 * (place + 0.012) / 4, rel=1e-6)
             assert benchmark.seconds(form, dataset="c10", epochs=108) == 1000 + place
-        assert benchmark.parameters(text) == nasbench101.parameters(space.parse(trained))
+        assert benchmark.parameters(text) == counts101.parameters(space.parse(trained))
     with pytest.raises(InvalidInput, match="seconds of 36 epochs on c10 are not recorded"):
         benchmark.seconds(CELLS_101[0], dataset="c10", epochs=36)
     with pytest.raises(InvalidInput, match="is not recorded in") as refused:
@@ -365,11 +365,11 @@ def test_cells_of_101_have_the_recorded_hashes_and_counts() -> None:
     for row in scored:
         design = design_of_naslib_101(row["naslib_tuple"])
         assert nasbench101.fingerprint(design) == row["module_hash"]
-        assert nasbench101.parameters(design) == round(float(row["params"]) * 1e6)
-        assert nasbench101.flops(design) == round(float(row["flops"]) * 1e6)
+        assert counts101.parameters(design) == round(float(row["params"]) * 1e6)
+        assert counts101.flops(design) == round(float(row["flops"]) * 1e6)
     space = picture_space("nasbench101")
     for row in rows("nasbench101_multifidelity")[::20]:
         design = space.parse(f"{row['ops']}.{row['adjacency_upper']}")
         trained = space.architecture(space.index(design))
         assert nasbench101.fingerprint(design) == nasbench101.fingerprint(trained) == row["module_hash"]
-        assert nasbench101.parameters(trained) == int(row["trainable_parameters"])
+        assert counts101.parameters(trained) == int(row["trainable_parameters"])

@@ -15,8 +15,9 @@ from tests.core.cells import CELLS_101, CELLS_201, pictures
 from trails.errors import InvalidInput
 from trails.family import Design
 from trails.family.cell import nasbench101, nasbench201, textbook
+from trails.family.cell.batches import Pictures
 from trails.family.cell.blocks import CellNetwork
-from trails.family.cell.measures import MEASURES, Measures, Pictures
+from trails.family.cell.measures import MEASURES, Measures
 from trails.family.cell.networks import measures_of, network_of
 from trails.family.cell.scoring import SCORING_101, SCORING_201
 from trails.filtering import score_pool

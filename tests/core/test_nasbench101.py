@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.core.cells import CELLS_101, counted
 from trails.errors import InvalidInput
-from trails.family.cell import nasbench101
+from trails.family.cell import counts101
+from trails.family.cell.counts101 import channels
 from trails.family.cell.graphs101 import firsts, graphs
 from trails.family.cell.nasbench101 import (
     CONV1,
@@ -21,7 +22,6 @@ from trails.family.cell.nasbench101 import (
     POSITIONS,
     Cell,
     cell_of,
-    channels,
     design_of,
     fingerprint,
     from_matrix,
@@ -94,7 +94,7 @@ def test_no_two_cells_have_the_same_hash() -> None:
 )
 def test_hashes_and_parameters_are_those_published(text: str, hashed: str, parameters: int) -> None:
     design = SPACE.parse(text)
-    assert (fingerprint(design), nasbench101.parameters(design)) == (hashed, parameters)
+    assert (fingerprint(design), counts101.parameters(design)) == (hashed, parameters)
 
 
 def test_what_lies_on_no_way_is_pruned() -> None:
@@ -156,9 +156,9 @@ def test_channels_add_up_and_never_shrink_on_the_way(index: int, widths: tuple[i
 def test_counts_are_those_of_the_network(text: str) -> None:
     design = SPACE.parse(text)
     network = network_of("nasbench101", design, 1)
-    assert sum(tensor.numel() for tensor in network.parameters()) == nasbench101.parameters(design)
+    assert sum(tensor.numel() for tensor in network.parameters()) == counts101.parameters(design)
     for side in (8, 10):
-        assert nasbench101.flops(design, side) == counted(network, side)
+        assert counts101.flops(design, side) == counted(network, side)
 
 
 @settings(deadline=None)
@@ -195,7 +195,7 @@ def test_a_sample_is_uniform_over_cells() -> None:
 def test_every_sampler_searches_it(sampler: str) -> None:
     pool = score_pool(SPACE, parse_tfmems("flops"), ScoringSetting(3 * 32 * 32, 1), n=60, sampler=sampler)
     assert len(set(pool.indices.tolist())) == 60
-    found = [nasbench101.flops(SPACE.architecture(index), 32) for index in pool.indices.tolist()]
+    found = [counts101.flops(SPACE.architecture(index), 32) for index in pool.indices.tolist()]
     assert pool.scores[0].tolist() == found
     assert SPACE.parameters_at(pool.indices[:3], 3072).tolist() == [
         SPACE.parameters(SPACE.architecture(index), 3072) for index in pool.indices[:3].tolist()

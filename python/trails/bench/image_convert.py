@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from trails.bench.image_official import read_tfrecord
 from trails.bench.image_store import ImageSetting, write
 from trails.errors import InvalidInput, UnusableData, shown
-from trails.family.cell import nasbench101, nasbench201
+from trails.family.cell import counts101, nasbench101, nasbench201
 from trails.family.design import Design
 from trails.space import picture_space
 
@@ -164,7 +164,7 @@ def _cell_101(index: int, published: str) -> Mapping[str, Any]:
     # The form that was trained: another one may have a channel more in one vertex and one less in the next.
     space = picture_space("nasbench101")
     design = space.architecture(index)
-    counts = nasbench101.parameters(design), nasbench101.flops(design)
+    counts = counts101.parameters(design), counts101.flops(design)
     return _architecture(index, published, space.format(design), *counts)
 
 

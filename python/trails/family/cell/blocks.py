@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from trails.family.cell import nasbench101, nasbench201
+from trails.family.cell import counts101, nasbench101, nasbench201
 from trails.family.design import Design
 
 
@@ -188,9 +188,9 @@ class Cell101(Block):
 
     def __init__(self, cell: nasbench101.Cell, before: int, after: int) -> None:
         super().__init__()
-        self._cell, self._channels = cell, nasbench101.channels(cell, before, after)
+        self._cell, self._channels = cell, counts101.channels(cell, before, after)
         layers: dict[str, nn.Module] = {}
-        for conv in nasbench101.convolutions(cell, before, after):
+        for conv in counts101.convolutions(cell, before, after):
             name = f"{conv.source}_{conv.vertex}"
             layers[name] = ConvNormRelu(conv.before, conv.after, conv.window)
         for vertex, operation in enumerate(cell.operations, start=1):
@@ -232,14 +232,14 @@ class Network101(CellNetwork):
     def __init__(self, design: Design, classes: int = 10) -> None:
         super().__init__()
         cell = nasbench101.cell_of(design)
-        self.stem = ConvNormRelu(3, nasbench101.STEM, 3)
+        self.stem = ConvNormRelu(3, counts101.STEM, 3)
         layers: list[nn.Module] = []
-        for number, (before, after, halvings) in enumerate(nasbench101.stages()):
-            if halvings and number % nasbench101.CELLS == 0:
+        for number, (before, after, halvings) in enumerate(counts101.stages()):
+            if halvings and number % counts101.CELLS == 0:
                 layers.append(nn.MaxPool2d(2, 2))
             layers.append(Cell101(cell, before, after))
         self.layers = nn.ModuleList(layers)
-        self.classifier = nn.Linear(nasbench101.STEM << (nasbench101.STACKS - 1), classes)
+        self.classifier = nn.Linear(counts101.STEM << (counts101.STACKS - 1), classes)
 
     def features(self, how: Pass, x: Tensor) -> Tensor:
         """See `CellNetwork.features`."""

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from trails.family.cell.batches import Pictures, side_of
 from trails.family.cell.blocks import CellNetwork, Network101, Network201, initialise
-from trails.family.cell.measures import Measures, Pictures, side_of
+from trails.family.cell.measures import Measures
 from trails.family.design import Design
 from trails.family.modules import unfilled
 from trails.tfmem import Batch

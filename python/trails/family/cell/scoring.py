@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from trails.checks import Check, no_check
-from trails.family.cell import nasbench101, nasbench201
+from trails.family.cell import counts101, nasbench201
 from trails.family.design import Design
 from trails.family.scoring import Designs, OneByOne, OwnNetwork, Scoring, Walk
 from trails.tfmem import REGISTRY, Batch, ScoringSetting, Tfmem
@@ -83,5 +83,5 @@ class _OwnNetworks:
         return lambda: walk
 
 
-SCORING_101 = CellScoring("nasbench101", nasbench101.parameters, nasbench101.flops)
+SCORING_101 = CellScoring("nasbench101", counts101.parameters, counts101.flops)
 SCORING_201 = CellScoring("nasbench201", nasbench201.parameters, nasbench201.flops)
