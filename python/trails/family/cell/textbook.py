@@ -79,8 +79,15 @@ def expressflow(network: nn.Module, step: Tensor) -> float:
     return sum(share / shares * value for share, value in terms)
 
 
-def naswot(network: nn.Module, x: Tensor) -> float:
-    """log abs det K as in the authors' code: a batch's Jacobian, which the score does not use, and a second pass."""
+def naswot(network: nn.Module, x: Tensor, jacobian: bool = True) -> float:
+    """log abs det K.
+
+    Args:
+        network: To be scored.
+        x: The batch.
+        jacobian: As in the authors' code: first a pass for the batch's Jacobian, which the score does not use. NASLib
+            leaves it out.
+    """
     with _as_it_was(network):
         kernel = torch.zeros(len(x), len(x), dtype=torch.float64)
 
@@ -88,8 +95,8 @@ def naswot(network: nn.Module, x: Tensor) -> float:
             codes = (inputs[0].flatten(1) > 0).float()
             kernel.add_(codes @ codes.T + (1.0 - codes) @ (1.0 - codes).T)
 
-        rows = x.clone().requires_grad_()
-        _backward(network(rows).sum())
+        if jacobian:
+            _backward(network(x.clone().requires_grad_()).sum())
         hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.ReLU)]
         network(x)
         for hook in hooks:
