@@ -36,6 +36,7 @@ examples:
   python -m trails bench score --dataset frappe
   python -m trails bench verify --dataset frappe --architectures 5
   python -m trails bench merge --dataset criteo shard1/criteo shard2/criteo
+  python -m trails bench load --dataset all --dsn postgresql://localhost/study
 {image_command.EXAMPLES}"""
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     train = actions.add_parser("train", help="train what is missing")
@@ -75,8 +76,17 @@ examples:
     timed.add_argument("--device", default="cpu", help="cpu, cuda, or several such as cuda:0,cuda:1 (default: cpu)")
     timed.add_argument("--processes", type=int, default=0, help="that train, each on one core (default: all cores)")
     timed.set_defaults(act=_time)
-    for action in (train, score, merge, verify, timed):
-        action.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(PROTOCOLS))
+    load = actions.add_parser("load", help="put benchmarks into PostgreSQL, in place of what is there of them")
+    load.add_argument("--dsn", help="connection string or URI (default: $TRAILS_DSN, else libpq's environment)")
+    load.add_argument("--schema", default="trails_bench", help="of the tables; made if needed (default: %(default)s)")
+    load.set_defaults(act=_load)
+    for action in (train, score, merge, verify, timed, load):
+        action.add_argument(
+            "--dataset",
+            required=True,
+            metavar="NAME",
+            help=", ".join([*PROTOCOLS, *(["all"] if action is load else [])]),
+        )
         action.add_argument(
             "--folder",
             type=Path,
@@ -145,6 +155,21 @@ def _merge(options: argparse.Namespace) -> None:
     for folder in options.folders:
         store.take(Store(folder))
     print(f"{compact(protocol, store.folder)} epochs recorded")
+
+
+def _load(options: argparse.Namespace) -> None:
+    from trails.bench.load import load
+
+    if options.dataset == "all":
+        # Of all those that there are; each in a transaction of its own.
+        chosen = [options.folder / name for name in PROTOCOLS if (options.folder / name / "setting.json").exists()]
+    else:
+        chosen = [options.folder / get_protocol(options.dataset).dataset]
+    if not chosen:
+        raise InvalidInput(f"{options.folder} holds no benchmark", hint="Record one: python -m trails bench train.")
+    for folder in chosen:
+        rows = load(folder, options.dsn, schema=options.schema)
+        print(f"{folder.name}: {', '.join(f'{count:,} {name}' for name, count in rows.items())}")
 
 
 def _verify(options: argparse.Namespace) -> None:

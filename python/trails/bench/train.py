@@ -31,7 +31,7 @@ Outputs = dict[str, NDArray[np.float32]]
 _MEMORY_SHARE = 0.5
 """Of the memory that is free, what the candidates of one stack may take, as where the product stacks them."""
 
-_WINDOW = 8
+_WINDOW = 4
 """Stacks are made of so many times as many trainings as one holds, the widest together: all are padded to them."""
 
 
@@ -89,6 +89,8 @@ def train_stack(rowsets: Rowsets, protocol: Protocol, trainings: Sequence[Traini
     with ExitStack() as held:
         # AUCs of a stack are sorts on the CPU, which would keep a GPU waiting one after another.
         each = held.enter_context(ThreadPoolExecutor(len(os.sched_getaffinity(0)))).map if on_gpu else map
+        if on_gpu:
+            _predict(stack, rowsets.looked_at)  # what a GPU does when it is first asked is no epoch's
         for epoch in range(1, protocol.epochs + 1):
             began = now()
             losses = stack.train_epoch(epoch, lambda share: True)
@@ -125,9 +127,9 @@ class _Record:
             "seed": self._training.seed,
             "epoch": epoch,
             "train_loss": loss,
-            "train_seconds": seconds[0] if alone else math.nan,
-            "valid_seconds": seconds[1] if alone else math.nan,
-            "stack_seconds": math.nan if alone else sum(seconds),
+            "train_seconds": seconds[0] if alone else None,
+            "valid_seconds": seconds[1] if alone else None,
+            "stack_seconds": None if alone else sum(seconds),
             "stacked": self._stacked,
             "machine": self._machine,
         }
@@ -167,17 +169,20 @@ def stacks_of(
     held = int(_MEMORY_SHARE * memory.available(device)) // processes
     batch = max(EVALUATION_ROWS, rowsets.options.batch)
     stacks: list[list[Training]] = []
-    for seed in sorted({training.seed for training in trainings}):
-        own = [training for training in trainings if training.seed == seed]
-        for start in range(0, len(own), _WINDOW * most):
-            window = own[start : start + _WINDOW * most]
-            sizes = {t: rowsets.trial(protocol, t.index, seed).layout.training_bytes(batch) for t in window}
-            window.sort(key=lambda training: (-sizes[training], training.place))
-            while window:
+    for start in range(0, len(trainings), _WINDOW * most):
+        window = trainings[start : start + _WINDOW * most]
+        sizes = {t: rowsets.trial(protocol, t.index, t.seed).layout.training_bytes(batch) for t in window}
+        made: list[list[Training]] = []
+        for seed in sorted({training.seed for training in window}):
+            own = [training for training in window if training.seed == seed]
+            own.sort(key=lambda training: (-sizes[training], training.place))
+            while own:
                 # The first is the largest: as many of its kind as memory holds.
-                fits = max(1, min(most, held // sizes[window[0]]))
-                stacks.append(window[:fits])
-                window = window[fits:]
+                fits = max(1, min(most, held // sizes[own[0]]))
+                made.append(own[:fits])
+                own = own[fits:]
+        # Not by size: a builder that is stopped would leave a window's largest ones only.
+        stacks += sorted(made, key=lambda stack: min(training.place for training in stack))
     return stacks
 
 

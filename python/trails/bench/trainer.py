@@ -19,7 +19,7 @@ from time import perf_counter
 
 from trails.bench.space import RecordedSpace
 from trails.bench.table import Benchmark
-from trails.errors import InvalidInput, TrailsError
+from trails.errors import InvalidInput, TrailsError, UnusableData
 
 
 class OutOfTime(TrailsError):
@@ -75,18 +75,29 @@ class RecordedTrainer:
         seed: Of the trainings.
         budget: Seconds.
         workers: Machines that share the work perfectly: each second of training passes as a part of one.
+        space: A part of the recorded architectures to search; None for all.
 
     Attributes:
         space: What can be trained; indices count in it.
         spent: Seconds so far.
+        thought: Of these, the search's own, as far as it charges them.
         epochs: Trained in all.
         trajectory: The best so far.
     """
 
-    def __init__(self, benchmark: Benchmark, *, seed: int = 1, budget: float = math.inf, workers: int = 1) -> None:
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        *,
+        seed: int = 1,
+        budget: float = math.inf,
+        workers: int = 1,
+        space: RecordedSpace | None = None,
+    ) -> None:
         self.benchmark, self.budget = benchmark, budget
-        self.space: RecordedSpace = benchmark.recorded(seed)
+        self.space: RecordedSpace = benchmark.recorded(seed) if space is None else space
         self.spent, self.epochs, self.trajectory = 0.0, 0, Trajectory()
+        self.thought = 0.0
         self._seed, self._workers = seed, workers
         self._reached: dict[int, int] = {}
 
@@ -106,7 +117,9 @@ class RecordedTrainer:
         """Charge the real seconds that the search itself takes."""
         began = perf_counter()
         yield
-        self.charge(perf_counter() - began)
+        seconds = perf_counter() - began
+        self.thought += seconds
+        self.charge(seconds)
 
     def train(self, index: int, epochs: int, *, again: bool = False) -> float:
         """Train an architecture up to an epoch, on from where it was left.
@@ -122,6 +135,7 @@ class RecordedTrainer:
         Raises:
             OutOfTime: The budget ends before; epochs that were finished count.
             InvalidInput: The curve is shorter.
+            UnusableData: It is not known how long an epoch took.
         """
         curve = self.benchmark.curve(self.space.format(self.space.architecture(index)), seed=self._seed)
         begun = 0 if again else self._reached.get(index, 0)
@@ -130,7 +144,13 @@ class RecordedTrainer:
                 if math.isnan(curve.valid_auc[-1]):
                     return math.nan
                 raise InvalidInput(f"{curve.architecture} was recorded for {len(curve.valid_auc)} epochs, not {epochs}")
-            self.charge(float(curve.train_seconds[epoch - 1] + curve.valid_seconds[epoch - 1]) / self._workers)
+            seconds = float(curve.train_seconds[epoch - 1] + curve.valid_seconds[epoch - 1]) / self._workers
+            if math.isnan(seconds):
+                raise UnusableData(
+                    f"it is not known how long epoch {epoch} of {curve.architecture} took",
+                    hint=f"python -m trails bench time --dataset {self.benchmark.setting.dataset}",
+                )
+            self.charge(seconds)
             self.epochs += 1
             self._reached[index] = max(epoch, self._reached.get(index, 0))
             self._offer(curve.architecture, epoch, float(curve.valid_auc[epoch - 1]))
