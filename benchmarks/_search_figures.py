@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks import plots
-from benchmarks._searches import LABELS, all_at, grid, seconds_to, targets
+from benchmarks._searches import LABELS, all_at, grid, seconds_near, seconds_to, targets
 from benchmarks.harness import Document, Row
 
 Line = tuple[str, str]
@@ -129,17 +129,32 @@ def heading(document: Document) -> str:
     )
 
 
+NEAR = (0.01, 0.005, 0.002, 0.001, 0.0)
+"""How far below the best a validation AUC is looked for."""
+
+
 def times_to_quality(
     document: Document, methods: Sequence[str], clock: int = 0, labels: Mapping[str, str] = LABELS
 ) -> list[str]:
-    """A line for each method: seconds until the median test AUC is parts of the way from random to the best."""
+    """A line for each method: seconds until the median test AUC is parts of the way from random to the best.
+
+    And seconds until the median validation AUC is near the best of the pool.
+    """
     (facts,) = document.select(method="table")
     wanted, times = targets(facts), grid(document.rows)
-    lines = [f"  {'seconds until the median test AUC is':36} " + " ".join(f"{auc:>9.4f}" for auc in wanted.values())]
-    for method in methods:
-        if rows := document.select(method=method):
-            found = [seconds_to(rows, target, times, clock) for target in wanted.values()]
-            lines.append(
-                f"  {labels[method]:36} " + " ".join("    never" if math.isnan(s) else f"{s:9.3g}" for s in found)
-            )
+    found = {method: rows for method in methods if (rows := document.select(method=method))}
+    lines = [_columns("seconds until the median test AUC is", [f"{auc:.4f}" for auc in wanted.values()])]
+    for method, rows in found.items():
+        lines.append(_columns(labels[method], [_told(seconds_to(rows, auc, times, clock)) for auc in wanted.values()]))
+    lines.append(_columns("and validation AUC below the best by", [f"{below:g}" for below in NEAR]))
+    for method, rows in found.items():
+        lines.append(_columns(labels[method], [_told(seconds_near(rows, below, times, clock)) for below in NEAR]))
     return lines
+
+
+def _columns(label: str, values: Sequence[str]) -> str:
+    return f"  {label:40} " + " ".join(f"{value:>9}" for value in values)
+
+
+def _told(seconds: float) -> str:
+    return "never" if math.isnan(seconds) else f"{seconds:.3g}"
