@@ -264,7 +264,7 @@ def _machine() -> Row:
 
 def _versions() -> Row:
     versions: Row = {"python": platform.python_version(), "postgres": _postgres()}
-    for package in ("numpy", "torch", "psycopg2-binary"):
+    for package in ("numpy", "scipy", "torch", "psycopg2-binary"):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib
@@ -49,7 +50,12 @@ def panels(columns: int, rows: int = 1, width: float = 4.2, height: float = 3.2)
 
 def draw(module: Experiment, document: Document) -> list[str]:
     """Draw a document's figures beside it as SVG and PNG; returns the lines that name the files."""
-    lines = [f"rows: {document.path}"]
+    return [f"rows: {document.path}", *(f"figure: {path}" for path in draw_files(module, document))]
+
+
+def draw_files(module: Experiment, document: Document) -> list[Path]:
+    """Draw a document's figures beside it as SVG and PNG; returns the files."""
+    files = []
     with matplotlib.rc_context(cast(Any, STYLE)):
         for suffix, figure in module.draw(document).items():
             figure.supxlabel(_origin(document), fontsize=6.5, color="#666666", x=0.01, ha="left")
@@ -57,8 +63,8 @@ def draw(module: Experiment, document: Document) -> list[str]:
             for kind in ("svg", "png"):
                 path = document.path.with_name(f"{stem}.{kind}")
                 figure.savefig(path, dpi=160, metadata={"Date": None} if kind == "svg" else None)
-                lines.append(f"figure: {path}")
-    return lines
+                files.append(path)
+    return files
 
 
 def _origin(document: Document) -> str:

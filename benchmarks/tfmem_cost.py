@@ -215,6 +215,19 @@ def _finite(value):  # type: ignore[no-untyped-def]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def costs(document: Document, name: str) -> Row:
+    """A metric's seconds an architecture and megabytes, textbook and fast; how the fast route works."""
+    how = _how(document, name)
+    return {
+        "networks": len(document.select(what="one", metric=name)),
+        "textbook_seconds": _textbook(document, name),
+        "fast_seconds": _fast(document, name, 1),
+        "fast_how": how,
+        "textbook_megabytes": _memory(document, name, "one"),
+        "fast_megabytes": _memory(document, name, how),
+    }
+
+
 def summarise(document: Document) -> list[str]:
     """One line per metric."""
     head = f"{'metric':17}{'textbook':>11}{'fast':>11}{'ratio':>9}{'textbook':>10}{'fast':>7}{'agree':>8}{'draws':>8}"

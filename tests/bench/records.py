@@ -16,7 +16,7 @@ from trails.space import parse_space
 MACHINE = "made up"
 
 
-def curve_rows(place: int, seed: int, epochs: int, failing: bool = False) -> list[dict[str, Any]]:
+def curve_rows(place: int, seed: int, epochs: int, failing: bool = False, stacked: int = 1) -> list[dict[str, Any]]:
     """A curve that rises to a height of its own; of one that fails the second epoch is the last."""
     draw = np.random.default_rng((place, seed))
     height, speed, cost = draw.uniform(0.7, 0.95), draw.uniform(0.2, 0.7), draw.uniform(0.5, 1.5)
@@ -35,10 +35,11 @@ def curve_rows(place: int, seed: int, epochs: int, failing: bool = False) -> lis
                 "train_auc": auc + 0.01,
                 "valid_auc": float("nan") if bad else auc,
                 "test_auc": float("nan") if bad else auc - 0.01,
-                "train_seconds": 0.8 * cost,
-                "valid_seconds": 0.2 * cost,
-                "stacked": 1,
+                "train_seconds": 0.8 * cost if stacked == 1 else float("nan"),
+                "valid_seconds": 0.2 * cost if stacked == 1 else float("nan"),
+                "stacked": stacked,
                 "machine": MACHINE,
+                "stack_seconds": float("nan") if stacked == 1 else cost,
             }
         )
         if bad:
@@ -54,13 +55,19 @@ def made_up(
     seeds: tuple[int, ...] = (1,),
     space: str = "mlp2x10",
     failing: frozenset[int] = frozenset(),
+    stacked: int = 1,
 ) -> Benchmark:
     """A benchmark of so many architectures, in a folder of its own."""
     store = Store(folder)
     rows = {"train": 600, "valid": 200, "test": 200}
     store.claim(Setting("made_up", "0" * 32, rows, 3, space, 2024, epochs, dict(PROTOCOLS["frappe"].options)))
     store.add(
-        [row for place in range(count) for seed in seeds for row in curve_rows(place, seed, epochs, place in failing)],
+        [
+            row
+            for place in range(count)
+            for seed in seeds
+            for row in curve_rows(place, seed, epochs, place in failing, stacked)
+        ],
         [],
     )
     return Benchmark(folder)

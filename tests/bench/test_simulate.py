@@ -15,9 +15,9 @@ import torch
 from tests.bench.records import made_up
 from trails.bench.build import build
 from trails.bench.protocol import Protocol
+from trails.bench.rowsets import Rowsets
 from trails.bench.simulate import Selection, simulate
 from trails.bench.table import Benchmark
-from trails.bench.train import Rowsets
 from trails.errors import BudgetTooSmall, InvalidInput, UnusableData
 from trails.halving import halving_rungs, total_epochs
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
@@ -219,3 +219,9 @@ def test_a_table_where_all_fail_is_told(tmp_path: Path) -> None:
     assert simulate(failing, math.inf, scores=np.zeros(3), k=3, u=2).epoch == 1
     with pytest.raises((UnusableData, InvalidInput)):
         simulate(failing, math.inf, scores=np.zeros(3), k=4, u=2)
+
+
+def test_seconds_that_nobody_measured_are_told(tmp_path: Path) -> None:
+    stacked = made_up(tmp_path / "stacked", 6, 3, stacked=2)
+    with pytest.raises(UnusableData, match="it is not known how long the epochs of"):
+        simulate(stacked, 20.0, scores=np.zeros(6))

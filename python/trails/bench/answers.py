@@ -42,6 +42,7 @@ class Curve:
         valid_loss: float32 (epochs,), in nats.
         train_seconds: float32 (epochs,): of the epoch's training, on one core.
         valid_seconds: float32 (epochs,): of predicting the validation rows.
+        measured: Whether seconds are; else it was trained in a stack, and they are estimated, or NaN.
     """
 
     architecture: str
@@ -52,3 +53,4 @@ class Curve:
     valid_loss: NDArray[np.float32]
     train_seconds: NDArray[np.float32]
     valid_seconds: NDArray[np.float32]
+    measured: bool

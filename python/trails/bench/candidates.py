@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trails.bench.space import RecordedSpace
 from trails.bench.table import Benchmark
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, UnusableData
 from trails.family import Design
 from trails.refinement.curves import Curve, RecordedEpoch
 
@@ -28,6 +28,7 @@ class Recorded:
         curves: By name, of all that are recorded: those that were not drawn do no harm.
         places: int64 (architectures,): of each among all that are recorded.
         of: How many these are.
+        measured: bool (architectures,): whether its seconds were measured alone; else they are estimated.
     """
 
     space: RecordedSpace
@@ -36,6 +37,7 @@ class Recorded:
     curves: Mapping[str, Curve]
     places: NDArray[np.int64]
     of: int
+    measured: NDArray[np.bool_]
 
     @cached_property
     def epoch_seconds(self) -> NDArray[np.float64]:
@@ -57,6 +59,7 @@ class Recorded:
             names=tuple(self.names[place] for place in chosen.tolist()),
             designs=tuple(self.designs[place] for place in chosen.tolist()),
             places=self.places[chosen],
+            measured=self.measured[chosen],
         )
 
 
@@ -68,6 +71,7 @@ def recorded(benchmark: Benchmark, seed: int) -> Recorded:
 
     Raises:
         InvalidInput: There is none.
+        UnusableData: Of one it is not known how long its epochs took.
     """
     made = _made.setdefault(benchmark, {})
     if seed not in made:
@@ -80,10 +84,16 @@ def _recorded(benchmark: Benchmark, seed: int) -> Recorded:
     designs = tuple(space.architecture(place) for place in range(space.size))
     names = tuple(space.format(design) for design in designs)
     curves = {name: _curve(benchmark, name, seed) for name in names}
-    return Recorded(space, names, designs, curves, np.arange(space.size), space.size)
+    measured = np.array([benchmark.measured(name, seed) for name in names], np.bool_)
+    return Recorded(space, names, designs, curves, np.arange(space.size), space.size, measured)
 
 
 def _curve(benchmark: Benchmark, name: str, seed: int) -> Curve:
     curve = benchmark.curve(name, seed=seed)
+    if not np.isfinite(curve.train_seconds + curve.valid_seconds).all():
+        raise UnusableData(
+            f"it is not known how long the epochs of {name} took: it was trained in a stack with others",
+            hint="Seconds are estimated once some architectures are trained alone.",
+        )
     columns = (curve.valid_auc, curve.valid_loss, curve.train_loss, curve.train_seconds, curve.valid_seconds)
     return Curve(tuple(RecordedEpoch(*epoch) for epoch in zip(*(c.tolist() for c in columns), strict=True)))

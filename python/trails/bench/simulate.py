@@ -11,7 +11,7 @@ trainings and the measured scoring took.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,25 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.bench.candidates import Recorded, recorded
+from trails.bench.scored import score, scores_of, scoring_seconds
 from trails.bench.table import Benchmark
 from trails.bench.trainer import Incumbent, Trajectory
 from trails.coordinator import Plan, plan
 from trails.errors import InvalidInput
-from trails.filtering.pool import Orientation, Pool, combine_ranks
-from trails.filtering.samplers import make_sampler
-from trails.filtering.search import DEFAULT_SAMPLER, GENERATION, ScoredPool, check_count
 from trails.filtering.shortlist import shortlist
-from trails.filtering.whole_space import count_failed
 from trails.limits import RESERVE_SECONDS
 from trails.refinement.planning import MEASURING_SECONDS, MEASURING_SHARE
 from trails.refinement.protocol import Candidate, Refine
 from trails.refinement.recorded import RecordedRun, select_recorded
 from trails.refinement.schedulers import RungEnd
-from trails.tfmem import parse_tfmems
 from trails.training.options import parse_options
-
-BATCH_SEEDS = 3
-"""Batches of rows that metrics which read data are scored on in a benchmark, with seeds from 1."""
 
 _REPLANNED = 8
 """Times that a plan is made again with the mean epoch of the candidates that it picked."""
@@ -61,6 +54,7 @@ class Selection:
         u: Epochs planned for each of them.
         rungs: Every rung's end, first to last.
         trajectory: What it would have handed over from some second on.
+        estimated: Share of the architectures to select among whose seconds are estimated, not measured alone.
     """
 
     winner: str
@@ -76,6 +70,7 @@ class Selection:
     u: int
     rungs: tuple[RungEnd, ...]
     trajectory: Trajectory
+    estimated: float
 
 
 def simulate(
@@ -103,8 +98,8 @@ def simulate(
     """Select among the recorded architectures within a budget of recorded seconds.
 
     Everything that is random hangs on ``seed``: the sampler's proposals, the batch that metrics which read data are
-    scored on (one of `BATCH_SEEDS`), and which architectures are in the ``pool``. With a metric that reads no data and
-    neither sampler nor pool nothing is random.
+    scored on (one of `trails.bench.scored.BATCH_SEEDS`), and which architectures are in the ``pool``. With a metric
+    that reads no data and neither sampler nor pool nothing is random.
 
     Args:
         benchmark: Of one dataset.
@@ -132,7 +127,7 @@ def simulate(
         score_seconds: That scoring one of ``scores`` takes; None for no time at all.
         pool: Select among so many of the recorded architectures, drawn with ``seed``: what repeats of a selection
             differ in where nothing else is random. None for all.
-        training_seed: Of the recorded trainings.
+        training_seed: Of the recorded trainings; all but the first need ``scores``.
 
     Raises:
         InvalidInput: A number is out of range, or a name unknown; no limit of time and no K.
@@ -152,11 +147,11 @@ def simulate(
     known = recorded(benchmark, training_seed)
     if pool is not None:
         known = known.drawn(pool, seed)
-    table, orientations = _scores(benchmark, known, tfmem, seed, scores)
-    whole, each = _scoring_seconds(benchmark, tfmem, scoring, scores is not None, score_seconds)
+    table, orientations = scores_of(benchmark, known, tfmem, seed, scores)
+    whole, each = scoring_seconds(benchmark, tfmem, scoring, scores is not None, score_seconds)
     if n is None and each and math.isfinite(budget):
         n = _planned(known, np.arange(known.space.size), budget, each, eta, most, k, u).n
-    scored = _score(known, table, orientations, sampler, n, seed)
+    scored = score(known, table, orientations, sampler, n, seed)
     filtering = whole + each * scored.indices.size
     inputs = benchmark.setting.fields * options.embedding
     offered = scored.indices[shortlist(known.space, scored, inputs, k or 0)]
@@ -171,69 +166,8 @@ def simulate(
     share = filtering / scored.indices.size
     request = Refine(candidates, refinement, k, u, options, share, scored.indices.size, space=benchmark.setting.space)
     run = select_recorded(request, known.curves, budget, workers=workers, restart=restart)
-    return _selection(benchmark, run, filtering, scored.indices.size, training_seed)
-
-
-def _scores(
-    benchmark: Benchmark, known: Recorded, tfmem: str, seed: int, given: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], list[Orientation]]:
-    """Scores of every known architecture by every metric, float64 (metrics, architectures), and what is better."""
-    if given is not None:
-        if given.shape != (known.of,):
-            raise InvalidInput(f"{known.of} architectures have a score each: scores are not of shape {given.shape}")
-        return np.asarray(given, np.float64)[None, known.places], ["higher"]
-    metrics = parse_tfmems(tfmem)
-    batch = 1 + seed % BATCH_SEEDS
-    found = [benchmark.scores(m.name, batch_seed=batch if m.needs else 1)[known.places] for m in metrics]
-    return np.stack(found), [metric.orientation for metric in metrics]
-
-
-def _scoring_seconds(
-    benchmark: Benchmark, tfmem: str, scoring: str, given: bool, each: float | None
-) -> tuple[float, float]:
-    """Seconds of scoring that are spent once, and of each architecture."""
-    if given or each is not None:
-        return 0.0, each or 0.0
-    once, one = 0.0, 0.0
-    for metric in parse_tfmems(tfmem):
-        at_once = benchmark.whole_space_seconds(metric.name) if scoring == "whole" else None
-        if at_once is None:
-            one += benchmark.scoring_seconds(metric.name)
-        else:
-            once += at_once
-    return once, one
-
-
-def _score(
-    known: Recorded,
-    table: NDArray[np.float64],
-    orientations: Sequence[Orientation],
-    sampler: str | None,
-    n: int | None,
-    seed: int,
-) -> ScoredPool:
-    """What is scored, in the order in which a sampler asks for it."""
-    space = known.space
-    count = space.size if n is None else n
-    check_count("n", count, space)
-    if count == space.size and sampler is None:
-        indices = np.arange(count)
-    else:
-        pool, asked = Pool(orientations), list[int]()
-        source = make_sampler(sampler or DEFAULT_SAMPLER, space, seed, pool.merit)
-        while len(asked) < count:
-            generation = source.ask(min(GENERATION, count - len(asked)))
-            for index in generation:
-                pool.add(index, table[:, index].tolist())
-                source.tell(index)
-            asked += generation
-        indices = np.array(asked, dtype=np.int64)
-    scores = table[:, indices]
-    if len(orientations) == 1:
-        merits = scores[0] if orientations[0] == "higher" else -scores[0]
-    else:
-        merits = combine_ranks(list(scores), orientations)
-    return ScoredPool(indices, scores, merits, count_failed(merits), np.zeros(indices.size))
+    estimated = 1.0 - float(known.measured.mean())
+    return _selection(benchmark, run, filtering, scored.indices.size, training_seed, estimated)
 
 
 def _planned(
@@ -284,7 +218,9 @@ def _candidates(known: Recorded, offered: NDArray[np.int64], merits: Mapping[int
     return found
 
 
-def _selection(benchmark: Benchmark, run: RecordedRun, filtering: float, scored: int, training_seed: int) -> Selection:
+def _selection(
+    benchmark: Benchmark, run: RecordedRun, filtering: float, scored: int, training_seed: int, estimated: float
+) -> Selection:
     trajectory = Trajectory()
     for at, event in zip(run.at, run.events, strict=True):
         if event["event"] != "epoch":
@@ -310,4 +246,5 @@ def _selection(benchmark: Benchmark, run: RecordedRun, filtering: float, scored:
         int(planned["u"]),
         run.rungs,
         trajectory,
+        estimated,
     )

@@ -7,6 +7,7 @@
     score.parquet          place, metric, batch seed, score, seconds
     whole_space.parquet    metric, seconds of scoring all of the space at once
     space_score.parquet    a column a metric, a row an architecture of the space; where it was asked for
+    time.parquet           place, seconds alone; where trainings were stacked
     parts/*.parquet        what was finished since, a file a group and table
 
 A part is written under another name, synced and renamed, so that there is either all of it or nothing. `compact` puts
@@ -30,11 +31,11 @@ import pyarrow.compute as pc
 
 from trails.bench.files import first_of_each, read_any, read_table, write_file, write_table
 from trails.bench.protocol import PREDICTIONS_KEPT, SEEDS
-from trails.bench.schemas import ARCHITECTURE, CURVE, PREDICTION, SCORE, WHOLE_SPACE
+from trails.bench.schemas import ARCHITECTURE, CURVE, PREDICTION, SCORE, TIME, WHOLE_SPACE
 from trails.bench.setting import Setting
 from trails.errors import InvalidInput
 
-__all__ = ["ARCHITECTURE", "CURVE", "PREDICTION", "SCORE", "WHOLE_SPACE", "Setting", "Store"]
+__all__ = ["ARCHITECTURE", "CURVE", "PREDICTION", "SCORE", "TIME", "WHOLE_SPACE", "Setting", "Store"]
 
 
 class Store:
@@ -136,6 +137,18 @@ class Store:
         """Write what scoring whole spaces took, durably; rows of `WHOLE_SPACE`."""
         self._add("whole_space", pa.Table.from_pylist(list(seconds), WHOLE_SPACE))
 
+    def add_times(self, times: Sequence[Mapping[str, Any]]) -> None:
+        """Write what architectures took alone, durably; rows of `TIME`."""
+        self._add("time", pa.Table.from_pylist(list(times), TIME))
+
+    def times(self) -> pa.Table:
+        """What architectures took alone, in order of place; `TIME`.
+
+        Raises:
+            UnusableData: A file is damaged or of another form.
+        """
+        return first_of_each(self._recorded("time", TIME), ("place",))
+
     def scores(self) -> pa.Table:
         """Every score, in order of metric, batch seed and place; `SCORE`.
 
@@ -188,11 +201,10 @@ class Store:
             kept = pc.is_in(predictions["place"], pa.array(sorted(_with_predictions(curves)), pa.int32()))
             write_table(self.folder / "prediction.parquet", predictions.filter(kept))
             write_table(self.folder / "curve.parquet", curves)
-            scores, whole = self.scores(), self.whole_space()
-            if scores.num_rows:
-                write_table(self.folder / "score.parquet", scores)
-            if whole.num_rows:
-                write_table(self.folder / "whole_space.parquet", whole)
+            others = {"score": self.scores(), "whole_space": self.whole_space(), "time": self.times()}
+            for name, table in others.items():
+                if table.num_rows:
+                    write_table(self.folder / f"{name}.parquet", table)
             write_table(self.folder / "architecture.parquet", pa.Table.from_pylist(list(architectures), ARCHITECTURE))
             for part in parts:
                 part.unlink()
@@ -213,6 +225,7 @@ class Store:
         self._add("curve", other.curves())
         self._add("score", other.scores())
         self._add("whole_space", other.whole_space())
+        self._add("time", other.times())
         theirs = other.space_scores()
         if theirs is not None and self.space_scores() is None:
             write_table(self.folder / "space_score.parquet", theirs)

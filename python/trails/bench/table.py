@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from trails.bench.answers import Answer, Curve
+from trails.bench.curves import Curves
+from trails.bench.estimate import Estimate
 from trails.bench.plan import sample
 from trails.bench.protocol import SEEDS
 from trails.bench.schemas import ARCHITECTURE
@@ -53,28 +55,14 @@ class Benchmark:
             )
         self.folder, self.setting = folder, setting
         self.space = parse_space(setting.space)
-        self._store, self._table = store, store.curves()
+        self._store = store
+        self._curves = Curves(store, setting, self.space)
         self._spaces: dict[int, RecordedSpace] = {}
-
-    @cached_property
-    def _columns(self) -> dict[str, NDArray[Any]]:
-        names = [name for name in self._table.column_names if name != "machine"]
-        return {name: self._table[name].to_numpy() for name in names}
-
-    @cached_property
-    def _starts(self) -> dict[tuple[int, int], slice]:
-        """Rows of every training, by place and seed."""
-        place, seed = self._columns["place"], self._columns["seed"]
-        if not len(place):
-            return {}
-        first = np.flatnonzero(np.r_[True, (place[1:] != place[:-1]) | (seed[1:] != seed[:-1])]).tolist()
-        ends = [*first[1:], len(place)]
-        return {(int(place[a]), int(seed[a])): slice(a, b) for a, b in zip(first, ends, strict=True)}
 
     @cached_property
     def _places(self) -> dict[str, int]:
         """Place in the sample of every recorded architecture."""
-        recorded = {place for place, _ in self._starts}
+        recorded = {place for place, _ in self._curves.starts}
         if not recorded:
             return {}
         indices = sample(self.space.size, max(recorded) + 1)
@@ -92,7 +80,7 @@ class Benchmark:
             InvalidInput: It is not recorded.
         """
         place = self._place(architecture)
-        return sorted(seed for other, seed in self._starts if other == place)
+        return sorted(seed for other, seed in self._curves.starts if other == place)
 
     def recorded(self, seed: int) -> RecordedSpace:
         """The architectures that were trained with a seed, as a space of their own.
@@ -101,14 +89,15 @@ class Benchmark:
             InvalidInput: There is none.
         """
         if seed not in self._spaces:
-            places = self._places_with(seed)
+            places = self._curves.places(seed)
             indices = sample(self.space.size, places[-1] + 1) if places else []
             self._spaces[seed] = RecordedSpace(self.space, [indices[place] for place in places])
         return self._spaces[seed]
 
-    def _places_with(self, seed: int) -> list[int]:
-        """Places trained with a seed, ascending: what `recorded` and everything aligned with it is in the order of."""
-        return sorted(place for place, other in self._starts if other == seed)
+    @property
+    def estimate(self) -> Estimate | None:
+        """Of the seconds of architectures that were trained in stacks; None where none were timed alone."""
+        return self._curves.estimate
 
     def column(self, name: str, *, epoch: int, seed: int) -> NDArray[np.float64]:
         """What was recorded of all architectures after an epoch.
@@ -124,10 +113,10 @@ class Benchmark:
         Raises:
             InvalidInput: There is no such column, or no such epoch of any.
         """
-        columns = self._columns
+        columns = self._curves.columns
         if name not in columns:
             raise InvalidInput(f"there is no column '{shown(name)}'", hint=f"There are: {', '.join(columns)}.")
-        places = self._places_with(seed)
+        places = self._curves.places(seed)
         rows = np.flatnonzero((columns["epoch"] == epoch) & (columns["seed"] == seed))
         if not rows.size:
             raise InvalidInput(f"no architecture is recorded up to epoch {epoch} with seed {seed}")
@@ -143,7 +132,16 @@ class Benchmark:
         """
         rows = self._rows(architecture, seed)
         names = ("train_loss", "train_auc", "valid_auc", "valid_loss", "train_seconds", "valid_seconds")
-        return Curve(architecture, seed, *(self._columns[name][rows] for name in names))
+        columns = {name: self._curves.columns[name][rows] for name in names}
+        return Curve(architecture, seed, **columns, measured=self.measured(architecture, seed))
+
+    def measured(self, architecture: str, seed: int) -> bool:
+        """Whether its seconds were measured alone; else it was trained in a stack, and `estimate` says what they are.
+
+        Raises:
+            InvalidInput: It is not recorded.
+        """
+        return bool((self._curves.columns["stacked"][self._rows(architecture, seed)] == 1).all())
 
     def query(self, architecture: str, *, epoch: int, seed: int, split: Split) -> Answer:
         """AUC and loss after an epoch.
@@ -167,15 +165,23 @@ class Benchmark:
         return self._answer(architecture, epoch, seed, "test")
 
     def seconds(self, architecture: str, *, epoch: int, seed: int) -> float:
-        """Seconds of training up to the end of an epoch with an evaluation after each, on one core.
+        """Seconds of training up to the end of an epoch with an evaluation after each, alone: on one core or a GPU.
+
+        `measured` says whether they were; else they are estimated.
 
         Raises:
             InvalidInput: It is not recorded.
+            UnusableData: It was trained in a stack, and nothing was timed alone to estimate from.
         """
         rows = self._rows(architecture, seed)
         place = self._epoch(architecture, seed, epoch)
-        columns = self._columns
+        columns = self._curves.columns
         spent = columns["train_seconds"][rows][: place + 1] + columns["valid_seconds"][rows][: place + 1]
+        if np.isnan(spent).any():
+            raise UnusableData(
+                f"{shown(architecture)} was trained in a stack, and nothing says what it takes alone",
+                hint=f"python -m trails bench time --dataset {self.setting.dataset}",
+            )
         return float(spent.sum(dtype=np.float64))
 
     def best(self, *, epoch: int, seed: int) -> Answer:
@@ -184,7 +190,7 @@ class Benchmark:
         Raises:
             InvalidInput: Nothing is recorded so far.
         """
-        columns = self._columns
+        columns = self._curves.columns
         found = np.flatnonzero((columns["epoch"] == epoch) & (columns["seed"] == seed))
         found = found[np.isfinite(columns["valid_auc"][found])]
         if not found.size:
@@ -195,7 +201,7 @@ class Benchmark:
 
     @cached_property
     def _scores(self) -> ScoreTable:
-        return ScoreTable(self._store, self._places_with(SEEDS[0]))
+        return ScoreTable(self._store, self._curves.places(SEEDS[0]))
 
     def scores(self, tfmem: str, batch_seed: int = 1) -> NDArray[np.float64]:
         """Scores of all architectures that were trained with the first seed.
@@ -280,7 +286,7 @@ class Benchmark:
     def _answer(self, architecture: str, epoch: int, seed: int, split: str) -> Answer:
         rows = self._rows(architecture, seed)
         place = self._epoch(architecture, seed, epoch)
-        auc, loss = (float(self._columns[f"{split}_{what}"][rows][place]) for what in ("auc", "loss"))
+        auc, loss = (float(self._curves.columns[f"{split}_{what}"][rows][place]) for what in ("auc", "loss"))
         return Answer(architecture, epoch, seed, split, auc, loss)
 
     def _epoch(self, architecture: str, seed: int, epoch: int) -> int:
@@ -295,7 +301,7 @@ class Benchmark:
 
     def _rows(self, architecture: str, seed: int) -> slice:
         place = self._place(architecture)
-        rows = self._starts.get((place, seed))
+        rows = self._curves.starts.get((place, seed))
         if rows is None:
             known = ", ".join(map(str, self.seeds(architecture)))
             raise InvalidInput(f"{shown(architecture)} was not trained with seed {seed}", hint=f"Recorded: {known}.")

@@ -19,7 +19,7 @@ from time import perf_counter
 
 from trails.bench.space import RecordedSpace
 from trails.bench.table import Benchmark
-from trails.errors import InvalidInput, TrailsError
+from trails.errors import InvalidInput, TrailsError, UnusableData
 
 
 class OutOfTime(TrailsError):
@@ -135,6 +135,7 @@ class RecordedTrainer:
         Raises:
             OutOfTime: The budget ends before; epochs that were finished count.
             InvalidInput: The curve is shorter.
+            UnusableData: It is not known how long an epoch took.
         """
         curve = self.benchmark.curve(self.space.format(self.space.architecture(index)), seed=self._seed)
         begun = 0 if again else self._reached.get(index, 0)
@@ -143,7 +144,10 @@ class RecordedTrainer:
                 if math.isnan(curve.valid_auc[-1]):
                     return math.nan
                 raise InvalidInput(f"{curve.architecture} was recorded for {len(curve.valid_auc)} epochs, not {epochs}")
-            self.charge(float(curve.train_seconds[epoch - 1] + curve.valid_seconds[epoch - 1]) / self._workers)
+            seconds = float(curve.train_seconds[epoch - 1] + curve.valid_seconds[epoch - 1]) / self._workers
+            if math.isnan(seconds):
+                raise UnusableData(f"it is not known how long epoch {epoch} of {curve.architecture} took")
+            self.charge(seconds)
             self.epochs += 1
             self._reached[index] = max(epoch, self._reached.get(index, 0))
             self._offer(curve.architecture, epoch, float(curve.valid_auc[epoch - 1]))

@@ -12,9 +12,16 @@ from trails.tfmem.textbook.flow import expressflow, synflow, weight_norm
 from trails.tfmem.textbook.gradients import fisher, grad_norm, grad_plain, grasp, snip, zico
 from trails.tfmem.textbook.kernels import SINGULAR, jacob_cov, knas, naswot, ntk, ntk_cond, ntk_trace, ntk_trace_approx
 from trails.tfmem.textbook.loss import Loss, mean_loss
-from trails.tfmem.textbook.networks import draw_network, draw_signed_network, network_from, signed_network
+from trails.tfmem.textbook.networks import (
+    INITIALISATIONS,
+    draw_network,
+    draw_signed_network,
+    network_from,
+    signed_network,
+)
 
 __all__ = [
+    "INITIALISATIONS",
     "SINGULAR",
     "Loss",
     "draw_network",

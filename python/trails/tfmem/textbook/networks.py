@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -11,8 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 from trails.tfmem.network import Network
+
+INITIALISATIONS: Mapping[str, Callable[[int, int], float]] = MappingProxyType(
+    {
+        "he": lambda fan_in, fan_out: (6.0 / fan_in) ** 0.5,
+        "xavier": lambda fan_in, fan_out: (6.0 / (fan_in + fan_out)) ** 0.5,
+        "lecun": lambda fan_in, fan_out: (3.0 / fan_in) ** 0.5,
+    }
+)
+"""Bound of a layer's uniform weights, given its fan-in and fan-out."""
 
 
 def network_from(weights: Network) -> nn.Sequential:
@@ -53,8 +63,12 @@ def draw_signed_network(
     outputs: int = 1,
     batch_norm: bool = False,
     dtype: torch.dtype = torch.float64,
+    initialisation: str = "he",
 ) -> nn.Sequential:
-    """A network of its own: He-uniform weights between -sqrt(6 / fan_in) and sqrt(6 / fan_in), no biases.
+    """A network of its own: uniform weights between -bound and bound, no biases.
+
+    The bound is sqrt(6 / fan_in) after He et al., arXiv:1502.01852; sqrt(6 / (fan_in + fan_out)) after Glorot and
+    Bengio (Xavier), AISTATS 2010; sqrt(3 / fan_in) after LeCun et al., Efficient BackProp, 1998.
 
     Args:
         architecture: Hidden widths.
@@ -63,12 +77,21 @@ def draw_signed_network(
         outputs: Number of logits.
         batch_norm: As in :func:`signed_network`.
         dtype: Of every parameter.
+        initialisation: A name of `INITIALISATIONS`; all draw the same numbers and differ by each layer's bound.
+
+    Raises:
+        InvalidInput: There is no such initialisation.
     """
+    if initialisation not in INITIALISATIONS:
+        raise InvalidInput(
+            f"there is no initialisation '{shown(initialisation)}'", hint=f"There are: {', '.join(INITIALISATIONS)}."
+        )
+    bound = INITIALISATIONS[initialisation]
     linears = []
     fan_in = inputs
     for width in (*architecture, outputs):
         linear = nn.Linear(fan_in, width, bias=False, dtype=torch.float64)
-        linear.weight.data.uniform_(-1.0, 1.0, generator=generator).mul_((6.0 / fan_in) ** 0.5)
+        linear.weight.data.uniform_(-1.0, 1.0, generator=generator).mul_(bound(fan_in, width))
         linears.append(linear.to(dtype))
         fan_in = width
     return _in_a_row(linears, batch_norm)

@@ -1,0 +1,128 @@
+"""Rank correlations of scores with what was recorded, and how sure one can be of them; by SciPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Vector: TypeAlias = NDArray[np.float64]
+
+RESAMPLES = 1000
+"""Bootstrap resamples of an interval."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A coefficient with its bootstrap interval over the sample.
+
+    Args:
+        value: Of the sample.
+        low: 2.5 % quantile over resamples.
+        high: 97.5 % quantile.
+        n: Pairs.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def merits(scores: Vector, orientation: str) -> Vector:
+    """Scores of which a higher one is better and a failed one is worst: float64 of the same shape.
+
+    Args:
+        scores: As a metric gave them; NaN or infinite where it failed.
+        orientation: ``higher`` or ``lower``, which is better.
+    """
+    turned = scores if orientation == "higher" else -scores
+    return np.where(np.isfinite(scores), turned, -np.inf)
+
+
+def spearman(a: Vector, b: Vector) -> float:
+    """Spearman's coefficient with mean ranks for ties; NaN where one side is constant or has fewer than three."""
+    if len(a) < 3 or _constant(a) or _constant(b):
+        return float("nan")
+    return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
+
+
+def kendall(a: Vector, b: Vector) -> float:
+    """Kendall's tau-b; NaN where one side is constant or has fewer than three."""
+    if len(a) < 3 or _constant(a) or _constant(b):
+        return float("nan")
+    return float(stats.kendalltau(a, b).statistic)
+
+
+def pearson(a: Vector, b: Vector) -> float:
+    """Pearson's coefficient of the values themselves, of the pairs of finite ones: NaN where one side is constant."""
+    finite = np.isfinite(a) & np.isfinite(b)
+    if finite.sum() < 3 or _constant(a[finite]) or _constant(b[finite]):
+        return float("nan")
+    return float(stats.pearsonr(a[finite], b[finite]).statistic)
+
+
+COEFFICIENTS: Mapping[str, Callable[[Vector, Vector], float]] = MappingProxyType(
+    {"spearman": spearman, "kendall": kendall, "pearson": pearson}
+)
+"""By name."""
+
+
+def interval(
+    name: str, scores: Sequence[Vector], target: Vector, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """The mean coefficient of several scores with one target, and the 95 % interval of its bootstrap.
+
+    Pairs are drawn again with replacement, the same for all scores.
+
+    Args:
+        name: Of a coefficient.
+        scores: float64 (n,) each: by the same metric, such as on several batches.
+        target: float64 (n,).
+        resamples: How often.
+        seed: Draws them.
+    """
+    values = [COEFFICIENTS[name](one, target) for one in scores]
+    value, n = float(np.mean(values)), len(target)
+    if not np.isfinite(value):
+        return Interval(value, float("nan"), float("nan"), n)
+    drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
+    found = np.mean([_resampled(name, one, target, drawn) for one in scores], axis=0)
+    # A resample whose one side is constant has no coefficient.
+    found = found[np.isfinite(found)]
+    low, high = np.quantile(found, (0.025, 0.975)) if found.size else (float("nan"), float("nan"))
+    return Interval(value, float(low), float(high), n)
+
+
+def _resampled(name: str, a: Vector, b: Vector, drawn: NDArray[np.int64]) -> Vector:
+    """A coefficient of every resample: float64 (resamples,)."""
+    if name == "spearman":
+        left, right = (stats.rankdata(one[drawn], axis=1) for one in (a, b))
+        left, right = (one - one.mean(axis=1, keepdims=True) for one in (left, right))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(
+                (left * right).sum(axis=1) / np.sqrt(np.square(left).sum(axis=1) * np.square(right).sum(axis=1))
+            )
+    return np.array([COEFFICIENTS[name](a[places], b[places]) for places in drawn])
+
+
+def top(values: Vector, share: float) -> NDArray[np.int64]:
+    """Places of the best ``share`` of finite values, at least three where there are so many, ascending.
+
+    Args:
+        values: float64 (n,), higher is better.
+        share: 0 to 1.
+    """
+    finite = np.flatnonzero(np.isfinite(values))
+    count = min(len(finite), max(3, round(share * len(finite))))
+    best = finite[np.argsort(-values[finite], kind="stable")[:count]]
+    return np.sort(best)
+
+
+def _constant(values: Vector) -> bool:
+    return bool(np.all(values == values[0]))
