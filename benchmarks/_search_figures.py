@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from benchmarks import plots
@@ -77,8 +78,7 @@ def by_seconds(
         axis.plot(spent, found[:, 1], line, color=colour, marker=marker, linewidth=1.3, label=labels[method])
         if method in bands:
             axis.fill_between(spent, found[:, 0], found[:, 2], color=colour, alpha=0.15, linewidth=0)
-    axis.set_xscale("log")
-    axis.set_xlabel("seconds spent")
+    seconds_axis(axis)
     if regret:
         axis.set_ylim(bottom=0.0, top=1.1 * max((np.quantile(line, 0.95) for line in drawn), default=1.0) + 1e-6)
         axis.set_ylabel("validation AUC below the best, median")
@@ -90,6 +90,16 @@ def by_seconds(
     low = min(low, facts["random_test"])
     axis.set_ylim(low - 0.1 * (high - low), high + 0.12 * (high - low))
     axis.set_ylabel(f"test AUC, median; epochs to {facts['to_epoch']}")
+
+
+def seconds_axis(axis: Axes) -> None:
+    """A logarithmic axis of seconds, in plain numbers that do not run into each other."""
+    axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 50.0 * low else (1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:,g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("seconds spent")
 
 
 def two_panels(

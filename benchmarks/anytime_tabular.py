@@ -102,7 +102,6 @@ def _figure(document: Document, tfmem: str) -> Figure:
     published.set_ylabel("AUC")
     published.legend(loc="upper left", fontsize=7.5)
     published.margins(y=0.3)
-    published.set_xscale("log")
-    published.set_xlabel("seconds spent")
+    _search_figures.seconds_axis(published)
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7.5)
     return figure

@@ -155,8 +155,6 @@ def draw(document: Document) -> Mapping[str, Figure]:
         times = _searches.grid(document.rows, 60)
         _search_figures.by_seconds(axes[1], document, _LINES, times, bands=tuple(_LINES))
         (facts,) = document.select(method="table")
-        axes[1].set_title(
-            f"{facts['table']}, half of them for each seed\nRecorded searches, simulated clock", fontsize=8.5
-        )
+        axes[1].set_title(_search_figures.caption(facts), fontsize=8.5)
         figure.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7.5)
     return {"": figure}
