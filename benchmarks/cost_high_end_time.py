@@ -65,7 +65,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
         axis.bar(where, seconds, width, color=plots.COLOURS[place], label=_searches.LABELS[method])
         for x, value in zip(where, seconds, strict=True):
             if math.isnan(value):
-                axis.text(x, axis.get_ylim()[0], "never", rotation=90, fontsize=6, ha="center", va="bottom")
+                axis.text(x, 0.01, "never", rotation=90, fontsize=6, ha="center", transform=axis.get_xaxis_transform())
     evolution = [found["evolution"][share] / PUBLISHED[dataset] for share in shares]
     label = f"evolution / {PUBLISHED[dataset]} (published)"
     axis.plot(range(len(shares)), evolution, "kx", markersize=6, label=label)
