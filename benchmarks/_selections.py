@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks._records import FINAL_EPOCH, SEED, quartiles
 from benchmarks.harness import Document
-from trails.bench.candidates import recorded
+from trails.bench.candidates import drawn, recorded
 from trails.bench.protocol import SEEDS
 from trails.bench.simulate import Selection
 from trails.bench.table import Benchmark
@@ -31,10 +32,11 @@ def epoch_seconds(benchmark: Benchmark) -> float:
     return float(recorded(benchmark, SEED).epoch_seconds.mean())
 
 
+@lru_cache(maxsize=512)
 def reachable(benchmark: Benchmark, pool: int, seed: int) -> tuple[float, float]:
     """The highest validation AUC of a pool, whatever the epoch, and the test AUC there: what training all of it would
     hand over."""
-    places = recorded(benchmark, SEED).drawn(pool, seed).places
+    places = drawn(benchmark, SEED, pool, seed).places
     epochs = range(1, benchmark.setting.epochs + 1)
     valid, test = (
         np.stack([benchmark.column(name, epoch=epoch, seed=SEED)[places] for epoch in epochs])
