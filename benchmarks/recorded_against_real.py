@@ -19,8 +19,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks._records import DATASETS, SEED, open_table, quartiles, table_size
-from benchmarks._selections import half, noise_line, reachable, row_of, seed_noise
+from benchmarks._records import DATASETS, SEED, open_table, quartiles
+from benchmarks._selections import begin, half, noise_line, reachable, row_of
 from benchmarks.harness import Context, Document, run_pinned
 from trails.bench.candidates import recorded
 from trails.bench.simulate import simulate
@@ -41,7 +41,7 @@ def run(context: Context) -> None:
     """Recorded selections first, then the real ones that are not there yet."""
     benchmark = open_table(str(context.dataset))
     pool, budget = half(benchmark), QUICK_SECONDS if context.quick else SECONDS
-    context.note(table=table_size(benchmark), pool=pool, budget=budget, seed_noise=seed_noise(benchmark))
+    begin(context, benchmark, pool, budget=budget)
     if not context.recorded(part="recorded"):
         context.record(*(_recorded(benchmark, budget, pool, seed) for seed in range(RECORDED)))
     if not context.recorded(part="speed"):

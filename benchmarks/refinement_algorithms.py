@@ -15,9 +15,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks._records import DATASETS, open_table, table_size
+from benchmarks._records import DATASETS, open_table
 from benchmarks._selections import (
     band,
+    begin,
     epoch_seconds,
     half,
     middle,
@@ -25,7 +26,6 @@ from benchmarks._selections import (
     random_order,
     reachable,
     row_of,
-    seed_noise,
 )
 from benchmarks.harness import Context, Document
 from trails.bench.simulate import simulate
@@ -56,7 +56,7 @@ def run(context: Context) -> None:
     benchmark = open_table(str(context.dataset))
     pool = min(MOST, half(benchmark))
     each = epoch_seconds(benchmark)
-    context.note(table=table_size(benchmark), pool=pool, seed_noise=seed_noise(benchmark))
+    begin(context, benchmark, pool)
     seeds = range(context.seed, context.seed + (QUICK_RUNS if context.quick else RUNS))
     reached = {seed: reachable(benchmark, pool, seed) for seed in seeds}
     for plan in PLANS:
