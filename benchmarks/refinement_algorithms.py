@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks import plots
 from benchmarks._records import DATASETS, open_table
@@ -100,6 +101,9 @@ def _figure(document: Document, key: str, label: str) -> Figure:
             best = middle(document.rows, "best_test_auc")
             axis.axhline(best, color="#888888", linewidth=0.9, linestyle=":", label="all trained to the end")
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+        axis.minorticks_off()
         axis.set_xlabel("recorded seconds spent, one core (median)")
         axis.set_ylabel(label)
         axis.set_title(f"{dataset} (simulated): {title}", fontsize=9)
