@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from benchmarks._records import FINAL_EPOCH, SEED, quartiles
-from benchmarks.harness import Document
-from trails.bench.candidates import recorded
+from benchmarks._records import FINAL_EPOCH, SEED, quartiles, table_size
+from benchmarks.harness import Context, Document
+from trails.bench.candidates import drawn, recorded
 from trails.bench.protocol import SEEDS
 from trails.bench.simulate import Selection
 from trails.bench.table import Benchmark
@@ -19,6 +20,22 @@ from trails.errors import InvalidInput
 
 CRITEO_ERROR = 0.013
 """Standard error of a test AUC on the extract's 1,991 test rows: differences below it say nothing of Criteo."""
+
+
+def begin(context: Context, benchmark: Benchmark, pool: int, **facts: object) -> None:
+    """Note what the table is.
+
+    Raises:
+        InvalidInput: Rows are there of a table that has grown since: their pools were other ones.
+    """
+    size = table_size(benchmark)
+    first = context.document.sessions[0]
+    if context.document.rows and first.get("table") != size:
+        raise InvalidInput(
+            f"the rows in {context.document.path} are of {first.get('table')}, and now there are {size}",
+            hint="Start over with --fresh.",
+        )
+    context.note(table=size, pool=pool, seed_noise=seed_noise(benchmark), **facts)
 
 
 def half(benchmark: Benchmark) -> int:
@@ -31,10 +48,11 @@ def epoch_seconds(benchmark: Benchmark) -> float:
     return float(recorded(benchmark, SEED).epoch_seconds.mean())
 
 
+@lru_cache(maxsize=512)
 def reachable(benchmark: Benchmark, pool: int, seed: int) -> tuple[float, float]:
     """The highest validation AUC of a pool, whatever the epoch, and the test AUC there: what training all of it would
     hand over."""
-    places = recorded(benchmark, SEED).drawn(pool, seed).places
+    places = drawn(benchmark, SEED, pool, seed).places
     epochs = range(1, benchmark.setting.epochs + 1)
     valid, test = (
         np.stack([benchmark.column(name, epoch=epoch, seed=SEED)[places] for epoch in epochs])

@@ -12,16 +12,16 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks._records import DATASETS, open_table, quartiles, table_size
+from benchmarks._records import DATASETS, open_table, quartiles
 from benchmarks._selections import (
     band,
+    begin,
     epoch_seconds,
     half,
     middle,
     noise_line,
     reachable,
     row_of,
-    seed_noise,
     spread,
 )
 from benchmarks.harness import Context, Document
@@ -48,7 +48,7 @@ def run(context: Context) -> None:
     """Simulate what is not recorded yet."""
     benchmark = open_table(str(context.dataset))
     pool, each = half(benchmark), epoch_seconds(benchmark)
-    context.note(table=table_size(benchmark), pool=pool, seed_noise=seed_noise(benchmark))
+    begin(context, benchmark, pool)
     seeds = range(context.seed, context.seed + (QUICK_RUNS if context.quick else RUNS))
     for time in TIMES:
         for k in (COORDINATOR, *(k for k in KS if k <= min(pool, time))):

@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks._records import DATASETS, SEED, open_table, table_size
-from benchmarks._selections import band, epoch_seconds, half, middle, noise_line, reachable, row_of, seed_noise
+from benchmarks._records import DATASETS, SEED, open_table
+from benchmarks._selections import band, begin, epoch_seconds, half, middle, noise_line, reachable, row_of
 from benchmarks.harness import Context, Document
 from trails.bench.simulate import simulate
 from trails.bench.table import Benchmark
@@ -41,7 +41,7 @@ def run(context: Context) -> None:
     """Simulate what is not recorded yet."""
     benchmark = open_table(str(context.dataset))
     pool, each = half(benchmark), epoch_seconds(benchmark)
-    context.note(table=table_size(benchmark), pool=pool, seed_noise=seed_noise(benchmark))
+    begin(context, benchmark, pool)
     seeds = range(context.seed, context.seed + (QUICK_RUNS if context.quick else RUNS))
     for k in (k for k in (KS[::2] if context.quick else KS) if k <= pool):
         for u in (u for u in US if u <= benchmark.setting.epochs):

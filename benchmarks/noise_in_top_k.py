@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks import plots
-from benchmarks._records import DATASETS, SEED, open_table, table_size
-from benchmarks._selections import band, half, middle, noise_line, reachable, row_of, seed_noise, spread
+from benchmarks._records import DATASETS, SEED, open_table
+from benchmarks._selections import band, begin, half, middle, noise_line, reachable, row_of, spread
 from benchmarks.harness import Context, Document
-from trails.bench.candidates import recorded
+from trails.bench.candidates import drawn
 from trails.bench.simulate import simulate
 from trails.bench.table import Benchmark
 
@@ -35,7 +35,7 @@ def run(context: Context) -> None:
     """Simulate what is not recorded yet."""
     benchmark = open_table(str(context.dataset))
     pool = half(benchmark)
-    context.note(table=table_size(benchmark), pool=pool, seed_noise=seed_noise(benchmark))
+    begin(context, benchmark, pool)
     seeds = range(context.seed, context.seed + (QUICK_RUNS if context.quick else RUNS))
     for k in (k for k in KS if 2 * k <= pool):
         for share in SHARES:
@@ -62,7 +62,7 @@ def replaced(benchmark: Benchmark, pool: int, k: int, share: float, seed: int) -
         seed: Of pool and replacements.
     """
     merits = benchmark.merits("expressflow")
-    places = recorded(benchmark, SEED).drawn(pool, seed).places
+    places = drawn(benchmark, SEED, pool, seed).places
     ranked = places[np.argsort(-merits[places], kind="stable")]
     draw, count = np.random.default_rng((seed, 5)), round(share * k)
     out = draw.choice(k, count, replace=False)

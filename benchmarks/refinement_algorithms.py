@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks import plots
-from benchmarks._records import DATASETS, open_table, table_size
+from benchmarks._records import DATASETS, open_table
 from benchmarks._selections import (
     band,
+    begin,
     epoch_seconds,
     half,
     middle,
@@ -25,7 +27,6 @@ from benchmarks._selections import (
     random_order,
     reachable,
     row_of,
-    seed_noise,
 )
 from benchmarks.harness import Context, Document
 from trails.bench.simulate import simulate
@@ -56,7 +57,7 @@ def run(context: Context) -> None:
     benchmark = open_table(str(context.dataset))
     pool = min(MOST, half(benchmark))
     each = epoch_seconds(benchmark)
-    context.note(table=table_size(benchmark), pool=pool, seed_noise=seed_noise(benchmark))
+    begin(context, benchmark, pool)
     seeds = range(context.seed, context.seed + (QUICK_RUNS if context.quick else RUNS))
     reached = {seed: reachable(benchmark, pool, seed) for seed in seeds}
     for plan in PLANS:
@@ -100,6 +101,9 @@ def _figure(document: Document, key: str, label: str) -> Figure:
             best = middle(document.rows, "best_test_auc")
             axis.axhline(best, color="#888888", linewidth=0.9, linestyle=":", label="all trained to the end")
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+        axis.minorticks_off()
         axis.set_xlabel("recorded seconds spent, one core (median)")
         axis.set_ylabel(label)
         axis.set_title(f"{dataset} (simulated): {title}", fontsize=9)

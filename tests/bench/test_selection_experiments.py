@@ -11,13 +11,14 @@ import pytest
 
 from benchmarks import harness, k_at_fixed_time, nku_tradeoff, noise_in_top_k, plots, refinement_algorithms
 from benchmarks._records import open_table
-from benchmarks._selections import half, reachable, row_of, seed_noise
+from benchmarks._selections import begin, half, reachable, row_of, seed_noise
 from tests.bench.records import MACHINE, made_up
 from trails import bench
 from trails.bench.candidates import recorded
 from trails.bench.simulate import simulate
 from trails.bench.store import Store
 from trails.bench.table import Benchmark
+from trails.errors import InvalidInput
 
 COUNT, EPOCHS = 24, 6
 
@@ -90,3 +91,18 @@ def test_what_a_pool_holds_is_the_best_of_its_curves(frappe: Benchmark) -> None:
 def test_noise_between_seeds_is_their_pooled_deviation(frappe: Benchmark) -> None:
     aucs = np.stack([frappe.column("test_auc", epoch=EPOCHS, seed=seed) for seed in (1, 2)])
     assert seed_noise(open_table("frappe")) == pytest.approx(np.sqrt(aucs.var(axis=0, ddof=1).mean()))
+
+
+def test_rows_of_a_table_that_has_grown_since_are_not_added_to(frappe: Benchmark, tmp_path: Path) -> None:
+    document = harness.Document(tmp_path / "rows.json", "k_at_fixed_time", "", {}, [{}])
+    context = harness.Context(document, "frappe", quick=False, seed=0)
+    begin(context, frappe, 5)
+    begin(context, frappe, 5)
+    context.record({"winner": "8-8"})
+    begin(context, frappe, 5)
+    made_up(tmp_path / "bench" / "more", COUNT + 1, EPOCHS)
+    with pytest.raises(
+        InvalidInput, match=f"are of {COUNT} of 100 architectures recorded, and now there are 25"
+    ) as told:
+        begin(context, bench.open("more"), 5)
+    assert told.value.hint == "Start over with --fresh."

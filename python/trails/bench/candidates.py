@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -61,6 +61,13 @@ class Recorded:
             places=self.places[chosen],
             measured=self.measured[chosen],
         )
+
+
+@lru_cache(maxsize=256)
+def drawn(benchmark: Benchmark, seed: int, count: int, pool_seed: int) -> Recorded:
+    """Some of the architectures that were trained with a seed, as `Recorded.drawn` draws them; studies draw the same
+    pools again for everything that they compare."""
+    return recorded(benchmark, seed).drawn(count, pool_seed)
 
 
 _made: WeakKeyDictionary[Benchmark, dict[int, Recorded]] = WeakKeyDictionary()

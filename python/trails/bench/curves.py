@@ -81,4 +81,11 @@ class Curves:
 
     def places(self, seed: int) -> list[int]:
         """Places trained with a seed, ascending."""
-        return sorted(place for place, other in self.starts if other == seed)
+        return self._places.get(seed, [])
+
+    @cached_property
+    def _places(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for place, seed in sorted(self.starts):
+            found.setdefault(seed, []).append(place)
+        return found

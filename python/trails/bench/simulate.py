@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.bench.candidates import Recorded, recorded
+from trails.bench.candidates import Recorded, drawn, recorded
 from trails.bench.scored import score, scores_of, scoring_seconds
 from trails.bench.table import Benchmark
 from trails.bench.trainer import Incumbent, Trajectory
@@ -144,9 +144,7 @@ def simulate(
     if not 1 <= most <= longest:
         raise InvalidInput(f"max_epochs is 1 to {longest}, the epochs that were recorded, not {most}")
     options = parse_options({"eta": eta, "max_epochs": most, "patience": patience or most, "refit": False})
-    known = recorded(benchmark, training_seed)
-    if pool is not None:
-        known = known.drawn(pool, seed)
+    known = recorded(benchmark, training_seed) if pool is None else drawn(benchmark, training_seed, pool, seed)
     table, orientations = scores_of(benchmark, known, tfmem, seed, scores)
     whole, each = scoring_seconds(benchmark, tfmem, scoring, scores is not None, score_seconds)
     if n is None and each and math.isfinite(budget):
