@@ -149,7 +149,7 @@ def _ratios(document: Document) -> Figure:
     axis.set_ylabel("test AUC of the winner")
     axis.set_title(f"{document.settings['dataset']}, {_note(document, 'table')} (simulated)", fontsize=9)
     axis.axvline(100, color="#888888", linewidth=0.9, linestyle=":", label="published default: 100")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=1, fontsize=7.5)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=1, fontsize=7.5)
     return figure
 
 
@@ -171,7 +171,7 @@ def summarise(document: Document) -> list[str]:
         told = [f"{ratio}: {middle(rows, 'test_auc'):.4f} (K {rows[0]['k']})" for ratio, rows in cells if rows]
         lines.append(f"  {time} epochs, test AUC by N/K: " + "  ".join(told))
     lines.append(f"  {noise_line(document)}")
-    lines.append("  published: at a fixed time N/K of 100 and U of 1 are the best")
+    lines.append("  published defaults: N/K of 100 and U of 1")
     return lines
 
 

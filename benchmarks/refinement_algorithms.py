@@ -132,7 +132,7 @@ def summarise(document: Document) -> list[str]:
             pairs = _pairs(document, plan, "sh", other)
             better, worse = sum(a < b for a, b in pairs) / len(pairs), sum(a > b for a, b in pairs) / len(pairs)
             lines.append(f"  sh is better than {other} in {better:.0%} of the pairs of runs, worse in {worse:.0%}")
-    lines.append(" published: successive halving reaches more in the same time than successive rejects and uniform")
+    lines.append(" published: successive halving is chosen as the best of the three, with survivors that start over")
     lines.append(f" {noise_line(document)}")
     return lines
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from multiprocessing import active_children
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -96,6 +97,20 @@ def test_a_killed_builder_loses_the_group_in_hand_at_most(protocol: Protocol, tm
     kept = len(Store(folder).done())
     assert trained - 8 < kept <= trained + 8
     assert build(protocol, folder, 24, seeds=(1,), processes=1) == 24 - min(24, kept)
+
+
+def test_an_interrupted_builder_keeps_what_was_finished_and_waits_for_nothing(
+    protocol: Protocol, tmp_path: Path
+) -> None:
+    def interrupt(text: str) -> None:
+        if int(text.split()[0]) == 3:
+            raise KeyboardInterrupt
+
+    long = replace(protocol, epochs=30)
+    with pytest.raises(KeyboardInterrupt):
+        build(long, tmp_path / "small", 60, seeds=(1,), processes=1, say=interrupt)
+    assert len(Store(tmp_path / "small").done()) == 3
+    assert not active_children()
 
 
 def test_two_builders_of_one_shard_are_refused_and_of_two_are_not(protocol: Protocol, tmp_path: Path) -> None:

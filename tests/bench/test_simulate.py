@@ -15,9 +15,9 @@ import torch
 from tests.bench.records import made_up
 from trails.bench.build import build
 from trails.bench.protocol import Protocol
+from trails.bench.rowsets import Rowsets
 from trails.bench.simulate import Selection, simulate
 from trails.bench.table import Benchmark
-from trails.bench.train import Rowsets
 from trails.errors import BudgetTooSmall, InvalidInput, UnusableData
 from trails.halving import halving_rungs, total_epochs
 from trails.refinement.protocol import Candidate, Events, Refine, Setting

@@ -22,7 +22,8 @@ from tests.loading.conftest import (
 from tests.loading.malformed_lines import MALFORMED
 from trails.errors import InvalidInput, TrailsError
 from trails.loading import Fields, MalformedLine, find_dataset
-from trails.loading.copy import DatabaseError, load
+from trails.loading.connection import DatabaseError
+from trails.loading.copy import load
 
 STRANGE = Fields.consecutive(
     ("plain", "Upper Case", 'quo"te', "it's", "größe 東京", "back\\slash", ":colon", "%percent", "select"),

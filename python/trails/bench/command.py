@@ -11,6 +11,9 @@ from trails.bench.folder import tables
 from trails.bench.protocol import PROTOCOLS, get_protocol
 from trails.errors import InvalidInput, TrailsError
 
+_INTERRUPTED = 130
+"""Exit status after Ctrl-C, as the other commands have it."""
+
 SUMMARY = "build a recorded benchmark: learning curves of many architectures"
 
 
@@ -20,7 +23,8 @@ def declare(command: argparse.ArgumentParser) -> None:
 A benchmark is a folder of Parquet tables. `train` trains what is missing, on every core, and keeps each
 group of trainings durably: killed at any moment it loses at most the group in hand, and a second start goes
 on. A larger --architectures goes on from a smaller one. Shards may be trained on several machines, each into
-a folder of its own, and put together with `merge`.
+a folder of its own, and put together with `merge`. `score` does the same for training-free metrics of what is
+recorded, `verify` repeats some trainings and scores, and `time` is for benchmarks that were trained in stacks.
 
 exit status: 0; 2 bad arguments or data; 1 any other error
 
@@ -30,6 +34,7 @@ examples:
   python -m trails bench score --dataset frappe
   python -m trails bench verify --dataset frappe --architectures 5
   python -m trails bench merge --dataset criteo shard1/criteo shard2/criteo
+  python -m trails bench load --dataset all --dsn postgresql://localhost/study
 """
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     train = actions.add_parser("train", help="train what is missing")
@@ -61,6 +66,7 @@ examples:
     verify.add_argument("--architectures", type=int, default=20, metavar="N", help="to repeat (default: 20)")
     verify.add_argument("--seed", type=int, default=0, help="that draws them (default: 0)")
     verify.add_argument("--tolerance", type=float, help="of AUCs (default: as is usual for these machines)")
+    verify.add_argument("--device", default="cpu", help="that repeats: cpu, or cuda to compare a GPU (default: cpu)")
     verify.add_argument("--processes", type=int, default=0, help="that train, each on one core (default: all cores)")
     verify.set_defaults(act=_verify)
     timed = actions.add_parser("time", help="time some alone, where trainings were stacked, and estimate the others")
@@ -68,8 +74,17 @@ examples:
     timed.add_argument("--device", default="cpu", help="cpu, cuda, or several such as cuda:0,cuda:1 (default: cpu)")
     timed.add_argument("--processes", type=int, default=0, help="that train, each on one core (default: all cores)")
     timed.set_defaults(act=_time)
-    for action in (train, score, merge, verify, timed):
-        action.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(PROTOCOLS))
+    load = actions.add_parser("load", help="put benchmarks into PostgreSQL, in place of what is there of them")
+    load.add_argument("--dsn", help="connection string or URI (default: $TRAILS_DSN, else libpq's environment)")
+    load.add_argument("--schema", default="trails_bench", help="of the tables; made if needed (default: %(default)s)")
+    load.set_defaults(act=_load)
+    for action in (train, score, merge, verify, timed, load):
+        action.add_argument(
+            "--dataset",
+            required=True,
+            metavar="NAME",
+            help=", ".join([*PROTOCOLS, *(["all"] if action is load else [])]),
+        )
         action.add_argument(
             "--folder",
             type=Path,
@@ -80,7 +95,11 @@ examples:
 
 def run(options: argparse.Namespace) -> None:
     """Do what was asked."""
-    options.act(options)
+    try:
+        options.act(options)
+    except KeyboardInterrupt:
+        print("trails: interrupted; what was finished before is kept", file=sys.stderr)
+        raise SystemExit(_INTERRUPTED) from None
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -135,12 +154,35 @@ def _merge(options: argparse.Namespace) -> None:
     print(f"{compact(protocol, store.folder)} epochs recorded")
 
 
+def _load(options: argparse.Namespace) -> None:
+    from trails.bench.load import load
+
+    if options.dataset == "all":
+        # Of all those that there are; each in a transaction of its own.
+        chosen = [options.folder / name for name in PROTOCOLS if (options.folder / name / "setting.json").exists()]
+    else:
+        chosen = [options.folder / get_protocol(options.dataset).dataset]
+    if not chosen:
+        raise InvalidInput(f"{options.folder} holds no benchmark", hint="Record one: python -m trails bench train.")
+    for folder in chosen:
+        rows = load(folder, options.dsn, schema=options.schema)
+        print(f"{folder.name}: {', '.join(f'{count:,} {name}' for name, count in rows.items())}")
+
+
 def _verify(options: argparse.Namespace) -> None:
     from trails.bench.verify import verify
 
     folder = options.folder / options.dataset
     protocol = get_protocol(options.dataset)
-    done = verify(protocol, folder, options.architectures, seed=options.seed, processes=options.processes, say=_say)
+    done = verify(
+        protocol,
+        folder,
+        options.architectures,
+        seed=options.seed,
+        processes=options.processes,
+        devices=options.device,
+        say=_say,
+    )
     for one in done:
         where = "the same kind of machine" if one.same_machine else "another kind of machine"
         print(

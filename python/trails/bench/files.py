@@ -49,7 +49,7 @@ def read_table(file: Path, schema: pa.Schema) -> pa.Table:
     table = read_any(file)
     for name in schema.names:
         if name in LATER and name not in table.schema.names:
-            table = table.append_column(name, pa.array(np.full(table.num_rows, LATER[name])))
+            table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
     if table.schema.names != schema.names:
         raise UnusableData(
             f"{file} is no table of a benchmark", detail=f"It has the columns {', '.join(table.schema.names)}."

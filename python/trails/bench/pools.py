@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -61,6 +61,7 @@ class LocalPool:
         self._protocol = protocol
         names = _names(devices, processes)
         self.count, self._most = len(names), stacked or (1 if names[0] == "cpu" else MOST_STACKED)
+        self._others = set(active_children())
         context = get_context("spawn")
         queue = context.Queue()
         for name in names:
@@ -70,7 +71,11 @@ class LocalPool:
     def __enter__(self) -> LocalPool:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            # What they are at is lost anyway, and would be waited for: minutes after an interrupt.
+            for process in set(active_children()) - self._others:
+                process.terminate()
         self._pool.shutdown(cancel_futures=True)
 
     def setting(self) -> Setting:

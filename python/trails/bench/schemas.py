@@ -27,11 +27,11 @@ other metrics are those of the weights at the epoch's end, ``train_auc`` of the 
 `trails.bench.plan.looked_at` names. ``train_seconds`` are of the epoch's training, and
 ``valid_seconds`` of predicting the validation rows once: processor time of one core, which does not hang on what else
 the machine does; on a GPU, wall time. ``stacked`` is how many candidates were trained at once: of several, nobody knows
-what one took, and the seconds of all of them together are ``stack_seconds``. NaN where a training went wrong: the curve
-ends there."""
+what one took, and the seconds of all of them together are ``stack_seconds``; what is not known is null. NaN where a
+training went wrong: the curve ends there."""
 
-LATER = {"stack_seconds": float("nan")}
-"""Columns that files of the first builders do not have, and what their rows hold."""
+LATER = frozenset({"stack_seconds"})
+"""Columns that files of the first builders do not have: null."""
 
 PREDICTION = pa.schema(
     [

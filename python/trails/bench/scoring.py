@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -78,14 +79,18 @@ def score(
             hint=f"python -m trails bench train --dataset {protocol.dataset} --architectures N",
         )
     count = processes or len(os.sched_getaffinity(0))
+    spaces = partial(_score_spaces, store=store, tfmems=tfmems, batch_seed=batch_seeds[0], keep=keep_spaces, say=say)
     with store.locked("scores"), _one_thread_each():
         with ProcessPoolExecutor(count, get_context("spawn"), _begin, (protocol,)) as pool:
             store.claim(pool.submit(_setting, protocol).result())
             work = _missing(store, protocol, tfmems, batch_seeds)
             _score_all(pool, count, store, work, say)
-        # One process alone: these are seconds of a core that others wait for memory of.
-        with ProcessPoolExecutor(1, get_context("spawn"), _begin, (protocol,)) as pool:
-            _score_spaces(pool, store, tfmems, batch_seeds[0], keep_spaces, say)
+            if count == 1:
+                spaces(pool)
+        if count > 1:
+            # One process alone: others would make it wait for memory.
+            with ProcessPoolExecutor(1, get_context("spawn"), _begin, (protocol,)) as pool:
+                spaces(pool)
     return sum(len(one.missing) for one in work)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from trails.checks import Check, no_check
 from trails.errors import InvalidInput
 from trails.family import Design, Family
 from trails.space import Space
+
+_TABLE_OF = 4_000_000
+"""For a space no larger than this, the nearest recorded architecture of every design is written down at once."""
 
 
 class RecordedSpace:
@@ -89,6 +93,8 @@ class RecordedSpace:
 
     def indices(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """See `Space.indices`; the nearest recorded architecture stands for one that is not, never -1."""
+        if self.whole.size <= _TABLE_OF:
+            return self._stands_for[self.whole.indices(places)]
         return np.array([self._nearest(digits) for digits in places], dtype=np.int64)
 
     def sample(self, n: int, seed: int) -> NDArray[np.int64]:
@@ -118,6 +124,24 @@ class RecordedSpace:
     def flops(self, design: Design, inputs: int) -> int:
         """See `Space.flops`."""
         return self.whole.flops(design, inputs)
+
+    @cached_property
+    def _stands_for(self) -> NDArray[np.int64]:
+        """The nearest recorded architecture of every design of the whole space: int64 (whole size,).
+
+        A distance transform: what is nearest by a sum over positions is found one position after the other. Distance
+        and place are one number, so that of several at the same distance the first of the sample is the least.
+        """
+        keys = np.full(self.whole.size, np.iinfo(np.int64).max // 2)
+        keys[self.whole.indices(self._digits)] = np.arange(self.size)
+        keys = keys.reshape([len(choices) for choices in self.whole.choices])
+        for axis in range(keys.ndim):
+            line = np.moveaxis(keys, axis, 0)
+            for here in range(1, len(line)):
+                np.minimum(line[here], line[here - 1] + self.size, out=line[here])
+            for here in range(len(line) - 2, -1, -1):
+                np.minimum(line[here], line[here + 1] + self.size, out=line[here])
+        return keys.reshape(-1) % self.size
 
     def _digits_of(self, design: Design) -> NDArray[np.int64]:
         return np.array([places[value] for places, value in zip(self._choice, design, strict=True)], dtype=np.int64)

@@ -31,7 +31,7 @@ Outputs = dict[str, NDArray[np.float32]]
 _MEMORY_SHARE = 0.5
 """Of the memory that is free, what the candidates of one stack may take, as where the product stacks them."""
 
-_WINDOW = 8
+_WINDOW = 4
 """Stacks are made of so many times as many trainings as one holds, the widest together: all are padded to them."""
 
 
@@ -125,9 +125,9 @@ class _Record:
             "seed": self._training.seed,
             "epoch": epoch,
             "train_loss": loss,
-            "train_seconds": seconds[0] if alone else math.nan,
-            "valid_seconds": seconds[1] if alone else math.nan,
-            "stack_seconds": math.nan if alone else sum(seconds),
+            "train_seconds": seconds[0] if alone else None,
+            "valid_seconds": seconds[1] if alone else None,
+            "stack_seconds": None if alone else sum(seconds),
             "stacked": self._stacked,
             "machine": self._machine,
         }
@@ -173,11 +173,14 @@ def stacks_of(
             window = own[start : start + _WINDOW * most]
             sizes = {t: rowsets.trial(protocol, t.index, seed).layout.training_bytes(batch) for t in window}
             window.sort(key=lambda training: (-sizes[training], training.place))
+            made: list[list[Training]] = []
             while window:
                 # The first is the largest: as many of its kind as memory holds.
                 fits = max(1, min(most, held // sizes[window[0]]))
-                stacks.append(window[:fits])
+                made.append(window[:fits])
                 window = window[fits:]
+            # Not by size: a builder that is stopped would leave a window's largest ones only.
+            stacks += sorted(made, key=lambda stack: min(training.place for training in stack))
     return stacks
 
 

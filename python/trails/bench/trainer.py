@@ -75,18 +75,29 @@ class RecordedTrainer:
         seed: Of the trainings.
         budget: Seconds.
         workers: Machines that share the work perfectly: each second of training passes as a part of one.
+        space: A part of the recorded architectures to search; None for all.
 
     Attributes:
         space: What can be trained; indices count in it.
         spent: Seconds so far.
+        thought: Of these, the search's own, as far as it charges them.
         epochs: Trained in all.
         trajectory: The best so far.
     """
 
-    def __init__(self, benchmark: Benchmark, *, seed: int = 1, budget: float = math.inf, workers: int = 1) -> None:
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        *,
+        seed: int = 1,
+        budget: float = math.inf,
+        workers: int = 1,
+        space: RecordedSpace | None = None,
+    ) -> None:
         self.benchmark, self.budget = benchmark, budget
-        self.space: RecordedSpace = benchmark.recorded(seed)
+        self.space: RecordedSpace = benchmark.recorded(seed) if space is None else space
         self.spent, self.epochs, self.trajectory = 0.0, 0, Trajectory()
+        self.thought = 0.0
         self._seed, self._workers = seed, workers
         self._reached: dict[int, int] = {}
 
@@ -106,7 +117,9 @@ class RecordedTrainer:
         """Charge the real seconds that the search itself takes."""
         began = perf_counter()
         yield
-        self.charge(perf_counter() - began)
+        seconds = perf_counter() - began
+        self.thought += seconds
+        self.charge(seconds)
 
     def train(self, index: int, epochs: int, *, again: bool = False) -> float:
         """Train an architecture up to an epoch, on from where it was left.

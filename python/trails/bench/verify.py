@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trails.bench.machine import machine
 from trails.bench.plan import Shard, Training, trainings
 from trails.bench.pools import LocalPool
 from trails.bench.progress import Progress
@@ -74,6 +73,7 @@ def verify(
     *,
     seed: int = 0,
     processes: int = 0,
+    devices: str = "cpu",
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Verified]:
     """Repeat some recorded trainings, and the scores of their architectures.
@@ -84,6 +84,7 @@ def verify(
         architectures: How many, each with one of the seeds that it was trained with.
         seed: Draws them.
         processes: Each trains on one core; 0 for all cores.
+        devices: As the product's option ``device``: what is repeated elsewhere may differ more.
         say: Told the progress.
 
     Returns:
@@ -97,7 +98,7 @@ def verify(
     count = min(processes or len(os.sched_getaffinity(0)), len(chosen))
     curves, scores = store.curves(), store.scores()
     found: dict[Training, list[dict[str, Any]]] = {}
-    with LocalPool(protocol, count) as pool:
+    with LocalPool(protocol, count, devices, stacked=1) as pool:
         store.claim(pool.setting())
         progress = Progress(len(chosen), "repeated", say)
         for (one,) in pool.run([[training] for training in chosen]):
@@ -113,7 +114,7 @@ def verify(
             Verified(
                 space.format(space.architecture(training.index)),
                 training.seed,
-                all(_kind(name) == _kind(machine()) for name in recorded["machine"].to_pylist()),
+                {_kind(name) for name in recorded["machine"].to_pylist()} == {_kind(found[training][0]["machine"])},
                 _difference(recorded, found[training]),
                 0.0 if scored is None else _score_difference(scored, training.index, own),
                 own.num_rows,

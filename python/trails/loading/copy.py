@@ -12,14 +12,14 @@ transaction whose snapshot is older than the load sees the new rows, not an empt
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trails.errors import InvalidInput, TrailsError
+from trails.errors import InvalidInput
+from trails.loading.connection import transaction
 from trails.loading.fields import Fields
 from trails.loading.libsvm import Block, read_blocks
 from trails.loading.progress import Progress, Silent
@@ -37,12 +37,6 @@ from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and n
 where c.relnamespace = (select oid from pg_namespace where nspname = %s) and c.relname = %s
 group by c.oid, c.relkind
 """
-
-
-class DatabaseError(TrailsError):
-    """What the server or the connection answered, with its SQLSTATE."""
-
-    default_sqlstate = "08000"
 
 
 @dataclass(frozen=True)
@@ -87,22 +81,8 @@ def load(
         InvalidInput: No such schema, or a view or other object that has the name of a table.
         DatabaseError: The server refused, or cannot be reached.
     """
-    try:
-        import psycopg2
-    except ImportError:
-        raise TrailsError(
-            "psycopg2 is not installed", hint="Install it: python -m pip install psycopg2-binary"
-        ) from None
-    try:
-        connection = psycopg2.connect(os.environ.get("TRAILS_DSN", "") if dsn is None else dsn)
-        try:
-            connection.set_client_encoding("UTF8")
-            with connection:
-                return _load_all(connection, dataset, schema, as_text, progress or Silent())
-        finally:
-            connection.close()
-    except psycopg2.Error as error:
-        raise readable(error) from error
+    with transaction(dsn) as connection:
+        return _load_all(connection, dataset, schema, as_text, progress or Silent())
 
 
 def _load_all(
@@ -226,11 +206,3 @@ class _Rows:
         text = block.text if self._as_text else block.without_values()
         lines = text.replace(b" ", b"\t").removesuffix(b"\n").split(b"\n")
         return b"".join([b"%d\t%b\n" % (number, line) for number, line in enumerate(lines, self.count + 1)])
-
-
-def readable(error: Any) -> DatabaseError:
-    """A psycopg2 error as ours, with the server's own words."""
-    diag = error.diag
-    message = diag.message_primary or " ".join(str(error).split()) or type(error).__name__
-    detail = " ".join(diag.message_detail.split()) if diag.message_detail else None
-    return DatabaseError(message, detail, diag.message_hint, error.pgcode)

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from trails.errors import InvalidInput, TrailsError
-from trails.loading.copy import readable
+from trails.loading.connection import readable
 from trails.service.arrow import pa
 from trails.service.types import KIND, SQL_TYPE, Carried, carried, refused
 

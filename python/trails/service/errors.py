@@ -8,7 +8,7 @@ import traceback
 from typing import Any
 
 from trails.errors import InvalidInput, TrailsError, UnusableData
-from trails.loading.copy import DatabaseError
+from trails.loading.connection import DatabaseError
 from trails.service.arrow import flight, pa
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trails.errors import TrailsError
-from trails.loading.copy import readable
+from trails.loading.connection import readable
 from trails.service.arrow import csv, pa
 from trails.service.catalogue import Relation, changed, connected, find, psycopg2, sql
 from trails.service.gather import Gatherer

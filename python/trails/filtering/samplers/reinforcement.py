@@ -67,6 +67,12 @@ class ReinforceSampler(LearningSampler):
         """Probability of each choice at each position: float64 (positions, most choices), 0 beyond a position's own."""
         return self._policy.copy()
 
+    def begin_from(self, other: ReinforceSampler) -> None:
+        """Take over the policy that another search of the same space has learnt, not what it has proposed."""
+        # What it was told last it learns when it is asked for more.
+        other.ask(0)
+        self._logits, self._policy = other._logits.copy(), other._policy.copy()
+
     def _learn(self, indices: list[int]) -> None:
         for index in indices:
             policy = self._drawn_from.pop(index, None)

@@ -1,0 +1,114 @@
+"""What a search on records knows of what it trained: each architecture is trained once, and ranked among the others."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right, insort
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trails.bench.trainer import RecordedTrainer
+
+
+class Search(Protocol):
+    """Searches until the budget is spent, the space is exhausted, or it proposes nothing new; see `BASELINES`."""
+
+    def __call__(self, trainer: RecordedTrainer, seed: int, epochs: int) -> None: ...
+
+
+class Known:
+    """Architectures that were trained.
+
+    Args:
+        trainer: Trains them.
+        epochs: To which each is trained.
+    """
+
+    def __init__(self, trainer: RecordedTrainer, epochs: int) -> None:
+        self._trainer, self._epochs = trainer, epochs
+        self._auc: dict[int, float] = {}
+        self._ascending: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._auc)
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._auc
+
+    def train(self, index: int) -> float:
+        """Validation AUC of an architecture; one that is known is answered from memory, without charge.
+
+        Raises:
+            OutOfTime: The budget ends before.
+        """
+        if index not in self._auc:
+            auc = self._trainer.train(index, self._epochs)
+            self._auc[index] = auc
+            if math.isfinite(auc):
+                insort(self._ascending, auc)
+        return self._auc[index]
+
+    def merit(self, index: int) -> float:
+        """Rank among what is known, the best has 1; 0 where training went wrong.
+
+        AUCs of one table differ by little, and by how much hangs on the dataset: ranks are what a search with a fixed
+        learning rate can learn from on all of them.
+        """
+        auc = self._auc[index]
+        return bisect_right(self._ascending, auc) / len(self._ascending) if math.isfinite(auc) else 0.0
+
+
+class Scores:
+    """Scores of the architectures of a trainer's space, each charged when it is first asked for.
+
+    Args:
+        trainer: Whose clock passes: seconds of scoring one architecture at a time, as recorded.
+        tfmem: The metric.
+        seed: Of the search; which of the recorded batches a metric reads that reads data.
+    """
+
+    def __init__(self, trainer: RecordedTrainer, tfmem: str, seed: int) -> None:
+        self._trainer = trainer
+        self._seconds = trainer.benchmark.scoring_seconds(tfmem)
+        self._scores = scores_of(trainer, tfmem, 1 + seed % 3)
+        self._charged: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._charged)
+
+    def of(self, index: int) -> float:
+        """The score of an architecture, higher is better.
+
+        Raises:
+            OutOfTime: The budget ends before.
+        """
+        if index not in self._charged:
+            self._trainer.charge(self._seconds)
+            self._charged.add(index)
+        return float(self._scores[index])
+
+    def merits(self) -> Callable[[int], float]:
+        """Rank of each in the whole table, the best has 1: what a search on scores alone learns from; not charged."""
+        order = np.argsort(np.argsort(self._scores, kind="stable"), kind="stable")
+        return lambda index: (float(order[index]) + 1.0) / len(order)
+
+    def best_first(self, indices: list[int]) -> list[int]:
+        """Some architectures, highest score first; each is charged."""
+        return sorted(indices, key=self.of, reverse=True)
+
+
+def scores_of(trainer: RecordedTrainer, tfmem: str, batch_seed: int) -> NDArray[np.float64]:
+    """Scores in the order of the trainer's space: float64 (size,), higher is better, a failed one is -inf.
+
+    Raises:
+        InvalidInput: Not all of it is scored.
+    """
+    found = trainer.benchmark.merits(tfmem, batch_seed=batch_seed)
+    pool = trainer.benchmark.recorded(1)
+    if trainer.space is not pool:
+        designs = [trainer.space.architecture(index) for index in range(trainer.space.size)]
+        found = found[[pool.index(design) for design in designs]]
+    return np.where(np.isfinite(found), found, -np.inf)
