@@ -196,6 +196,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
             else:
                 axis.set_xlabel("seconds spent, scoring included (simulated)")
             axis.set_xscale("log")
+            axis.minorticks_off()
             axis.set_ylabel(f"{'validation' if split == 'valid' else 'test'} AUC")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     searches = len({row["search_seed"] for row in rows if "search_seed" in row})
