@@ -82,7 +82,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
     axis.set_ylabel("validation AUC after one epoch")
     count = len(_aucs(document, rates[0]))
     axis.set_title(f"{document.settings['dataset']}: the first {count} architectures of the sample")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    axis.legend(loc="upper left", fontsize=7)
     return {"": figure}
 
 
