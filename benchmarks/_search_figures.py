@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from benchmarks import plots
-from benchmarks._searches import LABELS, all_at, grid, seconds_to, targets
+from benchmarks._searches import LABELS, all_at, grid, seconds_near, seconds_to, targets
 from benchmarks.harness import Document, Row
 
 Line = tuple[str, str]
@@ -77,8 +78,7 @@ def by_seconds(
         axis.plot(spent, found[:, 1], line, color=colour, marker=marker, linewidth=1.3, label=labels[method])
         if method in bands:
             axis.fill_between(spent, found[:, 0], found[:, 2], color=colour, alpha=0.15, linewidth=0)
-    axis.set_xscale("log")
-    axis.set_xlabel("seconds spent")
+    seconds_axis(axis)
     if regret:
         axis.set_ylim(bottom=0.0, top=1.1 * max((np.quantile(line, 0.95) for line in drawn), default=1.0) + 1e-6)
         axis.set_ylabel("validation AUC below the best, median")
@@ -90,6 +90,16 @@ def by_seconds(
     low = min(low, facts["random_test"])
     axis.set_ylim(low - 0.1 * (high - low), high + 0.12 * (high - low))
     axis.set_ylabel(f"test AUC, median; epochs to {facts['to_epoch']}")
+
+
+def seconds_axis(axis: Axes) -> None:
+    """A logarithmic axis of seconds, in plain numbers that do not run into each other."""
+    axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 50.0 * low else (1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:,g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("seconds spent")
 
 
 def two_panels(
@@ -129,17 +139,32 @@ def heading(document: Document) -> str:
     )
 
 
+NEAR = (0.01, 0.005, 0.002, 0.001, 0.0)
+"""How far below the best a validation AUC is looked for."""
+
+
 def times_to_quality(
     document: Document, methods: Sequence[str], clock: int = 0, labels: Mapping[str, str] = LABELS
 ) -> list[str]:
-    """A line for each method: seconds until the median test AUC is parts of the way from random to the best."""
+    """A line for each method: seconds until the median test AUC is parts of the way from random to the best.
+
+    And seconds until the median validation AUC is near the best of the pool.
+    """
     (facts,) = document.select(method="table")
     wanted, times = targets(facts), grid(document.rows)
-    lines = [f"  {'seconds until the median test AUC is':36} " + " ".join(f"{auc:>9.4f}" for auc in wanted.values())]
-    for method in methods:
-        if rows := document.select(method=method):
-            found = [seconds_to(rows, target, times, clock) for target in wanted.values()]
-            lines.append(
-                f"  {labels[method]:36} " + " ".join("    never" if math.isnan(s) else f"{s:9.3g}" for s in found)
-            )
+    found = {method: rows for method in methods if (rows := document.select(method=method))}
+    lines = [_columns("seconds until the median test AUC is", [f"{auc:.4f}" for auc in wanted.values()])]
+    for method, rows in found.items():
+        lines.append(_columns(labels[method], [_told(seconds_to(rows, auc, times, clock)) for auc in wanted.values()]))
+    lines.append(_columns("and validation AUC below the best by", [f"{below:g}" for below in NEAR]))
+    for method, rows in found.items():
+        lines.append(_columns(labels[method], [_told(seconds_near(rows, below, times, clock)) for below in NEAR]))
     return lines
+
+
+def _columns(label: str, values: Sequence[str]) -> str:
+    return f"  {label:40} " + " ".join(f"{value:>9}" for value in values)
+
+
+def _told(seconds: float) -> str:
+    return "never" if math.isnan(seconds) else f"{seconds:.3g}"

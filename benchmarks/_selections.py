@@ -51,9 +51,9 @@ def seed_noise(benchmark: Benchmark) -> float | None:
     for seed in SEEDS:
         try:
             space = benchmark.recorded(seed)
+            column = benchmark.column("test_auc", epoch=epoch, seed=seed)
         except InvalidInput:
             continue
-        column = benchmark.column("test_auc", epoch=epoch, seed=seed)
         for place, auc in enumerate(column.tolist()):
             by_name.setdefault(space.format(space.architecture(place)), []).append(auc)
     several = [np.var(aucs, ddof=1) for aucs in by_name.values() if len(aucs) > 1 and np.isfinite(aucs).all()]

@@ -67,7 +67,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
         axis.set_xticks(range(len(_TFMEMS)), _TFMEMS, rotation=20)
     axes[0].set_ylabel("test AUC, seeds and quartiles")
     axes[1].set_ylabel("validation AUC below the pool's best")
-    axes[0].set_title(f"100 scored, the best five trained: {document.settings['dataset']}")
+    axes[0].set_title(f"Up to 100 scored, the best five trained: {document.settings['dataset']}")
     axes[1].set_title(_search_figures.caption(facts), fontsize=8.5)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7.5)
     return {"": figure}

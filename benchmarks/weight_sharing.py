@@ -72,7 +72,7 @@ def _rows(benchmark: Benchmark, shared: Shared, epoch: int) -> list[Row]:
                 f"valid_seed{seed}": benchmark.query(name, epoch=epoch, seed=seed, split="valid").auc
                 for seed in benchmark.seeds(name)
             }
-            test = benchmark.final(name, epoch=epoch, seed=SEED).auc
+            best = float(np.nanmax(benchmark.curve(name, seed=SEED).valid_auc[:epoch]))
         except TrailsError:
             continue
         inputs = benchmark.setting.fields * int(benchmark.setting.options["embedding"])
@@ -82,7 +82,7 @@ def _rows(benchmark: Benchmark, shared: Shared, epoch: int) -> list[Row]:
                 "kind": "sub-network",
                 "architecture": name,
                 "shared_valid": float(shared.valid_auc[place]),
-                "test": test,
+                "valid_best": best,
                 "parameters": size,
                 **alone,
             }
@@ -109,7 +109,9 @@ def _correlations(document: Document) -> dict[str, tuple[float, int]]:
     rows, alone = document.select(kind="sub-network"), f"valid_seed{SEED}"
     return {
         "weight sharing": _spearman(rows, "shared_valid", alone),
+        "weight sharing, best epoch": _spearman(rows, "shared_valid", "valid_best"),
         "number of parameters": _spearman(rows, "parameters", alone),
+        "number of parameters, best epoch": _spearman(rows, "parameters", "valid_best"),
         "weight sharing with parameters": _spearman(rows, "shared_valid", "parameters"),
         "another training seed": _spearman(rows, "valid_seed2", alone),
     }
@@ -153,8 +155,6 @@ def draw(document: Document) -> Mapping[str, Figure]:
         times = _searches.grid(document.rows, 60)
         _search_figures.by_seconds(axes[1], document, _LINES, times, bands=tuple(_LINES))
         (facts,) = document.select(method="table")
-        axes[1].set_title(
-            f"{facts['table']}, half of them for each seed\nRecorded searches, simulated clock", fontsize=8.5
-        )
+        axes[1].set_title(_search_figures.caption(facts), fontsize=8.5)
         figure.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7.5)
     return {"": figure}

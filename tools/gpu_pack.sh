@@ -21,7 +21,7 @@ mkdir -p "$OUT"
 OUT=$(cd "$OUT" && pwd)
 WORK=$(mktemp -d)
 ENDS=$((SECONDS + MINUTES * 60))
-PACKING=20 # seconds at the end for archives
+PACKING=${PACKING:-20} # seconds at the end for archives
 
 log() { printf '%s\n' "$*" | tee -a "$OUT/log.txt"; }
 

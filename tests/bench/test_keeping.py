@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.bench.records import curve_rows, made_up
 from trails.bench import plan, store, train
+from trails.bench.files import first_of_each, write_table
 from trails.bench.plan import Shard, predicted_rows, trainings
-from trails.bench.protocol import Protocol
+from trails.bench.protocol import PROTOCOLS, Protocol
 from trails.bench.rowsets import Rowsets
-from trails.bench.store import CURVE, PREDICTION, Store
+from trails.bench.store import CURVE, PREDICTION, Setting, Store
 from trails.bench.table import Benchmark
 from trails.training.rows import EncodedRows
 
@@ -113,3 +118,39 @@ def test_predictions_read_back_as_they_were_written(tmp_path: Path) -> None:
     table = folder.predictions()
     assert table.schema.equals(PREDICTION) and pa.types.is_float16(table.schema.field("valid").type.value_type)
     assert np.array_equal(np.array(table["valid"][0].as_py()), drawn)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3)), max_size=30))
+def test_of_what_was_recorded_twice_the_first_is_kept(keys: list[tuple[int, int]]) -> None:
+    table = pa.table(
+        {
+            "place": pa.array([place for place, _ in keys], pa.int32()),
+            "seed": pa.array([seed for _, seed in keys], pa.int32()),
+            "number": pa.array(range(len(keys)), pa.int64()),
+        }
+    )
+    first: dict[tuple[int, int], int] = {}
+    for number, key in enumerate(keys):
+        first.setdefault(key, number)
+    found = first_of_each(table, ("place", "seed"))
+    assert found["number"].to_pylist() == [first[key] for key in sorted(first)]
+    assert first_of_each(found, ("place", "seed")).equals(found)
+
+
+def test_a_scan_of_160000_rows_takes_less_than_a_second(tmp_path: Path) -> None:
+    folder = Store(tmp_path / "large")
+    options = dict(PROTOCOLS["frappe"].options)
+    folder.claim(Setting("large", "0" * 32, {"train": 6, "valid": 2, "test": 2}, 3, "mlp4x20", 2024, 1, options))
+    rows, values = 160_000, np.random.default_rng(0).random(160_000).astype(np.float32)
+    columns: dict[str, Any] = {name: values for name in CURVE.names if pa.types.is_float32(CURVE.field(name).type)}
+    columns |= {"place": np.arange(rows), "seed": np.ones(rows), "epoch": np.ones(rows), "stacked": np.ones(rows)}
+    arrays = [pa.array(columns.get(name, ["here"] * rows)).cast(CURVE.field(name).type) for name in CURVE.names]
+    write_table(folder.folder / "curve.parquet", pa.Table.from_arrays(arrays, schema=CURVE))
+    benchmark = Benchmark(folder.folder)
+    benchmark.column("valid_auc", epoch=1, seed=1)
+    began = time.process_time()
+    assert np.array_equal(benchmark.column("test_auc", epoch=1, seed=1), values.astype(np.float64))
+    assert time.process_time() - began < 1.0
+    began = time.process_time()
+    Benchmark(folder.folder).column("test_auc", epoch=1, seed=1)
+    assert time.process_time() - began < 1.0, "opened, too"

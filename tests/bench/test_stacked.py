@@ -15,10 +15,12 @@ from trails.bench.estimate import Sized, fit
 from trails.bench.plan import Shard, Training, trainings
 from trails.bench.protocol import Protocol
 from trails.bench.rowsets import Rowsets
+from trails.bench.simulate import simulate
 from trails.bench.store import Store
 from trails.bench.table import Benchmark
 from trails.bench.timing import time_alone
 from trails.bench.train import stacks_of, train, train_stack
+from trails.bench.trainer import RecordedTrainer
 from trails.errors import InvalidInput, UnusableData
 
 
@@ -152,6 +154,11 @@ def test_estimated_seconds_are_those_of_the_fit(tmp_path: Path) -> None:
     )
     space = Benchmark(tmp_path / "small").space
     benchmark = Benchmark(tmp_path / "small")
+    trainer = RecordedTrainer(benchmark)
+    trainer.train(0, 2)
+    for clock in (lambda: trainer.train(5, 2), lambda: simulate(benchmark, 60.0, tfmem="params")):
+        with pytest.raises(UnusableData, match="it is not known how long"):
+            clock()
     flops = [space.flops(space.parse(name), 30) for name in benchmark.architectures]
     store.add_times(
         [
@@ -160,6 +167,9 @@ def test_estimated_seconds_are_those_of_the_fit(tmp_path: Path) -> None:
         ]
     )
     benchmark = Benchmark(tmp_path / "small")
+    trainer = RecordedTrainer(benchmark)
+    trainer.train(25, 4)
+    assert trainer.spent == pytest.approx(benchmark.seconds(benchmark.architectures[25], epoch=4, seed=1))
     for place in (2, 25):
         spent = benchmark.seconds(benchmark.architectures[place], epoch=4, seed=1)
         assert spent == pytest.approx(4 * (600 * (1e-7 * flops[place] + 1e-4) + 0.01), rel=1e-4)

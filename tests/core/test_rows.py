@@ -14,6 +14,7 @@ from trails.errors import InvalidInput, UnusableData
 from trails.filtering.phase import FilteringRequest, costs, rank
 from trails.filtering.rows import TableRows
 from trails.table.columns import Column, Columns
+from trails.table.fitting import Fitting
 from trails.tfmem import REGISTRY, parse_tfmems
 
 
@@ -174,3 +175,12 @@ def test_a_metric_that_reads_labels_is_refused_without_a_target() -> None:
     with pytest.raises(InvalidInput, match="needs a target"):
         FilteringRequest("mlp2x10", "snip").check(target=False)
     FilteringRequest("mlp2x10", "naswot").check(target=False)
+
+
+def test_an_option_may_name_a_column_that_cannot_help() -> None:
+    values = np.c_[some(), np.full(500, 7)]
+    columns = tuple(Column(f"c{place}", "int64", column) for place, column in enumerate(values.T))
+    rows = TableRows(Columns(500, columns), fitting=Fitting(categories=("c0", "c4"), numbers=("c1",)))
+    assert list(rows.useless) == ["c4"]
+    (batch,), _ = rows.batches(parse_tfmems("naswot"), 32, 1)
+    assert len(batch.x) == 32

@@ -639,6 +639,16 @@ def test_an_interrupt_ends_the_process() -> None:
     assert not children()
 
 
+@pytest.mark.parametrize("isolated", [True, False])
+def test_an_option_may_name_a_column_that_is_left_out(isolated: bool) -> None:
+    train, target = table_of(1_000)
+    constant = Column("constant", "int32", np.zeros(train.rows, np.int32))
+    options = {"categories": ["constant"], "winner": False}
+    for tfmem in ("expressflow", "naswot"):
+        settings = Settings(budget=30.0, options=options, isolated=isolated, tfmem=tfmem, space="mlp2x10", k=1, u=1)
+        assert "constant" in select(Columns(train.rows, (*train, constant)), target, None, settings).left_out
+
+
 def test_what_the_process_tells_is_an_error_here_too() -> None:
     train, target = table_of(1_000)
     with pytest.raises(InvalidInput, match="no_such"):

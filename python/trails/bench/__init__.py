@@ -9,17 +9,25 @@ benchmark.query("64-64-64-64", epoch=14, seed=1, split="valid")
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args, overload
 
 if TYPE_CHECKING:
+    from trails.bench.image import ImageBenchmark
     from trails.bench.table import Benchmark
 
+Pictures: TypeAlias = Literal["nasbench101", "nasbench201"]
+"""Benchmarks of cells for pictures, whose trainings others recorded."""
 
-def open(name: str, folder: Path | str | None = None) -> Benchmark:
+
+@overload
+def open(name: Pictures, folder: Path | str | None = None) -> ImageBenchmark: ...  # type: ignore[overload-overlap]
+@overload
+def open(name: str, folder: Path | str | None = None) -> Benchmark: ...
+def open(name: str, folder: Path | str | None = None) -> Benchmark | ImageBenchmark:
     """The recorded benchmark called ``name``.
 
     Args:
-        name: Of its dataset.
+        name: Of its dataset; ``nasbench101`` or ``nasbench201`` for cells of pictures.
         folder: That holds a folder for each benchmark; None for where `trails.bench.folder.tables` looks.
 
     Raises:
@@ -28,9 +36,11 @@ def open(name: str, folder: Path | str | None = None) -> Benchmark:
     """
     # Whoever builds a benchmark needs no tables, and the command line answers --help without pyarrow.
     from trails.bench.folder import tables
+    from trails.bench.image import ImageBenchmark
     from trails.bench.table import Benchmark
 
-    return Benchmark((tables() if folder is None else Path(folder)) / name)
+    found = (tables() if folder is None else Path(folder)) / name
+    return ImageBenchmark(found) if name in get_args(Pictures) else Benchmark(found)
 
 
 __all__ = ["open"]

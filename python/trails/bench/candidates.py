@@ -93,7 +93,7 @@ def _curve(benchmark: Benchmark, name: str, seed: int) -> Curve:
     if not np.isfinite(curve.train_seconds + curve.valid_seconds).all():
         raise UnusableData(
             f"it is not known how long the epochs of {name} took: it was trained in a stack with others",
-            hint="Seconds are estimated once some architectures are trained alone.",
+            hint=f"python -m trails bench time --dataset {benchmark.setting.dataset}",
         )
     columns = (curve.valid_auc, curve.valid_loss, curve.train_loss, curve.train_seconds, curve.valid_seconds)
     return Curve(tuple(RecordedEpoch(*epoch) for epoch in zip(*(c.tolist() for c in columns), strict=True)))

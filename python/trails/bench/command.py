@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from trails.bench import image_command
 from trails.bench.folder import tables
 from trails.bench.protocol import PROTOCOLS, get_protocol
 from trails.errors import InvalidInput, TrailsError
@@ -19,12 +20,13 @@ SUMMARY = "build a recorded benchmark: learning curves of many architectures"
 
 def declare(command: argparse.ArgumentParser) -> None:
     """Its arguments."""
-    command.epilog = """\
+    command.epilog = f"""\
 A benchmark is a folder of Parquet tables. `train` trains what is missing, on every core, and keeps each
 group of trainings durably: killed at any moment it loses at most the group in hand, and a second start goes
 on. A larger --architectures goes on from a smaller one. Shards may be trained on several machines, each into
 a folder of its own, and put together with `merge`. `score` does the same for training-free metrics of what is
 recorded, `verify` repeats some trainings and scores, and `time` is for benchmarks that were trained in stacks.
+`convert`, `score-cells` and `explore` are for cells of pictures, whose trainings others recorded.
 
 exit status: 0; 2 bad arguments or data; 1 any other error
 
@@ -35,7 +37,7 @@ examples:
   python -m trails bench verify --dataset frappe --architectures 5
   python -m trails bench merge --dataset criteo shard1/criteo shard2/criteo
   python -m trails bench load --dataset all --dsn postgresql://localhost/study
-"""
+{image_command.EXAMPLES}"""
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     train = actions.add_parser("train", help="train what is missing")
     train.add_argument("--architectures", type=int, default=1000, metavar="N", help="of the sample (default: 1000)")
@@ -91,6 +93,7 @@ examples:
             default=tables(),
             help="holds a folder for each dataset (default: %(default)s)",
         )
+    image_command.declare(actions, _say)
 
 
 def run(options: argparse.Namespace) -> None:

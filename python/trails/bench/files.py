@@ -16,8 +16,10 @@ from trails.errors import UnusableData
 
 def first_of_each(table: pa.Table, keys: Sequence[str]) -> pa.Table:
     """In order of some columns, and each of their values once: what was recorded twice is what came first."""
+    if _in_order(table, keys):
+        return table
     # By row numbers, since lists cannot be sorted along.
-    order = table.select(keys).append_column("_row", pa.array(range(table.num_rows), pa.int64()))
+    order = table.select(keys).append_column("_row", pa.array(np.arange(table.num_rows)))
     order = order.sort_by([*((key, "ascending") for key in keys), ("_row", "ascending")])
     again = np.ones(max(0, order.num_rows - 1), np.bool_)
     for key in keys:
@@ -26,6 +28,19 @@ def first_of_each(table: pa.Table, keys: Sequence[str]) -> pa.Table:
         again &= values[1:] == values[:-1]
     rows = order["_row"].to_numpy()[np.r_[np.ones(min(1, order.num_rows), np.bool_), ~again]]
     return table.take(pa.array(rows, pa.int64())).combine_chunks()
+
+
+def _in_order(table: pa.Table, keys: Sequence[str]) -> bool:
+    """Whether nothing is to be done, as with a table that was compacted; texts are not looked at."""
+    rows = max(0, table.num_rows - 1)
+    above, equal = np.zeros(rows, np.bool_), np.ones(rows, np.bool_)
+    for key in keys:
+        if pa.types.is_string(table.schema.field(key).type):
+            return False
+        values = table[key].to_numpy()
+        above |= equal & (values[1:] > values[:-1])
+        equal &= values[1:] == values[:-1]
+    return bool(above.all())
 
 
 def read_any(file: Path) -> pa.Table:
@@ -69,6 +84,7 @@ def write_table(file: Path, table: pa.Table) -> None:
         table,
         sink,
         compression="zstd",
+        compression_level=15,
         use_byte_stream_split=split,
         use_dictionary=[field.name for field in table.schema if field.name not in split],
     )

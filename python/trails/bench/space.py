@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -93,9 +94,15 @@ class RecordedSpace:
 
     def indices(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """See `Space.indices`; the nearest recorded architecture stands for one that is not, never -1."""
-        if self.whole.size <= _TABLE_OF:
-            return self._stands_for[self.whole.indices(places)]
-        return np.array([self._nearest(digits) for digits in places], dtype=np.int64)
+        indices = self.whole.indices(places)
+        # Where not every combination is an architecture of its own, the space is no table of combinations.
+        if self.whole.size <= _TABLE_OF and self.whole.size == math.prod(map(len, self.whole.choices)):
+            return self._stands_for[indices]
+        found = []
+        for index, digits in zip(indices.tolist(), places, strict=True):
+            place = self._place.get(index)
+            found.append(self._nearest(digits) if place is None else place)
+        return np.array(found, dtype=np.int64)
 
     def sample(self, n: int, seed: int) -> NDArray[np.int64]:
         """See `Space.sample`."""

@@ -89,6 +89,8 @@ def train_stack(rowsets: Rowsets, protocol: Protocol, trainings: Sequence[Traini
     with ExitStack() as held:
         # AUCs of a stack are sorts on the CPU, which would keep a GPU waiting one after another.
         each = held.enter_context(ThreadPoolExecutor(len(os.sched_getaffinity(0)))).map if on_gpu else map
+        if on_gpu:
+            _predict(stack, rowsets.looked_at)  # what a GPU does when it is first asked is no epoch's
         for epoch in range(1, protocol.epochs + 1):
             began = now()
             losses = stack.train_epoch(epoch, lambda share: True)
@@ -167,20 +169,20 @@ def stacks_of(
     held = int(_MEMORY_SHARE * memory.available(device)) // processes
     batch = max(EVALUATION_ROWS, rowsets.options.batch)
     stacks: list[list[Training]] = []
-    for seed in sorted({training.seed for training in trainings}):
-        own = [training for training in trainings if training.seed == seed]
-        for start in range(0, len(own), _WINDOW * most):
-            window = own[start : start + _WINDOW * most]
-            sizes = {t: rowsets.trial(protocol, t.index, seed).layout.training_bytes(batch) for t in window}
-            window.sort(key=lambda training: (-sizes[training], training.place))
-            made: list[list[Training]] = []
-            while window:
+    for start in range(0, len(trainings), _WINDOW * most):
+        window = trainings[start : start + _WINDOW * most]
+        sizes = {t: rowsets.trial(protocol, t.index, t.seed).layout.training_bytes(batch) for t in window}
+        made: list[list[Training]] = []
+        for seed in sorted({training.seed for training in window}):
+            own = [training for training in window if training.seed == seed]
+            own.sort(key=lambda training: (-sizes[training], training.place))
+            while own:
                 # The first is the largest: as many of its kind as memory holds.
-                fits = max(1, min(most, held // sizes[window[0]]))
-                made.append(window[:fits])
-                window = window[fits:]
-            # Not by size: a builder that is stopped would leave a window's largest ones only.
-            stacks += sorted(made, key=lambda stack: min(training.place for training in stack))
+                fits = max(1, min(most, held // sizes[own[0]]))
+                made.append(own[:fits])
+                own = own[fits:]
+        # Not by size: a builder that is stopped would leave a window's largest ones only.
+        stacks += sorted(made, key=lambda stack: min(training.place for training in stack))
     return stacks
 
 

@@ -146,7 +146,10 @@ class RecordedTrainer:
                 raise InvalidInput(f"{curve.architecture} was recorded for {len(curve.valid_auc)} epochs, not {epochs}")
             seconds = float(curve.train_seconds[epoch - 1] + curve.valid_seconds[epoch - 1]) / self._workers
             if math.isnan(seconds):
-                raise UnusableData(f"it is not known how long epoch {epoch} of {curve.architecture} took")
+                raise UnusableData(
+                    f"it is not known how long epoch {epoch} of {curve.architecture} took",
+                    hint=f"python -m trails bench time --dataset {self.benchmark.setting.dataset}",
+                )
             self.charge(seconds)
             self.epochs += 1
             self._reached[index] = max(epoch, self._reached.get(index, 0))

@@ -214,7 +214,7 @@ class TableRows:
             chosen.append(column.take(places))
         table = Columns(len(drawn), tuple(chosen))
         # Among a few thousand rows a text that occurs once may be a common one.
-        encoder = Encoder.fit(table, replace(self.fitting, min_count=1), check)
+        encoder = Encoder.fit(table, replace(self.fitting.among(table), min_count=1), check)
         encoded = encoder.transform(table, check)
         order = np.arange(len(drawn))
         if self.positive is not None:

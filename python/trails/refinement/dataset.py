@@ -115,7 +115,7 @@ def prepare(
     labels, held_labels = learnt.labels(column), learnt.labels(held_column)
     _check(learnt, labels, "training")
     _check(learnt, held_labels, "validation")
-    encoder = Encoder.fit(features, options.fitting())
+    encoder = Encoder.fit(features, options.fitting().among(features))
     weights = class_weights(learnt, labels, options.class_weights)
     return Dataset(
         _rows(encoder.transform(features), labels, learnt, device, weights),

@@ -5,8 +5,12 @@ from __future__ import annotations
 from trails.errors import InvalidInput, shown
 from trails.space.base import Space
 from trails.space.mlp import MAX_LAYERS, MIN_LAYERS, WIDTHS_10, WIDTHS_20, MlpSpace
+from trails.space.nasbench101 import Nasbench101Space
+from trails.space.nasbench201 import Nasbench201Space
 
 _SPACES: dict[str, Space] = {}
+
+_PICTURE_SPACES: dict[str, Space] = {space.name: space for space in (Nasbench101Space(), Nasbench201Space())}
 
 DEFAULT_SPACE = "mlp4x20"
 """What is searched where nobody says: the published space."""
@@ -34,12 +38,31 @@ def parse_space(name: str) -> Space:
     Raises:
         InvalidInput: There is no such space; the hint lists those there are.
     """
+    if name in _PICTURE_SPACES:
+        raise InvalidInput(
+            f"space '{name}' is of networks for pictures, not for the columns of a table",
+            hint=f"What its networks reach is recorded: trails.bench.open('{name}').",
+        )
     if name not in _SPACES:
         raise InvalidInput(
             f"there is no architecture space '{shown(name)}'",
             hint=f"Known spaces: {', '.join(_SPACES)}.",
         )
     return _SPACES[name]
+
+
+def picture_space(name: str) -> Space:
+    """The space of networks for pictures called ``name``: ``nasbench101`` or ``nasbench201``.
+
+    Raises:
+        InvalidInput: There is no such space.
+    """
+    if name not in _PICTURE_SPACES:
+        raise InvalidInput(
+            f"there is no space of networks for pictures '{shown(name)}'",
+            hint=f"Known ones: {', '.join(_PICTURE_SPACES)}.",
+        )
+    return _PICTURE_SPACES[name]
 
 
 # A space that is registered here is known to every process: the server's sessions, the refinement process, nodes of a

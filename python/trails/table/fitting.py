@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,12 @@ class Fitting:
                         f'option {what} names the column "{shown(name)}" of kind {columns[name].family}',
                         hint="Only integers can be both: numbers are binned, texts are categories.",
                     )
+
+    def among(self, columns: Columns) -> Fitting:
+        """The same where some columns were left out since `check`, because they cannot help."""
+        there = {column.name for column in columns}
+        categories, numbers = (tuple(n for n in names if n in there) for names in (self.categories, self.numbers))
+        return replace(self, categories=categories, numbers=numbers)
 
 
 def fit_field(column: Column, part: Part, fitting: Fitting) -> Field:

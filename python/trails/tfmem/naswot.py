@@ -45,7 +45,7 @@ def naswot_of(signals: Signals) -> float:
     return float(log_determinants(doubled[None])[0])
 
 
-def log_determinants(doubled: Single) -> NDArray[np.float64]:
+def log_determinants(doubled: Single | NDArray[np.float64]) -> NDArray[np.float64]:
     """log det of kernels given doubled (n, rows, rows); -(rows - rank) of singular ones."""
     rows = doubled.shape[-1]
     kernels = np.multiply(doubled, 0.5, dtype=np.float64)

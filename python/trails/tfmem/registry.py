@@ -248,6 +248,16 @@ REGISTRY: MappingProxyType[str, Tfmem] = MappingProxyType({metric.name: metric f
 """Every metric by name."""
 
 
+ZEN = Tfmem(
+    "zen",
+    "higher",
+    (),
+    "how far the features of noise move when the noise does",
+    "Zen-NAS: a zero-shot NAS for high-performance image recognition, arXiv:2102.01063",
+)
+"""For networks that read pictures alone, so that no table is scored by it: it needs BatchNorm and a map of features."""
+
+
 def get_tfmem(name: str) -> Tfmem:
     """The metric called ``name``.
 

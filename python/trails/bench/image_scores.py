@@ -1,0 +1,114 @@
+"""Training-free scores of recorded cells, computed on real networks (`trails.bench.image_score_table` keeps them).
+
+The order is a seeded permutation of the cells that differ, so that whatever is scored so far is a random sample of the
+space.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+
+import numpy as np
+
+from trails.bench.image import ImageBenchmark
+from trails.bench.image_score_table import add, done, named, representatives
+from trails.bench.pictures import Pictures
+from trails.bench.protocol import SAMPLE_SEED
+from trails.errors import InvalidInput
+from trails.family.cell.scoring import COUNTED
+from trails.space import Space, picture_space
+from trails.tfmem import Batch, Tfmem, get_tfmem
+from trails.tfmem.registry import ZEN
+
+ROWS = 32
+"""Pictures of a batch."""
+
+_AT_ONCE = 16
+"""Cells between two writes."""
+
+
+def score(
+    benchmark: ImageBenchmark,
+    pictures: Pictures,
+    metrics: Sequence[Tfmem],
+    *,
+    cells: int,
+    batch_seed: int = 1,
+    published: bool = False,
+    processes: int = 1,
+    say: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Score what is not scored yet; how many cells were.
+
+    Args:
+        benchmark: Of recorded cells.
+        pictures: That batches are drawn from.
+        metrics: None that is made of others; params and flops need no scoring.
+        cells: Of the permuted recorded ones, isomorphic ones counted once.
+        batch_seed: Draws the batch and the networks' weights.
+        published: Only cells whose scores others published.
+        processes: That score, each on one core; a single one is this process.
+        say: Told of progress.
+
+    Raises:
+        InvalidInput: There is nothing to score, or there are too few pictures.
+    """
+    recorded = benchmark.recorded().recorded
+    wanted = recorded
+    if published:
+        places, _ = benchmark.published_scores("synflow", dataset="c10")
+        wanted = recorded[np.unique(places[places >= 0])]
+    different = np.unique(representatives(benchmark.space, wanted))
+    order = np.random.default_rng(SAMPLE_SEED).permutation(different)[:cells].tolist()
+    there = done(benchmark.folder, batch_seed)
+    asked = [metric for metric in metrics if metric.name not in COUNTED]
+    if not asked:
+        raise InvalidInput("parameters and operations are counted, not scored", hint="Name another metric.")
+    missing = [(index, [m.name for m in asked if (index, m.name) not in there]) for index in order]
+    work = [(index, names) for index, names in missing if names]
+    batches = [pictures.batch(ROWS, 10 * batch_seed + number) for number in range(max(m.batches for m in asked))]
+    parts = [work[start : start + _AT_ONCE] for start in range(0, len(work), _AT_ONCE)]
+    began, finished = time.monotonic(), 0
+    arguments = [(benchmark.space.name, part, batches, batch_seed) for part in parts]
+    with ExitStack() as stack:
+        run: Iterator[list[Mapping[str, object]]] = map(_score_part, arguments)
+        if processes > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(processes, get_context("spawn")))
+            run = pool.map(_score_part, arguments)
+        for part, rows in zip(parts, run, strict=True):
+            add(benchmark.folder, rows)
+            finished += len(part)
+            say(f"{finished} of {len(work)} cells scored, {(time.monotonic() - began) / finished:.2f} s each")
+    return len(work)
+
+
+def _score_part(
+    arguments: tuple[str, Sequence[tuple[int, Sequence[str]]], Sequence[Batch], int],
+) -> list[Mapping[str, object]]:
+    """Scores of some cells, on one core."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return list(_scores_of(picture_space(arguments[0]), *arguments[1:]))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _scores_of(
+    space: Space, part: Sequence[tuple[int, Sequence[str]]], batches: Sequence[Batch], seed: int
+) -> Iterator[Mapping[str, object]]:
+    for index, names in part:
+        own = space.family.scoring.initialise(
+            named("+".join(names)), space.architecture(index), batches[0].inputs, seed
+        )
+        for name in names:
+            began = time.process_time()
+            value = own(ZEN if name == ZEN.name else get_tfmem(name), batches)
+            seconds = time.process_time() - began
+            yield {"index": index, "tfmem": name, "batch_seed": seed, "score": value, "seconds": seconds}

@@ -1,0 +1,113 @@
+"""Pictures that cells are scored on: folders or archives of files, ``train/CLASS/NAME``, read and put into batches."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trails.errors import InvalidInput, UnusableData, shown
+from trails.tfmem import Batch
+
+MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+"""Of CIFAR-10's channels, red, green and blue, where white is 1: what the reference implementations standardise by."""
+
+_ENDINGS = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Decoded pictures.
+
+    Args:
+        pixels: uint8 (pictures, 3, side, side).
+        classes: int64 (pictures,): places in `names`.
+        names: Of the classes, sorted.
+    """
+
+    pixels: NDArray[np.uint8]
+    classes: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    def batch(self, rows: int, seed: int) -> Batch:
+        """Some of them, standardised, as metrics read them.
+
+        Args:
+            rows: Different pictures.
+            seed: Which.
+
+        Raises:
+            InvalidInput: There are fewer.
+        """
+        if not 1 <= rows <= len(self.pixels):
+            raise InvalidInput(f"a batch of {rows} cannot be taken of {len(self.pixels)} pictures")
+        chosen = np.random.default_rng(seed).choice(len(self.pixels), rows, replace=False)
+        x = self.pixels[chosen] / 255.0
+        x = (x - np.reshape(MEAN, (3, 1, 1))) / np.reshape(DEVIATION, (3, 1, 1))
+        return Batch(x.reshape(rows, -1), self.classes[chosen].astype(np.float64), "multiclass", len(self.names))
+
+
+def read_pictures(source: Path, split: str = "train") -> Pictures:
+    """Decode all pictures of a split, in the order of their names.
+
+    Args:
+        source: A folder or a tar archive that holds ``SPLIT/CLASS/NAME``.
+        split: The folder's name.
+
+    Raises:
+        InvalidInput: There is none.
+        UnusableData: One cannot be decoded, or they are of different sizes; it names the picture.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    found: dict[tuple[str, str], NDArray[np.uint8]] = {}
+    first: tuple[str, tuple[int, ...]] | None = None
+    for path, content in _files(source):
+        parts = PurePosixPath(path).parts
+        if len(parts) < 3 or parts[-3] != split or not path.lower().endswith(_ENDINGS):
+            continue
+        try:
+            with Image.open(io.BytesIO(content)) as picture:
+                pixels = np.asarray(picture)
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            raise UnusableData(f"picture {shown(path)} of {source} cannot be decoded", detail=str(error)) from error
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.shape[0] != pixels.shape[1]:
+            raise UnusableData(f"picture {shown(path)} of {source} is not square with three channels of 8 bits")
+        first = first or (path, pixels.shape)
+        if pixels.shape != first[1]:
+            raise UnusableData(
+                f"pictures of {source} have different sizes",
+                detail=f"{shown(first[0])} has {first[1][0]} pixels a side, {shown(path)} {pixels.shape[0]}.",
+            )
+        found[parts[-2], parts[-1]] = pixels.transpose(2, 0, 1)
+    if not found:
+        raise InvalidInput(
+            f"{source} holds no pictures of '{shown(split)}'", hint=f"They are files such as {split}/CLASS/0000.jpg."
+        )
+    keys = sorted(found)
+    names = tuple(sorted({name for name, _ in keys}))
+    return Pictures(np.stack([found[key] for key in keys]), np.array([names.index(name) for name, _ in keys]), names)
+
+
+def _files(source: Path) -> Iterator[tuple[str, bytes]]:
+    """Path and content of every file."""
+    if source.is_dir():
+        for file in sorted(source.rglob("*")):
+            if file.is_file():
+                yield file.relative_to(source).as_posix(), file.read_bytes()
+        return
+    try:
+        with tarfile.open(source) as archive:
+            for member in archive:
+                stream = archive.extractfile(member) if member.isfile() else None
+                if stream is not None:
+                    yield member.name, stream.read()
+    except FileNotFoundError as error:
+        raise InvalidInput(f"there is no {source}", hint="Name a folder or an archive of pictures.") from error
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise UnusableData(f"{source} is no archive of pictures, or it is damaged", detail=str(error)) from error

@@ -1,0 +1,148 @@
+"""Passes through a network of cells that scores are read from; see `trails.family.cell.blocks.Pass`.
+
+None of them changes the network, and BatchNorm never uses or moves its running statistics.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trails.family.cell.blocks import Pass
+
+
+class Codes(Pass):
+    """Counts on how many ReLUs two pictures agree. Run it without gradients.
+
+    Several edges of a cell may apply a ReLU to the same node: it is computed once and counted as often. It is made for
+    pictures whose channels lie together in memory: averages take a fifth of the time then, and convolutions less.
+
+    Args:
+        pictures: Of the batch.
+
+    Attributes:
+        kernel: K of naswot, float64 (pictures, pictures).
+    """
+
+    def __init__(self, pictures: int) -> None:
+        self.kernel = torch.zeros(pictures, pictures, dtype=torch.float64)
+        # Tensors are kept, so that another one cannot be taken for them.
+        self._seen: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+
+    def normalise(self, layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
+        """With the batch's own statistics."""
+        return functional.batch_norm(x, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
+
+    def relu(self, layer: nn.ReLU, x: Tensor) -> Tensor:
+        """And its codes."""
+        if id(x) not in self._seen:
+            # K = c c' + (1 - c)(1 - c)', of whole numbers that float32 holds exactly.
+            codes = (x > 0).permute(0, 2, 3, 1).flatten(1).float()
+            both = (codes @ codes.T).double()
+            opened = both.diagonal()
+            agreed = 2 * both - opened[:, None] - opened[None, :] + codes.shape[1]
+            self._seen[id(x)] = x, functional.relu(x), agreed
+        _, y, agreed = self._seen[id(x)]
+        self.kernel += agreed
+        return y
+
+
+class Flow(Pass):
+    """Synflow without a backward pass.
+
+    With all weights positive, an input of ones and no BatchNorm, a network is a sum over its paths. Let every weight
+    grow by the same factor: how fast the output grows then is the sum of W * dR/dW. So the batch holds two rows, a
+    value and its rate of growth, and every weighted layer adds the value that it makes to the rate that it passes on.
+    Run it without gradients, on `ones`.
+    """
+
+    def convolve(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
+        """Both rows; the value is added to its rate."""
+        y = functional.conv2d(x, layer.weight.abs().double(), None, layer.stride, layer.padding)
+        y[1] += y[0]
+        return y
+
+    def normalise(self, layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
+        """Nothing."""
+        return x
+
+    def relu(self, layer: nn.ReLU, x: Tensor) -> Tensor:
+        """Nothing: nothing is negative."""
+        return x
+
+    def pool(self, layer: nn.AvgPool2d | nn.MaxPool2d, x: Tensor) -> Tensor:
+        """Of the greatest the value, with the rate of the same pixel."""
+        if isinstance(layer, nn.AvgPool2d):
+            return cast(Tensor, layer(x))
+        value, where = functional.max_pool2d(x[:1], layer.kernel_size, layer.stride, layer.padding, return_indices=True)
+        rate = x[1:].flatten(2).gather(2, where.flatten(2)).view_as(value)
+        return torch.cat([value, rate])
+
+    def classify(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """As a convolution; its biases do not reach a weight."""
+        y = x @ layer.weight.abs().double().T
+        y[1] += y[0]
+        return y
+
+    @staticmethod
+    def ones(side: int) -> Tensor:
+        """What to run it on: float64 (2, 3, side, side), ones that do not grow."""
+        return torch.stack([torch.ones(3, side, side, dtype=torch.float64), torch.zeros(3, side, side).double()])
+
+
+class Recording(Pass):
+    """A pass with gradients, of weights that are leaves of their own.
+
+    BatchNorm has the batch's statistics, as untrained networks in training mode.
+
+    Args:
+        positive: Weights as they are, or made positive in float64 and BatchNorm left out.
+
+    Attributes:
+        weights: Of convolutions and the classifier, in the order in which they are met.
+        outputs: Of the same layers, before what follows them.
+        hidden: Outputs of ReLUs.
+        variances: Mean over channels of the variance that each BatchNorm sees.
+    """
+
+    def __init__(self, positive: bool = False) -> None:
+        self._positive = positive
+        self.weights: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+        self.hidden: list[Tensor] = []
+        self.variances: list[Tensor] = []
+
+    def convolve(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
+        """With a leaf for its weights."""
+        y = functional.conv2d(x, self._leaf(layer.weight), None, layer.stride, layer.padding)
+        self.outputs.append(y)
+        return y
+
+    def normalise(self, layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
+        """With the batch's own statistics, or not at all."""
+        if self._positive:
+            return x
+        self.variances.append(x.detach().var((0, 2, 3), correction=0).mean())
+        scale, shift = layer.weight.detach(), layer.bias.detach()
+        return functional.batch_norm(x, None, None, scale, shift, training=True, eps=layer.eps)
+
+    def relu(self, layer: nn.ReLU, x: Tensor) -> Tensor:
+        """Kept."""
+        y = functional.relu(x)
+        self.hidden.append(y)
+        return y
+
+    def classify(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """With a leaf for its weights."""
+        bias = layer.bias.detach()
+        y = functional.linear(x, self._leaf(layer.weight), bias.abs().double() if self._positive else bias)
+        self.outputs.append(y)
+        return y
+
+    def _leaf(self, weight: Tensor) -> Tensor:
+        leaf = weight.detach()
+        self.weights.append((leaf.abs().double() if self._positive else leaf).requires_grad_())
+        return self.weights[-1]
