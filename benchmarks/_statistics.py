@@ -101,14 +101,17 @@ def interval(
 
 def _resampled(name: str, a: Vector, b: Vector, drawn: NDArray[np.int64]) -> Vector:
     """A coefficient of every resample: float64 (resamples,)."""
+    finite = bool(np.isfinite(a).all() and np.isfinite(b).all())
+    if name == "kendall" or (name == "pearson" and not finite):
+        return np.array([COEFFICIENTS[name](a[places], b[places]) for places in drawn])
+    left, right = a[drawn], b[drawn]
+    constant = (left == left[:, :1]).all(axis=1) | (right == right[:, :1]).all(axis=1)
     if name == "spearman":
-        left, right = (stats.rankdata(one[drawn], axis=1) for one in (a, b))
-        left, right = (one - one.mean(axis=1, keepdims=True) for one in (left, right))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(
-                (left * right).sum(axis=1) / np.sqrt(np.square(left).sum(axis=1) * np.square(right).sum(axis=1))
-            )
-    return np.array([COEFFICIENTS[name](a[places], b[places]) for places in drawn])
+        left, right = stats.rankdata(left, axis=1), stats.rankdata(right, axis=1)
+    left, right = (one - one.mean(axis=1, keepdims=True) for one in (left, right))
+    length = np.sqrt(np.square(left).sum(axis=1) * np.square(right).sum(axis=1))
+    found = np.divide((left * right).sum(axis=1), length, out=np.full(len(drawn), np.nan), where=~constant)
+    return np.asarray(found)
 
 
 def top(values: Vector, share: float) -> NDArray[np.int64]:

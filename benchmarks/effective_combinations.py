@@ -1,24 +1,30 @@
-"""Metrics of the first phase with ways of the second: AUC against the seconds that both took, in recorded selections.
+"""Metrics of the first phase with ways of the second: AUC against the seconds that both took, on recorded curves.
 
-{JacFlow, SynFlow, SNIP, ExpressFlow, params, random order} choose candidates, and successive halving, successive
-rejects or full training (every candidate to the last epoch) choose among them. Scoring is paid as the published study
-pays it, one architecture at a time. A selection sees four in five of the recorded architectures, drawn with its seed.
-Params and random order are controls; a random order costs nothing.
+{JacFlow, SynFlow, SNIP, ExpressFlow, params, random order} rank a pool, and successive halving (U = 1, eta = 3),
+successive rejects (as many epochs as halving) or full training (every candidate to the last epoch) choose among its
+best K, for K = 1, 2, 4 and so on. Scoring is paid as the published study pays it, one architecture at a time;
+survivors go on from their weights. A pool is four in five of the recorded architectures, drawn with the selection's
+seed. Params and random order are controls; a random order costs nothing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from benchmarks import plots
 from benchmarks._records import DATASETS, SEED, latest, open_table, quartiles, table_size
+from benchmarks._statistics import Vector, merits
 from benchmarks.harness import Context, Document, Row
-from trails.bench.simulate import simulate
-from trails.errors import BudgetTooSmall
+from trails.bench.table import Benchmark
+from trails.halving import DEFAULT_ETA, halving_rungs, total_epochs
+from trails.refinement.schedulers import Scheduler, make_scheduler
+from trails.tfmem import REGISTRY
 
 __all__ = ["DATASETS", "draw", "run", "summarise"]
 
@@ -26,86 +32,142 @@ RANDOM = "random order"
 METRICS = ("jacflow", "synflow", "snip", "expressflow", "params", RANDOM)
 CONTROLS = ("params", RANDOM)
 WAYS: Mapping[str, str] = {"sh": "successive halving", "sj": "successive rejects", "full": "full training"}
+BATCH_SEEDS = 3
 _SEEDS = 50
-_BUDGETS = 8
+_MOST = 128
 _SEEN = 0.8
 
 
+@dataclass(frozen=True)
+class Curves:
+    """Learning curves of all recorded architectures.
+
+    Args:
+        valid: float64 (architectures, epochs); minus infinity where training went wrong.
+        test: float64 (architectures, epochs).
+        seconds: float64 (architectures, epochs): of training up to an epoch's end with an evaluation after each.
+    """
+
+    valid: NDArray[np.float64]
+    test: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, benchmark: Benchmark) -> Curves:
+        """Look them up."""
+        epochs = range(1, benchmark.setting.epochs + 1)
+        valid, test = (
+            np.stack([benchmark.column(f"{split}_auc", epoch=epoch, seed=SEED) for epoch in epochs], axis=1)
+            for split in ("valid", "test")
+        )
+        space = benchmark.recorded(SEED)
+        names = [space.format(space.architecture(place)) for place in range(space.size)]
+        # A training that went wrong has no later epochs.
+        spent = np.full(valid.shape, np.nan)
+        for place, name in enumerate(names):
+            lasted = len(benchmark.curve(name, seed=SEED).valid_auc)
+            spent[place, :lasted] = [benchmark.seconds(name, epoch=e, seed=SEED) for e in range(1, lasted + 1)]
+            spent[place, lasted:] = spent[place, lasted - 1]
+        return cls(np.where(np.isfinite(valid), valid, -np.inf), test, spent)
+
+
 def run(context: Context) -> None:
-    """Select with every combination at every budget, seed after seed."""
+    """Select with every combination at every K, seed after seed."""
     assert context.dataset is not None
     benchmark = open_table(context.dataset)
     space = benchmark.recorded(SEED)
     if context.recorded(architectures=space.size):
         return
     common = {"architectures": space.size, "table": table_size(benchmark)}
-    epochs = benchmark.setting.epochs
-    # From two epochs of one architecture, about, to all epochs of a quarter of them, and of 64 at most.
-    each = np.nanmedian([benchmark.seconds(name, epoch=1, seed=SEED) for name in benchmark.architectures])
-    most = min(64.0, max(2.0, 0.25 * space.size)) * epochs
-    seeds, count = (5, 5) if context.quick else (_SEEDS, _BUDGETS)
-    budgets = np.geomspace(2.0, most, count) * each
-    pool = max(2, math.floor(_SEEN * space.size))
+    curves, pool = Curves.of(benchmark), max(2, math.floor(_SEEN * space.size))
+    counts = [2**power for power in range(int(math.log2(min(pool, _MOST))) + 1)]
     rows: list[Row] = []
     for metric in METRICS:
         context.say(f"{context.dataset}: {metric}")
-        for way in WAYS:
-            for budget in budgets:
-                for seed in range(context.seed + 1, context.seed + 1 + seeds):
-                    scores = np.random.default_rng(seed).random(space.size) if metric == RANDOM else None
-                    try:
-                        found = simulate(
-                            benchmark,
-                            float(budget),
-                            tfmem="params" if metric == RANDOM else metric,
-                            refinement="ua" if way == "full" else way,
-                            u=epochs if way == "full" else None,
-                            seed=seed,
-                            n=pool,
-                            scoring="one",
-                            scores=scores,
-                            score_seconds=0.0 if metric == RANDOM else None,
-                            pool=pool,
-                        )
-                    except BudgetTooSmall:
-                        rows.append({"metric": metric, "way": way, "budget": float(budget), "search_seed": seed,
-                                     "seconds": None, **common})  # fmt: skip
-                        continue
-                    rows.append(
-                        {
-                            "metric": metric,
-                            "way": way,
-                            "budget": float(budget),
-                            "search_seed": seed,
-                            "seconds": found.seconds,
-                            "filtering_seconds": found.filtering_seconds,
-                            "valid_auc": found.valid_auc,
-                            "test_auc": found.test_auc,
-                            "k": found.k,
-                            "epochs": found.epochs,
-                            **common,
-                        }
-                    )
-    best = [benchmark.best(epoch=epoch, seed=SEED).auc for epoch in range(1, epochs + 1)]
-    context.record(*rows, {"metric": "table", "best_valid_auc": max(best), **common})
+        scoring = 0.0 if metric == RANDOM else pool * benchmark.scoring_seconds(metric)
+        for seed in range(context.seed, context.seed + (5 if context.quick else _SEEDS)):
+            scores = _merits(benchmark, metric, seed)
+            seen = np.sort(np.random.default_rng(seed).choice(space.size, pool, replace=False))
+            ranked = seen[np.argsort(-scores[seen], kind="stable")]
+            for way in WAYS:
+                for k in counts:
+                    found = refine(curves, ranked[:k].tolist(), way)
+                    common_row = {"metric": metric, "way": way, "k": k, "search_seed": seed, **common}
+                    rows.append({**common_row, "filtering_seconds": scoring, **found})
+                    rows[-1]["seconds"] = scoring + found["refinement_seconds"]
+    context.record(*rows, {"metric": "table", "best_valid_auc": float(curves.valid.max()), **common})
+
+
+def _merits(benchmark: Benchmark, metric: str, seed: int) -> Vector:
+    if metric == RANDOM:
+        # Not the stream that draws the pool.
+        return np.random.default_rng((seed, 1)).random(benchmark.recorded(SEED).size)
+    return merits(benchmark.scores(metric, batch_seed=1 + seed % BATCH_SEEDS), REGISTRY[metric].orientation)
+
+
+def scheduler_of(way: str, candidates: Sequence[str], epochs: int) -> Scheduler:
+    """The product's scheduler of a way of refinement.
+
+    Args:
+        way: Of `WAYS`.
+        candidates: Best-scored first.
+        epochs: After which no candidate is trained further.
+    """
+    if way == "full":
+        return make_scheduler("ua", candidates, epochs=len(candidates) * epochs, max_epochs=epochs, u=epochs)
+    spent = total_epochs(halving_rungs(len(candidates), 1, DEFAULT_ETA, epochs))
+    return make_scheduler(way, candidates, epochs=spent, max_epochs=epochs, u=1 if way == "sh" else None)
+
+
+def refine(curves: Curves, places: Sequence[int], way: str) -> Row:
+    """What a way of refinement chooses among architectures, and what it spends.
+
+    Args:
+        curves: Of all architectures.
+        places: Of the candidates, best-scored first.
+        way: Of `WAYS`.
+
+    Returns:
+        Validation and test AUC of the winner's best epoch; epochs and seconds of all trainings.
+    """
+    names = {str(place): place for place in places}
+    scheduler = scheduler_of(way, list(names), curves.valid.shape[1])
+    reached: dict[int, int] = {}
+    while not scheduler.done:
+        job = scheduler.next_job()
+        if job is None:
+            scheduler.end_rung()
+            continue
+        place = names[job.architecture]
+        reached[place] = job.epochs_to
+        best = curves.valid[place, : job.epochs_to].max()
+        scheduler.report(job.architecture, float(best) if np.isfinite(best) else None)
+    winner = max(reached, key=lambda place: float(curves.valid[place, : reached[place]].max()))
+    epoch = int(curves.valid[winner, : reached[winner]].argmax())
+    return {
+        "valid_auc": _or_none(curves.valid[winner, epoch]),
+        "test_auc": _or_none(curves.test[winner, epoch]),
+        "epochs": sum(reached.values()),
+        "refinement_seconds": float(sum(curves.seconds[place, to - 1] for place, to in reached.items())),
+    }
 
 
 def summarise(document: Document) -> list[str]:
-    """Regret of every combination at a short, a middle and the longest budget, by the seconds spent."""
+    """AUC of every combination at a small, a middle and the largest K, by the seconds spent."""
     rows, dataset = latest(document), document.settings["dataset"]
-    budgets = sorted({row["budget"] for row in rows if "budget" in row})
-    chosen = [budgets[0], budgets[len(budgets) // 2], budgets[-1]]
+    counts = _counts(rows)
+    chosen = sorted({counts[0], counts[len(counts) // 2], counts[-1]})
     best = _best(rows)
     lines = [
         f"{dataset}, {rows[0]['table']}, simulated; median validation AUC and its regret to the table's best "
-        f"({best:.5f}) by median seconds spent; none: too few seconds to score and train one"
+        f"({best:.5f}) by median seconds spent, at K = {', '.join(map(str, chosen))}"
     ]
     for metric in METRICS:
         for way, title in WAYS.items():
             told = []
-            for budget in chosen:
-                seconds, auc = _at(rows, metric, way, budget)
-                told.append("none" if auc is None else f"{seconds:,.1f} s {auc[1]:.5f} (-{best - auc[1]:.5f})")
+            for k in chosen:
+                seconds, auc = _at(rows, metric, way, k)
+                told.append(f"{seconds:,.1f} s {auc[1]:.5f} (-{best - auc[1]:.5f})")
             lines.append(f"  {metric:13}{title:20} {'; '.join(told)}")
     return lines
 
@@ -114,16 +176,13 @@ def draw(document: Document) -> Mapping[str, Figure]:
     """A panel for each way of refinement, validation and test AUC against seconds spent."""
     rows, dataset = latest(document), document.settings["dataset"]
     figure, axes = plots.panels(3, 2, width=3.6, height=2.8)
-    budgets = sorted({row["budget"] for row in rows if "budget" in row})
     for place, (way, title) in enumerate(WAYS.items()):
         for line, split in enumerate(("valid", "test")):
             axis = axes[3 * line + place]
             for number, metric in enumerate(METRICS):
-                points = [_at(rows, metric, way, budget, split) for budget in budgets]
-                sound = [(seconds, *auc) for seconds, auc in points if auc is not None]
-                if not sound:
-                    continue
-                seconds, low, middle, high = (list(column) for column in zip(*sound, strict=True))
+                points = [_at(rows, metric, way, k, split) for k in _counts(rows)]
+                seconds = [point[0] for point in points]
+                low, middle, high = (list(column) for column in zip(*(point[1] for point in points), strict=True))
                 control = metric in CONTROLS
                 colour = "#666666" if control else plots.COLOURS[number]
                 label = f"{metric} (control)" if control else metric
@@ -137,6 +196,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
             else:
                 axis.set_xlabel("seconds spent, scoring included (simulated)")
             axis.set_xscale("log")
+            axis.minorticks_off()
             axis.set_ylabel(f"{'validation' if split == 'valid' else 'test'} AUC")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     searches = len({row["search_seed"] for row in rows if "search_seed" in row})
@@ -146,16 +206,22 @@ def draw(document: Document) -> Mapping[str, Figure]:
 
 
 def _at(
-    rows: Sequence[Row], metric: str, way: str, budget: float, split: str = "valid"
-) -> tuple[float, tuple[float, float, float] | None]:
-    """Median seconds, and quartiles of AUC; None where most selections had too few seconds."""
-    wanted = (metric, way, budget)
-    found = [row for row in rows if (row["metric"], row.get("way"), row.get("budget")) == wanted]
-    sound = [row for row in found if row["seconds"] is not None]
-    if 2 * len(sound) < len(found) or not sound:
-        return float("nan"), None
-    return float(np.median([row["seconds"] for row in sound])), quartiles(row[f"{split}_auc"] for row in sound)
+    rows: Sequence[Row], metric: str, way: str, k: int, split: str = "valid"
+) -> tuple[float, tuple[float, float, float]]:
+    """Median seconds, and quartiles of AUC."""
+    wanted = (metric, way, k)
+    found = [row for row in rows if (row["metric"], row.get("way"), row.get("k")) == wanted]
+    aucs = [np.nan if row[f"{split}_auc"] is None else row[f"{split}_auc"] for row in found]
+    return float(np.median([row["seconds"] for row in found])), quartiles(aucs)
+
+
+def _counts(rows: Sequence[Row]) -> list[int]:
+    return sorted({row["k"] for row in rows if "k" in row})
 
 
 def _best(rows: Sequence[Row]) -> float:
     return float(next(row["best_valid_auc"] for row in rows if row["metric"] == "table"))
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

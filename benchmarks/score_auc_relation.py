@@ -30,7 +30,8 @@ METRICS = ("expressflow", "jacflow", "params")
 SAMPLERS = ("random", "evolution", "reinforcement")
 _SEEDS = 20
 _MOST = 1000
-_POINTS = 25
+_POINTS = 20
+_GROUPS = 20
 
 
 def run(context: Context) -> None:
@@ -155,17 +156,18 @@ def draw(document: Document) -> Mapping[str, Figure]:
         middle.axhline(np.nanmedian(table), color="black", linewidth=0.8, linestyle=":", label="table's median")
         middle.set_ylabel("its validation AUC")
         middle.set_title("AUC of the architecture that has it")
-        right.plot(tables[metric]["share"], table, ".", markersize=2, alpha=0.5, rasterized=True)
-        right.set_ylim(np.nanquantile(table, 0.01), None)
-        right.set_ylabel("validation AUC (worst 1 % cut)")
-        right.set_title("the whole table")
+        _groups(right, _values(tables[metric]["share"]), table)
+        right.set_ylabel("validation AUC")
+        right.set_title("all, in groups by score")
         for axis in (left, middle):
             axis.set_xscale("log")
+            axis.minorticks_off()
         if line == len(METRICS) - 1:
             left.set_xlabel("architectures scored")
             middle.set_xlabel("architectures scored")
             right.set_xlabel("share that scores lower")
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    handles, labels = (a + b for a, b in zip(*(axes[n].get_legend_handles_labels() for n in (1, 2)), strict=True))
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
     searches = len(_searches(rows, METRICS[0], SAMPLERS[0]))
     title = f"{dataset}, epoch {rows[0]['epoch']}: {rows[0]['table']}; medians and quartiles of {searches} searches"
     figure.suptitle(title, fontsize=9, x=0.01, ha="left")
@@ -177,6 +179,18 @@ def _curve(axis: Axes, searches: Sequence[Row], key: str, colour: str, label: st
     values = np.array([quartiles(_values(one[key])[place] for one in searches) for place in range(len(scored))])
     axis.fill_between(scored, values[:, 0], values[:, 2], color=colour, alpha=0.2, linewidth=0)
     axis.plot(scored, values[:, 1], color=colour, label=label)
+
+
+def _groups(axis: Axes, shares: Vector, aucs: Vector) -> None:
+    """Median, quartiles and best AUC of groups of equal size, by score: a point for each would be a large figure."""
+    order = np.argsort(shares, kind="stable")
+    parts = np.array_split(order, min(_GROUPS, max(1, len(order) // 4)))
+    places = [float(shares[part].mean()) for part in parts]
+    found = np.array([quartiles(aucs[part]) for part in parts])
+    best = [np.nanmax(aucs[part]) if np.isfinite(aucs[part]).any() else np.nan for part in parts]
+    axis.fill_between(places, found[:, 0], found[:, 2], color="#888888", alpha=0.3, linewidth=0)
+    axis.plot(places, found[:, 1], ".-", color="black", markersize=4, label="a group's median")
+    axis.plot(places, best, "_", color="black", label="its best")
 
 
 def _searches(rows: Sequence[Row], metric: str, sampler: str) -> list[Row]:

@@ -101,6 +101,9 @@ def summarise(document: Document) -> list[str]:
         if row["what"] == "seeds" and row["epoch"] in (1, FINAL_EPOCH[dataset], row["epochs"]):
             values = np.array(row["valid_auc"], dtype=np.float64)
             within, across, agreement = noise(values)
+            if not np.isfinite(within):
+                lines.append(f"  epoch {row['epoch']:2}: too few architectures have three seeds so far")
+                continue
             lines.append(
                 f"  epoch {row['epoch']:2}: deviation {within:.5f} between seeds, {across:.5f} between architectures, "
                 f"Spearman of two seeds {agreement:.3f} ({values.shape[1]} architectures with three seeds)"

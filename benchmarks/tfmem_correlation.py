@@ -248,7 +248,7 @@ def _draw_kinds(rows: Sequence[Row], dataset: str) -> Figure:
 
 
 def _draw_epochs(rows: Sequence[Row], dataset: str) -> Figure:
-    figure, (axis,) = plots.panels(1, width=6.4, height=3.4)
+    figure, (axis,) = plots.panels(1, width=7.2, height=3.4)
     for place, name in enumerate(BY_EPOCH):
         found = sorted((r["epoch"], r["spearman"]) for r in rows if r["what"] == "epoch" and r["metric"] == name)
         control = name in CONTROLS
@@ -260,11 +260,11 @@ def _draw_epochs(rows: Sequence[Row], dataset: str) -> Figure:
         axis.plot(epochs, agreed, color="#888888", linewidth=3, alpha=0.5, label="two seeds' AUC")
     published = PUBLISHED[dataset]
     axis.plot([FINAL_EPOCH[dataset]] * len(published), list(published.values()), "D", color="black",
-              markerfacecolor="none", label=f"published: {', '.join(published)}")  # fmt: skip
+              markerfacecolor="none", label="published:\n" + "\n".join(published))  # fmt: skip
     axis.set_xlabel("epoch at whose end the AUC is read")
     axis.set_ylabel("Spearman with validation AUC")
     axis.set_xticks(epochs)
-    axis.set_title(f"{dataset}: {rows[0]['table']}")
+    figure.suptitle(f"{dataset}: {rows[0]['table']}", fontsize=9, x=0.01, ha="left")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     return figure
 
