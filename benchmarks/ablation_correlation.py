@@ -20,8 +20,8 @@ from benchmarks import plots
 from benchmarks._records import DATASETS, FINAL_EPOCH, SEED, latest, open_table, table_size
 from benchmarks._statistics import Vector, interval, merits
 from benchmarks.harness import Context, Document, Row
+from trails.bench.building.score_one import Scored
 from trails.bench.protocol import get_protocol
-from trails.bench.score import Scored
 from trails.filtering import combine_ranks
 from trails.tfmem import get_tfmem, textbook
 

@@ -47,9 +47,9 @@ def measure(space: str, start: int, count: int, seed: int, names: Sequence[str])
     """Seconds and scores of ``count`` cells, from number ``start`` of the seeded order on."""
     import torch
 
-    from trails.bench.image_convert import convert
-    from trails.bench.image_store import read_table
-    from trails.bench.pictures import read_pictures
+    from trails.bench.image.convert import convert
+    from trails.bench.image.pictures import read_pictures
+    from trails.bench.image.store import read_table
     from trails.family.cell import textbook
     from trails.family.cell.networks import measures_of
     from trails.space import picture_space

@@ -36,8 +36,8 @@ def train_first_epoch(dataset: str, rate: float, count: int) -> list[Row]:
     """AUC of the first architectures of the sample after one epoch at a learning rate."""
     import torch
 
+    from trails.bench.building.train import Rowsets, train
     from trails.bench.plan import Training, sample
-    from trails.bench.train import Rowsets, train
     from trails.space import parse_space
 
     torch.set_num_threads(1)

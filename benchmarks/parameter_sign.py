@@ -16,8 +16,8 @@ from benchmarks import plots
 from benchmarks._records import DATASETS, FINAL_EPOCH, SEED, latest, open_table, table_size
 from benchmarks._statistics import Vector, interval, merits, spearman
 from benchmarks.harness import Context, Document
+from trails.bench.building.score_one import BATCH, Scored
 from trails.bench.protocol import get_protocol
-from trails.bench.score import BATCH, Scored
 from trails.family.mlp.bank import draw_matrices
 from trails.family.mlp.signals import MlpSignals
 from trails.filtering.scoring import jacobian_rows

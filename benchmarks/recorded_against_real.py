@@ -75,8 +75,8 @@ def real_selection(dataset: str, budget: float, pool: int, seed: int) -> dict[st
     import torch
 
     from benchmarks.selection import test_auc
+    from trails.bench.building.rowsets import Rowsets
     from trails.bench.protocol import get_protocol
-    from trails.bench.rowsets import Rowsets
     from trails.limits import RESERVE_SECONDS
     from trails.loading.columns import dataset_columns
     from trails.loading.sources import find_dataset

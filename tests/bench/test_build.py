@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trails.bench import table
-from trails.bench.build import build, compact
+from trails.bench.building.build import build, compact
 from trails.bench.plan import Shard, sample, trainings
 from trails.bench.protocol import WITH_ALL_SEEDS, Protocol
 from trails.bench.store import CURVE, Store
@@ -69,7 +69,7 @@ _KILLED = """
 import json
 import sys
 from pathlib import Path
-from trails.bench.build import build
+from trails.bench.building.build import build
 from trails.bench.protocol import Protocol
 if __name__ == "__main__":
     folder, protocol = Path(sys.argv[1]), Protocol(**json.loads(sys.argv[2]))

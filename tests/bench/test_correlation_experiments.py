@@ -23,8 +23,8 @@ from benchmarks import (
 )
 from benchmarks._records import latest, open_table, seeds_recorded
 from tests.bench.records import MACHINE, made_up
+from trails.bench.building.score_one import SCORED, Scored
 from trails.bench.protocol import get_protocol
-from trails.bench.score import SCORED, Scored
 from trails.bench.store import Store
 from trails.tfmem import textbook
 

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from trails import bench
-from trails.bench import image_official
-from trails.bench.image import ImageBenchmark
-from trails.bench.image_convert import convert, design_of_naslib_101
+from trails.bench.image import official as image_official
+from trails.bench.image.benchmark import ImageBenchmark
+from trails.bench.image.convert import convert, design_of_naslib_101
 from trails.cli import main
 from trails.errors import InvalidInput, UnusableData
 from trails.family.cell import counts101, nasbench101, nasbench201

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trails.bench import image_explore, image_score_table
-from trails.bench.image import ImageBenchmark
-from trails.bench.image_explore import explore, read_run, search
-from trails.bench.image_store import ImageSetting, write
+from trails.bench.image import explore as image_explore
+from trails.bench.image import score_table as image_score_table
+from trails.bench.image.benchmark import ImageBenchmark
+from trails.bench.image.explore import explore, read_run, search
+from trails.bench.image.store import ImageSetting, write
 from trails.bench.space import RecordedSpace
 from trails.cli import main
 from trails.errors import InvalidInput, UnusableData

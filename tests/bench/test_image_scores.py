@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trails.bench import image_score_table
-from trails.bench.image import ImageBenchmark
-from trails.bench.image_scores import score
-from trails.bench.image_store import ImageSetting, write
-from trails.bench.pictures import DEVIATION, MEAN, read_pictures
+from trails.bench.image import score_table as image_score_table
+from trails.bench.image.benchmark import ImageBenchmark
+from trails.bench.image.pictures import DEVIATION, MEAN, read_pictures
+from trails.bench.image.scores import score
+from trails.bench.image.store import ImageSetting, write
 from trails.cli import main
 from trails.errors import InvalidInput, UnusableData
 from trails.family.cell import nasbench201

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bench.records import curve_rows, made_up
-from trails.bench import plan, store, train
+from trails.bench import plan, store
+from trails.bench.building import train
+from trails.bench.building.rowsets import Rowsets
 from trails.bench.files import first_of_each, write_table
 from trails.bench.plan import Shard, predicted_rows, trainings
 from trails.bench.protocol import PROTOCOLS, Protocol
-from trails.bench.rowsets import Rowsets
 from trails.bench.store import CURVE, PREDICTION, Setting, Store
 from trails.bench.table import Benchmark
 from trails.training.rows import EncodedRows

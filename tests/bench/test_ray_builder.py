@@ -16,7 +16,7 @@ import pytest
 from tests.bench.test_build import DECIDED
 from tests.refinement.backend import PYTHON_ROOT
 from tools.ray_nodes import Nodes
-from trails.bench.build import build
+from trails.bench.building.build import build
 from trails.bench.protocol import Protocol
 from trails.bench.store import Store
 from trails.errors import InvalidInput
@@ -26,7 +26,7 @@ _BUILDER = """
 import json
 import sys
 from pathlib import Path
-from trails.bench.build import build
+from trails.bench.building.build import build
 from trails.bench.protocol import Protocol
 if __name__ == "__main__":
     folder, protocol, address = Path(sys.argv[1]), Protocol(**json.loads(sys.argv[2])), sys.argv[3]

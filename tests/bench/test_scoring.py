@@ -18,10 +18,10 @@ import torch
 from scipy import stats
 
 from tests.bench.records import curve_rows
+from trails.bench.building.rowsets import Rowsets
+from trails.bench.building.score_all import score
+from trails.bench.building.score_one import SCORED, Scored, batch_seeds_of
 from trails.bench.protocol import SAMPLE_SEED, Protocol
-from trails.bench.rowsets import Rowsets
-from trails.bench.score import SCORED, Scored, batch_seeds_of
-from trails.bench.scoring import score
 from trails.bench.store import Store
 from trails.bench.table import Benchmark
 from trails.errors import InvalidInput, UnusableData
@@ -100,7 +100,7 @@ _KILLED = """
 import json
 import sys
 from pathlib import Path
-from trails.bench import scoring
+from trails.bench.building import score_all as scoring
 from trails.bench.protocol import Protocol
 from trails.tfmem import get_tfmem
 scoring._GROUP_SECONDS = 0.0

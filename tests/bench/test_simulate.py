@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from tests.bench.records import made_up
-from trails.bench.build import build
+from trails.bench.building.build import build
+from trails.bench.building.rowsets import Rowsets
 from trails.bench.protocol import Protocol
-from trails.bench.rowsets import Rowsets
 from trails.bench.simulate import Selection, simulate
 from trails.bench.table import Benchmark
 from trails.errors import BudgetTooSmall, InvalidInput, UnusableData

@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from tests.bench.records import curve_rows, made_up
-from trails.bench.build import build
+from trails.bench.building.build import build
+from trails.bench.building.rowsets import Rowsets
+from trails.bench.building.timing import time_alone
+from trails.bench.building.train import stacks_of, train, train_stack
 from trails.bench.estimate import Sized, fit
 from trails.bench.plan import Shard, Training, trainings
 from trails.bench.protocol import Protocol
-from trails.bench.rowsets import Rowsets
 from trails.bench.simulate import simulate
 from trails.bench.store import Store
 from trails.bench.table import Benchmark
-from trails.bench.timing import time_alone
-from trails.bench.train import stacks_of, train, train_stack
 from trails.bench.trainer import RecordedTrainer
 from trails.errors import InvalidInput, UnusableData
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.bench.records import made_up
-from trails.bench import verify
-from trails.bench.build import build
+from trails.bench.building import verify
+from trails.bench.building.build import build
+from trails.bench.building.score_all import score
 from trails.bench.protocol import Protocol
-from trails.bench.scoring import score
 from trails.bench.store import Store
 from trails.errors import InvalidInput
 from trails.tfmem import get_tfmem

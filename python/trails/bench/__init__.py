@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args, overload
 
 if TYPE_CHECKING:
-    from trails.bench.image import ImageBenchmark
+    from trails.bench.image.benchmark import ImageBenchmark
     from trails.bench.table import Benchmark
 
 Pictures: TypeAlias = Literal["nasbench101", "nasbench201"]
@@ -36,7 +36,7 @@ def open(name: str, folder: Path | str | None = None) -> Benchmark | ImageBenchm
     """
     # Whoever builds a benchmark needs no tables, and the command line answers --help without pyarrow.
     from trails.bench.folder import tables
-    from trails.bench.image import ImageBenchmark
+    from trails.bench.image.benchmark import ImageBenchmark
     from trails.bench.table import Benchmark
 
     found = (tables() if folder is None else Path(folder)) / name

@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from trails.bench import image_command
 from trails.bench.folder import tables
+from trails.bench.image import command as image_command
 from trails.bench.protocol import PROTOCOLS, get_protocol
 from trails.errors import InvalidInput, TrailsError
 
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from trails.bench.build import build
+    from trails.bench.building.build import build
     from trails.bench.plan import Shard
     from trails.bench.store import Store
 
@@ -128,8 +128,8 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from trails.bench.score import SCORED
-    from trails.bench.scoring import score
+    from trails.bench.building.score_all import score
+    from trails.bench.building.score_one import SCORED
     from trails.tfmem import parse_tfmems
 
     if options.batch_seeds < 1:
@@ -147,7 +147,7 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
-    from trails.bench.build import compact
+    from trails.bench.building.build import compact
     from trails.bench.store import Store
 
     protocol = get_protocol(options.dataset)
@@ -173,7 +173,7 @@ def _load(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from trails.bench.verify import verify
+    from trails.bench.building.verify import verify
 
     folder = options.folder / options.dataset
     protocol = get_protocol(options.dataset)
@@ -202,8 +202,8 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _time(options: argparse.Namespace) -> None:
+    from trails.bench.building.timing import time_alone
     from trails.bench.table import Benchmark
-    from trails.bench.timing import time_alone
 
     folder = options.folder / options.dataset
     protocol = get_protocol(options.dataset)

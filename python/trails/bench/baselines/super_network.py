@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from trails.bench.baselines.weight_sharing import Shared
+from trails.bench.building.rowsets import Rowsets
 from trails.bench.plan import sample
 from trails.bench.protocol import Protocol
-from trails.bench.rowsets import Rowsets
 from trails.family import Design
 from trails.family.networks import Shape
 from trails.refinement.metrics import auc

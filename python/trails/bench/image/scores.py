@@ -1,4 +1,4 @@
-"""Training-free scores of recorded cells, computed on real networks (`trails.bench.image_score_table` keeps them).
+"""Training-free scores of recorded cells, computed on real networks (`trails.bench.image.score_table` keeps them).
 
 The order is a seeded permutation of the cells that differ, so that whatever is scored so far is a random sample of the
 space.
@@ -14,9 +14,9 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from trails.bench.image import ImageBenchmark
-from trails.bench.image_score_table import add, done, named, representatives
-from trails.bench.pictures import Pictures
+from trails.bench.image.benchmark import ImageBenchmark
+from trails.bench.image.pictures import Pictures
+from trails.bench.image.score_table import add, done, named, representatives
 from trails.bench.protocol import SAMPLE_SEED
 from trails.errors import InvalidInput
 from trails.family.cell.scoring import COUNTED

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trails.bench.building.pools import LocalPool, Pool
+from trails.bench.building.progress import Progress
 from trails.bench.plan import Shard, Training, trainings
-from trails.bench.pools import LocalPool, Pool
-from trails.bench.progress import Progress
 from trails.bench.protocol import SAMPLE_SEED, SEEDS, Protocol
 from trails.bench.store import Store
 from trails.space import parse_space
 
 if TYPE_CHECKING:
-    from trails.bench.train import Trained
+    from trails.bench.building.train import Trained
 
 _GROUP = 8
 """Trainings that are kept together: what is lost at most when the builder is killed, and files of a sensible size."""
@@ -79,7 +79,7 @@ def _pool(
 ) -> Pool:
     if ray_address is None:
         return LocalPool(protocol, processes, devices, stacked)
-    from trails.bench.ray_pool import RayPool
+    from trails.bench.building.ray_pool import RayPool
 
     return RayPool(protocol, ray_address, ray_gpus, stacked)
 
@@ -110,7 +110,7 @@ def compact(protocol: Protocol, folder: Path) -> int:
     """Put everything recorded into two tables; how many epochs they hold."""
     import torch
 
-    from trails.bench.rowsets import Rowsets
+    from trails.bench.building.rowsets import Rowsets
 
     store, space = Store(folder), parse_space(protocol.space)
     rowsets = Rowsets.read(protocol, torch.device("cpu"))

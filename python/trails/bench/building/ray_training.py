@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from trails.bench.machine import machine
+from trails.bench.building.machine import machine
+from trails.bench.building.rowsets import Rowsets
+from trails.bench.building.train import Trained, train_stack
 from trails.bench.plan import Training
 from trails.bench.protocol import Protocol
-from trails.bench.rowsets import Rowsets
-from trails.bench.train import Trained, train_stack
 from trails.refinement.ray_messages import PackedData, PackedRows, pack_data, pack_rows, unpack_data, unpack_rows
 from trails.training.options import Options
 

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trails.bench.building.pools import LocalPool
+from trails.bench.building.progress import Progress
+from trails.bench.building.score_one import Scored
 from trails.bench.plan import Shard, Training, trainings
-from trails.bench.pools import LocalPool
-from trails.bench.progress import Progress
 from trails.bench.protocol import SEEDS, Protocol
-from trails.bench.score import Scored
 from trails.bench.store import Store
 from trails.errors import InvalidInput
 from trails.space import parse_space

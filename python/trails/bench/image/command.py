@@ -63,17 +63,17 @@ def declare(actions: argparse._SubParsersAction[argparse.ArgumentParser], say: C
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from trails.bench.image_convert import convert
+    from trails.bench.image.convert import convert
 
     source = options.source or _data("recordings") / "nasbench"
     print(f"{convert(options.dataset, source, options.folder / options.dataset)} cells recorded")
 
 
 def _score(options: argparse.Namespace) -> None:
-    from trails.bench.image import ImageBenchmark
-    from trails.bench.image_score_table import compact, named
-    from trails.bench.image_scores import score
-    from trails.bench.pictures import read_pictures
+    from trails.bench.image.benchmark import ImageBenchmark
+    from trails.bench.image.pictures import read_pictures
+    from trails.bench.image.score_table import compact, named
+    from trails.bench.image.scores import score
 
     benchmark = ImageBenchmark(options.folder / options.dataset)
     scored = score(
@@ -90,8 +90,8 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _explore(options: argparse.Namespace) -> None:
-    from trails.bench.image import ImageBenchmark
-    from trails.bench.image_explore import explore
+    from trails.bench.image.benchmark import ImageBenchmark
+    from trails.bench.image.explore import explore
 
     folder = options.folder / options.dataset
     added = explore(

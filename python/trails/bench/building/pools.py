@@ -11,14 +11,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trails.bench import protocol as protocols
-from trails.bench.machine import machine
+from trails.bench.building.machine import machine
 from trails.bench.plan import Training
 from trails.bench.protocol import SAMPLE_SEED
 from trails.bench.setting import Setting
 
 if TYPE_CHECKING:
-    from trails.bench.rowsets import Rowsets
-    from trails.bench.train import Trained
+    from trails.bench.building.rowsets import Rowsets
+    from trails.bench.building.train import Trained
 
 MOST_STACKED = 64
 """Trained together on a GPU at most: what is lost when the builder is killed."""
@@ -124,7 +124,7 @@ def _begin(protocol: protocols.Protocol, devices: Any) -> None:
     process.prepare()
     import torch
 
-    from trails.bench.rowsets import Rowsets
+    from trails.bench.building.rowsets import Rowsets
 
     torch.set_num_threads(1)
     _rowsets = Rowsets.read(protocol, torch.device(devices.get()))
@@ -142,13 +142,13 @@ def _setting(protocol: protocols.Protocol) -> Setting:
 def _stacks(
     protocol: protocols.Protocol, trainings: Sequence[Training], most: int, processes: int
 ) -> list[list[Training]]:
-    from trails.bench.train import stacks_of
+    from trails.bench.building.train import stacks_of
 
     device = _read().data.train.labels.device
     return stacks_of(_read(), protocol, trainings, most, processes if device.type == "cpu" else 1)
 
 
 def _train(protocol: protocols.Protocol, job: Sequence[Training]) -> list[Trained]:
-    from trails.bench.train import train_stack
+    from trails.bench.building.train import train_stack
 
     return train_stack(_read(), protocol, job, machine(str(_read().data.train.labels.device)))

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.bench.image import ImageBenchmark
+from trails.bench.image.benchmark import ImageBenchmark
 from trails.bench.space import RecordedSpace
 from trails.errors import InvalidInput, UnusableData
 from trails.family.cell.scoring import COUNTED

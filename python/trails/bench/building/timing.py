@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from trails.bench.building.pools import LocalPool
+from trails.bench.building.progress import Progress
 from trails.bench.plan import Shard, Training, trainings
-from trails.bench.pools import LocalPool
-from trails.bench.progress import Progress
 from trails.bench.protocol import SEEDS, Protocol
 from trails.bench.store import Store
 from trails.space import parse_space

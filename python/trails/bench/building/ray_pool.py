@@ -16,12 +16,12 @@ from typing import Any
 import torch
 
 from trails.bench import protocol as protocols
+from trails.bench.building.ray_training import pack, train
+from trails.bench.building.rowsets import Rowsets
+from trails.bench.building.train import Trained, stacks_of
 from trails.bench.plan import Training
 from trails.bench.protocol import SAMPLE_SEED
-from trails.bench.ray_training import pack, train
-from trails.bench.rowsets import Rowsets
 from trails.bench.setting import Setting
-from trails.bench.train import Trained, stacks_of
 from trails.errors import TrailsError
 from trails.loading.columns import LABEL
 from trails.refinement import protocol as refinement
@@ -38,7 +38,7 @@ _WAIT_SECONDS = 2.0
 
 
 class RayPool:
-    """A Ray cluster; see `trails.bench.pools.Pool`.
+    """A Ray cluster; see `trails.bench.building.pools.Pool`.
 
     Args:
         protocol: What is trained.

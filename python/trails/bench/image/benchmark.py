@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from trails.bench.image_score_table import scores_of, seconds_of
-from trails.bench.image_store import read_setting, read_table
+from trails.bench.image.score_table import scores_of, seconds_of
+from trails.bench.image.store import read_setting, read_table
 from trails.bench.space import RecordedSpace
 from trails.errors import InvalidInput, shown
 from trails.space import picture_space

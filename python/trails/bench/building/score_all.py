@@ -13,11 +13,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trails.bench.machine import machine
+from trails.bench.building.machine import machine
+from trails.bench.building.progress import Progress
+from trails.bench.building.score_one import SCORED, Scored, batch_seeds_of
 from trails.bench.plan import sample
-from trails.bench.progress import Progress
 from trails.bench.protocol import SAMPLE_SEED, SEEDS, Protocol
-from trails.bench.score import SCORED, Scored, batch_seeds_of
 from trails.bench.setting import Setting
 from trails.bench.store import Store
 from trails.errors import InvalidInput
@@ -193,7 +193,7 @@ def _setting(protocol: Protocol) -> Setting:
     """What a benchmark of these rows is of: what was trained on must be what is scored on."""
     import torch
 
-    from trails.bench.rowsets import Rowsets
+    from trails.bench.building.rowsets import Rowsets
 
     return Rowsets.read(protocol, torch.device("cpu")).setting(protocol, SAMPLE_SEED)
 

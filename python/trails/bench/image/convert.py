@@ -1,7 +1,7 @@
-"""Published recordings of NAS-Bench-101 and NAS-Bench-201 made into the one form of `trails.bench.image_store`.
+"""Published recordings of NAS-Bench-101 and NAS-Bench-201 made into the one form of `trails.bench.image.store`.
 
 Of either benchmark there is an extract in text (``nasbench201_accuracy.csv.xz`` and so on), and of NAS-Bench-101 also
-the authors' own file (`trails.bench.image_official`).
+the authors' own file (`trails.bench.image.official`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from trails.bench.image_official import read_tfrecord
-from trails.bench.image_store import ImageSetting, write
+from trails.bench.image.official import read_tfrecord
+from trails.bench.image.store import ImageSetting, write
 from trails.errors import InvalidInput, UnusableData, shown
 from trails.family.cell import counts101, nasbench101, nasbench201
 from trails.family.design import Design

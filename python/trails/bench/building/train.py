@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.bench.building.rowsets import Rowsets
 from trails.bench.plan import Training, predicted_rows
 from trails.bench.protocol import SEEDS, Protocol
-from trails.bench.rowsets import Rowsets
 from trails.errors import InvalidInput
 from trails.family.networks import Stack
 from trails.refinement import memory
