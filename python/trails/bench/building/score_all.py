@@ -78,6 +78,8 @@ def score(
             f"{folder} holds no benchmark",
             hint=f"python -m trails bench train --dataset {protocol.dataset} --architectures N",
         )
+    if processes < 0:
+        raise InvalidInput(f"{processes} processes are not possible", hint="0 are one for each core.")
     count = processes or len(os.sched_getaffinity(0))
     spaces = partial(_score_spaces, store=store, tfmems=tfmems, batch_seed=batch_seeds[0], keep=keep_spaces, say=say)
     with store.locked("scores"), _one_thread_each():
