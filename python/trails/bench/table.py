@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from trails.bench.answers import Answer, Curve
@@ -22,7 +21,6 @@ from trails.bench.curves import Curves
 from trails.bench.estimate import Estimate
 from trails.bench.plan import sample
 from trails.bench.protocol import SEEDS
-from trails.bench.schemas import ARCHITECTURE
 from trails.bench.scores import ScoreTable
 from trails.bench.space import RecordedSpace
 from trails.bench.store import Store
@@ -264,7 +262,7 @@ class Benchmark:
 
         Raises:
             InvalidInput: It is not recorded.
-            UnusableData: The benchmark was not put into tables yet.
+            UnusableData: The benchmark was not put into tables yet, or the file is damaged.
         """
         place = self._place(architecture)
         found = self._parameters.get(place)
@@ -277,11 +275,7 @@ class Benchmark:
 
     @cached_property
     def _parameters(self) -> dict[int, int]:
-        file = self.folder / "architecture.parquet"
-        if not file.exists():
-            return {}
-        table = pq.read_table(file, schema=ARCHITECTURE)
-        return dict(zip(table["place"].to_pylist(), table["parameters"].to_pylist(), strict=True))
+        return self._store.parameters()
 
     def _answer(self, architecture: str, epoch: int, seed: int, split: str) -> Answer:
         rows = self._rows(architecture, seed)
