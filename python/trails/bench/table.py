@@ -94,7 +94,7 @@ class Benchmark:
 
     @property
     def estimate(self) -> Estimate | None:
-        """Of the seconds of architectures that were trained in stacks; None where none were timed alone."""
+        """Of the seconds of architectures that were trained in stacks; None where too few were timed alone."""
         return self._curves.estimate
 
     def column(self, name: str, *, epoch: int, seed: int) -> NDArray[np.float64]:
