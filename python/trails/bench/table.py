@@ -232,7 +232,7 @@ class Benchmark:
         return float(self.scores(tfmem, batch_seed)[place])
 
     def scoring_seconds(self, tfmem: str) -> float:
-        """Seconds of drawing and scoring one network, alone, on one core: the mean over what was scored.
+        """Seconds of drawing and scoring one network, alone, on one core: the median of what was scored.
 
         Raises:
             InvalidInput: Nothing is scored by it.
