@@ -67,7 +67,7 @@ def test_what_is_missing_is_scored_and_aligned_with_the_architectures(protocol: 
 
     table = store.scores()
     rows = table.filter(np.array(table["tfmem"]) == "snip")
-    assert benchmark.scoring_seconds("snip") == pytest.approx(np.mean(rows["seconds"].to_numpy()), rel=1e-6)
+    assert benchmark.scoring_seconds("snip") == pytest.approx(np.median(rows["seconds"].to_numpy()), rel=1e-6)
     assert benchmark.scoring_seconds("jacflow") == pytest.approx(
         benchmark.scoring_seconds("naswot") + benchmark.scoring_seconds("synflow")
     )

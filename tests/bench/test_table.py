@@ -109,6 +109,23 @@ def test_a_damaged_table_is_told(tmp_path: Path, content: bytes) -> None:
         Benchmark(folder)
 
 
+def test_damaged_bytes_are_told_and_not_read_as_other_numbers(tmp_path: Path) -> None:
+    made_up(tmp_path / "bench", 40)
+    whole = compacted(tmp_path / "bench").column("valid_auc", epoch=1, seed=1)
+    file = tmp_path / "bench" / "curve.parquet"
+    content, told = file.read_bytes(), 0
+    pages = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    places = range(4, pages, pages // 60)
+    for place in places:
+        file.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            # A byte that nobody reads may differ.
+            assert (Benchmark(tmp_path / "bench").column("valid_auc", epoch=1, seed=1) == whole).all()
+        except UnusableData as error:
+            told += "curve.parquet is damaged or no Parquet file" in str(error)
+    assert told > 0.8 * len(places)
+
+
 def test_a_damaged_table_of_architectures_is_told(tmp_path: Path) -> None:
     made_up(tmp_path / "bench", 4)
     benchmark = compacted(tmp_path / "bench")
