@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from types import MappingProxyType
 
@@ -9,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from trails.bench import command
 from trails.bench import protocol as protocols
 from trails.bench.protocol import Protocol
 from trails.cli import main
@@ -49,6 +52,22 @@ def test_a_benchmark_is_trained_scored_merged_and_repeated(
     status, said = bench("verify", "--architectures", "2", "--processes", "1")
     assert status == 1 and "2 of 2 repeated trainings are not what" in said
     assert bench("verify", "--architectures", "2", "--processes", "1", "--tolerance", "0.02")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("terminal", "told"), [(False, "ten words\none\n"), (True, "\rten words\x1b[K\r\rone\x1b[K\r")]
+)
+def test_progress_takes_one_line_of_a_terminal_and_is_plain_lines_elsewhere(
+    terminal: bool, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stream(io.StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    monkeypatch.setattr(sys, "stderr", stream := Stream())
+    command._say("ten words")
+    command._say("one")
+    assert stream.getvalue() == told
 
 
 @pytest.mark.parametrize(

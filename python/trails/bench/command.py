@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -219,5 +218,8 @@ def _time(options: argparse.Namespace) -> None:
 
 
 def _say(text: str) -> None:
-    end = "\r" if sys.stderr.isatty() else "\n"
-    print(f"{text}{' ' * 10 if end == os.linesep else ''}", end=end, file=sys.stderr, flush=True)
+    """Tell a person: on a terminal each line takes the place of the one before."""
+    if sys.stderr.isatty():
+        print(f"\r{text}\x1b[K\r", end="", file=sys.stderr, flush=True)
+    else:
+        print(text, file=sys.stderr, flush=True)

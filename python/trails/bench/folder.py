@@ -12,7 +12,7 @@ def tables() -> Path:
     """The folder that holds one folder a benchmark.
 
     ``$TRAILS_BENCH``; else ``bench`` in the current folder, where there is one; else that of the checkout which this
-    package is imported from. The last is where the builder writes by default.
+    package is imported from. The builder writes there too unless it is told another folder.
     """
     named = os.environ.get(VARIABLE)
     if named:
