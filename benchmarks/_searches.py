@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._records import FINAL_EPOCH, SEED, open_table, quartiles, table_size
+from benchmarks._selections import seed_noise
 from benchmarks.harness import Context, Row
 from trails.bench.baselines import BASELINES, knas, move_proposal, training_free, warm_up, weight_sharing
 from trails.bench.baselines.weight_sharing import Shared
@@ -25,7 +26,7 @@ from trails.bench.simulate import simulate
 from trails.bench.space import RecordedSpace
 from trails.bench.table import Benchmark
 from trails.bench.trainer import OutOfTime, RecordedTrainer
-from trails.errors import BudgetTooSmall, InvalidInput, TrailsError
+from trails.errors import BudgetTooSmall, InvalidInput
 
 SEEDS = 50
 QUICK_SEEDS = 6
@@ -266,22 +267,6 @@ def table_facts(benchmark: Benchmark, epochs: int, seeds: Iterable[int]) -> Row:
         "noise": seed_noise(benchmark, epochs),
         "to_epoch": epochs,
     }
-
-
-def seed_noise(benchmark: Benchmark, epoch: int) -> float | None:
-    """Standard deviation of test AUC between trainings of one architecture, root of the mean variance; None unknown."""
-    columns = []
-    for seed in (1, 2, 3):
-        try:
-            space, values = benchmark.recorded(seed), benchmark.column("test_auc", epoch=epoch, seed=seed)
-        except TrailsError:
-            return None
-        columns.append({int(index): value for index, value in zip(space.recorded, values, strict=True)})
-    common = set.intersection(*(set(column) for column in columns))
-    if len(common) < 2:
-        return None
-    variances = [np.var([column[index] for column in columns], ddof=1) for index in common]
-    return float(np.sqrt(np.nanmean(variances)))
 
 
 def at(row: Row, seconds: float, which: int = 2, clock: int = 0) -> float:

@@ -62,10 +62,10 @@ def reachable(benchmark: Benchmark, pool: int, seed: int) -> tuple[float, float]
     return float(valid.flat[best]), float(test.flat[best])
 
 
-def seed_noise(benchmark: Benchmark) -> float | None:
-    """Standard deviation of an architecture's test AUC between seeds of training, after the epoch that the study reads:
-    root of the mean variance over those that were trained with several; None where none were."""
-    epoch, by_name = FINAL_EPOCH[benchmark.setting.dataset], dict[str, list[float]]()
+def seed_noise(benchmark: Benchmark, epoch: int | None = None) -> float | None:
+    """Standard deviation of an architecture's test AUC between seeds of training, after an epoch, None for the one that
+    the study reads: root of the mean variance over those that were trained with several; None where none were."""
+    epoch, by_name = epoch or FINAL_EPOCH[benchmark.setting.dataset], dict[str, list[float]]()
     for seed in SEEDS:
         try:
             space = benchmark.recorded(seed)

@@ -63,9 +63,10 @@ def test_every_method_hands_over_more_with_time_and_never_more_than_there_is(met
 
 def test_selections_spend_at_most_their_budgets_and_the_largest_finds_the_best(searched: Scored) -> None:
     row = _searches.search("made_up", "two_phase:expressflow", 1, TIMES)
-    for budget in TIMES[1:]:
-        spent = [entry[0] for entry in row["curve"] if entry[0] <= budget]
-        assert spent
+    assert len(row["curve"]) >= len(TIMES) - 1
+    # In order of what they spent: none more than the budget that is as many places from the end.
+    for entry, budget in zip(row["curve"][::-1], TIMES[::-1], strict=False):
+        assert entry[0] <= budget
     assert row["curve"][-1][1] == pytest.approx(row["best_valid"])
 
 
