@@ -70,3 +70,13 @@ def test_some_are_drawn_by_seed_and_too_many_are_refused(tmp_path: Path) -> None
     assert all(len({training.place for training in chosen}) == 2 for chosen in drawn.values())
     with pytest.raises(InvalidInput, match="4 architectures cannot be repeated of the 3"):
         verify._chosen(store, 100, 4, 0)
+
+
+def test_what_was_recorded_in_a_stack_may_differ_as_stacks_do(protocol: Protocol, tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    build(protocol, folder, 2, seeds=(1,), processes=1, stacked=2)
+    tamper(folder, "curve", raised("valid_auc", 1e-3, "seed", 1))
+    done = verify.verify(protocol, folder, 2, processes=1)
+    assert [(one.same_machine, one.stacked, one.sound()) for one in done] == [(True, True, True)] * 2
+    tamper(folder, "curve", raised("valid_auc", 0.05, "place", 1))
+    assert [one.sound() for one in verify.verify(protocol, folder, 2, processes=1)] == [True, False]

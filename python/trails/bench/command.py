@@ -186,7 +186,9 @@ def _verify(options: argparse.Namespace) -> None:
         say=_say,
     )
     for one in done:
-        where = "the same kind of machine" if one.same_machine else "another kind of machine"
+        where = (
+            f"{'the same' if one.same_machine else 'another'} kind of machine{', in a stack' if one.stacked else ''}"
+        )
         print(
             f"{one.architecture} seed {one.seed}: AUC {one.auc:.2g}, {one.scored} scores {one.scores:.2g} off, "
             f"recorded on {where}{'' if one.sound(options.tolerance) else ': TOO FAR'}"
