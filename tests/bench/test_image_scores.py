@@ -133,6 +133,9 @@ def test_cells_are_scored_on_and_on_and_isomorphic_ones_once(pictures: Path, ben
         benchmark.scores("naswot", batch_seed=2)
     with pytest.raises(InvalidInput, match="are counted, not scored"):
         score(benchmark, read, parse_tfmems("params+flops"), cells=1)
+    for cells, processes in ((0, 1), (-1, 1), (1, -1)):
+        with pytest.raises(InvalidInput, match="cannot be scored"):
+            score(benchmark, read, metrics, cells=cells, processes=processes)
 
 
 def test_the_command_scores(

@@ -41,7 +41,7 @@ def time_alone(
         How many were timed now.
 
     Raises:
-        InvalidInput: The benchmark is of other rows or options, or there are not so many architectures, or these are
+        InvalidInput: There is no benchmark, or it is of other rows or options, or there are not so many architectures, or these are
             too few for an estimate.
     """
     if architectures < LEAST_TIMED:
@@ -49,6 +49,11 @@ def time_alone(
             f"{architectures} timed architectures are too few for an estimate", hint=f"Time {LEAST_TIMED}."
         )
     store, size = Store(folder), parse_space(protocol.space).size
+    if store.setting() is None:
+        raise InvalidInput(
+            f"{folder} holds no benchmark",
+            hint=f"python -m trails bench train --dataset {protocol.dataset} --architectures N",
+        )
     with store.locked("times"):
         timed = set(store.times()["place"].to_pylist())
         wanted = [t for t in trainings(size, architectures, SEEDS[:1], Shard()) if t.place not in timed]

@@ -57,6 +57,8 @@ def score(
     Raises:
         InvalidInput: There is nothing to score, or there are too few pictures.
     """
+    if cells < 1 or processes < 1:
+        raise InvalidInput(f"{cells} cells in {processes} processes cannot be scored")
     recorded = benchmark.recorded().recorded
     wanted = recorded
     if published:
