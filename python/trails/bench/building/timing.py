@@ -41,8 +41,8 @@ def time_alone(
         How many were timed now.
 
     Raises:
-        InvalidInput: There is no benchmark, or it is of other rows or options, or there are not so many architectures, or these are
-            too few for an estimate.
+        InvalidInput: There is no benchmark, or it is of other rows or options, or there are not so many architectures,
+            or these are too few for an estimate.
     """
     if architectures < LEAST_TIMED:
         raise InvalidInput(
