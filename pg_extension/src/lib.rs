@@ -20,6 +20,7 @@ mod error;
 mod filtering;
 mod identity;
 mod interrupts;
+mod judging;
 mod latency;
 mod leaderboard;
 mod limits;

@@ -2,6 +2,7 @@
 
 mod benchmarks;
 mod filtering;
+mod judging;
 mod models;
 mod phases;
 mod prediction;
