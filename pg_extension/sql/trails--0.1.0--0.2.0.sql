@@ -731,6 +731,64 @@ CREATE FUNCTION best_threshold(
 COMMENT ON FUNCTION best_threshold IS
     'the threshold at which a model of two classes does best on the rows of a table or view: by f1, accuracy, balanced_accuracy or mcc';
 
+CREATE FUNCTION feature_importance(
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    target pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT NULL,
+    repeats integer DEFAULT 3,
+    sample_rows integer DEFAULT 5000,
+    seed bigint DEFAULT 1,
+    budget interval DEFAULT '10 s'
+) RETURNS TABLE (
+    rank integer,
+    feature pg_catalog.text,
+    importance double precision,
+    deviation double precision,
+    repeats integer,
+    baseline double precision
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'feature_importance_wrapper';
+COMMENT ON FUNCTION feature_importance IS
+    'how much worse a model does on a table or view when the cells of a column are shuffled among the rows, column by column';
+
+CREATE FUNCTION explain(
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    top integer DEFAULT 5,
+    keys pg_catalog.text[] DEFAULT NULL,
+    background pg_catalog.regclass DEFAULT NULL,
+    samples integer DEFAULT 64,
+    seed bigint DEFAULT 1
+) RETURNS TABLE (
+    key pg_catalog.text,
+    prediction pg_catalog.text,
+    score double precision,
+    baseline double precision,
+    feature pg_catalog.text,
+    value pg_catalog.text,
+    contribution double precision,
+    residual double precision
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'explain_wrapper';
+COMMENT ON FUNCTION explain IS
+    'what each column of a row adds to its score, against the mean score of rows of the background; keys NULL: of every row';
+
+CREATE FUNCTION partial_dependence(
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    feature pg_catalog.name,
+    points integer DEFAULT 20,
+    sample_rows integer DEFAULT 5000,
+    seed bigint DEFAULT 1
+) RETURNS TABLE (
+    value pg_catalog.text,
+    class pg_catalog.text,
+    score double precision,
+    deviation double precision,
+    rows bigint
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'partial_dependence_wrapper';
+COMMENT ON FUNCTION partial_dependence IS
+    'what a model says on average of the rows of a table or view where a column has the same value in each, value by value';
+
 -- Who may do what: everything goes to the role trails_user, nothing to everybody. A DBA grants that role.
 
 DO $$ BEGIN

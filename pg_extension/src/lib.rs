@@ -17,6 +17,7 @@ mod deadline;
 mod encoding;
 mod epoch_costs;
 mod error;
+mod explaining;
 mod filtering;
 mod identity;
 mod interrupts;

@@ -79,14 +79,15 @@ def predicted(connection: Any) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("weight", [None, "w"])
-@pytest.mark.parametrize("threshold", [None, 0.3])
-def test_two_classes_are_judged_as_by_scikit_learn(sql: Any, threshold: float | None, weight: str | None) -> None:
+@pytest.mark.parametrize("by_threshold", [False, True])
+def test_two_classes_are_judged_as_by_scikit_learn(sql: Any, by_threshold: bool, weight: str | None) -> None:
     store(sql, "m", make_model(columns_of(TRAINED)))
     label_things(sql, ("no", "yes"))
     rows = predicted(sql)
     actual = np.array([row[0] == "yes" for row in rows])
     scores = np.array([row[2] for row in rows])
-    guessed = scores >= threshold if threshold is not None else np.array([row[1] == "yes" for row in rows])
+    threshold = float(np.quantile(scores, 0.8)) if by_threshold else None
+    guessed = scores >= threshold if by_threshold else np.array([row[1] == "yes" for row in rows])
     weights = np.array([row[4] for row in rows]) if weight else None
     found = evaluated(sql, "m", "labelled", threshold=threshold, weight=weight)
     wanted = {

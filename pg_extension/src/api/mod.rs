@@ -1,6 +1,7 @@
 //! The SQL surface: each function here is a shell over an inner one.
 
 mod benchmarks;
+mod explaining;
 mod filtering;
 mod judging;
 mod models;

@@ -1,13 +1,13 @@
 //! Rows whose target is known, with what the model puts out for them.
 
 use pgrx::pg_sys;
-use trails_model::{Family, Task};
+use trails_model::{Encoded, Family, Task};
 
 use super::answers::{number_of, unknown_class, Answers};
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
 use crate::prediction::cache::{model_of, Predictor};
-use crate::prediction::relation::{run, Input};
+use crate::prediction::relation::{encode, run, Input};
 use crate::prediction::stored::WantedModel;
 use crate::reader::columns::{Column, Table};
 use crate::reader::source::{Source, SourceColumn};
@@ -42,10 +42,10 @@ pub struct Row<'a> {
 
 /// How many rows counted, and how many did not.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Counted {
-    pub rows: u64,
-    pub without_target: u64,
-    pub without_weight: u64,
+struct Counted {
+    rows: u64,
+    without_target: u64,
+    without_weight: u64,
 }
 
 impl Labelled {
@@ -71,41 +71,33 @@ impl Labelled {
         Ok(Self { of, origin: source.name, input, family, target, weight: asked.weight.map(str::to_owned) })
     }
 
-    /// Hands on every row that has a target and a weight. An error if there is none.
-    pub fn each(&self, mut take: impl FnMut(Row<'_>) -> Result<()>) -> Result<Counted> {
-        let model = &self.of.model;
-        let (first, outputs_of_row) = (model.columns().len(), model.outputs());
-        let mut reader = Answers::of(model, self.family);
-        let (mut answers, mut weights) = (Vec::new(), Vec::new());
-        let (mut counted, mut before) = (Counted::default(), 0u64);
-        let batch = |outputs: &[f32], table: &Table| {
-            answers.resize(table.rows, 0.0);
-            reader.read(&table.columns[first], &mut answers).map_err(|unknown| {
-                unknown_class(&unknown.shown, before + unknown.row as u64 + 1, &self.target, &self.origin, model)
-            })?;
-            weights.resize(table.rows, 0.0);
-            match &self.weight {
-                None => weights.fill(1.0),
-                Some(name) => self.read_weights(&table.columns[first + 1], &mut weights, before, name)?,
-            }
-            for ((outputs, answer), weight) in outputs.chunks_exact(outputs_of_row).zip(&answers).zip(&weights) {
-                if answer.is_nan() {
-                    counted.without_target += 1;
-                } else if weight.is_nan() {
-                    counted.without_weight += 1;
-                } else {
-                    counted.rows += 1;
-                    take(Row { outputs, answer: *answer, weight: *weight })?;
-                }
-            }
-            before += table.rows as u64;
-            Ok(())
-        };
+    /// Hands on every row that has a target and a weight, with what the model puts out. An error if there is none.
+    pub fn each(&self, mut take: impl FnMut(Row<'_>) -> Result<()>) -> Result<()> {
+        let (model, mut reader) = (&self.of.model, Reader::of(self));
         let watch = ClientWatch::start();
-        run(model, &self.input, batch)?;
+        run(model, &self.input, |outputs, table| {
+            let mut outputs = outputs.chunks_exact(model.outputs());
+            reader.each(table, |_, answer, weight, counts| match outputs.next() {
+                Some(outputs) if counts => take(Row { outputs, answer, weight }),
+                _ => Ok(()),
+            })
+        })?;
         watch.stop();
-        self.tell(&counted)?;
-        Ok(counted)
+        self.tell(&reader.counted)
+    }
+
+    /// The same of rows that are encoded: `take` is called with these, the place of one among them, its answer and its weight.
+    pub fn each_encoded(&self, mut take: impl FnMut(&Encoded, usize, f64, f64) -> Result<()>) -> Result<()> {
+        let mut reader = Reader::of(self);
+        let watch = ClientWatch::start();
+        encode(&self.of.model, &self.input, |encoded, table| {
+            reader.each(table, |row, answer, weight, counts| match counts {
+                true => take(encoded, row, answer, weight),
+                false => Ok(()),
+            })
+        })?;
+        watch.stop();
+        self.tell(&reader.counted)
     }
 
     /// NaN where there is none.
@@ -140,6 +132,50 @@ impl Labelled {
         if counted.without_weight > 0 {
             tell::notice(&format!("{} rows have no weight and were left out", counted.without_weight));
         }
+        Ok(())
+    }
+}
+
+/// Answers and weights, batch by batch.
+struct Reader<'a> {
+    of: &'a Labelled,
+    classes: Answers,
+    answers: Vec<f64>,
+    weights: Vec<f64>,
+    /// Rows of the batches before.
+    before: u64,
+    counted: Counted,
+}
+
+impl<'a> Reader<'a> {
+    fn of(of: &'a Labelled) -> Self {
+        let classes = Answers::of(&of.of.model, of.family);
+        Self { of, classes, answers: Vec::new(), weights: Vec::new(), before: 0, counted: Counted::default() }
+    }
+
+    /// Calls `take` with each row's place, answer and weight, and whether the row counts.
+    fn each(&mut self, table: &Table, mut take: impl FnMut(usize, f64, f64, bool) -> Result<()>) -> Result<()> {
+        let Labelled { of: Predictor { model, .. }, origin, target, weight, .. } = self.of;
+        let first = model.columns().len();
+        self.answers.resize(table.rows, 0.0);
+        self.classes.read(&table.columns[first], &mut self.answers).map_err(|unknown| {
+            unknown_class(&unknown.shown, self.before + unknown.row as u64 + 1, target, origin, model)
+        })?;
+        self.weights.resize(table.rows, 0.0);
+        match weight {
+            None => self.weights.fill(1.0),
+            Some(name) => self.of.read_weights(&table.columns[first + 1], &mut self.weights, self.before, name)?,
+        }
+        for (row, (answer, weight)) in self.answers.iter().zip(&self.weights).enumerate() {
+            let (has_answer, has_weight) = (!answer.is_nan(), !weight.is_nan());
+            match (has_answer, has_weight) {
+                (true, true) => self.counted.rows += 1,
+                (true, false) => self.counted.without_weight += 1,
+                (false, _) => self.counted.without_target += 1,
+            }
+            take(row, *answer, *weight, has_answer && has_weight)?;
+        }
+        self.before += table.rows as u64;
         Ok(())
     }
 }

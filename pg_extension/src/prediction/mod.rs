@@ -8,7 +8,7 @@ pub mod cache;
 pub mod fault;
 pub mod inputs;
 pub mod one_row;
-mod predicted_rows;
+pub mod predicted_rows;
 pub mod profile;
 pub mod relation;
 pub mod stored;

@@ -69,10 +69,37 @@ impl Input {
         Ok(Self { query: source.query(&columns), columns, has_key: false, spelt })
     }
 
+    /// The model's columns in its order, then the primary key if there is one, and then each of these columns as text.
+    pub fn with_texts(source: &Source, model: &Model) -> Result<Self> {
+        let mut columns = columns_for(model, source)?;
+        let texts = columns.iter().map(|column| source.text(&column.name)).collect::<Result<Vec<_>>>()?;
+        let key = source.key_text();
+        let has_key = key.is_some();
+        columns.extend(key);
+        columns.extend(texts);
+        Ok(Self { query: source.select(&columns), columns, has_key, spelt: None })
+    }
+
+    pub fn has_key(&self) -> bool {
+        self.has_key
+    }
+
     /// The primary key of a batch's rows.
     pub fn keys<'a>(&self, table: &'a Table) -> Option<&'a Column> {
         self.has_key.then(|| table.columns.last()).flatten()
     }
+}
+
+/// Reads and encodes, and hands on batch by batch, until there are no more rows.
+pub fn encode(model: &Model, input: &Input, mut take: impl FnMut(&Encoded, &Table) -> Result<()>) -> Result<()> {
+    let mut encoded = Encoded::default();
+    let rows = (MOST_CELLS / input.columns.len()).clamp(SMALLEST_BATCH, LARGEST_BATCH);
+    let mut batches = Batches::open(&input.query, &input.columns, input.spelt)?;
+    while let Some(table) = batches.next(rows)? {
+        model.encode(table.rows, |place| data_of(&table.columns[place]), &mut encoded).map_err(error_of)?;
+        take(&encoded, table)?;
+    }
+    Ok(())
 }
 
 /// Predicts into the result of the function call under way.
