@@ -8,6 +8,7 @@ use super::mixture::Mixture;
 use super::random::Random;
 use super::sample::Reservoir;
 use crate::error::{shown, Result, TrailsError};
+use crate::interrupts::raise_pending;
 use crate::judging::collector::{is_loss, metrics_of, Collector};
 use crate::judging::labelled::{Asked, Labelled, Row};
 use crate::reader::memory::no_memory;
@@ -60,7 +61,7 @@ impl Known {
             }
         })?;
         kept.map_err(full)?;
-        let measured = collector.measured(|| pgrx::check_for_interrupts!());
+        let measured = collector.measured(raise_pending);
         let of_all = measured.into_iter().find(|found| found.metric == metric && found.class.is_none());
         Ok(of_all.and_then(|found| found.value))
     }

@@ -9,6 +9,7 @@ use super::curve::{Curve, Scored};
 use super::labelled::{Asked, Labelled, Row};
 use super::tallies::{Confusion, TwoClasses};
 use crate::error::{shown, Result, TrailsError};
+use crate::interrupts::raise_pending;
 use crate::reader::memory::{no_memory, Memory};
 use crate::registry::check_threshold;
 use crate::settings;
@@ -52,7 +53,7 @@ fn measured<T: Scored>(labelled: &Labelled) -> Result<Vec<Measured>> {
     let full = |exhausted| no_memory(exhausted, &labelled.origin, 0, 0);
     let mut collector = Collector::<T>::new(&labelled.of).map_err(full)?;
     labelled.each(|row| collector.add(row).map_err(|exhausted| collector.no_memory(exhausted, &labelled.origin)))?;
-    Ok(collector.measured(pause))
+    Ok(collector.measured(raise_pending))
 }
 
 /// Rows by their class and the one that is predicted, class by class.
@@ -87,7 +88,7 @@ pub fn threshold_curve(asked: &Asked<'_>, points: Option<i32>) -> Result<Vec<Ste
     }
     let mut curve = curve_of(asked, "threshold curve")?;
     let most = points.map_or(curve.rows().max(2), |points| points as usize);
-    Ok(curve.thinned(most, pause))
+    Ok(curve.thinned(most, raise_pending))
 }
 
 /// The largest threshold among those at which the metric is largest.
@@ -98,17 +99,13 @@ pub fn best_threshold(asked: &Asked<'_>, metric: &str) -> Result<Chosen> {
         return Err(TrailsError::argument(message).hint(format!("metric is one of {}.", known.join(", "))));
     };
     let mut best: Option<Chosen> = None;
-    curve_of(asked, "threshold")?.steps(pause, |Step { threshold, counts, .. }| {
+    curve_of(asked, "threshold")?.steps(raise_pending, |Step { threshold, counts, .. }| {
         let Some(value) = value_of(&counts) else { return };
         if best.as_ref().is_none_or(|best| value > best.value) {
             best = Some(Chosen { threshold, value, counts });
         }
     });
     best.ok_or_else(|| TrailsError::data(format!("{metric} is defined at no threshold")))
-}
-
-fn pause() {
-    pgrx::check_for_interrupts!();
 }
 
 fn room() -> Memory {
