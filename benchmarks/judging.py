@@ -1,4 +1,4 @@
-"""Judging a model in SQL on one core: evaluate against predict on the same rows, and the importance of fifty columns."""
+"""Judging a model in SQL on one core: evaluate against predict on the same rows, and importance of fifty columns."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _IMPORTANCE = (
 
 
 def run(context: Context) -> None:
-    """Measure the repeats that are not recorded yet, in turns. The weights are random: speed does not depend on them."""
+    """Measure the repeats that are not recorded yet, in turns. Weights are random: speed does not depend on them."""
     repeats = 3 if context.quick else 9
     rows = QUICK_ROWS if context.quick else ROWS
     if len(context.recorded(way="importance")) >= repeats:
@@ -115,7 +115,9 @@ def draw(document: Document) -> Mapping[str, Figure]:
         left.scatter([place] * len(ratios), ratios, s=14, color=plots.COLOURS[0], alpha=0.6)
         left.scatter([place], [statistics.median(ratios)], marker="_", s=400, color=plots.COLOURS[1])
     left.axhline(ALLOWED_RATIO, color="grey", linestyle="--", linewidth=1)
-    left.annotate("allowed to evaluate", (len(ways) - 1, ALLOWED_RATIO), (0, 4), textcoords="offset points", ha="center")
+    left.annotate(
+        "allowed to evaluate", (len(ways) - 1, ALLOWED_RATIO), (0, 4), textcoords="offset points", ha="center"
+    )
     left.set_xticks(range(len(ways)), ways)
     left.set_xlim(-0.6, len(ways) - 0.4)
     left.set_ylim(0, max(1.5, 1.1 * left.get_ylim()[1]))

@@ -1,4 +1,4 @@
-"""Explaining in the server: additive models are taken apart exactly, any model's contributions add up, and shuffling tells."""
+"""Explaining in the server: additive models are taken apart exactly, any model's contributions add up."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def test_contributions_add_up_to_the_score(sql: Any, task: Task) -> None:
     store(sql, "m", make_model(columns_of(TRAINED), task))
     whole = query(
         sql,
-        "SELECT e.key, min(e.score), min(e.baseline), sum(e.contribution), min(e.residual), min(e.prediction), count(*) "
+        "SELECT e.key, min(e.score), min(e.baseline), sum(e.contribution), min(e.residual), min(e.prediction), "
+        "count(*) "
         "FROM trails.explain('m', 'things', top => NULL, samples => 8) e GROUP BY 1",
     )
     predicted = {
@@ -85,8 +86,8 @@ def test_contributions_add_up_to_the_score(sql: Any, task: Task) -> None:
         assert baseline + told == pytest.approx(score, abs=1e-9) and abs(residual) < 1e-9
     cut = query(
         sql,
-        "SELECT count(*), min(score - baseline - residual) - sum(contribution), bool_and(abs(contribution) <= most) FROM ("
-        "SELECT *, first_value(abs(contribution)) OVER (PARTITION BY key ORDER BY place) AS most FROM "
+        "SELECT count(*), min(score - baseline - residual) - sum(contribution), bool_and(abs(contribution) <= most) "
+        "FROM (SELECT *, first_value(abs(contribution)) OVER (PARTITION BY key ORDER BY place) AS most FROM "
         "trails.explain('m', 'things', top => 3, samples => 8) WITH ORDINALITY "
         "e (key, prediction, score, baseline, feature, value, contribution, residual, place)) e GROUP BY key",
     )
@@ -97,14 +98,16 @@ def test_contributions_add_up_to_the_score(sql: Any, task: Task) -> None:
 
 def test_the_baseline_is_the_mean_score_of_the_background(sql: Any) -> None:
     store(sql, "m", make_model(columns_of(TRAINED)))
-    query(sql, "CREATE VIEW some AS SELECT * FROM things WHERE id % 3 = 0")
-    ((mean,),) = query(sql, "SELECT avg(score) FROM trails.predict('m', 'some')")
+    query(sql, "CREATE VIEW thirds AS SELECT * FROM things WHERE id % 3 = 0")
+    ((mean,),) = query(sql, "SELECT avg(score) FROM trails.predict('m', 'thirds')")
     found = query(
-        sql, "SELECT DISTINCT key, baseline FROM trails.explain('m', 'things', background => 'some', keys => '{1007,1003}')"
+        sql,
+        "SELECT DISTINCT key, baseline "
+        "FROM trails.explain('m', 'things', background => 'thirds', keys => '{1007,1003}')",
     )
     assert sorted(key for key, _ in found) == ["1003", "1007"]
     assert [baseline for _, baseline in found] == pytest.approx([mean, mean], rel=1e-9)
-    by_number = query(sql, "SELECT DISTINCT key FROM trails.explain('m', 'some', keys => ARRAY['2', '99'])")
+    by_number = query(sql, "SELECT DISTINCT key FROM trails.explain('m', 'thirds', keys => ARRAY['2', '99'])")
     assert by_number == [("2",)], "without a primary key rows are numbered"
 
 
@@ -128,7 +131,7 @@ def test_a_seed_repeats_and_another_differs(sql: Any) -> None:
 
 @pytest.fixture
 def one_of_ten(connect: Callable[..., Any]) -> Callable[[int], tuple[Any, str]]:
-    """A session, and a function that makes a table `t` of ten columns whose label follows from one, and its model `m`."""
+    """A session, and a function that makes a table `t` of ten columns whose label follows from one, and a model."""
     connection = connect()
 
     def make(seed: int) -> tuple[Any, str]:
@@ -163,12 +166,11 @@ def one_of_ten(connect: Callable[..., Any]) -> Callable[[int], tuple[Any, str]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_importance_finds_the_one_column_that_matters(
-    one_of_ten: Callable[[int], tuple[Any, str]], seed: int
-) -> None:
+def test_importance_finds_the_one_column_that_matters(one_of_ten: Callable[[int], tuple[Any, str]], seed: int) -> None:
     connection, truth = one_of_ten(seed)
     rows = query(
-        connection, "SELECT rank, feature, importance, deviation, repeats, baseline FROM trails.feature_importance('m', 't')"
+        connection,
+        "SELECT rank, feature, importance, deviation, repeats, baseline FROM trails.feature_importance('m', 't')",
     )
     assert [row[0] for row in rows] == list(range(1, 11)) and {row[1] for row in rows} == {f"c{n}" for n in range(10)}
     assert rows[0][1] == truth
@@ -197,11 +199,17 @@ def test_importance_is_by_column_and_of_every_task(sql: Any) -> None:
         query(sql, f"DROP VIEW IF EXISTS labelled; CREATE VIEW labelled AS SELECT *, {target} AS y FROM things")
         for metric in metrics:
             rows = query(
-                sql, "SELECT feature, baseline FROM trails.feature_importance(%s, 'labelled', metric => %s)", task, metric
+                sql,
+                "SELECT feature, baseline FROM trails.feature_importance(%s, 'labelled', metric => %s)",
+                task,
+                metric,
             )
             assert {row[0] for row in rows} == KINDS.keys(), "a date is one column, whatever fields it has"
             wanted = query(
-                sql, "SELECT value FROM trails.evaluate(%s, 'labelled') WHERE metric = %s AND class IS NULL", task, metric
+                sql,
+                "SELECT value FROM trails.evaluate(%s, 'labelled') WHERE metric = %s AND class IS NULL",
+                task,
+                metric,
             )
             assert rows[0][1] == pytest.approx(wanted[0][0])
 
@@ -213,13 +221,15 @@ def test_importance_of_a_sample_and_within_a_budget(one_of_ten: Callable[[int], 
     assert first[0][0] == truth and query(connection, statement, 3) == first != query(connection, statement, 4)
     connection.notices.clear()
     rows = query(
-        connection, "SELECT repeats, importance FROM trails.feature_importance('m', 't', repeats => 1000000, budget => '0.3 s')"
+        connection,
+        "SELECT repeats, importance FROM trails.feature_importance('m', 't', repeats => 1000000, budget => '0.3 s')",
     )
     assert all(1 <= repeats < 1000000 for repeats, _ in rows)
     assert max(r for r, _ in rows) - min(r for r, _ in rows) <= 1
     assert any("the budget was enough for" in notice for notice in connection.notices)
     rows = query(
-        connection, "SELECT repeats, importance, deviation FROM trails.feature_importance('m', 't', budget => '1 microsecond')"
+        connection,
+        "SELECT repeats, importance, deviation FROM trails.feature_importance('m', 't', budget => '1 microsecond')",
     )
     assert rows == [(0, None, None)] * 10
 
@@ -228,15 +238,25 @@ def test_importance_of_a_sample_and_within_a_budget(one_of_ten: Callable[[int], 
 def test_partial_dependence_is_the_mean_with_the_value_everywhere(sql: Any, task: Task) -> None:
     model = make_model(columns_of(TRAINED), task)
     store(sql, "m", model)
-    for feature, kind in (("mood", "mood"), ("flag", "boolean"), ("day", "date"), ("ratio", "real"), ("published", "text")):
+    for feature, kind in (
+        ("mood", "mood"),
+        ("flag", "boolean"),
+        ("day", "date"),
+        ("ratio", "real"),
+        ("published", "text"),
+    ):
         points = query(
-            sql, "SELECT value, class, score, rows FROM trails.partial_dependence('m', 'things', %s, points => 6)", feature
+            sql,
+            "SELECT value, class, score, rows FROM trails.partial_dependence('m', 'things', %s, points => 6)",
+            feature,
         )
         classes = len(model.target.classes) if task == "multiclass" else 1
         assert 2 * classes <= len(points) <= 6 * classes
         for value, label, score, rows in points:
             place = 1 if label is None else 1 + list(model.target.classes).index(label)
-            outcome = "trails.predict_score('m', r)" if label is None else f"(trails.predict_probabilities('m', r))[{place}]"
+            outcome = (
+                "trails.predict_score('m', r)" if label is None else f"(trails.predict_probabilities('m', r))[{place}]"
+            )
             columns = ", ".join(
                 f"%s::{kind} AS {feature}" if name == feature else '"' + name.replace('"', '""') + '"' for name in KINDS
             )
@@ -251,7 +271,11 @@ def test_partial_dependence_is_the_mean_with_the_value_everywhere(sql: Any, task
 
 def test_bad_arguments_are_told_apart(sql: Any) -> None:
     store(sql, "m", make_model(columns_of(TRAINED)))
-    query(sql, "CREATE VIEW labelled AS SELECT *, 'yes' AS y FROM things; CREATE VIEW nobody AS SELECT * FROM things WHERE false")
+    query(
+        sql,
+        "CREATE VIEW labelled AS SELECT *, 'yes' AS y FROM things; "
+        "CREATE VIEW nobody AS SELECT * FROM things WHERE false",
+    )
     for statement, state, word in (
         ("feature_importance('m', 'things')", "42703", '"y"'),
         ("feature_importance('m', 'labelled')", "22000", "auc"),
@@ -294,7 +318,9 @@ def test_rights_are_the_callers_and_nothing_is_written(sql: Any, connect: Callab
     query(alice, "SET default_transaction_read_only = on")
     for call in calls:
         assert query(alice, f"SELECT * FROM trails.{call}")
-    assert query(alice, "SELECT count(DISTINCT key) FROM trails.explain('postgres/m', 'labelled', samples => 2)") == [(20,)]
+    assert query(alice, "SELECT count(DISTINCT key) FROM trails.explain('postgres/m', 'labelled', samples => 2)") == [
+        (20,)
+    ]
     ((backend,),) = query(alice, "SELECT pg_backend_pid()")
     mapped = Path(f"/proc/{backend}/maps").read_text()
     assert "trails.so" in mapped and "numpy" not in mapped

@@ -1,4 +1,4 @@
-"""Judging in the server: what scikit-learn computes from the outputs of trails.predict, as the caller, without an interpreter."""
+"""Judging in the server: what scikit-learn computes from the outputs of trails.predict, without an interpreter."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sql(connect: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def small(connect: Callable[..., Any]) -> Any:
-    """A superuser's session with a model `m` of two classes and 1,000 rows of `small`, whose scores are of five values."""
+    """A superuser's session with a model `m` of two classes and 1,000 rows of `small`, of five different scores."""
     connection = connect()
     store(connection, "m", make_model(SMALL), source="public.small")
     query(connection, "CREATE TABLE small (id int PRIMARY KEY, a int, y text, w float8)")
@@ -192,7 +192,8 @@ def test_many_rows_are_ranked_exactly(small: Any) -> None:
     store(small, "wide", make_model(Columns(len(keys), (Column("a", "int32", keys),)), widths=(8,)))
     query(
         small,
-        "CREATE TABLE many AS SELECT i % 60000 AS a, CASE WHEN i * 7919::bigint % 17 < 3 + i % 7 THEN 'yes' ELSE 'no' END AS y"
+        "CREATE TABLE many AS SELECT i % 60000 AS a, "
+        "CASE WHEN i * 7919::bigint % 17 < 3 + i % 7 THEN 'yes' ELSE 'no' END AS y"
         " FROM generate_series(1, 300000) i",
     )
     rows = query(small, "SELECT m.y = 'yes', p.score FROM (SELECT row_number() OVER ()::text AS key, y FROM many) m "
@@ -232,8 +233,8 @@ def test_a_threshold_curve_is_what_each_threshold_comes_to(small: Any) -> None:
         assert precision == pytest.approx(reference.precision_score(actual, said))
         assert rate == pytest.approx(fp / (fp + tn))
         assert f1 == pytest.approx(reference.f1_score(actual, said))
-        matrix = dict(query(small, "SELECT actual || predicted, rows FROM trails.confusion_matrix('m', 'small', NULL, %s)",
-                            threshold))  # fmt: skip
+        cells = "SELECT actual || predicted, rows FROM trails.confusion_matrix('m', 'small', threshold => %s)"
+        matrix = dict(query(small, cells, threshold))
         assert matrix == {"yesyes": tp, "noyes": fp, "nono": tn, "yesno": fn}
     thinned = query(small, "SELECT threshold FROM trails.threshold_curve('m', 'small', points => 2)")
     assert thinned == [(curve[0][0],), (curve[-1][0],)]
@@ -295,11 +296,17 @@ def test_a_threshold_is_a_probability(small: Any, threshold: str) -> None:
 
 
 def test_what_a_task_has_not_is_refused(small: Any) -> None:
-    query(small, "CREATE TABLE numbers AS SELECT id, a, id::float8 AS y FROM small; CREATE TABLE three AS SELECT a, 'one' AS y FROM small")
+    query(
+        small,
+        "CREATE TABLE numbers AS SELECT id, a, id::float8 AS y FROM small; "
+        "CREATE TABLE three AS SELECT a, 'one' AS y FROM small",
+    )
     store(small, "number", make_model(SMALL, "regression"))
     store(small, "several", make_model(SMALL, "multiclass"))
     error = refused(small, "SELECT * FROM trails.confusion_matrix('number', 'numbers')")
-    assert error.sqlstate == "22023" and "confusion matrix" in error.message_primary and "evaluate" in error.message_hint
+    assert (
+        error.sqlstate == "22023" and "confusion matrix" in error.message_primary and "evaluate" in error.message_hint
+    )
     for model, table in (("number", "numbers"), ("several", "three")):
         for function in ("threshold_curve", "best_threshold"):
             error = refused(small, f"SELECT * FROM trails.{function}(%s, %s)", model, table)
@@ -358,9 +365,8 @@ def test_targets_of_every_kind(small: Any, kind: str, classes: tuple[str, str], 
     found = evaluated(small, "odd", "odd", target='Das "Ziel"')
     assert found["base_rate"] == pytest.approx(1 / 3)
     positive = query(small, "SELECT count(*) FROM trails.predict('odd', 'odd') WHERE prediction = %s", classes[1])
-    cells = query(small, "SELECT sum(rows) FROM trails.confusion_matrix('odd', 'odd', 'Das \"Ziel\"') WHERE predicted = %s",
-                  classes[1])  # fmt: skip
-    assert cells == positive
+    matrix = "SELECT sum(rows) FROM trails.confusion_matrix('odd', 'odd', 'Das \"Ziel\"') WHERE predicted = %s"
+    assert query(small, matrix, classes[1]) == positive
 
 
 def test_the_deployed_model_of_a_table_is_meant_by_null(small: Any) -> None:

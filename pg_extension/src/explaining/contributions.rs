@@ -6,6 +6,8 @@
 //! up to its score less the background's mean score. Gradients, which stored models are not asked for, would
 //! add up only about.
 
+use std::collections::HashSet;
+
 use pgrx::pg_sys;
 use trails_model::{Encoded, Picked, Task};
 
@@ -54,10 +56,8 @@ struct ExplainedRow {
     baseline: f64,
     /// Of score less baseline what the columns that are returned do not make up.
     residual: f64,
-    /// Where its texts end: its key's, and each column's.
-    ends: Vec<u64>,
-    /// Which columns are NULL.
-    nulls: Vec<bool>,
+    /// Where its key begins among the texts.
+    begin: u64,
 }
 
 /// All that is returned, with the texts in one place.
@@ -66,6 +66,10 @@ pub struct Explained {
     rows: Vec<ExplainedRow>,
     contributions: Vec<Contribution>,
     texts: Vec<u8>,
+    /// Row by row where the key's text ends, and each column's.
+    ends: Vec<u64>,
+    /// Row by row for each column 1 where it is NULL.
+    nulls: Vec<u8>,
 }
 
 /// As SQL returns it.
@@ -83,24 +87,27 @@ pub struct Line {
 impl Explained {
     /// Every contribution, made as it is asked for.
     pub fn lines(self, of: Predictor) -> impl Iterator<Item = Line> {
-        let text = |texts: &[u8], row: &ExplainedRow, place: usize| {
-            let begin = row.ends[place];
-            String::from_utf8_lossy(&texts[begin as usize..row.ends[place + 1] as usize]).into_owned()
+        let Self { rows, contributions, texts, ends, nulls } = self;
+        let columns = of.model.columns().len();
+        let text = move |row: usize, begin: u64, place: usize| {
+            let ends = &ends[row * (columns + 1)..];
+            let begin = if place == 0 { begin } else { ends[place - 1] };
+            String::from_utf8_lossy(&texts[begin as usize..ends[place] as usize]).into_owned()
         };
-        let Self { rows, contributions, texts } = self;
         contributions.into_iter().map(move |Contribution { row, column, contribution }| {
-            let (row, column) = (&rows[row as usize], column as usize);
+            let (number, column) = (row as usize, column as usize);
+            let row = &rows[number];
             let prediction = match of.model.task() {
                 Task::Regression => number_string(row.score),
                 _ => of.model.classes()[row.class as usize].clone(),
             };
             Line {
-                key: text(&texts, row, 0),
+                key: text(number, row.begin, 0),
                 prediction,
                 score: row.score,
                 baseline: row.baseline,
                 feature: of.model.columns()[column].name.clone(),
-                value: (!row.nulls[column]).then(|| text(&texts, row, column + 1)),
+                value: (nulls[number * columns + column] == 0).then(|| text(number, row.begin, column + 1)),
                 contribution,
                 residual: row.residual,
             }
@@ -139,17 +146,19 @@ pub fn explain(wanted: &Wanted<'_>) -> Result<(Explained, Predictor)> {
     let mut explainer = Explainer::new(&of, rows, random)?;
     let mut found = Explained::default();
     let mut memory = Memory::new(0, settings::reading_memory_limit());
+    let keys: Option<HashSet<&[u8]>> =
+        wanted.keys.as_ref().map(|keys| keys.iter().map(|key| key.as_bytes()).collect());
     let mut number = 0u64;
     encode(&of.model, &input, |encoded, table| {
         let texts = &table.columns[of.model.columns().len()..];
         for row in 0..table.rows {
             number += 1;
-            let (keys, values) = if input.has_key() { texts.split_at(1) } else { texts.split_at(0) };
-            let key = match keys.first() {
+            let (key_column, values) = if input.has_key() { texts.split_at(1) } else { texts.split_at(0) };
+            let key = match key_column.first() {
                 Some(column) => text_of(column, row).to_vec(),
                 None => number.to_string().into_bytes(),
             };
-            if wanted.keys.as_ref().is_some_and(|keys| !keys.iter().any(|wanted| wanted.as_bytes() == key)) {
+            if keys.as_ref().is_some_and(|keys| !keys.contains(key.as_slice())) {
                 continue;
             }
             let explained = explainer.explain(encoded, row)?;
@@ -197,18 +206,16 @@ impl Explained {
         order.sort_by(|a, b| contributions[*b].abs().total_cmp(&contributions[*a].abs()));
         order.truncate(top.map_or(usize::MAX, |top| top as usize));
         let told: f64 = order.iter().map(|column| contributions[*column]).sum();
-        let mut ends = Vec::with_capacity(values.len() + 2);
-        ends.push(self.texts.len() as u64);
+        let begin = self.texts.len() as u64;
         memory.extend(&mut self.texts, key)?;
-        ends.push(self.texts.len() as u64);
-        let mut nulls = Vec::with_capacity(values.len());
+        memory.push(&mut self.ends, self.texts.len() as u64)?;
         for (place, column) in values.iter().enumerate() {
             // Of columns that are not told of there is no need to keep anything.
             if order.contains(&place) {
                 memory.extend(&mut self.texts, text_of(column, row))?;
             }
-            ends.push(self.texts.len() as u64);
-            nulls.push(column.nulls.as_ref().is_some_and(|nulls| nulls[row] != 0));
+            memory.push(&mut self.ends, self.texts.len() as u64)?;
+            memory.push(&mut self.nulls, column.nulls.as_ref().map_or(0, |nulls| nulls[row]))?;
         }
         for column in order {
             let contribution = contributions[column];
@@ -216,7 +223,7 @@ impl Explained {
             memory.push(&mut self.contributions, Contribution { row, column: column as u32, contribution })?;
         }
         let residual = score - baseline - told;
-        memory.push(&mut self.rows, ExplainedRow { class: class as u32, score, baseline, residual, ends, nulls })
+        memory.push(&mut self.rows, ExplainedRow { class: class as u32, score, baseline, residual, begin })
     }
 }
 

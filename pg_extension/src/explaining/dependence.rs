@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use trails_model::Task;
 
 use super::mixture::{score_of, Mixture};
-use super::sample::Reservoir;
+use super::sample::{check_rows, Reservoir};
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
 use crate::prediction::cache::model_of;
@@ -52,9 +52,7 @@ pub fn partial_dependence(wanted: &Wanted<'_>) -> Result<Vec<Point>> {
     if points < 2 {
         return Err(TrailsError::argument(format!("points must be at least 2, not {points}")));
     }
-    if sample_rows < 1 {
-        return Err(TrailsError::argument(format!("sample_rows must be at least 1, not {sample_rows}")));
-    }
+    let sample_rows = check_rows(sample_rows)?;
     let of = model_of(&WantedModel { model: wanted.model, source: Some(wanted.source), target: None })?;
     let columns = of.model.columns();
     let Some(feature) = columns.iter().position(|input| input.name == wanted.feature) else {
@@ -65,7 +63,7 @@ pub fn partial_dependence(wanted: &Wanted<'_>) -> Result<Vec<Point>> {
     };
     let source = Source::describe(wanted.source)?;
     let input = Input::with(&source, &of.model, vec![source.text(&wanted.feature)?], None)?;
-    let mut reservoir = Reservoir::new(sample_rows as usize, wanted.seed);
+    let mut reservoir = Reservoir::new(sample_rows, wanted.seed);
     let mut cells: Vec<Cell> = Vec::new();
     let watch = ClientWatch::start();
     encode(&of.model, &input, |encoded, table| {

@@ -6,7 +6,7 @@ use trails_model::Picked;
 
 use super::mixture::Mixture;
 use super::random::Random;
-use super::sample::Reservoir;
+use super::sample::{check_rows, Reservoir};
 use crate::error::{shown, Result, TrailsError};
 use crate::interrupts::raise_pending;
 use crate::judging::collector::{is_loss, metrics_of, Collector};
@@ -73,9 +73,7 @@ pub fn importance(asked: &Asked<'_>, how: &Measuring<'_>) -> Result<Vec<Importan
     if how.repeats < 1 {
         return Err(TrailsError::argument(format!("repeats must be at least 1, not {}", how.repeats)));
     }
-    if how.sample_rows < 2 {
-        return Err(TrailsError::argument(format!("sample_rows must be at least 2, not {}", how.sample_rows)));
-    }
+    let sample_rows = check_rows(how.sample_rows)?;
     if how.budget <= 0.0 {
         return Err(
             TrailsError::argument("budget must be more than nothing").hint("Say how long it may take, such as '10 s'.")
@@ -90,7 +88,7 @@ pub fn importance(asked: &Asked<'_>, how: &Measuring<'_>) -> Result<Vec<Importan
         return Err(TrailsError::argument(format!("importance cannot be measured by \"{}\"", shown(metric)))
             .hint(format!("metric is one of {}.", listed.join(", "))));
     }
-    let mut reservoir = Reservoir::new(how.sample_rows as usize, how.seed);
+    let mut reservoir = Reservoir::new(sample_rows, how.seed);
     let mut answers = Vec::new();
     labelled.each_encoded(|encoded, row, answer, _| {
         match reservoir.offer(encoded, row)? {

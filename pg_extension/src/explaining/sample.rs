@@ -3,7 +3,7 @@
 use trails_model::{Encoded, Picked};
 
 use super::random::Random;
-use crate::error::Result;
+use crate::error::{Result, TrailsError};
 use crate::prediction::fault::error_of;
 
 /// Where the next row goes among those that were drawn.
@@ -12,6 +12,18 @@ pub struct Reservoir {
     most: usize,
     seen: usize,
     pub rows: Picked,
+}
+
+/// Rows that may be drawn: what is kept of them is small beside what reading may take.
+const MOST_ROWS: i32 = 1_000_000;
+
+/// Refuses a number of rows that is out of range.
+pub fn check_rows(sample_rows: i32) -> Result<usize> {
+    if !(2..=MOST_ROWS).contains(&sample_rows) {
+        let message = format!("sample_rows must be from 2 to {MOST_ROWS}, not {sample_rows}");
+        return Err(TrailsError::argument(message));
+    }
+    Ok(sample_rows as usize)
 }
 
 impl Reservoir {

@@ -96,4 +96,4 @@ SELECT * FROM trails.feature_importance('m', 'base', 'bought', budget => '400 da
 -- # more rows than there are
 -- right: success
 -- rows: [(600,)]
-SELECT sum(rows)::int FROM trails.partial_dependence('m', 'base', 'colour', sample_rows => 2147483647);
+SELECT sum(rows)::int FROM trails.partial_dependence('m', 'base', 'colour', sample_rows => 1000000);
