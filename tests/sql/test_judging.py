@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from sklearn import metrics as reference
 
 from tests.sql.predicted import columns_of, make_model, make_things, store, things
 from tests.sql.tables import query
+from tools.server import Server, temporary_server
 from trails.table.columns import Column, Columns
 
 TRAINED = things(300)
@@ -403,6 +405,36 @@ def test_no_interpreter_and_no_right_to_write_are_needed(small: Any, connect: Ca
     ((backend,),) = query(fresh, "SELECT pg_backend_pid()")
     mapped = Path(f"/proc/{backend}/maps").read_text()
     assert "trails.so" in mapped and "numpy" not in mapped
+
+
+def test_a_standby_judges_and_explains(pg: Server, cluster: Path) -> None:
+    with temporary_server(pg.pg_config, copy_data_from=cluster) as server:
+        with contextlib.closing(psycopg2.connect(**server.socket_parameters())) as connection:
+            connection.autocommit = True
+            store(connection, "m", make_model(SMALL), source="public.small")
+            query(
+                connection,
+                "CREATE TABLE small AS SELECT i % 5 AS a, CASE WHEN i % 3 = 0 THEN 'yes' ELSE 'no' END AS y "
+                "FROM generate_series(1, 100) i",
+            )
+        server.terminate()
+        # Without anything to follow it waits for ever, and answers meanwhile.
+        (server.data_dir / "standby.signal").touch()
+        server.start()
+        with contextlib.closing(psycopg2.connect(**server.socket_parameters())) as connection:
+            connection.autocommit = True
+            assert query(connection, "SELECT pg_is_in_recovery()") == [(True,)]
+            assert evaluated(connection, "m", "small")["base_rate"] == pytest.approx(0.33)
+            for call in (
+                "confusion_matrix('m', 'small')",
+                "threshold_curve('m', 'small')",
+                "best_threshold('m', 'small')",
+                "feature_importance('m', 'small')",
+                "explain('m', 'small', keys => '{1}')",
+                "partial_dependence('m', 'small', 'a')",
+            ):
+                assert query(connection, f"SELECT * FROM trails.{call}"), call
+            assert refused(connection, "SELECT trails.deploy('m', threshold => 0.5)").sqlstate == "25006"
 
 
 def test_scores_that_do_not_fit_are_an_error(small: Any) -> None:
