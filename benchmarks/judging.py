@@ -125,7 +125,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
     left.annotate(
         "allowed to evaluate", (len(ways) - 1, ALLOWED_RATIO), (0, 4), textcoords="offset points", ha="center"
     )
-    left.set_xticks(range(len(ways)), ways)
+    left.set_xticks(range(len(ways)), [way.replace("_", "\n") for way in ways])
     left.set_xlim(-0.6, len(ways) - 0.4)
     left.set_ylim(0, max(1.5, 1.1 * left.get_ylim()[1]))
     left.set_ylabel("times the seconds of predict")

@@ -146,8 +146,7 @@ pub fn explain(wanted: &Wanted<'_>) -> Result<(Explained, Predictor)> {
     let mut explainer = Explainer::new(&of, rows, random)?;
     let mut found = Explained::default();
     let mut memory = Memory::new(0, settings::reading_memory_limit());
-    let keys: Option<HashSet<&[u8]>> =
-        wanted.keys.as_ref().map(|keys| keys.iter().map(|key| key.as_bytes()).collect());
+    let keys: Option<HashSet<&[u8]>> = wanted.keys.as_ref().map(|keys| keys.iter().map(|key| key.as_bytes()).collect());
     let mut number = 0u64;
     encode(&of.model, &input, |encoded, table| {
         let texts = &table.columns[of.model.columns().len()..];
