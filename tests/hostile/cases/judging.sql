@@ -9,7 +9,7 @@ SELECT * FROM trails.evaluate('m', 'base');
 SELECT * FROM trails.evaluate('m', 'base', 'bought');
 
 -- # a target of other classes
--- right: 22000, says "red", hints at "view"
+-- right: 22000, says "colour", hints at "view"
 SELECT * FROM trails.evaluate('m', 'base', 'colour');
 
 -- # a target that is infinite
