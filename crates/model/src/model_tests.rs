@@ -373,8 +373,10 @@ fn a_row_predicts_the_same_alone_and_among_others() {
 
 #[test]
 fn rows_that_are_put_together_predict_as_their_cells_do() {
-    for fields in [every_field(), interpolated_fields()] {
-        let parts = Parts::new(fields, 3, &[16], "multiclass", 3, 1);
+    let plain = Parts::new(every_field(), 3, &[16], "multiclass", 3, 1);
+    let between_knots =
+        Parts::new(interpolated_fields(), 3, &[16], "multiclass", 3, 1).with_every_operation(16, true, 1);
+    for parts in [plain, between_knots] {
         let model = Model::parse(&parts.blob()).unwrap();
         let data = Rows::new(40, 6);
         let (mut encoded, mut workspace, mut outputs) = (Encoded::default(), Workspace::default(), Vec::new());
