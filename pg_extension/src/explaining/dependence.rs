@@ -173,7 +173,7 @@ fn spread(values: &[(usize, usize)], points: usize) -> Vec<(usize, usize)> {
         let wanted = 1 + (all - 1) * found.len() / (points - 1).max(1);
         // The last one of all is always there.
         let is_last = place + 1 == values.len();
-        if found.len() < points && (rows >= wanted && (found.len() + 1 < points || is_last) || is_last) {
+        if found.len() < points && (is_last || rows >= wanted && found.len() + 1 < points) {
             found.push(*value);
         }
     }

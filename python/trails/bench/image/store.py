@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from trails.errors import UnusableData
 
-FORMAT, VERSION = "trails.bench.image.benchmark", 1
+FORMAT, VERSION = "trails.bench.image", 1
 
 _WORD = pa.dictionary(pa.int16(), pa.string())
 
