@@ -24,7 +24,7 @@ from trails.bench.simulate import simulate
 from trails.bench.space import RecordedSpace
 from trails.bench.table import Benchmark
 from trails.bench.trainer import OutOfTime, RecordedTrainer
-from trails.errors import InvalidInput, TrailsError
+from trails.errors import BudgetTooSmall, InvalidInput, TrailsError
 
 SEEDS = 50
 QUICK_SEEDS = 6
@@ -145,7 +145,7 @@ def _two_phase(
     for budget in times:
         try:
             picked = simulate(benchmark, budget, tfmem=tfmem, max_epochs=epochs, seed=seed, pool=pool_size(benchmark))
-        except TrailsError:
+        except BudgetTooSmall:
             if found:
                 raise
             continue

@@ -25,7 +25,8 @@ def test_a_benchmark_is_trained_scored_merged_and_repeated(
         said = capsys.readouterr()
         return status, said.out if status == 0 else said.err
 
-    assert bench("score")[0] == 2
+    assert bench("score")[0] == 2 and bench("merge")[0] == 2
+    assert not (tmp_path / "small").exists()
     assert bench("train", "--architectures", "2", "--seeds", "1", "--processes", "1") == (0, "2 trained; 2 recorded\n")
     assert bench("score", "--tfmem", "jacflow", "--batch-seeds", "2", "--processes", "1") == (
         0,
@@ -35,6 +36,8 @@ def test_a_benchmark_is_trained_scored_merged_and_repeated(
         0,
         "0 scores computed\n",
     )
+    for action in ("score", "verify", "time"):
+        assert bench(action, "--processes", "-1")[0] == 2
     assert bench("merge") == (0, "6 epochs recorded\n")
     status, said = bench("verify", "--architectures", "2", "--processes", "1")
     assert status == 0 and said.endswith("2 of 2 are as recorded\n") and "3 scores 0 off" in said
@@ -56,6 +59,10 @@ def test_a_benchmark_is_trained_scored_merged_and_repeated(
         ["score", "--dataset", "frappe", "--tfmem", "magic"],
         ["train", "--dataset", "frappe", "--device", "quantum"],
         ["train", "--dataset", "frappe", "--device", "cuda:99"],
+        ["train", "--dataset", "frappe", "--seeds", "0"],
+        ["train", "--dataset", "frappe", "--processes", "-1"],
+        ["train", "--dataset", "frappe", "--stacked", "-2"],
+        ["merge", "--dataset", "frappe"],
         ["verify", "--dataset", "frappe"],
         ["time", "--dataset", "frappe", "--architectures", "0"],
     ],

@@ -61,6 +61,31 @@ def test_a_run_tells_the_best_of_what_it_scored_and_the_seconds(benchmark: Image
     assert read_run(file, 1)[5].top_400 != rows[5].top_400, "another seed"
 
 
+def test_of_a_metric_whose_lower_scores_are_better_the_lowest_are_the_best(
+    benchmark: ImageBenchmark, tmp_path: Path
+) -> None:
+    rows = [
+        {"index": index, "tfmem": "ntk_cond", "batch_seed": 1, "score": 1.0 + place % 97, "seconds": SECONDS}
+        for place, index in enumerate(CELLS.tolist())
+    ]
+    image_score_table.add(benchmark.folder, rows)
+    explore(benchmark, "ntk_cond", tmp_path / "lower.sqlite", runs=1, steps=10_000)
+    scores = dict(zip(benchmark.published, benchmark.scores("ntk_cond").tolist(), strict=True))
+    best = [scores[name] for name in read_run(tmp_path / "lower.sqlite", 1)[-1].top_400]
+    assert best == sorted(best) and best[0] == 1.0
+
+
+@pytest.mark.parametrize("sampler", ["evolution", "reinforcement"])
+def test_a_search_learns_from_the_order_of_scores_and_not_from_their_size(
+    benchmark: ImageBenchmark, sampler: str
+) -> None:
+    scores = benchmark.scores("synflow")
+    usable = np.flatnonzero(np.isfinite(scores))
+    space = RecordedSpace(SPACE, CELLS[usable].tolist())
+    small, large = scores[usable] - 10.0, np.exp(8.0 * scores[usable])
+    assert list(search(space, small, 1, 150, sampler)) == list(search(space, large, 1, 150, sampler))
+
+
 def test_runs_are_added_and_those_that_are_there_stay(benchmark: ImageBenchmark, tmp_path: Path) -> None:
     file, other = tmp_path / "one.sqlite", tmp_path / "other.sqlite"
     assert explore(benchmark, "synflow", file, runs=1, steps=60) == 1

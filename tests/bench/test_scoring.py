@@ -18,9 +18,10 @@ import torch
 from scipy import stats
 
 from tests.bench.records import curve_rows
+from trails.bench.building import score_all
 from trails.bench.building.rowsets import Rowsets
 from trails.bench.building.score_all import score
-from trails.bench.building.score_one import SCORED, Scored, batch_seeds_of
+from trails.bench.building.score_one import SCORED, Score, Scored, batch_seeds_of
 from trails.bench.protocol import SAMPLE_SEED, Protocol
 from trails.bench.store import Store
 from trails.bench.table import Benchmark
@@ -66,7 +67,7 @@ def test_what_is_missing_is_scored_and_aligned_with_the_architectures(protocol: 
 
     table = store.scores()
     rows = table.filter(np.array(table["tfmem"]) == "snip")
-    assert benchmark.scoring_seconds("snip") == pytest.approx(np.mean(rows["seconds"].to_numpy()), rel=1e-6)
+    assert benchmark.scoring_seconds("snip") == pytest.approx(np.median(rows["seconds"].to_numpy()), rel=1e-6)
     assert benchmark.scoring_seconds("jacflow") == pytest.approx(
         benchmark.scoring_seconds("naswot") + benchmark.scoring_seconds("synflow")
     )
@@ -94,6 +95,30 @@ def test_a_failed_score_is_kept_and_has_no_merit(protocol: Protocol, tmp_path: P
     benchmark = Benchmark(store.folder)
     assert benchmark.scores("ntk_cond").tolist() == [math.inf, 3.0]
     assert np.isnan(benchmark.merits("ntk_cond")[0]) and benchmark.merits("ntk_cond")[1] == -3.0
+
+
+def test_seconds_are_none_of_what_a_process_does_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cold:
+        def __init__(self) -> None:
+            self.asked: set[str] = set()
+
+        def score(self, index: int, tfmem: str, batch_seed: int) -> Score:
+            first = tfmem not in self.asked
+            self.asked.add(tfmem)
+            return Score(float(index), 10.0 if first else 1.0)
+
+    monkeypatch.setattr(score_all, "_scored", Cold())
+    monkeypatch.setattr(score_all, "_warm", set())
+    missing = [("synflow", 1), ("naswot", 1), ("naswot", 2)]
+    rows = score_all._score([score_all._Work(place, 7, missing) for place in range(3)])
+    assert len(rows) == 9 and {row["seconds"] for row in rows} == {1.0}
+
+
+def test_one_slow_score_is_not_charged_to_all(protocol: Protocol, tmp_path: Path) -> None:
+    store = recorded(protocol, tmp_path / "small", range(5))
+    common = {"tfmem": "synflow", "batch_seed": 1, "score": 1.0, "machine": "here"}
+    store.add_scores([{**common, "place": place, "seconds": 20.0 if place == 0 else 1.0} for place in range(5)])
+    assert Benchmark(store.folder).scoring_seconds("synflow") == 1.0
 
 
 _KILLED = """

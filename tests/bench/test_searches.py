@@ -15,6 +15,7 @@ from benchmarks import _search_figures, _searches, baseline_system, plots
 from benchmarks.harness import Document, Row
 from tests.bench.made_up import EPOCHS, Scored, made_up
 from trails.bench.simulate import simulate
+from trails.errors import InvalidInput
 
 TIMES = [2.0, 8.0, 32.0, 128.0, 1500.0]
 
@@ -66,6 +67,17 @@ def test_selections_spend_at_most_their_budgets_and_the_largest_finds_the_best(s
         spent = [entry[0] for entry in row["curve"] if entry[0] <= budget]
         assert spent
     assert row["curve"][-1][1] == pytest.approx(row["best_valid"])
+
+
+def test_only_too_small_a_budget_leaves_a_selection_out(searched: Scored, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _searches.search("made_up", "two_phase:expressflow", 1, [1e-3, 128.0])["curve"]
+
+    def unscored(*_: object, **__: object) -> None:
+        raise InvalidInput("3 of the 160 architectures are not scored")
+
+    monkeypatch.setattr(_searches, "simulate", unscored)
+    with pytest.raises(InvalidInput, match="not scored"):
+        _searches.search("made_up", "two_phase:expressflow", 1, TIMES)
 
 
 def rows_of(*curves: list[tuple[float, float]]) -> list[Row]:

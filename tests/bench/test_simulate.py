@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.bench.records import made_up
+from tests.bench.records import curve_rows, made_up
 from trails.bench.building.build import build
 from trails.bench.building.rowsets import Rowsets
 from trails.bench.protocol import Protocol
 from trails.bench.simulate import Selection, simulate
+from trails.bench.store import Store
 from trails.bench.table import Benchmark
 from trails.errors import BudgetTooSmall, InvalidInput, UnusableData
 from trails.halving import halving_rungs, total_epochs
@@ -33,6 +34,24 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
 
 def orders(benchmark: Benchmark, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).permutation(benchmark.recorded(1).size).astype(float)
+
+
+def test_scores_belong_to_architectures_whatever_seed_they_were_trained_with(tmp_path: Path) -> None:
+    made_up(tmp_path / "bench", 12)
+    store = Store(tmp_path / "bench")
+    # A shard with the second seed that has not come to the first places yet.
+    store.add([row for place in (5, 6, 9) for row in curve_rows(place, 2, 9)], [])
+    common = {"tfmem": "synflow", "batch_seed": 1, "seconds": 1.0, "machine": "here"}
+    store.add_scores([{**common, "place": place, "score": float(place == 6)} for place in range(12)])
+    benchmark = Benchmark(store.folder)
+    found = simulate(benchmark, math.inf, tfmem="synflow", scoring="one", k=1, u=1, training_seed=2)
+    assert found.winner == benchmark.architectures[6]
+
+
+@pytest.mark.parametrize("given", [{"workers": 0}, {"workers": -1}, {"patience": 0}])
+def test_no_worker_and_no_patience_are_refused(benchmark: Benchmark, given: dict[str, int]) -> None:
+    with pytest.raises(InvalidInput):
+        simulate(benchmark, 20.0, scores=orders(benchmark), **given)  # type: ignore[arg-type]
 
 
 # The same as real training

@@ -138,6 +138,22 @@ def test_an_estimate_of_too_few_or_of_two_machines_is_refused() -> None:
         fit(Sized(sized.flops[:7], sized.layers[:7]), seconds[:7], seconds[:7], 10, 10, ["here"] * 7)
     with pytest.raises(InvalidInput, match="machines that differ"):
         fit(sized, seconds, seconds, 10, 10, ["here"] * 8 + ["there"])
+    # Another commit is no other machine.
+    names = ["a core, torch 2, trails 0.1 (abc)"] * 8 + ["a core, torch 2, trails 0.2 (def)"]
+    assert fit(sized, seconds, seconds, 10, 10, names).timed == 9
+
+
+def test_curves_can_be_looked_up_while_too_few_are_timed(protocol: Protocol, tmp_path: Path) -> None:
+    benchmark = made_up(tmp_path / "small", 12, stacked=4)
+    time = {"train_seconds": 1.0, "valid_seconds": 0.5, "machine": "here"}
+    Store(tmp_path / "small").add_times([{"place": place, **time} for place in range(3)])
+    again = Benchmark(tmp_path / "small")
+    assert again.estimate is None
+    assert (again.column("valid_auc", epoch=2, seed=1) == benchmark.column("valid_auc", epoch=2, seed=1)).all()
+    with pytest.raises(UnusableData, match="trained in a stack"):
+        again.seconds(again.architectures[0], epoch=1, seed=1)
+    with pytest.raises(InvalidInput, match="3 timed architectures are too few"):
+        time_alone(protocol, tmp_path / "small", 3, processes=1)
 
 
 def test_estimated_seconds_are_those_of_the_fit(tmp_path: Path) -> None:

@@ -109,6 +109,53 @@ def test_a_damaged_table_is_told(tmp_path: Path, content: bytes) -> None:
         Benchmark(folder)
 
 
+def test_damaged_bytes_are_told_and_not_read_as_other_numbers(tmp_path: Path) -> None:
+    made_up(tmp_path / "bench", 40)
+    whole = compacted(tmp_path / "bench").column("valid_auc", epoch=1, seed=1)
+    file = tmp_path / "bench" / "curve.parquet"
+    content, told = file.read_bytes(), 0
+    pages = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    places = range(4, pages, pages // 60)
+    for place in places:
+        file.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            # A byte that nobody reads may differ.
+            assert (Benchmark(tmp_path / "bench").column("valid_auc", epoch=1, seed=1) == whole).all()
+        except UnusableData as error:
+            told += "curve.parquet is damaged or no Parquet file" in str(error)
+    assert told > 0.8 * len(places)
+
+
+def test_a_damaged_table_of_architectures_is_told(tmp_path: Path) -> None:
+    made_up(tmp_path / "bench", 4)
+    benchmark = compacted(tmp_path / "bench")
+    name = benchmark.architectures[2]
+    assert Benchmark(tmp_path / "bench").parameters(name) == 12
+    (tmp_path / "bench" / "architecture.parquet").write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(UnusableData, match=r"architecture\.parquet is damaged or no Parquet file"):
+        Benchmark(tmp_path / "bench").parameters(name)
+
+
+def test_scores_are_of_their_architectures_while_a_scorer_adds_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(tfmem: str, sign: float) -> list[dict[str, object]]:
+        common = {"tfmem": tfmem, "batch_seed": 1, "seconds": 1.0, "machine": MACHINE}
+        return [{**common, "place": place, "score": sign * place} for place in range(6)]
+
+    store, read = Store(tmp_path / "bench"), Store.scores
+    benchmark = made_up(store.folder, 6)
+    store.add_scores(rows("synflow", 1.0))
+
+    def grown(own: Store) -> pa.Table:
+        found = read(own)
+        store.add_scores(rows("expressflow", -1.0))
+        return found
+
+    monkeypatch.setattr(Store, "scores", grown)
+    assert benchmark.scores("synflow").tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
 def test_a_table_of_other_columns_or_kinds_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "made_up"
     made_up(folder, 2, 2)

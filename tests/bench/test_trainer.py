@@ -125,3 +125,17 @@ def test_an_epoch_beyond_the_curve_is_refused(benchmark: Benchmark) -> None:
 def test_only_those_trained_with_the_seed_can_be_trained(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="is recorded"):
         RecordedTrainer(made_up(tmp_path / "one", 3, 2), seed=2)
+
+
+def test_nothing_is_trained_to_no_epoch_and_time_does_not_pass_backwards(benchmark: Benchmark) -> None:
+    trainer = RecordedTrainer(benchmark, budget=10.0)
+    for epochs in (0, -1):
+        with pytest.raises(InvalidInput, match="epochs count from 1"):
+            trainer.train(0, epochs)
+    for seconds in (-1.0, math.nan):
+        with pytest.raises(InvalidInput, match="seconds or more can pass"):
+            trainer.charge(seconds)
+    assert trainer.spent == 0.0 and trainer.epochs == 0
+    for budget, workers in ((math.nan, 1), (-1.0, 1), (1.0, 0)):
+        with pytest.raises(InvalidInput, match="and a worker"):
+            RecordedTrainer(benchmark, budget=budget, workers=workers)

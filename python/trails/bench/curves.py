@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.bench.estimate import Estimate, Sized, fit
+from trails.bench.estimate import LEAST_TIMED, Estimate, Sized, fit
 from trails.bench.plan import sample
 from trails.bench.setting import Setting
 from trails.bench.store import Store
@@ -53,9 +53,14 @@ class Curves:
 
     @cached_property
     def estimate(self) -> Estimate | None:
-        """Of the seconds of architectures that were trained in stacks; None where none were timed alone."""
+        """Of the seconds of architectures that were trained in stacks; None where too few were timed alone.
+
+        Raises:
+            InvalidInput: They were timed on machines that differ.
+        """
         times = self._store.times()
-        if not times.num_rows:
+        # A builder that times may have been stopped: curves without seconds can be looked up nevertheless.
+        if times.num_rows < LEAST_TIMED:
             return None
         train, valid = (times[f"{what}_seconds"].to_numpy().astype(np.float64) for what in ("train", "valid"))
         rows = self._setting.rows

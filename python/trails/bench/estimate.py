@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.bench.kind import kind
 from trails.errors import InvalidInput
 
 LEAST_TIMED = 8
@@ -45,7 +46,7 @@ class Estimate:
         timed: Architectures that it was fitted to.
         error: Median of abs(estimated - measured) / measured of an epoch, training and looking together.
         error90: The ninth decile of it.
-        machine: That was timed.
+        machine: That was timed first.
     """
 
     train: Coefficients
@@ -81,12 +82,12 @@ def fit(
         machines: Of each.
 
     Raises:
-        InvalidInput: Too few were timed, or on machines that differ.
+        InvalidInput: Too few were timed, or on machines that differ in more than the commit of this code.
     """
     timed = len(train_seconds)
     if timed < LEAST_TIMED:
         raise InvalidInput(f"{timed} timed architectures are too few for an estimate", hint=f"Time {LEAST_TIMED}.")
-    if len(set(machines)) > 1:
+    if len({kind(name) for name in machines}) > 1:
         raise InvalidInput("architectures were timed on machines that differ", detail="; ".join(sorted(set(machines))))
     train, valid = _fit(sized, train_seconds, train_rows), _fit(sized, valid_seconds, valid_rows)
     measured = train_seconds + valid_seconds

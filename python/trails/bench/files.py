@@ -50,7 +50,7 @@ def read_any(file: Path) -> pa.Table:
         UnusableData: It is no Parquet file, or a damaged one.
     """
     try:
-        return pq.read_table(file, memory_map=True)
+        return pq.read_table(file, memory_map=True, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise UnusableData(f"{file} is damaged or no Parquet file", detail=str(error)) from error
 
@@ -87,6 +87,8 @@ def write_table(file: Path, table: pa.Table) -> None:
         compression_level=15,
         use_byte_stream_split=split,
         use_dictionary=[field.name for field in table.schema if field.name not in split],
+        # Without them a few damaged bytes are read as other numbers.
+        write_page_checksum=True,
     )
     write_file(file, sink.getvalue().to_pybytes())
 

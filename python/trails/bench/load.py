@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,7 @@ def _architectures(store: Store, curves: pa.Table, space_name: str) -> pa.Table:
     space = parse_space(space_name)
     places = np.unique(curves["place"].to_numpy())
     indices = np.array(sample(space.size, int(places.max()) + 1) if places.size else [], np.int64)[places]
-    known = _parameters(store)
+    known = store.parameters()
     return pa.table(
         {
             "place": places,
@@ -89,17 +88,6 @@ def _architectures(store: Store, curves: pa.Table, space_name: str) -> pa.Table:
             "parameters": pa.array([known.get(place) for place in places.tolist()], pa.int64()),
         }
     )
-
-
-def _parameters(store: Store) -> Mapping[int, int]:
-    from trails.bench.files import read_table
-    from trails.bench.schemas import ARCHITECTURE
-
-    file = store.folder / "architecture.parquet"
-    if not file.exists():
-        return {}
-    table = read_table(file, ARCHITECTURE)
-    return dict(zip(table["place"].to_pylist(), table["parameters"].to_pylist(), strict=True))
 
 
 def _predictions(table: pa.Table) -> pa.Table:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.bench.candidates import Recorded
+from trails.bench.protocol import SEEDS
 from trails.bench.table import Benchmark
 from trails.errors import InvalidInput
 from trails.filtering.pool import Orientation, Pool, combine_ranks
@@ -21,16 +22,29 @@ BATCH_SEEDS = 3
 
 
 def scores_of(
-    benchmark: Benchmark, known: Recorded, tfmem: str, seed: int, given: NDArray[np.float64] | None
+    benchmark: Benchmark,
+    known: Recorded,
+    tfmem: str,
+    seed: int,
+    given: NDArray[np.float64] | None,
+    training_seed: int = SEEDS[0],
 ) -> tuple[NDArray[np.float64], list[Orientation]]:
-    """Scores of every known architecture by every metric, float64 (metrics, architectures), and what is better."""
+    """Scores of every known architecture by every metric, float64 (metrics, architectures), and what is better.
+
+    Raises:
+        InvalidInput: ``given`` are not as many, or one of the architectures was not trained with the first seed.
+    """
     if given is not None:
         if given.shape != (known.of,):
             raise InvalidInput(f"{known.of} architectures have a score each: scores are not of shape {given.shape}")
         return np.asarray(given, np.float64)[None, known.places], ["higher"]
     metrics = parse_tfmems(tfmem)
     batch = 1 + seed % BATCH_SEEDS
-    found = [benchmark.scores(metric.name, batch)[known.places] for metric in metrics]
+    places = known.places
+    if training_seed != SEEDS[0]:
+        scored = benchmark.recorded(SEEDS[0])
+        places = np.array([scored.index(design) for design in known.designs])
+    found = [benchmark.scores(metric.name, batch)[places] for metric in metrics]
     return np.stack(found), [metric.orientation for metric in metrics]
 
 

@@ -127,7 +127,7 @@ def simulate(
         score_seconds: That scoring one of ``scores`` takes; None for no time at all.
         pool: Select among so many of the recorded architectures, drawn with ``seed``: what repeats of a selection
             differ in where nothing else is random. None for all.
-        training_seed: Of the recorded trainings; all but the first need ``scores``.
+        training_seed: Of the recorded trainings. The benchmark's scores are of architectures that have the first one.
 
     Raises:
         InvalidInput: A number is out of range, or a name unknown; no limit of time and no K.
@@ -143,9 +143,12 @@ def simulate(
     most = longest if max_epochs is None else max_epochs
     if not 1 <= most <= longest:
         raise InvalidInput(f"max_epochs is 1 to {longest}, the epochs that were recorded, not {most}")
-    options = parse_options({"eta": eta, "max_epochs": most, "patience": patience or most, "refit": False})
+    if workers < 1:
+        raise InvalidInput(f"{workers} workers train nothing")
+    patient = most if patience is None else patience
+    options = parse_options({"eta": eta, "max_epochs": most, "patience": patient, "refit": False})
     known = recorded(benchmark, training_seed) if pool is None else drawn(benchmark, training_seed, pool, seed)
-    table, orientations = scores_of(benchmark, known, tfmem, seed, scores)
+    table, orientations = scores_of(benchmark, known, tfmem, seed, scores, training_seed)
     whole, each = scoring_seconds(benchmark, tfmem, scoring, scores is not None, score_seconds)
     if n is None and each and math.isfinite(budget):
         n = _planned(known, np.arange(known.space.size), budget, each, eta, most, k, u).n

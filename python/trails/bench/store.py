@@ -181,6 +181,18 @@ class Store:
         file = self.folder / "space_score.parquet"
         return read_any(file) if file.exists() else None
 
+    def parameters(self) -> dict[int, int]:
+        """Trained numbers of every architecture by its place; none where the parts were not put into tables yet.
+
+        Raises:
+            UnusableData: The file is damaged or of another form.
+        """
+        file = self.folder / "architecture.parquet"
+        if not file.exists():
+            return {}
+        table = read_table(file, ARCHITECTURE)
+        return dict(zip(table["place"].to_pylist(), table["parameters"].to_pylist(), strict=True))
+
     def done(self) -> set[tuple[int, int]]:
         """Place and seed of every training that is recorded."""
         curves = self.curves()

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from trails.bench.answers import Answer, Curve
@@ -22,7 +21,6 @@ from trails.bench.curves import Curves
 from trails.bench.estimate import Estimate
 from trails.bench.plan import sample
 from trails.bench.protocol import SEEDS
-from trails.bench.schemas import ARCHITECTURE
 from trails.bench.scores import ScoreTable
 from trails.bench.space import RecordedSpace
 from trails.bench.store import Store
@@ -96,7 +94,7 @@ class Benchmark:
 
     @property
     def estimate(self) -> Estimate | None:
-        """Of the seconds of architectures that were trained in stacks; None where none were timed alone."""
+        """Of the seconds of architectures that were trained in stacks; None where too few were timed alone."""
         return self._curves.estimate
 
     def column(self, name: str, *, epoch: int, seed: int) -> NDArray[np.float64]:
@@ -234,7 +232,7 @@ class Benchmark:
         return float(self.scores(tfmem, batch_seed)[place])
 
     def scoring_seconds(self, tfmem: str) -> float:
-        """Seconds of drawing and scoring one network, alone, on one core: the mean over what was scored.
+        """Seconds of drawing and scoring one network, alone, on one core: the median of what was scored.
 
         Raises:
             InvalidInput: Nothing is scored by it.
@@ -264,7 +262,7 @@ class Benchmark:
 
         Raises:
             InvalidInput: It is not recorded.
-            UnusableData: The benchmark was not put into tables yet.
+            UnusableData: The benchmark was not put into tables yet, or the file is damaged.
         """
         place = self._place(architecture)
         found = self._parameters.get(place)
@@ -277,11 +275,7 @@ class Benchmark:
 
     @cached_property
     def _parameters(self) -> dict[int, int]:
-        file = self.folder / "architecture.parquet"
-        if not file.exists():
-            return {}
-        table = pq.read_table(file, schema=ARCHITECTURE)
-        return dict(zip(table["place"].to_pylist(), table["parameters"].to_pylist(), strict=True))
+        return self._store.parameters()
 
     def _answer(self, architecture: str, epoch: int, seed: int, split: str) -> Answer:
         rows = self._rows(architecture, seed)

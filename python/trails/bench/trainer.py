@@ -77,6 +77,9 @@ class RecordedTrainer:
         workers: Machines that share the work perfectly: each second of training passes as a part of one.
         space: A part of the recorded architectures to search; None for all.
 
+    Raises:
+        InvalidInput: The budget is negative or no number, there is no worker, or nothing is recorded with the seed.
+
     Attributes:
         space: What can be trained; indices count in it.
         spent: Seconds so far.
@@ -94,6 +97,8 @@ class RecordedTrainer:
         workers: int = 1,
         space: RecordedSpace | None = None,
     ) -> None:
+        if not budget >= 0.0 or workers < 1:
+            raise InvalidInput(f"a search has zero seconds or more and a worker, not {budget} s and {workers} workers")
         self.benchmark, self.budget = benchmark, budget
         self.space: RecordedSpace = benchmark.recorded(seed) if space is None else space
         self.spent, self.epochs, self.trajectory = 0.0, 0, Trajectory()
@@ -106,7 +111,10 @@ class RecordedTrainer:
 
         Raises:
             OutOfTime: More than is left; none is left then.
+            InvalidInput: Time does not pass backwards.
         """
+        if not seconds >= 0.0:
+            raise InvalidInput(f"zero seconds or more can pass, not {seconds}")
         if self.spent + seconds > self.budget:
             self.spent = self.budget
             raise OutOfTime(f"the budget of {self.budget:g} s is spent")
@@ -134,9 +142,11 @@ class RecordedTrainer:
 
         Raises:
             OutOfTime: The budget ends before; epochs that were finished count.
-            InvalidInput: The curve is shorter.
+            InvalidInput: The curve is shorter, or the epoch is not counted from 1.
             UnusableData: It is not known how long an epoch took.
         """
+        if epochs < 1:
+            raise InvalidInput(f"epochs count from 1: nothing can be trained to epoch {epochs}")
         curve = self.benchmark.curve(self.space.format(self.space.architecture(index)), seed=self._seed)
         begun = 0 if again else self._reached.get(index, 0)
         for epoch in range(begun + 1, epochs + 1):

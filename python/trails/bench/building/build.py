@@ -12,6 +12,7 @@ from trails.bench.building.progress import Progress
 from trails.bench.plan import Shard, Training, trainings
 from trails.bench.protocol import SAMPLE_SEED, SEEDS, Protocol
 from trails.bench.store import Store
+from trails.errors import InvalidInput
 from trails.space import parse_space
 
 if TYPE_CHECKING:
@@ -57,10 +58,15 @@ def build(
         How many were trained.
 
     Raises:
-        InvalidInput: The folder holds a benchmark of something else, another builder is at this shard, or a device or
-            cluster is not there.
+        InvalidInput: The folder holds a benchmark of something else, another builder is at this shard, a device or
+            cluster is not there, there is no seed, or a number is negative.
         TrailsError: The cluster failed.
     """
+    if not seeds or processes < 0 or stacked < 0:
+        raise InvalidInput(
+            f"{len(seeds)} seeds, {processes} processes and stacks of {stacked} are not possible",
+            hint="One seed or more; 0 processes are one for each core, and stacks of 0 are as large as is usual.",
+        )
     shard, folder = shard or Shard(), folder.resolve()
     store, space = Store(folder), parse_space(protocol.space)
     with store.locked(f"shard-{shard.number + 1}-of-{shard.of}"):
@@ -107,15 +113,24 @@ def _keep(store: Store, group: Sequence[Trained]) -> None:
 
 
 def compact(protocol: Protocol, folder: Path) -> int:
-    """Put everything recorded into two tables; how many epochs they hold."""
+    """Put everything recorded into tables; how many epochs they hold.
+
+    Raises:
+        InvalidInput: Nothing is recorded, or of other rows or options.
+    """
     import torch
 
     from trails.bench.building.rowsets import Rowsets
 
     store, space = Store(folder), parse_space(protocol.space)
+    places = sorted({place for place, _ in store.done()})
+    if not places:
+        raise InvalidInput(
+            f"{folder} holds no training",
+            hint=f"python -m trails bench train --dataset {protocol.dataset} --architectures N",
+        )
     rowsets = Rowsets.read(protocol, torch.device("cpu"))
     store.claim(rowsets.setting(protocol, SAMPLE_SEED))
-    places = sorted({place for place, _ in store.done()})
     indices = {t.place: t.index for t in trainings(space.size, max(places) + 1, (SEEDS[0],), Shard())}
     return store.compact(
         [

@@ -16,6 +16,7 @@ from trails.bench.plan import Training
 from trails.bench.processes import process_pool
 from trails.bench.protocol import SAMPLE_SEED
 from trails.bench.setting import Setting
+from trails.errors import InvalidInput
 
 if TYPE_CHECKING:
     from trails.bench.building.rowsets import Rowsets
@@ -104,6 +105,8 @@ class LocalPool:
 
 def _names(devices: str, processes: int) -> list[str]:
     """The device of each process."""
+    if processes < 0:
+        raise InvalidInput(f"{processes} processes are not possible", hint="0 are one for each core.")
     if devices == "cpu":
         return ["cpu"] * (processes or len(os.sched_getaffinity(0)))
     from trails.refinement.devices import select

@@ -78,6 +78,8 @@ def score(
             f"{folder} holds no benchmark",
             hint=f"python -m trails bench train --dataset {protocol.dataset} --architectures N",
         )
+    if processes < 0:
+        raise InvalidInput(f"{processes} processes are not possible", hint="0 are one for each core.")
     count = processes or len(os.sched_getaffinity(0))
     spaces = partial(_score_spaces, store=store, tfmems=tfmems, batch_seed=batch_seeds[0], keep=keep_spaces, say=say)
     with store.locked("scores"), _one_thread_each():
@@ -182,6 +184,8 @@ def _one_thread_each() -> Iterator[None]:
 # In the processes that score
 
 _scored: Scored | None = None
+_warm: set[str] = set()
+"""Metrics that this process has computed: the first time takes longer, and is no architecture's."""
 
 
 def _begin(protocol: Protocol) -> None:
@@ -203,6 +207,9 @@ def _score(chunk: Sequence[_Work]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for place, design, missing in chunk:
         for tfmem, batch_seed in missing:
+            if tfmem not in _warm:
+                _scored.score(design, tfmem, batch_seed)
+                _warm.add(tfmem)
             found = _scored.score(design, tfmem, batch_seed)
             row = {"place": place, "tfmem": tfmem, "batch_seed": batch_seed}
             rows.append({**row, "score": found.score, "seconds": found.seconds, "machine": machine()})

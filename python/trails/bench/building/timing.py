@@ -8,9 +8,11 @@ from pathlib import Path
 
 from trails.bench.building.pools import LocalPool
 from trails.bench.building.progress import Progress
+from trails.bench.estimate import LEAST_TIMED
 from trails.bench.plan import Shard, Training, trainings
 from trails.bench.protocol import SEEDS, Protocol
 from trails.bench.store import Store
+from trails.errors import InvalidInput
 from trails.space import parse_space
 
 
@@ -39,8 +41,13 @@ def time_alone(
         How many were timed now.
 
     Raises:
-        InvalidInput: The benchmark is of other rows or options, or there are not so many architectures.
+        InvalidInput: The benchmark is of other rows or options, or there are not so many architectures, or these are
+            too few for an estimate.
     """
+    if architectures < LEAST_TIMED:
+        raise InvalidInput(
+            f"{architectures} timed architectures are too few for an estimate", hint=f"Time {LEAST_TIMED}."
+        )
     store, size = Store(folder), parse_space(protocol.space).size
     with store.locked("times"):
         timed = set(store.times()["place"].to_pylist())

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from trails.bench.building.pools import LocalPool
 from trails.bench.building.progress import Progress
 from trails.bench.building.score_one import Scored
+from trails.bench.kind import kind
 from trails.bench.plan import Shard, Training, trainings
 from trails.bench.protocol import SEEDS, Protocol
 from trails.bench.store import Store
@@ -114,7 +115,7 @@ def verify(
             Verified(
                 space.format(space.architecture(training.index)),
                 training.seed,
-                {_kind(name) for name in recorded["machine"].to_pylist()} == {_kind(found[training][0]["machine"])},
+                {kind(name) for name in recorded["machine"].to_pylist()} == {kind(found[training][0]["machine"])},
                 _difference(recorded, found[training]),
                 0.0 if scored is None else _score_difference(scored, training.index, own),
                 own.num_rows,
@@ -137,11 +138,6 @@ def _chosen(store: Store, size: int, architectures: int, seed: int) -> list[Trai
     everything = trainings(size, max(drawn) + 1, tuple({*SEEDS, *drawn.values()}), Shard())
     indices = {training.place: training.index for training in everything}
     return [Training(place, own, indices[place]) for place, own in drawn.items()]
-
-
-def _kind(name: str) -> str:
-    """Processor and version of torch: what of a machine's name decides the digits."""
-    return name.rpartition(", trails ")[0]
 
 
 def _difference(recorded: pa.Table, again: Sequence[dict[str, Any]]) -> float:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.bench.image.benchmark import ImageBenchmark
+from trails.bench.image.score_table import named
 from trails.bench.space import RecordedSpace
 from trails.errors import InvalidInput, UnusableData
 from trails.family.cell.scoring import COUNTED
@@ -94,7 +95,9 @@ def explore(
     """
     if runs < 1 or steps < 1:
         raise InvalidInput(f"a study has one run and one step or more, not {runs} and {steps}")
-    scores = benchmark.scores(tfmem, batch_seed=batch_seed)
+    scores, metrics = benchmark.scores(tfmem, batch_seed=batch_seed), named(tfmem)
+    if len(metrics) == 1 and metrics[0].orientation == "lower":
+        scores = -scores
     usable = np.flatnonzero(np.isfinite(scores))
     space = RecordedSpace(benchmark.space, benchmark.recorded().recorded[usable].tolist())
     names = [benchmark.published[place] for place in usable.tolist()]
@@ -137,7 +140,10 @@ def search(
         sampler: Its name.
     """
     values: list[float] = scores.tolist()
-    source = make_sampler(sampler, space, seed, values.__getitem__)
+    # Samplers learn from merits that are positive and of one size, whatever the metric's numbers are.
+    ranks = np.unique(scores, return_inverse=True)[1] + 1.0
+    merits: list[float] = (ranks / ranks.max()).tolist()
+    source = make_sampler(sampler, space, seed, merits.__getitem__)
     best: list[tuple[float, int, int]] = []
     for count in range(1, steps + 1):
         (index,) = source.ask(1)
