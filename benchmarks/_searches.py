@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
-from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +20,7 @@ from benchmarks.harness import Context, Row
 from trails.bench.baselines import BASELINES, knas, move_proposal, training_free, warm_up, weight_sharing
 from trails.bench.baselines.weight_sharing import Shared
 from trails.bench.candidates import recorded
+from trails.bench.processes import process_pool
 from trails.bench.simulate import simulate
 from trails.bench.space import RecordedSpace
 from trails.bench.table import Benchmark
@@ -213,7 +212,7 @@ def run(context: Context, methods: Iterable[str], count: int) -> None:
         jobs += [(context.dataset, method, seed, times) for seed in wanted if seed not in known]
     cores = len(os.sched_getaffinity(0))
     done: list[Row] = []
-    with ProcessPoolExecutor(cores, get_context("spawn")) as executor:
+    with process_pool(cores) as executor:
         # A chunk for each method and process: the records are read once in each.
         for row in executor.map(_search, jobs, chunksize=max(1, number // (2 * cores))):
             done.append(row)

@@ -36,8 +36,8 @@ def run(context: Context) -> None:
         return
     table = f"{context.dataset}_train"
     with loaded(context, [context.dataset]) as connection:
-        model = _model(connection, table, context.seed)
-        _store(connection, table, model)
+        model = random_model(connection, table, context.seed)
+        store_model(connection, table, model)
         rows = sql(connection, f"SELECT count(*) FROM {table}")[0][0]
         sql(connection, "SET trails.virtualenv = ''")  # nothing here may need an interpreter
         sql(connection, "SELECT count(*) FROM trails.predict('bench', %s::regclass)", table)
@@ -93,7 +93,8 @@ def _seconds(connection: Any, statement: str, *parameters: object) -> float:
     return time.perf_counter() - began
 
 
-def _model(connection: Any, table: str, seed: int) -> Model:
+def random_model(connection: Any, table: str, seed: int) -> Model:
+    """A network of random weights for a table of whole numbers, `id` and the target `label`."""
     names = sql(
         connection,
         "SELECT quote_ident(attname), attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 "
@@ -114,7 +115,8 @@ def _model(connection: Any, table: str, seed: int) -> Model:
     return Model.of_layers("-".join(map(str, WIDTHS)), target, encoder, embedding, layers)
 
 
-def _store(connection: Any, table: str, model: Model) -> None:
+def store_model(connection: Any, table: str, model: Model) -> None:
+    """Keeps it as `bench`, version 1."""
     blob = model.to_bytes()
     sql(
         connection,

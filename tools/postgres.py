@@ -149,7 +149,8 @@ class Server(Postgresql):  # type: ignore[misc]  # the package has no types
     def is_server_available(self) -> bool:
         # Anybody may answer at a port; this file says what became of this very process.
         lines = self._pid_file()
-        return len(lines) >= 8 and lines[0] == str(self.server_pid) and lines[7].strip() == "ready"
+        state = lines[7].strip() if len(lines) >= 8 else ""
+        return state in ("ready", "standby") and lines[0] == str(self.server_pid)
 
     def poststart(self) -> None:
         """No database called `test`: see `create_database`."""

@@ -150,6 +150,9 @@ CREATE TABLE models (
     weights         pg_catalog.bytea NOT NULL,
     created         pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     deployed        pg_catalog.timestamptz,
+    threshold       double precision CHECK (
+                        threshold OPERATOR(pg_catalog.>=) 0 AND threshold OPERATOR(pg_catalog.<=) 1
+                    ),
     UNIQUE (owner, name, version)
 );
 -- Two sessions that deploy at once cannot both succeed for one name.
@@ -168,6 +171,7 @@ COMMENT ON COLUMN models.metrics IS 'of the validation rows';
 COMMENT ON COLUMN models.digest IS 'SHA-256 of weights, checked whenever they are read';
 COMMENT ON COLUMN models.weights IS 'weights and encoder as safetensors';
 COMMENT ON COLUMN models.deployed IS 'when it was last deployed; trails.rollback goes back in this order';
+COMMENT ON COLUMN models.threshold IS 'probability from which the second of two classes is predicted; NULL: the likelier one is';
 
 CREATE TABLE model_grants (
     owner           pg_catalog.regrole NOT NULL DEFAULT trails.caller(),
@@ -628,10 +632,11 @@ CREATE FUNCTION resume(
 COMMENT ON FUNCTION resume IS
     'goes on with a run of yours that was cut, as a new run, or keeps the model that a run could not; returns the leaderboard';
 
-CREATE FUNCTION deploy(model pg_catalog.text) RETURNS TABLE (name pg_catalog.text, version integer, replaced integer)
+CREATE FUNCTION deploy(model pg_catalog.text, threshold double precision DEFAULT NULL)
+    RETURNS TABLE (name pg_catalog.text, version integer, replaced integer)
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'deploy_wrapper';
 COMMENT ON FUNCTION deploy IS
-    'makes a version, the latest if none is named, the one that predictions by the model''s name use from now on';
+    'makes a version, the latest if none is named, the one that predictions by the model''s name use from now on; with a threshold from which two classes are told apart';
 
 CREATE FUNCTION rollback(name pg_catalog.text) RETURNS TABLE (version integer, replaced integer)
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rollback_wrapper';
@@ -661,6 +666,128 @@ COMMENT ON FUNCTION relation_identity IS 'what tells a relation from all others,
 CREATE FUNCTION relation_exists(identity pg_catalog.text) RETURNS boolean
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'relation_exists_wrapper';
 COMMENT ON FUNCTION relation_exists IS 'whether a relation of that identity is in this database';
+
+-- Judging and explaining.
+
+CREATE FUNCTION evaluate(
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    target pg_catalog.name DEFAULT NULL,
+    threshold double precision DEFAULT NULL,
+    weight pg_catalog.name DEFAULT NULL
+) RETURNS TABLE (
+    metric pg_catalog.text,
+    class pg_catalog.text,
+    value double precision,
+    rows bigint
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'evaluate_wrapper';
+COMMENT ON FUNCTION evaluate IS
+    'how well a model does on the rows of a table or view whose target is known; model NULL: the one deployed for source and target';
+
+CREATE FUNCTION confusion_matrix(
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    target pg_catalog.name DEFAULT NULL,
+    threshold double precision DEFAULT NULL
+) RETURNS TABLE (
+    actual pg_catalog.text,
+    predicted pg_catalog.text,
+    rows bigint,
+    share double precision
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'confusion_matrix_wrapper';
+COMMENT ON FUNCTION confusion_matrix IS
+    'how many rows of each class a model takes for which, of a table or view whose target is known';
+
+CREATE FUNCTION threshold_curve(
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    target pg_catalog.name DEFAULT NULL,
+    points integer DEFAULT 100
+) RETURNS TABLE (
+    threshold double precision,
+    recall double precision,
+    "precision" double precision,
+    false_positive_rate double precision,
+    f1 double precision,
+    true_positives bigint,
+    false_positives bigint,
+    true_negatives bigint,
+    false_negatives bigint
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'threshold_curve_wrapper';
+COMMENT ON FUNCTION threshold_curve IS
+    'what thresholds of a model of two classes come to on the rows of a table or view, the largest first';
+
+CREATE FUNCTION best_threshold(
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    target pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT 'f1'
+) RETURNS TABLE (
+    threshold double precision,
+    value double precision,
+    recall double precision,
+    "precision" double precision
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'best_threshold_wrapper';
+COMMENT ON FUNCTION best_threshold IS
+    'the threshold at which a model of two classes does best on the rows of a table or view: by f1, accuracy, balanced_accuracy or mcc';
+
+CREATE FUNCTION feature_importance(
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    target pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT NULL,
+    repeats integer DEFAULT 3,
+    sample_rows integer DEFAULT 5000,
+    seed bigint DEFAULT 1,
+    budget interval DEFAULT '10 s'
+) RETURNS TABLE (
+    rank integer,
+    feature pg_catalog.text,
+    importance double precision,
+    deviation double precision,
+    repeats integer,
+    baseline double precision
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'feature_importance_wrapper';
+COMMENT ON FUNCTION feature_importance IS
+    'how much worse a model does on a table or view when the cells of a column are shuffled among the rows, column by column';
+
+CREATE FUNCTION explain(
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    top integer DEFAULT 5,
+    keys pg_catalog.text[] DEFAULT NULL,
+    background pg_catalog.regclass DEFAULT NULL,
+    samples integer DEFAULT 64,
+    seed bigint DEFAULT 1
+) RETURNS TABLE (
+    key pg_catalog.text,
+    prediction pg_catalog.text,
+    score double precision,
+    baseline double precision,
+    feature pg_catalog.text,
+    value pg_catalog.text,
+    contribution double precision,
+    residual double precision
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'explain_wrapper';
+COMMENT ON FUNCTION explain IS
+    'what each column of a row adds to its score, against the mean score of rows of the background; keys NULL: of every row';
+
+CREATE FUNCTION partial_dependence(
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    feature pg_catalog.name,
+    points integer DEFAULT 20,
+    sample_rows integer DEFAULT 5000,
+    seed bigint DEFAULT 1
+) RETURNS TABLE (
+    value pg_catalog.text,
+    class pg_catalog.text,
+    score double precision,
+    deviation double precision,
+    rows bigint
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'partial_dependence_wrapper';
+COMMENT ON FUNCTION partial_dependence IS
+    'what a model says on average of the rows of a table or view where a column has the same value in each, value by value';
 
 -- Who may do what: everything goes to the role trails_user, nothing to everybody. A DBA grants that role.
 

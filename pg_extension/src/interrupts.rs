@@ -67,7 +67,8 @@ pub fn pending() -> bool {
     unsafe { std::ptr::read_volatile(&raw const pg_sys::InterruptPending) != 0 }
 }
 
-fn raise_pending() {
+/// Raises what PostgreSQL has to say to this backend, if it has: for loops that know nothing of it.
+pub fn raise_pending() {
     pg_sys::check_for_interrupts!();
 }
 

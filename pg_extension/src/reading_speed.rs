@@ -50,7 +50,7 @@ impl Way {
             Way::Receiver => Ok(vec![reader::read(source, columns, None, 0)?]),
             Way::Rows => Ok(vec![rows(&query, columns)?]),
             Way::Batches => {
-                let (mut batches, mut tables) = (Batches::open(&query, columns)?, Vec::new());
+                let (mut batches, mut tables) = (Batches::open(&query, columns, None)?, Vec::new());
                 let (mut memory, mut rows) = (Memory::new(0, settings::reading_memory_limit()), 0);
                 while let Some(batch) = batches.next(BATCH)? {
                     rows += batch.rows;

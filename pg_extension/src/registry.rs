@@ -44,6 +44,13 @@ impl Own {
             return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
                 .hint("Only its owner, or a superuser, may change it."));
         }
+        // A standby would fail at the lock, with an internal error.
+        // SAFETY: a variable of the transaction under way, read on the backend's one thread.
+        if unsafe { pg_sys::XactReadOnly } {
+            let message = "a model cannot be changed in a read-only transaction";
+            return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION, message)
+                .hint("Begin one that may write, on the primary server."));
+        }
         lock(found.owner, &found.name)?;
         // Once more: another session may have changed it while this one waited.
         let there = "SELECT m.model_id FROM trails.models m WHERE m.model_id OPERATOR(pg_catalog.=) $1";
@@ -142,6 +149,19 @@ pub fn insert(name: &str, model: NewModel<'_>) -> Result<i32> {
     .hint("Try again, or store it under another name."))
 }
 
+/// Refuses a threshold that is no probability, or for a model that does not predict two classes.
+pub fn check_threshold(task: &str, threshold: f64) -> Result<()> {
+    if task != "binary" {
+        return Err(TrailsError::argument("a threshold tells two classes apart, and the model does not predict two")
+            .hint("Leave threshold out."));
+    }
+    if !(0.0..=1.0).contains(&threshold) {
+        return Err(TrailsError::argument(format!("a threshold is a probability from 0 to 1, not {threshold}"))
+            .hint("trails.best_threshold finds one."));
+    }
+    Ok(())
+}
+
 /// Whether a name says which version it means; a role's name before it may hold anything.
 fn names_version(model: &str) -> bool {
     model.rsplit('/').next().is_some_and(|name| name.contains('@'))
@@ -159,8 +179,8 @@ fn deploying(work: impl FnOnce() -> Result<Deployed>) -> Result<Deployed> {
     })
 }
 
-/// Deploys a version, or the latest if none is named.
-pub fn deploy(model: &str) -> Result<Deployed> {
+/// Deploys a version, or the latest if none is named; with a threshold, if one is given, in place of what it had.
+pub fn deploy(model: &str, threshold: Option<f64>) -> Result<Deployed> {
     let mut chosen = Own::find(model)?;
     deploying(|| {
         if !names_version(model) {
@@ -168,10 +188,15 @@ pub fn deploy(model: &str) -> Result<Deployed> {
                  AND m.name OPERATOR(pg_catalog.=) $2 ORDER BY m.version DESC LIMIT 1";
             chosen.id = first(latest, &chosen.of_name())?.ok_or_else(|| gone(model))?;
         }
+        if let Some(threshold) = threshold {
+            let task = "SELECT m.task FROM trails.models m WHERE m.model_id OPERATOR(pg_catalog.=) $1";
+            check_threshold(&first::<String>(task, &[chosen.id.into()])?.ok_or_else(|| gone(model))?, threshold)?;
+        }
         let replaced = archive(&chosen, false)?;
-        let statement = "UPDATE trails.models m SET state = 'deployed', deployed = pg_catalog.clock_timestamp() \
+        let statement = "UPDATE trails.models m SET state = 'deployed', deployed = pg_catalog.clock_timestamp(), \
+                         threshold = COALESCE($2, m.threshold) \
                          WHERE m.model_id OPERATOR(pg_catalog.=) $1 RETURNING m.version";
-        let version = first(statement, &[chosen.id.into()])?.ok_or_else(|| gone(model))?;
+        let version = first(statement, &[chosen.id.into(), threshold.into()])?.ok_or_else(|| gone(model))?;
         Ok(Deployed { name: chosen.name.clone(), version, replaced })
     })
 }

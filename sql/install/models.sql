@@ -28,6 +28,9 @@ CREATE TABLE models (
     weights         pg_catalog.bytea NOT NULL,
     created         pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     deployed        pg_catalog.timestamptz,
+    threshold       double precision CHECK (
+                        threshold OPERATOR(pg_catalog.>=) 0 AND threshold OPERATOR(pg_catalog.<=) 1
+                    ),
     UNIQUE (owner, name, version)
 );
 -- Two sessions that deploy at once cannot both succeed for one name.
@@ -46,6 +49,7 @@ COMMENT ON COLUMN models.metrics IS 'of the validation rows';
 COMMENT ON COLUMN models.digest IS 'SHA-256 of weights, checked whenever they are read';
 COMMENT ON COLUMN models.weights IS 'weights and encoder as safetensors';
 COMMENT ON COLUMN models.deployed IS 'when it was last deployed; trails.rollback goes back in this order';
+COMMENT ON COLUMN models.threshold IS 'probability from which the second of two classes is predicted; NULL: the likelier one is';
 
 CREATE TABLE model_grants (
     owner           pg_catalog.regrole NOT NULL DEFAULT trails.caller(),

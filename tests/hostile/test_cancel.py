@@ -43,6 +43,7 @@ FROM generate_series(1::bigint, %s) i;
 ALTER TABLE big ADD PRIMARY KEY (id);
 CREATE TABLE ids AS SELECT id, label, a, mod(id * 31, 40000) AS c FROM big;
 ALTER TABLE ids ADD PRIMARY KEY (id);
+CREATE VIEW judged AS SELECT big.*, CASE label WHEN 1 THEN 'yes' ELSE 'no' END AS y FROM big;
 """
 
 KINDS = {"a": "int64", "b": "float64", "t": "text", "v": "idvalue", "m": "timestamp", "n": "float64"}
@@ -62,10 +63,16 @@ MANY += "generate_series(8, 120, 8) c)"
 LONG = {
     "benchmark_filtering_latency_in_db": "SELECT * FROM trails.benchmark_filtering_latency_in_db(160000, 'ids', 64)",
     "benchmark_reading": "SELECT * FROM trails.benchmark_reading('big', 100)",
+    "best_threshold": "SELECT * FROM trails.best_threshold('m', 'judged')",
+    "confusion_matrix": "SELECT * FROM trails.confusion_matrix('m', 'judged')",
     "describe_columns": "SELECT * FROM trails.describe_columns('big')",
+    "evaluate": "SELECT * FROM trails.evaluate('m', 'judged')",
+    "explain": "SELECT * FROM trails.explain('m', 'judged')",
+    "feature_importance": "SELECT * FROM trails.feature_importance('m', 'judged', repeats => 1000)",
     "filtering_phase": "SELECT * FROM trails.filtering_phase('big', 'label', 160000, tfmem => 'ntk_cond')",
     "model_selection": "SELECT * FROM trails.model_selection('big', 'label', '60 s')",
     "model_selection_workloads": "SELECT * FROM trails.model_selection_workloads('big', 'label', 1000, 4)",
+    "partial_dependence": "SELECT * FROM trails.partial_dependence('m', 'judged', 'a', 500, 100000)",
     "predict(text,record)": "SELECT count(trails.predict('m', big)) FROM big",
     "predict(text,regclass,name)": "SELECT count(*) FROM trails.predict('m', 'big'::regclass)",
     "predict(text,text,name)": "SELECT count(*) FROM trails.predict('m', 'big'::text)",
@@ -75,6 +82,7 @@ LONG = {
     "profile_prediction": "SELECT * FROM trails.profile_prediction('m', 'big', 50)",
     "profile_refinement": "SELECT * FROM trails.profile_refinement('big', 'label')",
     "refinement_phase": "SELECT * FROM trails.refinement_phase('big', 'label', ARRAY['64-64-64-64', '32-32-32-32'])",
+    "threshold_curve": "SELECT * FROM trails.threshold_curve('m', 'judged', points => NULL)",
     "resume": "SELECT * FROM trails.resume((SELECT max(run_id) FROM trails.runs), '60 s')",
 }
 

@@ -24,6 +24,10 @@ from trails.settings import Settings
 _OTHERWISE = {
     ("benchmark_filtering_latency_in_db", "batch_size"): "64",  # of the published study
     ("model_selection_workloads", "u"): "1",  # of the published function
+    ("best_threshold", "metric"): "'f1'",  # elsewhere NULL is what models are selected by, which no threshold changes
+    ("feature_importance", "budget"): "'10 s'",  # nothing is trained
+    ("feature_importance", "repeats"): "3",  # a deviation needs some
+    ("partial_dependence", "points"): "20",  # each costs the whole sample
 }
 
 # Names of arguments in Python -> in SQL.

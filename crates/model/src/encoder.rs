@@ -42,6 +42,53 @@ impl Encoded {
     }
 }
 
+/// Encoded rows that were picked out of others, row by row.
+#[derive(Debug, Default)]
+pub struct Picked {
+    rows: usize,
+    fields: usize,
+    numbered: usize,
+    ids: Vec<u32>,
+    numbers: Vec<f32>,
+}
+
+impl Picked {
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Copies a row to a place, which is another's or the one behind the last.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    ///
+    /// # Panics
+    /// The place is further behind, or the rows are of different models.
+    pub fn put(&mut self, place: usize, of: &Encoded, row: usize) -> Result<()> {
+        let (fields, numbered) = (of.fields(), of.numbers.len().checked_div(of.rows).unwrap_or(0));
+        if self.rows == 0 {
+            (self.fields, self.numbered) = (fields, numbered);
+        }
+        assert!(place <= self.rows && (self.fields, self.numbered) == (fields, numbered));
+        if place == self.rows {
+            // By half as much again, so that rows are not moved each time; `resize` takes what it is asked for and no more.
+            let room = (self.rows + 1).max(self.rows + self.rows / 2);
+            crate::memory::reserve(&mut self.ids, (room - self.rows) * fields)?;
+            crate::memory::reserve(&mut self.numbers, (room - self.rows) * numbered)?;
+            self.rows += 1;
+            self.ids.resize(self.rows * fields, 0);
+            self.numbers.resize(self.rows * numbered, 0.0);
+        }
+        for (field, id) in self.ids[place * fields..][..fields].iter_mut().enumerate() {
+            *id = of.ids(field)[row];
+        }
+        for (number, value) in self.numbers[place * numbered..][..numbered].iter_mut().enumerate() {
+            *value = of.numbers(number)[row];
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug)]
 pub struct Encoder {
     pub inputs: Vec<Input>,
@@ -67,6 +114,30 @@ impl Encoder {
     /// Embedding rows over all fields together.
     pub fn ids(&self) -> usize {
         self.fields.iter().map(Field::slots).sum()
+    }
+
+    /// Puts `rows` rows together: the fields of a column are of the picked row that `from` says for column and row.
+    pub fn compose(
+        &self,
+        picked: &Picked,
+        rows: usize,
+        from: impl Fn(usize, usize) -> usize,
+        encoded: &mut Encoded,
+    ) -> Result<()> {
+        assert!(picked.rows == 0 || picked.fields == self.fields.len());
+        encoded.rows = 0;
+        resize(&mut encoded.ids, rows * self.fields.len(), 0)?;
+        resize(&mut encoded.numbers, rows * picked.numbered, 0.0)?;
+        for ((place, field), beside) in self.fields.iter().enumerate().zip(&self.beside) {
+            let ids = encoded.ids[place * rows..][..rows].iter_mut().enumerate();
+            ids.for_each(|(row, id)| *id = picked.ids[from(field.column, row) * picked.fields + place]);
+            if let Beside::Factor(place) | Beside::Share(place) = beside {
+                let numbers = encoded.numbers[place * rows..][..rows].iter_mut().enumerate();
+                numbers.for_each(|(row, x)| *x = picked.numbers[from(field.column, row) * picked.numbered + place]);
+            }
+        }
+        encoded.rows = rows;
+        Ok(())
     }
 
     /// Encodes `rows` rows; `column` hands out the columns in the order of `inputs`, each of a family that its field

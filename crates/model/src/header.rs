@@ -211,7 +211,7 @@ impl Header {
 }
 
 impl Task {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Task::Binary => "binary",
             Task::Multiclass => "multiclass",

@@ -43,7 +43,7 @@ mod vectors;
 pub use blob::{digest, Pause};
 pub use columns::{ColumnData, Data, Family};
 pub use describe::FieldDescription;
-pub use encoder::Encoded;
+pub use encoder::{Encoded, Picked};
 pub use error::Error;
 pub use header::{Input, Target, Task};
 pub use kernels::Kernels;

@@ -3,7 +3,7 @@
 use crate::blob::{Blob, Pause};
 use crate::columns::ColumnData;
 use crate::describe::{describe, FieldDescription};
-use crate::encoder::{Encoded, Encoder};
+use crate::encoder::{Encoded, Encoder, Picked};
 use crate::error::Result;
 use crate::header::{Header, Input, Target, Task};
 use crate::kernels::Kernels;
@@ -91,6 +91,24 @@ impl Model {
         encoded: &mut Encoded,
     ) -> Result<()> {
         self.encoder.encode(rows, column, encoded)
+    }
+
+    /// Puts `rows` rows together of rows that this model encoded: what belongs to a column, counted as in `columns`, is of
+    /// the picked row that `from` says for column and row.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    ///
+    /// # Panics
+    /// Another model encoded them, or there is no such row.
+    pub fn compose(
+        &self,
+        picked: &Picked,
+        rows: usize,
+        from: impl Fn(usize, usize) -> usize,
+        encoded: &mut Encoded,
+    ) -> Result<()> {
+        self.encoder.compose(picked, rows, from, encoded)
     }
 
     /// Outputs of rows that this model encoded, [rows, outputs].

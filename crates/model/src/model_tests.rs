@@ -372,6 +372,36 @@ fn a_row_predicts_the_same_alone_and_among_others() {
 }
 
 #[test]
+fn rows_that_are_put_together_predict_as_their_cells_do() {
+    let plain = Parts::new(every_field(), 3, &[16], "multiclass", 3, 1);
+    let between_knots =
+        Parts::new(interpolated_fields(), 3, &[16], "multiclass", 3, 1).with_every_operation(16, true, 1);
+    for parts in [plain, between_knots] {
+        let model = Model::parse(&parts.blob()).unwrap();
+        let data = Rows::new(40, 6);
+        let (mut encoded, mut workspace, mut outputs) = (Encoded::default(), Workspace::default(), Vec::new());
+        model.encode(40, |place| data.column(place), &mut encoded).unwrap();
+        let mut picked = Picked::default();
+        // The last row first, and then one in another's place.
+        (0..40).for_each(|place| picked.put(place, &encoded, 39 - place).unwrap());
+        picked.put(5, &encoded, 0).unwrap();
+        assert_eq!(picked.rows(), 40);
+        let row_at = |place: usize| if place == 5 { 0 } else { 39 - place };
+        let from = |column: usize, row: usize| (column * 7 + row * 11) % 40;
+        let mut mixed = Encoded::default();
+        model.compose(&picked, 25, from, &mut mixed).unwrap();
+        let mut together = Vec::new();
+        model.forward(&mixed, &mut workspace, &mut together).unwrap();
+        for row in 0..25 {
+            let cell = |column: usize| row_of(&data.column(column), row_at(from(column, row)));
+            model.encode(1, cell, &mut encoded).unwrap();
+            model.forward(&encoded, &mut workspace, &mut outputs).unwrap();
+            assert_eq!(outputs, together[row * 3..][..3], "row {row}");
+        }
+    }
+}
+
+#[test]
 fn no_rows_have_no_outputs() {
     let parts = Parts::new(vec![categories("a", "integer", "value", &[1], 0, 1.0)], 2, &[4], "binary", 1, 1);
     let model = Model::parse(&parts.blob()).unwrap();

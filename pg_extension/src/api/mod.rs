@@ -1,7 +1,9 @@
 //! The SQL surface: each function here is a shell over an inner one.
 
 mod benchmarks;
+mod explaining;
 mod filtering;
+mod judging;
 mod models;
 mod phases;
 mod prediction;

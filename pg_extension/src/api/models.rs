@@ -18,15 +18,17 @@ fn named<'a>(model: Option<&'a str>, argument: &str) -> Result<&'a str> {
 }
 
 #[pg_extern(sql = r#"
-CREATE FUNCTION deploy(model pg_catalog.text) RETURNS TABLE (name pg_catalog.text, version integer, replaced integer)
+CREATE FUNCTION deploy(model pg_catalog.text, threshold double precision DEFAULT NULL)
+    RETURNS TABLE (name pg_catalog.text, version integer, replaced integer)
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION deploy IS
-    'makes a version, the latest if none is named, the one that predictions by the model''s name use from now on';
+    'makes a version, the latest if none is named, the one that predictions by the model''s name use from now on; with a threshold from which two classes are told apart';
 "#, requires = ["models"])]
 fn deploy(
     model: Option<&str>,
+    threshold: Option<f64>,
 ) -> TableIterator<'static, (name!(name, String), name!(version, i32), name!(replaced, Option<i32>))> {
-    let deployed = || -> Result<Deployed> { registry::deploy(named(model, "model")?) };
+    let deployed = || -> Result<Deployed> { registry::deploy(named(model, "model")?, threshold) };
     let Deployed { name, version, replaced } = deployed().unwrap_or_else(|error| error.raise());
     TableIterator::once((name, version, replaced))
 }
@@ -140,7 +142,7 @@ fn import_model(
         }
         let model = models::store(name, None, on, weights)?;
         if deploy {
-            registry::deploy(&model)?;
+            registry::deploy(&model, None)?;
         }
         Ok(model)
     };

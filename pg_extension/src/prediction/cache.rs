@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use trails_model::Model;
+use trails_model::{Model, Outcome, Task};
 
 use super::stored::{self, StoredModel, WantedModel};
 use crate::error::Result;
@@ -16,10 +16,31 @@ thread_local! {
     static MODELS: RefCell<Recent<Key, Rc<Model>>> = const { RefCell::new(Recent { entries: Vec::new(), time: 0 }) };
 }
 
+/// A model as it answers: two classes are told apart at the threshold that its version was deployed with.
+#[derive(Debug, Clone)]
+pub struct Predictor {
+    pub model: Rc<Model>,
+    /// None: the likelier class.
+    pub threshold: Option<f64>,
+}
+
+impl Predictor {
+    /// What the outputs of one row mean; writes a probability for each class.
+    #[inline]
+    pub fn outcome(&self, outputs: &[f32], probabilities: &mut [f64]) -> Outcome {
+        let mut outcome = self.model.outcome(outputs, probabilities);
+        if let (Some(threshold), Task::Binary) = (self.threshold, self.model.task()) {
+            outcome.class = usize::from(outcome.score >= threshold);
+        }
+        outcome
+    }
+}
+
 /// The model that a caller names, read or found in the session's memory.
-pub fn model_of(wanted: &WantedModel<'_>) -> Result<Rc<Model>> {
+pub fn model_of(wanted: &WantedModel<'_>) -> Result<Predictor> {
     let found = stored::find(wanted)?;
-    kept(&found, || stored::read(&found))
+    let model = kept(&found, || stored::read(&found))?;
+    Ok(Predictor { model, threshold: found.threshold })
 }
 
 /// The model, which `read` fetches if it is not here. Statements under way keep theirs, whatever is thrown out.

@@ -4,14 +4,14 @@
 //! rows of a relation, batch by batch, and `predicted_rows` writes them; `one_row` predicts for a record; `profile` tells
 //! where the time goes.
 
-mod cache;
-mod fault;
-mod inputs;
+pub mod cache;
+pub mod fault;
+pub mod inputs;
 pub mod one_row;
-mod predicted_rows;
+pub mod predicted_rows;
 pub mod profile;
 pub mod relation;
-mod stored;
+pub mod stored;
 
 use trails_model::FieldDescription;
 
@@ -20,5 +20,5 @@ use stored::WantedModel;
 
 /// What a model's encoder has learnt, field by field.
 pub fn encoding(name: &str) -> Result<Vec<FieldDescription>> {
-    Ok(cache::model_of(&WantedModel::named(name))?.describe())
+    Ok(cache::model_of(&WantedModel::named(name))?.model.describe())
 }

@@ -5,13 +5,12 @@
 //! in which the model was looked up is kept with it.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use pgrx::prelude::*;
 use pgrx::{pg_sys, PgMemoryContexts, PgTupleDesc};
 use trails_model::{Encoded, Family, Input, Model, Outcome, Task, Workspace};
 
-use super::cache::model_of;
+use super::cache::{model_of, Predictor};
 use super::fault::error_of;
 use super::inputs::data_of;
 use super::predicted_rows::number_string;
@@ -74,7 +73,7 @@ struct Shape {
 /// A model at one call site, with memory that every call uses again.
 struct Prepared {
     name: String,
-    model: Rc<Model>,
+    of: Predictor,
     shape: Option<Shape>,
     encoded: Encoded,
     workspace: Workspace,
@@ -124,8 +123,8 @@ pub unsafe fn predict<T>(
     let prepared = site.prepared(model)?;
     // SAFETY: the argument is a record, by the caller's promise.
     unsafe { prepared.predict(record)? };
-    let outcome = prepared.model.outcome(&prepared.outputs, &mut prepared.probabilities);
-    Ok(Some(use_it(&Predicted { model: &prepared.model, outcome, probabilities: &prepared.probabilities })))
+    let outcome = prepared.of.outcome(&prepared.outputs, &mut prepared.probabilities);
+    Ok(Some(use_it(&Predicted { model: &prepared.of.model, outcome, probabilities: &prepared.probabilities })))
 }
 
 /// What is kept where the function is called.
@@ -155,7 +154,7 @@ impl CallSite {
         let place = match self.prepared.iter().position(|prepared| prepared.name == name) {
             Some(place) => place,
             None => {
-                let model = model_of(&WantedModel::named(name))?;
+                let of = model_of(&WantedModel::named(name))?;
                 if self.prepared.len() == MOST_MODELS {
                     self.prepared.remove(0);
                 }
@@ -165,8 +164,8 @@ impl CallSite {
                     encoded: Encoded::default(),
                     workspace: Workspace::default(),
                     outputs: Vec::new(),
-                    probabilities: vec![0.0; model.classes().len()],
-                    model,
+                    probabilities: vec![0.0; of.model.classes().len()],
+                    of,
                 });
                 self.prepared.len() - 1
             }
@@ -193,7 +192,7 @@ impl Prepared {
             read?;
             header
         };
-        self.model.forward(&self.encoded, &mut self.workspace, &mut self.outputs).map_err(error_of)?;
+        self.of.model.forward(&self.encoded, &mut self.workspace, &mut self.outputs).map_err(error_of)?;
         if header.cast() != record.cast_mut_ptr::<pg_sys::HeapTupleHeaderData>() {
             // SAFETY: it is a copy that was made above, and nothing read from it is used any more.
             unsafe { pg_sys::pfree(header.cast()) };
@@ -211,7 +210,7 @@ impl Prepared {
     ) -> Result<()> {
         if self.shape.as_ref().is_none_or(|shape| shape.identifier != identifier) {
             // SAFETY: the caller's promise.
-            self.shape = Some(unsafe { Shape::find(&self.model, identifier, tuple_shape)? });
+            self.shape = Some(unsafe { Shape::find(&self.of.model, identifier, tuple_shape)? });
         }
         let Some(shape) = &mut self.shape else { unreachable!("it has just been set") };
         // SAFETY: the row is of this shape, whose number of columns the cells have: `find` made them for a type of the same
@@ -234,7 +233,7 @@ impl Prepared {
         // SAFETY: the cells are those of the columns that the reader was made for, in their order; where a column takes
         // nothing but NULL, that is what it is.
         let table = unsafe { shape.reader.read(&shape.wanted.0, &shape.wanted.1)? };
-        let encoded = self.model.encode(1, |place| data_of(&table.columns[place]), &mut self.encoded);
+        let encoded = self.of.model.encode(1, |place| data_of(&table.columns[place]), &mut self.encoded);
         encoded.map_err(error_of)
     }
 }

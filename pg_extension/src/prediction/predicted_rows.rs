@@ -5,8 +5,9 @@ use std::io::Write;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use trails_model::{Model, Task};
+use trails_model::Task;
 
+use super::cache::Predictor;
 use crate::error::{Result, TrailsError};
 use crate::reader::columns::{Column, Values};
 
@@ -121,7 +122,7 @@ enum Store {
 }
 
 pub struct PredictedRows<'a> {
-    model: &'a Model,
+    of: &'a Predictor,
     store: Store,
     shape: pg_sys::TupleDesc,
     labels: Vec<Varlena>,
@@ -136,7 +137,7 @@ impl<'a> PredictedRows<'a> {
     ///
     /// # Safety
     /// `fcinfo` is of the call under way.
-    pub unsafe fn result_of(fcinfo: pg_sys::FunctionCallInfo, model: &'a Model) -> Result<Self> {
+    pub unsafe fn result_of(fcinfo: pg_sys::FunctionCallInfo, of: &'a Predictor) -> Result<Self> {
         // SAFETY: the call is under way, by the caller's promise. The server's function refuses a call that expects no set,
         // and otherwise makes store and descriptor, which live as long as the statement's query.
         let (store, shape, columns) = unsafe {
@@ -147,11 +148,11 @@ impl<'a> PredictedRows<'a> {
         if columns != COLUMNS {
             return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "the result has not four columns"));
         }
-        Ok(Self::new(model, Store::Result(store), shape))
+        Ok(Self::new(of, Store::Result(store), shape))
     }
 
     /// Rows that are written and thrown away.
-    pub fn discarded(model: &'a Model) -> Self {
+    pub fn discarded(of: &'a Predictor) -> Self {
         // SAFETY: descriptor and store are made here, in the memory context of the statement; every column of the
         // descriptor is filled in. `drop` ends the store.
         unsafe {
@@ -161,26 +162,26 @@ impl<'a> PredictedRows<'a> {
                 let number = place as pg_sys::AttrNumber + 1;
                 pg_sys::TupleDescInitEntry(shape, number, c"column".as_ptr(), type_oid, -1, 0);
             }
-            Self::new(model, Store::Own(pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem)), shape)
+            Self::new(of, Store::Own(pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem)), shape)
         }
     }
 
-    fn new(model: &'a Model, store: Store, shape: pg_sys::TupleDesc) -> Self {
+    fn new(of: &'a Predictor, store: Store, shape: pg_sys::TupleDesc) -> Self {
         Self {
-            model,
+            of,
             store,
             shape,
-            labels: model.classes().iter().map(|label| Varlena::of_text(label.as_bytes())).collect(),
+            labels: of.model.classes().iter().map(|label| Varlena::of_text(label.as_bytes())).collect(),
             key: Varlena::with_room(NUMBER_TEXT),
             number: Varlena::with_room(NUMBER_TEXT),
-            probabilities: DoubleArray::of_length(model.classes().len()),
+            probabilities: DoubleArray::of_length(of.model.classes().len()),
             written: 0,
         }
     }
 
     /// Writes one row for every row of outputs; without a key column the rows are numbered.
     pub fn write(&mut self, outputs: &[f32], keys: Option<&Column>) -> Result<()> {
-        let rows = outputs.len() / self.model.outputs();
+        let rows = outputs.len() / self.of.model.outputs();
         let keys = match keys.map(|column| &column.values) {
             None => None,
             Some(Values::Key { ends, bytes }) if ends.len() == rows => Some((ends.as_slice(), bytes.as_slice())),
@@ -195,7 +196,7 @@ impl<'a> PredictedRows<'a> {
         // which are of the descriptor's types, before the next row is written over them.
         let mut put = || unsafe {
             let mut begin = 0;
-            for (row, outputs) in outputs.chunks_exact(self.model.outputs()).enumerate() {
+            for (row, outputs) in outputs.chunks_exact(self.of.model.outputs()).enumerate() {
                 self.written += 1;
                 match keys {
                     Some((ends, bytes)) => {
@@ -211,8 +212,8 @@ impl<'a> PredictedRows<'a> {
                         self.key.set(&buffer[..length]);
                     }
                 }
-                let outcome = self.model.outcome(outputs, self.probabilities.numbers());
-                let regression = self.model.task() == Task::Regression;
+                let outcome = self.of.outcome(outputs, self.probabilities.numbers());
+                let regression = self.of.model.task() == Task::Regression;
                 let prediction = if regression {
                     self.number.set(number_text(outcome.score, &mut [0; NUMBER_TEXT]));
                     self.number.datum()

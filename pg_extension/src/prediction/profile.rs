@@ -1,9 +1,11 @@
 //! Where the time of predictions goes.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use pgrx::pg_sys;
 
+use super::cache::Predictor;
 use super::predicted_rows::PredictedRows;
 use super::relation::{run, Input, Spent};
 use super::stored::{self, WantedModel};
@@ -29,11 +31,11 @@ pub fn profile(model: &str, source: pg_sys::Oid, repeats: i32) -> Result<Vec<Med
     let mut spent = Vec::new();
     for _ in 0..repeats {
         let began = Instant::now();
-        let model = stored::read(&found)?;
+        let of = Predictor { model: Rc::new(stored::read(&found)?), threshold: found.threshold };
         loading.push(began.elapsed().as_secs_f64());
-        let input = Input::find(source, &model)?;
-        let mut rows = PredictedRows::discarded(&model);
-        spent.push(run(&model, &input, &mut rows)?);
+        let input = Input::find(source, &of.model)?;
+        let mut rows = PredictedRows::discarded(&of);
+        spent.push(run(&of.model, &input, |outputs, table| rows.write(outputs, input.keys(table)))?);
     }
     watch.stop();
     let rows = spent[0].rows;

@@ -12,6 +12,7 @@ use super::predicted_rows::PredictedRows;
 use super::stored::WantedModel;
 use crate::error::Result;
 use crate::interrupts::ClientWatch;
+use crate::reader::columns::{Column, Table};
 use crate::reader::query::Query;
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::Batches;
@@ -47,6 +48,7 @@ pub struct Input {
     query: Query,
     columns: Vec<SourceColumn>,
     has_key: bool,
+    spelt: Option<usize>,
 }
 
 impl Input {
@@ -57,8 +59,47 @@ impl Input {
         let key = source.key_text();
         let has_key = key.is_some();
         columns.extend(key);
-        Ok(Self { query: source.select(&columns), columns, has_key })
+        Ok(Self { query: source.select(&columns), columns, has_key, spelt: None })
     }
+
+    /// The model's columns in its order, and others behind them, of which the one at `spelt` tells how its texts are spelt.
+    pub fn with(source: &Source, model: &Model, others: Vec<SourceColumn>, spelt: Option<usize>) -> Result<Self> {
+        let mut columns = columns_for(model, source)?;
+        columns.extend(others);
+        Ok(Self { query: source.query(&columns), columns, has_key: false, spelt })
+    }
+
+    /// The model's columns in its order, then the primary key if there is one, and then each of these columns as text.
+    pub fn with_texts(source: &Source, model: &Model) -> Result<Self> {
+        let mut columns = columns_for(model, source)?;
+        let texts = columns.iter().map(|column| source.text(&column.name)).collect::<Result<Vec<_>>>()?;
+        let key = source.key_text();
+        let has_key = key.is_some();
+        columns.extend(key);
+        columns.extend(texts);
+        Ok(Self { query: source.select(&columns), columns, has_key, spelt: None })
+    }
+
+    pub fn has_key(&self) -> bool {
+        self.has_key
+    }
+
+    /// The primary key of a batch's rows.
+    pub fn keys<'a>(&self, table: &'a Table) -> Option<&'a Column> {
+        self.has_key.then(|| table.columns.last()).flatten()
+    }
+}
+
+/// Reads and encodes, and hands on batch by batch, until there are no more rows.
+pub fn encode(model: &Model, input: &Input, mut take: impl FnMut(&Encoded, &Table) -> Result<()>) -> Result<()> {
+    let mut encoded = Encoded::default();
+    let rows = (MOST_CELLS / input.columns.len()).clamp(SMALLEST_BATCH, LARGEST_BATCH);
+    let mut batches = Batches::open(&input.query, &input.columns, input.spelt)?;
+    while let Some(table) = batches.next(rows)? {
+        model.encode(table.rows, |place| data_of(&table.columns[place]), &mut encoded).map_err(error_of)?;
+        take(&encoded, table)?;
+    }
+    Ok(())
 }
 
 /// Predicts into the result of the function call under way.
@@ -67,18 +108,18 @@ impl Input {
 /// `fcinfo` is of the call under way, of a function that returns a set of predictions.
 pub unsafe fn predict(asked: &Asked<'_>, fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
     let wanted = WantedModel { model: asked.model, source: Some(asked.source), target: asked.target };
-    let model = model_of(&wanted)?;
-    let input = Input::find(asked.source, &model)?;
+    let of = model_of(&wanted)?;
+    let input = Input::find(asked.source, &of.model)?;
     // SAFETY: the caller's promise.
-    let mut rows = unsafe { PredictedRows::result_of(fcinfo, &model)? };
+    let mut rows = unsafe { PredictedRows::result_of(fcinfo, &of)? };
     let watch = ClientWatch::start();
-    run(&model, &input, &mut rows)?;
+    run(&of.model, &input, |outputs, table| rows.write(outputs, input.keys(table)))?;
     watch.stop();
     Ok(())
 }
 
-/// Reads, encodes, computes and writes until there are no more rows.
-pub fn run(model: &Model, input: &Input, rows: &mut PredictedRows<'_>) -> Result<Spent> {
+/// Reads, encodes, computes and hands on outputs and rows, batch by batch, until there are no more.
+pub fn run(model: &Model, input: &Input, mut take: impl FnMut(&[f32], &Table) -> Result<()>) -> Result<Spent> {
     let mut spent = Spent::default();
     let (mut encoded, mut workspace, mut outputs) = (Encoded::default(), Workspace::default(), Vec::new());
     let batch = (LARGEST_WORK / model.multiply_adds().max(1)).min(MOST_CELLS / input.columns.len());
@@ -89,14 +130,14 @@ pub fn run(model: &Model, input: &Input, rows: &mut PredictedRows<'_>) -> Result
         *phase += (now - began).as_secs_f64();
         began = now;
     };
-    let mut batches = Batches::open(&input.query, &input.columns)?;
+    let mut batches = Batches::open(&input.query, &input.columns, input.spelt)?;
     while let Some(table) = batches.next(batch)? {
         lap(&mut spent.read);
         model.encode(table.rows, |place| data_of(&table.columns[place]), &mut encoded).map_err(error_of)?;
         lap(&mut spent.encode);
         model.forward(&encoded, &mut workspace, &mut outputs).map_err(error_of)?;
         lap(&mut spent.forward);
-        rows.write(&outputs, input.has_key.then(|| table.columns.last()).flatten())?;
+        take(&outputs, table)?;
         lap(&mut spent.write);
         spent.rows += table.rows;
     }

@@ -35,6 +35,8 @@ pub struct StoredModel {
     pub digest: [u8; 32],
     pub name: String,
     pub version: i32,
+    /// That two classes are told apart at, where one was deployed with the version.
+    pub threshold: Option<f64>,
 }
 
 /// Prepared once in a session, because planning would take longer than the rest of a single prediction.
@@ -47,13 +49,13 @@ thread_local! {
 }
 
 /// The caller's own model of a name comes before any other's: for that one an index lookup is enough.
-const OWN_QUERY: &CStr = c"SELECT m.model_id, m.digest, m.name, m.version FROM trails.models m \
+const OWN_QUERY: &CStr = c"SELECT m.model_id, m.digest, m.name, m.version, m.threshold FROM trails.models m \
     WHERE m.owner OPERATOR(pg_catalog.=) $3 AND m.name OPERATOR(pg_catalog.=) $1 \
       AND ($2 IS NULL OR m.version OPERATOR(pg_catalog.=) $2) \
     ORDER BY (m.state OPERATOR(pg_catalog.=) 'deployed') DESC, m.version DESC LIMIT 1";
 /// All rules, and all complaints.
 const ANY_QUERY: &CStr =
-    c"SELECT m.model_id, m.digest, m.name, m.version FROM trails.find_model($1, $2::pg_catalog.regclass, $3::pg_catalog.name) m";
+    c"SELECT m.model_id, m.digest, m.name, m.version, m.threshold FROM trails.find_model($1, $2::pg_catalog.regclass, $3::pg_catalog.name) m";
 const WEIGHTS_QUERY: &CStr = c"SELECT m.weights FROM trails.models m WHERE m.model_id OPERATOR(pg_catalog.=) $1";
 
 /// Bytes of a role's name, a model's and a version, and more: a search through megabytes cannot be cancelled.
@@ -166,6 +168,7 @@ fn found_in(row: &Row) -> Result<StoredModel> {
         digest: [0; 32],
         name: name.unwrap_or_default(),
         version: row.get(4).map_or(0, |datum| datum.value() as i32),
+        threshold: row.get(5).map(|datum| f64::from_bits(datum.value() as u64)),
     };
     match digest.unwrap_or_default().try_into() {
         Ok(digest) => found.digest = digest,

@@ -36,19 +36,19 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Opens a query for `columns`.
-    pub fn open(query: &Query, columns: &[SourceColumn]) -> Result<Self> {
-        Self::open_with(query, columns, 0)
+    /// Opens a query for `columns`; of the one at `spelt` each batch tells how its texts are spelt.
+    pub fn open(query: &Query, columns: &[SourceColumn], spelt: Option<usize>) -> Result<Self> {
+        Self::open_with(query, columns, spelt.map_or(Spelling::Forgotten, Spelling::Of), 0)
     }
 
     /// The same for a query whose first rows are wanted soon, and maybe never the last ones.
     pub fn open_for_first_rows(query: &Query, columns: &[SourceColumn]) -> Result<Self> {
-        Self::open_with(query, columns, pg_sys::CURSOR_OPT_FAST_PLAN)
+        Self::open_with(query, columns, Spelling::Forgotten, pg_sys::CURSOR_OPT_FAST_PLAN)
     }
 
-    fn open_with(query: &Query, columns: &[SourceColumn], options: u32) -> Result<Self> {
+    fn open_with(query: &Query, columns: &[SourceColumn], spelling: Spelling, options: u32) -> Result<Self> {
         let columns = prescribed(columns);
-        let receiver = receiver_for(&columns, Some(query), None, Spelling::Forgotten, 0)?;
+        let receiver = receiver_for(&columns, Some(query), None, spelling, 0)?;
         let open = || {
             Spi::connect(|_| -> Result<pg_sys::Portal> {
                 let plan = PlannedQuery::of(query, pg_sys::CURSOR_OPT_NO_SCROLL | options)?;

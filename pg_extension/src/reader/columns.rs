@@ -254,7 +254,10 @@ impl Values {
             Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => v.clear(),
             Values::Float32(v) => v.clear(),
             Values::Float64(v) | Values::Interval(v) => v.clear(),
-            Values::Text { hashes, .. } => hashes.clear(),
+            Values::Text { hashes, texts } => {
+                hashes.clear();
+                *texts = Texts::default();
+            }
             Values::IdValue(v) => v.clear(),
             Values::Key { ends, bytes } => {
                 ends.clear();

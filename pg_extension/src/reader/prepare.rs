@@ -16,6 +16,8 @@ use crate::{reserve, settings};
 pub enum Spelling {
     Kept,
     Forgotten,
+    /// Of the column at this place alone.
+    Of(usize),
 }
 
 /// A receiver for a query, or for rows that are of none and have the columns in their order.
@@ -31,7 +33,8 @@ pub fn receiver_for(
     for (index, column) in columns.iter().enumerate() {
         let place = query.map_or(index, |query| query.places[index]);
         let labels = if column.cell == Cell::Enum { Labels::of_type(column.base_type)? } else { Labels::default() };
-        sinks.push(Sink::new(column, place, labels, spelling == Spelling::Kept));
+        let spelt = spelling == Spelling::Kept || spelling == Spelling::Of(index);
+        sinks.push(Sink::new(column, place, labels, spelt));
     }
     let columns = columns.iter().map(|c| Column::new(&c.name, c.kind.unwrap_or(Kind::Text))).collect();
     let memory = Memory::new(held, settings::reading_memory_limit());

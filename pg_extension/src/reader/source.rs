@@ -357,6 +357,19 @@ impl Source {
         })
     }
 
+    /// The named column as the server spells it.
+    pub fn text(&self, name: &str) -> Result<SourceColumn> {
+        let column = self.find(name)?;
+        Ok(SourceColumn {
+            name: column.name.clone(),
+            type_name: "text".into(),
+            base_type: pg_sys::TEXTOID,
+            cell: Cell::Text,
+            kind: Some(Kind::Key),
+            expression: format!("CAST({} AS pg_catalog.text)", quote_identifier(&column.name)),
+        })
+    }
+
     /// A query for `columns`. Where the caller may read the whole table, it asks for whole rows, which come as they are
     /// stored; columns picked from them would be copied into rows of their own first, and take twice the time.
     pub fn query(&self, columns: &[SourceColumn]) -> Query {

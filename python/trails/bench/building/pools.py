@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import islice
 from multiprocessing import active_children, get_context
 from types import TracebackType
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from trails.bench import protocol as protocols
 from trails.bench.building.machine import machine
 from trails.bench.plan import Training
+from trails.bench.processes import process_pool
 from trails.bench.protocol import SAMPLE_SEED
 from trails.bench.setting import Setting
 from trails.errors import InvalidInput
@@ -63,11 +64,10 @@ class LocalPool:
         names = _names(devices, processes)
         self.count, self._most = len(names), stacked or (1 if names[0] == "cpu" else MOST_STACKED)
         self._others = set(active_children())
-        context = get_context("spawn")
-        queue = context.Queue()
+        queue = get_context("spawn").Queue()
         for name in names:
             queue.put(name)
-        self._pool = ProcessPoolExecutor(self.count, context, _begin, (protocol, queue))
+        self._pool = process_pool(self.count, _begin, protocol, queue)
 
     def __enter__(self) -> LocalPool:
         return self

@@ -9,7 +9,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +16,7 @@ from trails.bench.building.machine import machine
 from trails.bench.building.progress import Progress
 from trails.bench.building.score_one import SCORED, Scored, batch_seeds_of
 from trails.bench.plan import sample
+from trails.bench.processes import process_pool
 from trails.bench.protocol import SAMPLE_SEED, SEEDS, Protocol
 from trails.bench.setting import Setting
 from trails.bench.store import Store
@@ -83,7 +83,7 @@ def score(
     count = processes or len(os.sched_getaffinity(0))
     spaces = partial(_score_spaces, store=store, tfmems=tfmems, batch_seed=batch_seeds[0], keep=keep_spaces, say=say)
     with store.locked("scores"), _one_thread_each():
-        with ProcessPoolExecutor(count, get_context("spawn"), _begin, (protocol,)) as pool:
+        with process_pool(count, _begin, protocol) as pool:
             store.claim(pool.submit(_setting, protocol).result())
             work = _missing(store, protocol, tfmems, batch_seeds)
             _score_all(pool, count, store, work, say)
@@ -91,7 +91,7 @@ def score(
                 spaces(pool)
         if count > 1:
             # One process alone: others would make it wait for memory.
-            with ProcessPoolExecutor(1, get_context("spawn"), _begin, (protocol,)) as pool:
+            with process_pool(1, _begin, protocol) as pool:
                 spaces(pool)
     return sum(len(one.missing) for one in work)
 

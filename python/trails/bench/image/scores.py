@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from multiprocessing import get_context
 
 import numpy as np
 
 from trails.bench.image.benchmark import ImageBenchmark
 from trails.bench.image.pictures import Pictures
 from trails.bench.image.score_table import add, done, named, representatives
+from trails.bench.processes import process_pool
 from trails.bench.protocol import SAMPLE_SEED
 from trails.errors import InvalidInput
 from trails.family.cell.scoring import COUNTED
@@ -79,7 +78,7 @@ def score(
     with ExitStack() as stack:
         run: Iterator[list[Mapping[str, object]]] = map(_score_part, arguments)
         if processes > 1:
-            pool = stack.enter_context(ProcessPoolExecutor(processes, get_context("spawn")))
+            pool = stack.enter_context(process_pool(processes))
             run = pool.map(_score_part, arguments)
         for part, rows in zip(parts, run, strict=True):
             add(benchmark.folder, rows)
