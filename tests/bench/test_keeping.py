@@ -155,3 +155,17 @@ def test_a_scan_of_160000_rows_takes_less_than_a_second(tmp_path: Path) -> None:
     began = time.process_time()
     Benchmark(folder.folder).column("test_auc", epoch=1, seed=1)
     assert time.process_time() - began < 1.0, "opened, too"
+
+
+def test_of_a_training_that_went_wrong_once_nothing_of_another_time_is_added(tmp_path: Path) -> None:
+    made_up(tmp_path / "small", 3)
+    folder = Store(tmp_path / "small")
+    whole = curve_rows(7, 1, 9)
+    wrong = [whole[0], {**whole[1], "valid_auc": float("nan")}]
+    folder.add([*wrong, *curve_rows(8, 1, 9)], [])
+    folder.compact([])
+    folder.add(whole, [])
+    found = folder.curves().to_pylist()
+    assert [row["epoch"] for row in found if row["place"] == 7] == [1, 2]
+    assert [row["epoch"] for row in found if row["place"] == 8] == list(range(1, 10))
+    assert len(found) == 3 * 9 + 2 + 9

@@ -186,3 +186,15 @@ def test_damaged_scores_are_told(protocol: Protocol, tmp_path: Path) -> None:
     (store.folder / "space_score.parquet").write_bytes(b"nothing")
     with pytest.raises(UnusableData, match="damaged or no Parquet file"):
         Benchmark(store.folder).space_scores("params")
+
+
+def test_controls_are_counted_without_a_network(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = Scored.read(protocol)
+    drawn = {
+        name: scored.space.family.scoring.initialise([get_tfmem(name)], (8, 48), scored.rows.inputs, 1)
+        for name in ("params", "flops")
+    }
+    expected = {name: network(get_tfmem(name), ()) for name, network in drawn.items()}
+    monkeypatch.setattr(type(scored.space.family.scoring), "initialise", None)
+    index = scored.space.index((8, 48))
+    assert {name: scored.score(index, name, 1).score for name in drawn} == expected

@@ -119,7 +119,7 @@ class Store:
         Raises:
             UnusableData: A file is damaged or of another form.
         """
-        return first_of_each(self._recorded("curve", CURVE), ("place", "seed", "epoch"))
+        return _to_its_end(first_of_each(self._recorded("curve", CURVE), ("place", "seed", "epoch")))
 
     def predictions(self) -> pa.Table:
         """Every prediction that is kept so far, in order of place and seed; `PREDICTION`.
@@ -241,6 +241,19 @@ class Store:
         theirs = other.space_scores()
         if theirs is not None and self.space_scores() is None:
             write_table(self.folder / "space_score.parquet", theirs)
+
+
+def _to_its_end(curves: pa.Table) -> pa.Table:
+    """Every curve up to where its training went wrong: one that was recorded twice may have gone on the other time."""
+    place, seed, auc = (curves[name].to_numpy() for name in ("place", "seed", "valid_auc"))
+    wrong = np.isnan(auc)
+    if not wrong.any():
+        return curves
+    same = np.r_[False, (place[1:] == place[:-1]) & (seed[1:] == seed[:-1])]
+    before = np.cumsum(wrong) - wrong
+    # Since the curve's own first epoch, which is the last row that does not go on from the one above it.
+    began = np.maximum.accumulate(np.where(same, 0, np.arange(len(same))))
+    return curves.filter(pa.array(before == before[began]))
 
 
 def _with_predictions(curves: pa.Table) -> set[int]:

@@ -93,6 +93,10 @@ class Scored:
         metric, design = get_tfmem(tfmem), self.space.architecture(index)
         batches = self._of(metric, batch_seed)
         began = time.process_time()
+        count = {"params": self.space.parameters, "flops": self.space.flops}.get(tfmem)
+        if count is not None:
+            # The controls need no network, and are not charged for drawing one.
+            return Score(float(count(design, self.rows.inputs)), time.process_time() - began)
         # A dead or saturated network divides by zero: that is a failed score, not a warning.
         with np.errstate(all="ignore"):
             network = self.space.family.scoring.initialise([metric], design, self.rows.inputs, batch_seed)
