@@ -103,6 +103,12 @@ def test_runs_are_added_and_those_that_are_there_stay(benchmark: ImageBenchmark,
         assert told in (refused.value.detail or "")
 
 
+def test_a_sampler_that_is_none_is_refused_before_there_is_a_file(benchmark: ImageBenchmark, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="there is no sampler 'annealing'"):
+        explore(benchmark, "synflow", tmp_path / "one.sqlite", runs=1, steps=5, sampler="annealing")
+    assert not list(tmp_path.glob("*.sqlite"))
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_no_more_cells_are_named_than_there_is_room_for(
     benchmark: ImageBenchmark, sampler: str, monkeypatch: pytest.MonkeyPatch

@@ -123,7 +123,8 @@ def test_cells_are_scored_on_and_on_and_isomorphic_ones_once(pictures: Path, ben
         first = benchmark.architectures.index(SPACE.format(DESIGNS[0]))
         index = int(SPACE.representatives[SPACE.index(DESIGNS[0])])  # type: ignore[attr-defined]
         measures = measures_of("nasbench201", SPACE.architecture(index), 1, 192, [read.batch(32, 10)])
-        assert scores[first] == measures.of(name)
+        # Sums depend on the number of threads, in their last digits.
+        assert scores[first] == pytest.approx(measures.of(name), rel=1e-5)
     both = combine_ranks([benchmark.scores("naswot"), benchmark.scores("synflow")], ["higher", "higher"])
     np.testing.assert_array_equal(benchmark.scores("jacflow"), both)
     assert benchmark.scores("params").tolist() == [benchmark.parameters(text) for text in benchmark.architectures]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
@@ -96,18 +95,6 @@ def test_shards_merge_with_their_scores_predictions_and_seconds(tmp_path: Path) 
     assert merged.space_scores("params")[7] == 7.0
     assert shards[0].predictions()["place"].to_pylist() == [0, 1, 2, 3]
     assert shards[0].times()["place"].to_pylist() == [0, 1]
-
-
-def test_files_of_the_first_builders_are_read(tmp_path: Path) -> None:
-    benchmark = made_up(tmp_path / "small", 3)
-    (part,) = (tmp_path / "small" / "parts").glob("curve-*.parquet")
-    old = pq.read_table(part).drop_columns(["stack_seconds"])
-    assert old.schema.names == CURVE.names[:-1]
-    pq.write_table(old, part)
-    again = Benchmark(tmp_path / "small")
-    name = benchmark.architectures[0]
-    assert again.seconds(name, epoch=9, seed=1) == benchmark.seconds(name, epoch=9, seed=1)
-    assert again.measured(name, seed=1)
 
 
 def test_predictions_read_back_as_they_were_written(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trails.bench.schemas import LATER
 from trails.errors import UnusableData
 
 
@@ -62,9 +61,6 @@ def read_table(file: Path, schema: pa.Schema) -> pa.Table:
         UnusableData: It is damaged, or of other columns or kinds.
     """
     table = read_any(file)
-    for name in schema.names:
-        if name in LATER and name not in table.schema.names:
-            table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
     if table.schema.names != schema.names:
         raise UnusableData(
             f"{file} is no table of a benchmark", detail=f"It has the columns {', '.join(table.schema.names)}."

@@ -30,9 +30,6 @@ the machine does; on a GPU, wall time. ``stacked`` is how many candidates were t
 what one took, and the seconds of all of them together are ``stack_seconds``; what is not known is null. NaN where a
 training went wrong: the curve ends there."""
 
-LATER = frozenset({"stack_seconds"})
-"""Columns that files of the first builders do not have: null."""
-
 PREDICTION = pa.schema(
     [
         ("place", pa.int32()),

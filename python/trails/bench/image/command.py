@@ -11,7 +11,6 @@ from typing import get_args
 from trails.bench import Pictures
 from trails.bench.folder import tables
 from trails.errors import InvalidInput
-from trails.filtering.samplers import SAMPLERS
 
 EXAMPLES = """\
   python -m trails bench convert --dataset nasbench201 recordings/
@@ -47,7 +46,9 @@ def declare(actions: argparse._SubParsersAction[argparse.ArgumentParser], say: C
     explored.add_argument("--tfmem", default="jacflow", metavar="NAMES", help="that guides (default: %(default)s)")
     explored.add_argument("--runs", type=int, default=100, metavar="N", help="(default: %(default)s)")
     explored.add_argument("--steps", type=int, default=8000, metavar="N", help="cells of each (default: %(default)s)")
-    explored.add_argument("--sampler", default="evolution", choices=tuple(SAMPLERS), help="(default: %(default)s)")
+    explored.add_argument(
+        "--sampler", default="evolution", help="random, evolution or reinforcement (default: %(default)s)"
+    )
     explored.add_argument("--batch-seed", type=int, default=1, metavar="N", help="of the scores (default: %(default)s)")
     explored.add_argument(
         "--database", type=Path, metavar="FILE", help="(default: explored.sqlite in the benchmark's folder)"

@@ -100,6 +100,7 @@ def explore(
         scores = -scores
     usable = np.flatnonzero(np.isfinite(scores))
     space = RecordedSpace(benchmark.space, benchmark.recorded().recorded[usable].tolist())
+    make_sampler(sampler, space, 0, lambda _: 0.0)  # refuses a name that is none, before there is a file
     names = [benchmark.published[place] for place in usable.tolist()]
     seconds = 0.0 if tfmem in COUNTED else benchmark.scoring_seconds(tfmem, batch_seed=batch_seed)
     steps = min(steps, space.size)
