@@ -129,3 +129,8 @@ def top(values: Vector, share: float) -> NDArray[np.int64]:
 
 def _constant(values: Vector) -> bool:
     return bool(np.all(values == values[0]))
+
+
+def or_none(value: float) -> float | None:
+    """A number as JSON can hold it: None where it is not finite."""
+    return float(value) if np.isfinite(value) else None

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from benchmarks import plots
-from benchmarks._records import DATASETS, FINAL_EPOCH, SEED, latest, open_table, table_size
-from benchmarks._statistics import Vector, interval, merits
+from benchmarks._records import DATASETS, latest
+from benchmarks._redrawn import redrawn
+from benchmarks._statistics import Vector, merits
 from benchmarks.harness import Context, Document, Row
 from trails.bench.building.score_one import Scored
-from trails.bench.protocol import get_protocol
 from trails.filtering import combine_ranks
 from trails.tfmem import get_tfmem, textbook
 
@@ -39,47 +39,14 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
 """What is changed, and to what."""
 
 METRICS = ("expressflow", "jacflow", "synflow", "naswot")
-_MOST = 1000
-_DRAWS = 3
 
 
 def run(context: Context) -> None:
     """Score the first recorded architectures in every way, several times with networks and rows drawn anew."""
-    assert context.dataset is not None
-    benchmark = open_table(context.dataset)
-    space, final = benchmark.recorded(SEED), FINAL_EPOCH[context.dataset]
-    if context.recorded(architectures=space.size):
-        return
-    scored = Scored.read(get_protocol(context.dataset))
-    count, draws = min(space.size, 150 if context.quick else _MOST), 1 if context.quick else _DRAWS
-    target = benchmark.column("valid_auc", epoch=final, seed=SEED)[:count]
-    sound = np.flatnonzero(np.isfinite(target))
-    designs = [space.architecture(int(place)) for place in sound]
-    found: dict[tuple[str, str, str], list[Vector]] = {}
-    for number in range(draws):
-        context.say(f"{context.dataset}: {len(designs)} networks, draw {number + 1} of {draws}")
-        for key, scores in score_all(designs, scored, context.seed + number).items():
-            found.setdefault(key, []).append(scores)
-    resamples = 200 if context.quick else 1000
-    rows = []
-    for (change, to, metric), scores in found.items():
-        one = interval("spearman", scores, target[sound], resamples, context.seed)
-        rows.append(
-            {
-                "change": change,
-                "to": to,
-                "metric": metric,
-                "spearman": _or_none(one.value),
-                "interval": [_or_none(one.low), _or_none(one.high)],
-                "failed": int(np.isneginf(scores).sum()),
-                "scored": one.n,
-                "draws": draws,
-                "epoch": final,
-                "architectures": space.size,
-                "table": table_size(benchmark),
-            }
-        )
-    context.record(*rows)
+    found = redrawn(context, score_all)
+    if found is not None:
+        changed = [(dict(zip(("change", "to", "metric"), key, strict=True)), key) for key in found.scores]
+        context.record(*({**named, **found.correlation(key)} for named, key in changed))
 
 
 def score_all(designs: Sequence[tuple[int, ...]], scored: Scored, seed: int) -> dict[tuple[str, str, str], Vector]:
@@ -208,7 +175,3 @@ def _draw_change(axis: Axes, rows: Sequence[Row], change: str, values: Sequence[
 
 def _told(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
-
-
-def _or_none(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks import plots
 from benchmarks._records import DATASETS, SEED, latest, open_table, quartiles, table_size
-from benchmarks._statistics import Vector, merits
+from benchmarks._statistics import Vector, merits, or_none
 from benchmarks.harness import Context, Document, Row
 from trails.bench.table import Benchmark
 from trails.halving import DEFAULT_ETA, halving_rungs, total_epochs
@@ -145,8 +145,8 @@ def refine(curves: Curves, places: Sequence[int], way: str) -> Row:
     winner = max(reached, key=lambda place: float(curves.valid[place, : reached[place]].max()))
     epoch = int(curves.valid[winner, : reached[winner]].argmax())
     return {
-        "valid_auc": _or_none(curves.valid[winner, epoch]),
-        "test_auc": _or_none(curves.test[winner, epoch]),
+        "valid_auc": or_none(curves.valid[winner, epoch]),
+        "test_auc": or_none(curves.test[winner, epoch]),
         "epochs": sum(reached.values()),
         "refinement_seconds": float(sum(curves.seconds[place, to - 1] for place, to in reached.items())),
     }
@@ -221,7 +221,3 @@ def _counts(rows: Sequence[Row]) -> list[int]:
 
 def _best(rows: Sequence[Row]) -> float:
     return float(next(row["best_valid_auc"] for row in rows if row["metric"] == "table"))
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

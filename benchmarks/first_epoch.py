@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import plots
 from benchmarks._records import PUBLISHED_TABLE
+from benchmarks._statistics import or_none
 from benchmarks.harness import Context, Document, Row, run_pinned
 from trails.bench.protocol import get_protocol
 
@@ -48,7 +49,7 @@ def train_first_epoch(dataset: str, rate: float, count: int) -> list[Row]:
     for place, index in enumerate(sample(space.size, count)):
         (row,) = train(rowsets, protocol, Training(place, 1, index), "").curve
         name = space.format(space.architecture(index))
-        aucs = {f"{split}_auc": _or_none(row[f"{split}_auc"]) for split in ("train", "valid", "test")}
+        aucs = {f"{split}_auc": or_none(row[f"{split}_auc"]) for split in ("train", "valid", "test")}
         rows.append({"rate": rate, "place": place, "architecture": name, **aucs, "train_loss": row["train_loss"]})
     return rows
 
@@ -88,7 +89,3 @@ def draw(document: Document) -> Mapping[str, Figure]:
 
 def _aucs(document: Document, rate: float) -> list[float]:
     return [row["valid_auc"] for row in document.select(rate=rate) if row["valid_auc"] is not None]
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -13,11 +13,11 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks._records import DATASETS, FINAL_EPOCH, SEED, latest, open_table, table_size
-from benchmarks._statistics import Vector, interval, merits, spearman
+from benchmarks._records import DATASETS, latest
+from benchmarks._redrawn import redrawn
+from benchmarks._statistics import Vector, merits, or_none, spearman
 from benchmarks.harness import Context, Document
 from trails.bench.building.score_one import BATCH, Scored
-from trails.bench.protocol import get_protocol
 from trails.family.mlp.bank import draw_matrices
 from trails.family.mlp.signals import MlpSignals
 from trails.filtering.scoring import jacobian_rows
@@ -29,48 +29,20 @@ SIGNS = ("signed", "positive")
 DATA = ("ones", "real")
 RANDOM = "random order"
 CONTROLS = ("params", "flops", "weight_norm")
-_MOST = 1000
-_DRAWS = 3
 
 
 def run(context: Context) -> None:
     """Score the first recorded architectures by every metric with either sign, several times drawn anew."""
-    assert context.dataset is not None
-    benchmark = open_table(context.dataset)
-    space, final = benchmark.recorded(SEED), FINAL_EPOCH[context.dataset]
-    if context.recorded(architectures=space.size):
+    found = redrawn(context, score_all)
+    if found is None:
         return
-    scored = Scored.read(get_protocol(context.dataset))
-    count, draws = min(space.size, 150 if context.quick else _MOST), 1 if context.quick else _DRAWS
-    target = benchmark.column("valid_auc", epoch=final, seed=SEED)[:count]
-    sound = np.flatnonzero(np.isfinite(target))
-    designs = [space.architecture(int(place)) for place in sound]
-    found: dict[tuple[str, str, str], list[Vector]] = {}
-    for number in range(draws):
-        context.say(f"{context.dataset}: {len(designs)} networks, draw {number + 1} of {draws}")
-        for key, scores in score_all(designs, scored, context.seed + number).items():
-            found.setdefault(key, []).append(scores)
     rows = []
-    for (metric, sign, data), scores in found.items():
-        one = interval("spearman", scores, target[sound], 200 if context.quick else 1000, context.seed)
-        other = found[metric, "signed", data]
-        agreement = [spearman(a, b) for a, b in zip(scores, other, strict=True)]
-        rows.append(
-            {
-                "metric": metric,
-                "sign": sign,
-                "data": data,
-                "spearman": _or_none(one.value),
-                "interval": [_or_none(one.low), _or_none(one.high)],
-                "with_signed": _or_none(float(np.mean(agreement))),
-                "failed": int(np.isneginf(scores).sum()),
-                "scored": one.n,
-                "draws": draws,
-                "epoch": final,
-                "architectures": space.size,
-                "table": table_size(benchmark),
-            }
-        )
+    for key, scores in found.scores.items():
+        metric, sign, data = key
+        other = found.scores[metric, "signed", data]
+        agreement = float(np.mean([spearman(a, b) for a, b in zip(scores, other, strict=True)]))
+        named = {"metric": metric, "sign": sign, "data": data, "with_signed": or_none(agreement)}
+        rows.append({**named, **found.correlation(key)})
     context.record(*rows)
 
 
@@ -185,7 +157,3 @@ def _in_order(document: Document) -> list[str]:
 
 def _told(value: float | None) -> str:
     return "  none" if value is None else f"{value:6.3f}"
-
-
-def _or_none(value: float) -> float | None:
-    return value if np.isfinite(value) else None

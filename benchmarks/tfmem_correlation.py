@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import plots
 from benchmarks._records import DATASETS, FINAL_EPOCH, SEED, latest, open_table, seeds_recorded, table_size
-from benchmarks._statistics import COEFFICIENTS, Vector, interval, merits, spearman, top
+from benchmarks._statistics import COEFFICIENTS, Vector, interval, merits, or_none, spearman, top
 from benchmarks.harness import Context, Document, Row
 from trails.bench.table import Benchmark
 from trails.tfmem import REGISTRY
@@ -98,11 +98,11 @@ def _coefficients(scores: Sequence[Vector], target: Vector, share: float, resamp
     chosen, aucs = [one[places] for one in scores], target[places]
     row: Row = {"n": len(places)}
     for name, coefficient in COEFFICIENTS.items():
-        row[f"{name}_batches"] = [_or_none(coefficient(one, aucs)) for one in chosen]
+        row[f"{name}_batches"] = [or_none(coefficient(one, aucs)) for one in chosen]
         # One resample at a time, unlike Spearman's.
         drawn = resamples if name == "spearman" else resamples // 5
         found = interval(name, chosen, aucs, drawn, seed)
-        row |= {name: _or_none(found.value), f"{name}_interval": [_or_none(found.low), _or_none(found.high)]}
+        row |= {name: or_none(found.value), f"{name}_interval": [or_none(found.low), or_none(found.high)]}
     return row
 
 
@@ -117,7 +117,7 @@ def _by_epoch(benchmark: Benchmark, name: str) -> list[Row]:
                 "what": "epoch",
                 "metric": name,
                 "epoch": epoch,
-                "spearman": _or_none(spearman(scores[sound], target[sound])),
+                "spearman": or_none(spearman(scores[sound], target[sound])),
             }
         )
     return rows
@@ -130,7 +130,7 @@ def _ceilings(benchmark: Benchmark) -> Iterable[Row]:
             values = seeds_recorded(benchmark, f"{split}_auc", epoch)
             values = values[:, np.isfinite(values).all(axis=0)]
             pairs = [(a, b) for a in range(len(values)) for b in range(a)]
-            found = [_or_none(spearman(values[a], values[b])) for a, b in pairs]
+            found = [or_none(spearman(values[a], values[b])) for a, b in pairs]
             yield {"what": "seeds", "split": split, "epoch": epoch, "n": values.shape[1], "spearman": found}
 
 
@@ -144,10 +144,10 @@ def _raw_sum(benchmark: Benchmark, target: Vector) -> Row:
         "what": "raw sum",
         "naswot": [float(naswot.min()), float(naswot.max())],
         "synflow": [float(synflow.min()), float(synflow.max())],
-        "raw_sum_with_synflow": _or_none(spearman(naswot + synflow, synflow)),
-        "rank_sum_with_synflow": _or_none(spearman(ranks, synflow)),
-        "raw_sum_with_auc": _or_none(spearman(naswot + synflow, target)),
-        "rank_sum_with_auc": _or_none(spearman(ranks, target)),
+        "raw_sum_with_synflow": or_none(spearman(naswot + synflow, synflow)),
+        "rank_sum_with_synflow": or_none(spearman(ranks, synflow)),
+        "raw_sum_with_auc": or_none(spearman(naswot + synflow, target)),
+        "rank_sum_with_auc": or_none(spearman(ranks, target)),
     }
 
 
@@ -304,7 +304,3 @@ def _between(low: float | None, high: float | None) -> str:
 
 def _shown(value: float | None) -> str:
     return "   none" if value is None else f"{value:7.3f}"
-
-
-def _or_none(value: float) -> float | None:
-    return value if np.isfinite(value) else None
