@@ -211,6 +211,9 @@ def test_what_cannot_be_simulated_is_refused(benchmark: Benchmark) -> None:
         simulate(benchmark, 0.5, scores=merits)
     with pytest.raises(BudgetTooSmall):
         simulate(benchmark, 50.0, scores=merits, score_seconds=2.0, n=40)
+    for budget in ("9", math.nan):
+        with pytest.raises(InvalidInput, match="a budget is a number of seconds"):
+            simulate(benchmark, budget, scores=merits)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="without a budget k must be given"):
         simulate(benchmark, math.inf, scores=merits)
     with pytest.raises(InvalidInput, match="max_epochs is 1 to 9"):

@@ -47,6 +47,10 @@ def test_columns_and_answers_are_the_rows_that_were_written(tmp_path: Path) -> N
     name = benchmark.architectures[0]
     answer = benchmark.query(name, epoch=2, seed=2, split="train")
     assert answer.auc == pytest.approx(curve_rows(0, 2, 4)[1]["train_auc"])
+    assert benchmark.seeds(name) == [1, 2]
+    for epoch in (0, 5, 1.5, "2"):
+        with pytest.raises(InvalidInput, match=f"epoch {epoch} of .* was not recorded"):
+            benchmark.query(name, epoch=epoch, seed=1, split="valid")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="there is no column 'auc'"):
         benchmark.column("auc", epoch=1, seed=1)
     with pytest.raises(InvalidInput, match="no architecture is recorded up to epoch 5"):

@@ -84,6 +84,14 @@ class Curves:
         ends = [*first[1:], len(place)]
         return {(int(place[a]), int(seed[a])): slice(a, b) for a, b in zip(first, ends, strict=True)}
 
+    @cached_property
+    def seeds(self) -> dict[int, list[int]]:
+        """Seeds that each place was trained with, ascending."""
+        found: dict[int, list[int]] = {}
+        for place, seed in sorted(self.starts):
+            found.setdefault(place, []).append(seed)
+        return found
+
     def places(self, seed: int) -> list[int]:
         """Places trained with a seed, ascending."""
         return self._places.get(seed, [])

@@ -6,7 +6,7 @@ from trails.loading.relations import Column, Relation
 
 _DATASET = Column("dataset", "text", "name of the dataset")
 _PLACE = Column("place", "integer", "place in the sample of the space, from 0: see architecture")
-_SEED = Column("seed", "integer", "of the training; the first 100 places have 1, 2 and 3, the others 1")
+_SEED = Column("seed", "integer", "of the training: 1, and of up to 100 first places 2 and 3 as well")
 _MACHINE = Column("machine", "text", "processor and software")
 
 SETTINGS = Relation(

@@ -23,7 +23,7 @@ from trails.bench.scored import score, scores_of, scoring_seconds
 from trails.bench.table import Benchmark
 from trails.bench.trainer import Incumbent, Trajectory
 from trails.coordinator import Plan, plan
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown_json
 from trails.filtering.shortlist import shortlist
 from trails.limits import RESERVE_SECONDS
 from trails.refinement.planning import MEASURING_SECONDS, MEASURING_SHARE
@@ -139,6 +139,8 @@ def simulate(
             f"there is no way of survivors '{survivors}' with scoring '{scoring}'",
             hint="Survivors continue or restart; scoring is of the whole space or of one at a time.",
         )
+    if not isinstance(budget, int | float) or math.isnan(budget):
+        raise InvalidInput(f"a budget is a number of seconds, not {shown_json(budget)}", hint="3600.0 is an hour.")
     longest = benchmark.setting.epochs
     most = longest if max_epochs is None else max_epochs
     if not 1 <= most <= longest:

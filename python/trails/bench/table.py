@@ -60,11 +60,14 @@ class Benchmark:
     @cached_property
     def _places(self) -> dict[str, int]:
         """Place in the sample of every recorded architecture."""
-        recorded = {place for place, _ in self._curves.starts}
-        if not recorded:
-            return {}
-        indices = sample(self.space.size, max(recorded) + 1)
-        return {self.space.format(self.space.architecture(indices[place])): place for place in sorted(recorded)}
+        return {name: place for place, name in self._names.items()}
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        """Every recorded architecture by its place, in the order of the sample."""
+        recorded = sorted(self._curves.seeds)
+        indices = sample(self.space.size, recorded[-1] + 1) if recorded else []
+        return {place: self.space.format(self.space.architecture(indices[place])) for place in recorded}
 
     @property
     def architectures(self) -> list[str]:
@@ -77,8 +80,7 @@ class Benchmark:
         Raises:
             InvalidInput: It is not recorded.
         """
-        place = self._place(architecture)
-        return sorted(seed for other, seed in self._curves.starts if other == place)
+        return self._curves.seeds[self._place(architecture)].copy()
 
     def recorded(self, seed: int) -> RecordedSpace:
         """The architectures that were trained with a seed, as a space of their own.
@@ -194,8 +196,7 @@ class Benchmark:
         if not found.size:
             raise InvalidInput(f"no architecture is recorded up to epoch {epoch} with seed {seed}")
         place = int(columns["place"][found[columns["valid_auc"][found].argmax()]])
-        name = next(name for name, other in self._places.items() if other == place)
-        return self._answer(name, epoch, seed, "valid")
+        return self._answer(self._names[place], epoch, seed, "valid")
 
     @cached_property
     def _scores(self) -> ScoreTable:
@@ -286,9 +287,9 @@ class Benchmark:
     def _epoch(self, architecture: str, seed: int, epoch: int) -> int:
         rows = self._rows(architecture, seed)
         epochs = rows.stop - rows.start
-        if not 1 <= epoch <= epochs:
+        if not isinstance(epoch, int | np.integer) or not 1 <= epoch <= epochs:
             raise InvalidInput(
-                f"epoch {epoch} of {shown(architecture)} was not recorded",
+                f"epoch {shown(epoch)} of {shown(architecture)} was not recorded",
                 detail=f"Its curve has {epochs} epochs, counted from 1.",
             )
         return epoch - 1
