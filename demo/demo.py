@@ -21,6 +21,8 @@ import psycopg2
 import psycopg2.extensions
 from tqdm import tqdm
 
+from trails import Run, TrailsError
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
@@ -141,23 +143,7 @@ def print_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         print("  " + " | ".join(c.rjust(w) if right else c.ljust(w) for c, w, right in aligned).rstrip())
 
 
-def fetch_run(connection: Any) -> dict[str, Any]:
-    """The newest run from the catalogue, as the plot takes it: rows as dictionaries, times in seconds."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT run_id, to_jsonb(r) || jsonb_build_object(
-                   'budget', extract(epoch FROM budget)::float8, 'seconds', total_seconds)
-               FROM trails.runs r ORDER BY run_id DESC LIMIT 1"""
-        )
-        run_id, run = cursor.fetchone()
-        parts = {"run": run}
-        for table in ("candidates", "trials"):
-            cursor.execute(f"SELECT to_jsonb(t) FROM trails.{table} t WHERE run_id = %s", (run_id,))
-            parts[table] = [row[0] for row in cursor.fetchall()]
-    return parts
-
-
-def select_model(server: Server, name: str) -> dict[str, Any]:
+def select_model(server: Server, name: str) -> Run:
     """Runs the statement, shows its progress and its leaderboard; returns the run as the catalogue has it."""
     display = Display()
     psycopg2.extensions.set_wait_callback(wait_and_show(display))
@@ -181,7 +167,7 @@ def select_model(server: Server, name: str) -> dict[str, Any]:
         print_table(names, rows[:SHOWN])
         if len(rows) > SHOWN:
             print(f"  ({len(rows) - SHOWN} more)")
-        return fetch_run(connection)
+        return Run.read(connection)
     finally:
         connection.close()
 
@@ -193,7 +179,7 @@ def main() -> int:
         server = prepare_development_server()
         print(f"Server: PostgreSQL {major_version(server.pg_config)}, database trails")
         run = select_model(server, load(server))
-    except ServerError as error:
+    except (ServerError, TrailsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except psycopg2.extensions.QueryCanceledError as error:
@@ -208,10 +194,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
 
-    from trails.plots.leaderboard import draw
-
     stem = ROOT / "demo" / "leaderboard"
-    draw(run, stem)
+    run.draw(stem)
     print(f"\nDrawn: {os.path.relpath(stem)}.svg and .png.  The server is still up: `make uri`, `make down`.")
     return 0
 

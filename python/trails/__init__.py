@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trails.errors import BudgetTooSmall, Interrupted, InvalidInput, TrailsError, UnusableData
 
 if TYPE_CHECKING:
+    from trails.run import Run
     from trails.selector import ModelSelector, ModelSelectorClassifier, ModelSelectorRegressor
 
 __version__ = "0.2.0"
@@ -22,6 +23,7 @@ __all__ = [
     "ModelSelector",
     "ModelSelectorClassifier",
     "ModelSelectorRegressor",
+    "Run",
     "TrailsError",
     "UnusableData",
     "__version__",
@@ -35,4 +37,8 @@ def __getattr__(name: str) -> Any:
         from trails import selector
 
         return getattr(selector, name)
+    if name == "Run":
+        from trails.run import Run
+
+        return Run
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

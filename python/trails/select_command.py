@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
 import sys
@@ -17,6 +18,7 @@ from trails import __version__
 from trails.errors import InvalidInput, TrailsError, shown
 
 if TYPE_CHECKING:
+    from trails.progress_bar import ProgressBar
     from trails.selection import Selection
     from trails.settings import Settings
     from trails.table.columns import Columns
@@ -104,6 +106,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _select(options: argparse.Namespace, settings: Settings, log: _Log, started: float) -> None:
+    from trails import progress_bar
     from trails.selection import select
 
     source = _Tables(options.dsn, options.dataset, options.target) if options.dsn else _Files(options)
@@ -112,7 +115,11 @@ def _select(options: argparse.Namespace, settings: Settings, log: _Log, started:
     assert train is not None, "a source without training rows is an error"
     held = "some held out" if validation is None else f"{validation.rows:,} for validation"
     log.say(f"{source.name}: {train.rows:,} rows, {len(train) - 1} features; {held}")
-    found = select(train, options.target, validation, settings, hear=log.hear, started=started)
+    with contextlib.ExitStack() as kept:
+        if sys.stderr.isatty() and progress_bar.is_available():
+            log.bar = kept.enter_context(progress_bar.ProgressBar(settings.budget, started))
+        found = select(train, options.target, validation, settings, hear=log.hear, started=started)
+    log.bar = None
     log.note("left_out", found.left_out)
     log.note("timings", found.timings)
     for row in found.leaderboard:
@@ -221,6 +228,7 @@ class _Log:
 
     def __init__(self, path: Path, file: TextIO, started: float) -> None:
         self.path, self._file, self._started = path, file, started
+        self.bar: ProgressBar | None = None
 
     @classmethod
     def open(cls, folder: Path, before: str, after: str, started: float) -> _Log:
@@ -261,7 +269,9 @@ class _Log:
 
         if event["event"] not in _QUIET:
             self.note(event["event"], {name: value for name, value in event.items() if name != "event"})
-        if (text := line_of(event)) is not None:
+        if self.bar is not None:
+            self.bar(event)
+        elif (text := line_of(event)) is not None:
             print(text, file=sys.stderr, flush=True)
 
     def _write(self, text: str) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import html
+import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trails import progress_bar
 from trails.errors import InvalidInput, UnusableData, shown
 from trails.estimator import Estimator, ForClasses
+from trails.run import Run
 from trails.selection import Selection, line_of, select
 from trails.selector_columns import (
     Given,
@@ -55,6 +60,7 @@ class ModelSelector(Estimator):
         isolated: Whether training runs in a process of its own, which starts anew, and so takes some seconds to load
             torch, at every `fit`. False trains in this process.
         verbose: Whether phases are printed.
+        progress: Whether a bar shows how `fit` gets on (tqdm); None for in notebooks alone.
 
     Attributes:
         model_: The winner, a `trails.model.store.Model`.
@@ -97,6 +103,7 @@ class ModelSelector(Estimator):
         n_jobs: int | None = None,
         isolated: bool = True,
         verbose: bool = False,
+        progress: bool | None = None,
     ) -> None:
         self.budget = budget
         self.task = task
@@ -112,6 +119,7 @@ class ModelSelector(Estimator):
         self.n_jobs = n_jobs
         self.isolated = isolated
         self.verbose = verbose
+        self.progress = progress
 
     # Learning
 
@@ -143,7 +151,9 @@ class ModelSelector(Estimator):
                     stacklevel=2,
                 )
                 held = given.train
-            found = select(given.train, given.target, held, settings, hear=self._hear, started=started)
+            with contextlib.ExitStack() as kept_:
+                hear = self._listener(settings.budget, started, kept_)
+                found = select(given.train, given.target, held, settings, hear=hear, started=started)
         for warning in found.warnings:
             warnings.warn(warning, stacklevel=2)
         if found.fault is not None:
@@ -195,9 +205,21 @@ class ModelSelector(Estimator):
             raise InvalidInput(f"task is one of {', '.join(self._tasks)}, not '{shown(self.task)}'")
         return parse_task(self.task)
 
-    def _hear(self, event: Mapping[str, Any]) -> None:
-        if self.verbose and (line := line_of(event)) is not None:
-            print(line, flush=True)
+    def _listener(
+        self, budget: float, started: float, held: contextlib.ExitStack
+    ) -> Callable[[Mapping[str, Any]], None]:
+        """What is told the events of a selection; a bar is taken away as ``held`` ends."""
+        bar = None
+        if self.progress or (self.progress is None and progress_bar.fits_here()):
+            bar = held.enter_context(progress_bar.ProgressBar(budget, started))
+
+        def hear(event: Mapping[str, Any]) -> None:
+            if self.verbose and (line := line_of(event)) is not None:
+                print(line, flush=True)
+            if bar is not None:
+                bar(event)
+
+        return hear
 
     # Predicting
 
@@ -241,6 +263,22 @@ class ModelSelector(Estimator):
         self._check_fitted()
         with open(path, "wb") as file:
             file.write(self.model_.to_bytes())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: after `fit` the curves and the leaderboard."""
+        if not self.__sklearn_is_fitted__():
+            return f"<pre>{html.escape(repr(self))}</pre>"
+        budget = seconds_of(self.budget)
+        facts = {
+            "source": repr(self),
+            "budget": budget if math.isfinite(budget) else None,
+            "seconds": self.seconds_,
+            "k": len(self.leaderboard_),
+            "metric": self.metric_,
+            "tfmem": self.tfmem,
+            "state": "complete" if self.complete_ else "best so far",
+        }
+        return Run(facts, self.leaderboard_, self.curves_)._repr_html_()
 
     def _inputs(self, X: Any, table: str | None) -> Columns:
         """The columns that the model reads."""

@@ -159,7 +159,7 @@ def test_the_estimator_has_the_defaults_of_sql() -> None:
     defaults = {_IN_SQL.get(p.name, p.name): p.default for p in parameters if p.name != "self"}
     # The task is inferred: NULL in SQL.
     assert defaults.pop("task") == "auto"
-    _assert_equal(defaults, {"device", "n_jobs", "isolated", "verbose"})
+    _assert_equal(defaults, {"device", "n_jobs", "isolated", "verbose", "progress"})
 
 
 def test_the_command_has_the_defaults_of_sql() -> None:

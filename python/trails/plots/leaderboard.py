@@ -12,9 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-# Okabe and Ito's colours, told apart by colour-blind readers too: one per rung, and one for the winner.
-_RUNG_COLOURS = ("#8c8c8c", "#56B4E9", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
-_WINNER_COLOUR = "#D55E00"
+from trails.plots.common import WINNER, colour_of, metric_name, title_of
 
 _STYLE: Mapping[str, Any] = {
     "font.size": 9,
@@ -42,7 +40,7 @@ def draw(run: Mapping[str, Any], path_stem: str | Path) -> None:
         run: Three keys.
 
             - ``run``: a dict with ``source`` (table), ``target``, ``budget`` and ``seconds`` (wall time,
-              like the budget in seconds), ``n``, ``k``, ``u``; what is missing is left out of the title.
+              like the budget in seconds), ``n``, ``k``, ``u``, ``metric`` and ``tfmem``; what is missing is left out.
             - ``candidates``: dicts with ``architecture``, ``score``, ``rank``, ``validation_metric``,
               ``epochs``, ``parameters``, ``seconds``; those without a ``validation_metric`` are passed over.
             - ``trials``: one dict per trained epoch with ``architecture``, ``rung`` (from 0), ``epoch`` (from
@@ -64,16 +62,21 @@ def draw(run: Mapping[str, Any], path_stem: str | Path) -> None:
         figure = Figure(figsize=(9.6, 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1.0))
-        _learning_curves(left, run["trials"], last_rung, winner)
-        _scores(right, candidates, last_rung, winner)
-        figure.suptitle(_title(run["run"]), x=0.01, ha="left", fontsize=11)
+        metric = metric_name(run["run"])
+        _learning_curves(left, run["trials"], last_rung, winner, metric)
+        _scores(right, candidates, last_rung, winner, metric, run["run"].get("tfmem"))
+        figure.suptitle(title_of(run["run"]), x=0.01, ha="left", fontsize=11)
         for suffix in ("svg", "png"):
             metadata: dict[str, Any] = {"Date": None} if suffix == "svg" else {}
             figure.savefig(f"{path_stem}.{suffix}", dpi=160, metadata=metadata)
 
 
 def _learning_curves(
-    axes: Axes, trials: Sequence[Mapping[str, Any]], last_rung: Mapping[str, int], winner: Mapping[str, Any]
+    axes: Axes,
+    trials: Sequence[Mapping[str, Any]],
+    last_rung: Mapping[str, int],
+    winner: Mapping[str, Any],
+    metric_title: str,
 ) -> None:
     curves: dict[str, list[tuple[int, float]]] = {}
     rung_ends: dict[int, int] = {}
@@ -92,7 +95,7 @@ def _learning_curves(
             marker="o",
             markersize=5 if best else 3.5,
             linewidth=2.2 if best else 1.1,
-            color=_colour(last_rung[architecture], best),
+            color=colour_of(last_rung[architecture], best),
             zorder=4 if best else 3,
         )
     longest = max(epoch for curve in curves.values() for epoch, _ in curve)
@@ -112,16 +115,16 @@ def _learning_curves(
     axes.set_xlim(0.5, longest + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
     axes.set_xlabel("epochs trained")
-    axes.set_ylabel("validation AUC")
+    axes.set_ylabel(f"validation {metric_title}")
     axes.set_title("Learning curves")
     handles = [
-        axes.plot([], [], color=_colour(rung, False), marker="o", markersize=3.5, linewidth=1.1)[0]
+        axes.plot([], [], color=colour_of(rung, False), marker="o", markersize=3.5, linewidth=1.1)[0]
         for rung in sorted({r for a, r in last_rung.items() if a != winner["architecture"]})
     ]
     names = [
         f"out after rung {rung}" for rung in sorted({r for a, r in last_rung.items() if a != winner["architecture"]})
     ]
-    winning = axes.plot([], [], color=_WINNER_COLOUR, marker="o", markersize=5, linewidth=2.2)[0]
+    winning = axes.plot([], [], color=WINNER, marker="o", markersize=5, linewidth=2.2)[0]
     axes.legend([winning, *handles], [f"{winner['architecture']} (winner)", *names], loc="lower right")
 
 
@@ -130,56 +133,45 @@ def _scores(
     candidates: Sequence[Mapping[str, Any]],
     last_rung: Mapping[str, int],
     winner: Mapping[str, Any],
+    metric: str,
+    tfmem: str | None,
 ) -> None:
-    for candidate in candidates:
+    scored = [candidate for candidate in candidates if candidate.get("score") is not None]
+    axes.set_xlabel(f"score by {tfmem}, before any training" if tfmem else "score, before any training")
+    axes.set_ylabel(f"best validation {metric}")
+    axes.set_title(f"Score and result of {len(scored)} trained candidate{'s' * (len(scored) != 1)}")
+    if winner not in scored:
+        # Candidates that the caller named were scored by nobody.
+        axes.text(0.5, 0.5, "the winner was not scored", transform=axes.transAxes, ha="center")
+        return
+    for candidate in scored:
         best = candidate is winner
         axes.scatter(
             candidate["score"],
             candidate["validation_metric"],
             s=110 if best else 34,
             marker="*" if best else "o",
-            color=_colour(last_rung.get(candidate["architecture"], 0), best),
+            color=colour_of(last_rung.get(candidate["architecture"], 0), best),
             edgecolors="white",
             linewidths=0.6,
             zorder=4 if best else 3,
         )
-    scores = [float(candidate["score"]) for candidate in candidates]
+    scores = [float(candidate["score"]) for candidate in scored]
     middle = 0.5 * (min(scores) + max(scores))
     leftwards = winner["score"] > middle
     axes.annotate(
-        f"{winner['architecture']}\nAUC {winner['validation_metric']:.4f}, {winner['epochs']} epochs",
+        f"{winner['architecture']}\n{metric} {winner['validation_metric']:.4f}, {winner['epochs']} epochs",
         (winner["score"], winner["validation_metric"]),
         xytext=(-9 if leftwards else 9, -4),
         textcoords="offset points",
         ha="right" if leftwards else "left",
         va="top",
         fontsize=8,
-        color=_WINNER_COLOUR,
+        color=WINNER,
     )
     if min(scores) > 0 and max(scores) / min(scores) >= _DECADES_FOR_LOG:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.12, y=0.14)
-    if len(candidates) == 1:  # a single point would be framed by AUCs above 1
+    if len(scored) == 1:  # a single point would be framed by AUCs above 1
         axes.set_ylim(winner["validation_metric"] - 0.01, winner["validation_metric"] + 0.01)
-    axes.set_xlabel("ExpressFlow score, before any training")
-    axes.set_ylabel("best validation AUC")
-    axes.set_title(f"Score and result of {len(candidates)} trained candidate{'s' * (len(candidates) > 1)}")
-
-
-def _colour(rung: int, winner: bool) -> str:
-    return _WINNER_COLOUR if winner else _RUNG_COLOURS[min(rung, len(_RUNG_COLOURS) - 1)]
-
-
-def _title(run: Mapping[str, Any]) -> str:
-    parts = [str(run["source"]) + (f", target {run['target']}" if run.get("target") else "")]
-    if run.get("budget") is not None:
-        parts.append(f"budget {float(run['budget']):g} s")
-    if run.get("seconds") is not None:
-        parts.append(f"took {float(run['seconds']):.1f} s")
-    parts += [
-        f"{label} = {int(run[key]):,}"
-        for key, label in (("n", "N"), ("k", "K"), ("u", "U"))
-        if run.get(key) is not None
-    ]
-    return "   ·   ".join(parts)
