@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.bench.made_up_cells import SPACE, written
 from trails.bench.image import timing, training_seconds
 from trails.bench.image.benchmark import ImageBenchmark
 from trails.bench.image.pictures import Pictures
 from trails.bench.image.training_seconds import COUNTED, LEAST_TIMED, PICTURED, counts_of, fit
+from trails.cli import main
 from trails.errors import InvalidInput, UnusableData
 from trails.family.cell import nasbench201
 from trails.space import picture_space
@@ -141,6 +143,23 @@ def test_cells_are_timed_on_and_on(benchmark: ImageBenchmark, monkeypatch: pytes
     for cells, rows, wrong in ((9, 4, "too few for an estimate"), (10, 5, "cannot be timed in batches of 5")):
         with pytest.raises(InvalidInput, match=wrong):
             timing.time_cells(benchmark, pictures, cells, rows=rows)
+
+
+def test_the_command_times(
+    benchmark: ImageBenchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "pictures" / "train" / "cat"
+    folder.mkdir(parents=True)
+    for number in range(timing.ROWS):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(folder / f"{number:02}.png")
+    monkeypatch.setattr(timing, "seconds_of", lambda design, *_: (1.0 + sum(design), 0.5))
+    arguments = ["bench", "time-cells", "--dataset", "nasbench201", "--folder", str(benchmark.folder.parent)]
+    arguments += ["--pictures", str(tmp_path / "pictures"), "--cells"]
+    assert main([*arguments, "12"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("12 cells timed\nc10: estimates are ") and "12 of 12 cells timed" in captured.err
+    assert main([*arguments, "9"]) == 2
+    assert "9 timed cells are too few" in capsys.readouterr().err
 
 
 def test_a_step_of_training_takes_longer_than_one_of_evaluation_and_convolutions_longer_than_nothing() -> None:
