@@ -195,8 +195,7 @@ class ImageBenchmark:
             raise InvalidInput(f"no seconds on '{shown(dataset)}' are estimated of {self.space.name}")
         side = PICTURED[dataset].side
         if side not in self._fits:
-            designs = dict(zip(self._indices.tolist(), self._designs, strict=True))
-            self._fits[side] = fitted(self.folder, designs, side)
+            self._fits[side] = fitted(self.folder, self.space, side)
         return self._fits[side]
 
     def _seconds_from(self, dataset: str, epochs: int) -> tuple[Source, int]:

@@ -30,6 +30,7 @@ from trails.bench.kind import kind
 from trails.errors import InvalidInput, UnusableData
 from trails.family.cell import nasbench201
 from trails.family.design import Design
+from trails.space import Space
 
 FILE = "training_seconds.parquet"
 
@@ -161,12 +162,12 @@ def _non_negative(counts: NDArray[np.float64], seconds: NDArray[np.float64]) -> 
     return tuple(best.tolist())
 
 
-def fitted(folder: Path, designs: Mapping[int, Design], side: int) -> CellSeconds:
+def fitted(folder: Path, space: Space, side: int) -> CellSeconds:
     """The fit for pictures of a size, of what was timed beside a benchmark.
 
     Args:
         folder: Of the benchmark.
-        designs: Of all cells by index.
+        space: Of its cells; what was timed may be another one than is recorded, isomorphic to it.
         side: Of the pictures.
 
     Raises:
@@ -186,7 +187,9 @@ def fitted(folder: Path, designs: Mapping[int, Design], side: int) -> CellSecond
             hint=f"Remove {FILE} and time them again: {hint}",
         )
     train, valid = (table[name].to_numpy()[kept] for name in ("train_seconds", "valid_seconds"))
-    return fit([designs[index] for index in table["index"].to_numpy()[kept].tolist()], train, valid, machines[0])
+    return fit(
+        [space.architecture(index) for index in table["index"].to_numpy()[kept].tolist()], train, valid, machines[0]
+    )
 
 
 def read(folder: Path) -> pa.Table:
