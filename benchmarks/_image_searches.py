@@ -14,6 +14,7 @@ from functools import cache
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks._searches import Kind
 from benchmarks.harness import Row
@@ -38,6 +39,7 @@ LABELS: Mapping[str, str] = {
     "two_phase:naswot": "two-phase, naswot, planned",
     "two_phase:synflow": "two-phase, synflow, planned",
     "two_phase:params": "two-phase, parameters, planned",
+    "two_phase:random": "two-phase, random order, planned",
     "two_phase_k:jacflow": "two-phase, JacFlow, K growing",
     "two_phase_k:params": "two-phase, parameters, K growing",
     "training_free:jacflow": "training-free, JacFlow",
@@ -88,7 +90,7 @@ def pool(dataset: str, seed: int) -> RecordedSpace:
 def size(dataset: str) -> str:
     """How much can be searched, for figures."""
     known = whole(dataset)
-    return f"{known.size:,} of {known.whole.size:,} cells recorded and scored"
+    return f"{known.size:,} of the {known.whole.size:,} cells of NAS-Bench-201 recorded and scored"
 
 
 def budgets(dataset: str, count: int) -> list[float]:
@@ -113,6 +115,18 @@ class _Ending(CellTrainer):
         return accuracy
 
 
+class _Blind(CellTrainer):
+    """Its only score is a random order, at no cost: what the second phase alone is worth."""
+
+    def scoring_seconds(self, tfmem: str) -> float:
+        """None."""
+        return 0.0
+
+    def merits(self, tfmem: str, seed: int) -> NDArray[np.float64]:
+        """Of every cell another one, drawn with the seed."""
+        return np.random.default_rng(seed).permutation(self.space.size).astype(np.float64)
+
+
 def _ceiling(dataset: str, seed: int) -> float:
     records = records_of(dataset)
     return float(records.valid[records.schedules[-1]][records.places(pool(dataset, seed))].max())
@@ -125,8 +139,8 @@ def search(dataset: str, method: str, seed: int, times: Sequence[float]) -> Row:
         dataset: Of `DATASETS`.
         method: A baseline, all of whose trainings are the longest; ``evolution_short``, whose trainings are the
             shortest, up to half of the pool, and the best of them is trained again by the longest, whenever it ends;
-            ``two_phase:TFMEM``, planned by budget; ``two_phase_k:TFMEM``, with ever more candidates;
-            ``training_free:TFMEM``.
+            ``two_phase:TFMEM``, planned by budget, of ``random`` in random order; ``two_phase_k:TFMEM``, with ever more
+            candidates; ``training_free:TFMEM``.
         seed: Of the pool and of the search.
         times: Budgets, for methods that plan by them; the last one ends a search.
     """
@@ -150,7 +164,8 @@ def _planned(dataset: str, tfmem: str, seed: int, times: Sequence[float]) -> lis
     """A selection for every budget that suffices for one."""
     found: list[Entry] = []
     for budget in times:
-        trainer = CellTrainer(records_of(dataset), budget=budget, space=pool(dataset, seed))
+        kind = _Blind if tfmem == "random" else CellTrainer
+        trainer = kind(records_of(dataset), budget=budget, space=pool(dataset, seed))
         try:
             went = two_phase(trainer, tfmem, seed=seed, sampler=_SAMPLER)
         except BudgetTooSmall:

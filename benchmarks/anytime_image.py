@@ -29,6 +29,7 @@ _LINES: Mapping[str, tuple[str, str]] = {
     "two_phase:naswot": (plots.COLOURS[4], "-"),
     "two_phase:synflow": (plots.COLOURS[3], "-"),
     "two_phase:params": (plots.COLOURS[1], ":"),
+    "two_phase:random": (plots.COLOURS[6], ":"),
     "two_phase_k:jacflow": (plots.COLOURS[1], "--"),
     "training_free:jacflow": (plots.COLOURS[2], "-"),
     "training_free:params": (plots.COLOURS[2], ":"),
@@ -79,5 +80,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
     figure = _search_figures.two_panels(
         document, _LINES, "Quality by seconds", bands=("two_phase:jacflow", "evolution"), labels=LABELS
     )
-    figure.axes[0].axhline(TARGETS[dataset], color="#888888", linestyle="-.", linewidth=0.8)
+    axis, target = figure.axes[0], TARGETS[dataset]
+    axis.axhline(target, color="#888888", linestyle="-.", linewidth=0.8)
+    axis.annotate(f"{target:g} %", (0.0, target), (3, -9), ("axes fraction", "data"), "offset points", fontsize=7.5)
     return {"": figure}

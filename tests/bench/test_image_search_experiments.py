@@ -92,7 +92,7 @@ def test_facts_are_those_of_the_cells() -> None:
     best = [max(pool_designs(seed), key=lambda design: quality(design, 200)) for seed in range(4)]
     assert facts["best_test"] == pytest.approx(np.median([quality(design, 200) - 2.0 for design in best]), abs=1e-3)
     assert facts["oracle_seconds"] == np.median([seconds(design, 200) for design in best])
-    assert facts["table"] == f"{len(CELLS)} of 15,625 cells recorded and scored"
+    assert facts["table"] == f"{len(CELLS)} of the 15,625 cells of NAS-Bench-201 recorded and scored"
     assert "seconds recorded" in facts["clock"] and "12 and 200 epochs are separate" in facts["clock"]
     mean = np.mean([seconds(design, 12) for design in CELLS])
     first, *_, last = _image_searches.budgets("c10", 6)
@@ -116,7 +116,7 @@ def test_experiments_record_draw_and_tell(
     assert "test accuracy" in text and "AUC" not in text
     files = plots.draw_files(module, document)
     drawn = next(file for file in files if file.suffix == ".svg").read_text()
-    assert "90 of 15,625 cells" in drawn and "separate and paid whole" in drawn and "AUC" not in drawn
+    assert "90 of the 15,625 cells" in drawn and "separate and paid whole" in drawn and "AUC" not in drawn
 
 
 @pytest.mark.usefixtures("recorded")
@@ -127,9 +127,9 @@ def test_a_run_does_not_go_on_from_another_number_of_cells(tmp_path: Path, monke
     document = harness.run(anytime_image, results=results, dataset="c10", quick=False, seed=0)
     again = harness.run(anytime_image, results=results, dataset="c10", quick=False, seed=0)
     assert len(again.rows) == len(document.rows) and len(again.sessions) == 1, "everything was there"
-    document.rows[0]["table"] = "3 of 15,625 cells recorded and scored"
+    document.rows[0]["table"] = "3 of the 15,625 cells of NAS-Bench-201 recorded and scored"
     document.write()
-    with pytest.raises(InvalidInput, match="these searches were of 3 of 15,625 cells"):
+    with pytest.raises(InvalidInput, match="these searches were of 3 of the 15,625 cells"):
         harness.run(anytime_image, results=results, dataset="c10", quick=False, seed=0)
 
 
