@@ -46,7 +46,7 @@ LABELS: Mapping[str, str] = {
     "training_free:params": "training-free, parameters",
     "random": "training-based, random",
     "evolution": "training-based, evolution",
-    "evolution_short": "evolution by 12 epochs, best trained again",
+    "evolution_short": "evolution, 12 epochs, best trained again",
     "reinforcement": "training-based, REINFORCE",
     "tpe_hyperband": "BOHB-like: Optuna TPE + Hyperband",
 }

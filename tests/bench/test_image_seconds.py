@@ -162,6 +162,18 @@ def test_the_command_times(
     assert "9 timed cells are too few" in capsys.readouterr().err
 
 
+def test_the_smallest_and_the_largest_cells_are_timed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = [(0, 0, 0, 1, 0, 0), *((operation,) * 6 for operation in COUNTED)]
+    # What is recorded of them may be isomorphic ones.
+    known = {SPACE.architecture(int(SPACE.representatives[SPACE.index(one)])) for one in plain}  # type: ignore[attr-defined]
+    benchmark = written(tmp_path / "nasbench201", cells=sorted({*DESIGNS, *known}), schedules={12: None})
+    seen: list[Any] = []
+    monkeypatch.setattr(timing, "seconds_of", lambda design, *_: (seen.append(design) or 1.0, 0.5))
+    pictures = Pictures(np.zeros((4, 3, 32, 32), np.uint8), np.zeros(4, np.int64), ("cat",))
+    timing.time_cells(benchmark, pictures, 10, rows=4)
+    assert len(known) == 5 and set(seen[:10]) == known and not set(seen[10:]) & known
+
+
 def test_a_step_of_training_takes_longer_than_one_of_evaluation_and_convolutions_longer_than_nothing() -> None:
     pictures, labels = GENERATOR.normal(size=(8, 3, 16, 16)), np.arange(8)
     nothing, all_of_it = (timing.seconds_of((operation,) * 6, pictures, labels, 10, 2) for operation in (0, 3))

@@ -18,13 +18,18 @@ from trails.bench.building.machine import machine
 from trails.bench.image.benchmark import ImageBenchmark
 from trails.bench.image.pictures import Pictures, standardised
 from trails.bench.image.score_table import representatives
-from trails.bench.image.training_seconds import LEAST_TIMED, PICTURED, add, read
+from trails.bench.image.training_seconds import COUNTED, LEAST_TIMED, PICTURED, add, read
 from trails.bench.protocol import SAMPLE_SEED
 from trails.errors import InvalidInput
 from trails.family import Design
+from trails.family.cell import nasbench201
+from trails.space import Space
 
 ROWS, STEPS = 64, 3
 """Pictures of a batch, and batches of which the median counts; one before them is not counted."""
+
+_ONE_SKIP = tuple(nasbench201.SKIP if edge == (0, 3) else nasbench201.NONE for edge in nasbench201.EDGES)
+"""From the cell's input to its output."""
 
 _RATE, _MOMENTUM, _DECAY = 0.1, 0.9, 5e-4
 
@@ -40,8 +45,9 @@ def time_cells(
 ) -> int:
     """Time what is not timed yet; how many cells were.
 
-    Cells are a random sample of those that differ, each on pictures of 32 x 32 and of 16 x 16; these are the same ones,
-    four pixels put into one, and have only the classes that there are.
+    First come the smallest and the largest: the cell of one skip, and those that have one operation on all their edges.
+    The others are a random sample of those that differ. Each is timed on pictures of 32 x 32 and of 16 x 16;
+    these are the same ones, four pixels put into one, and have only the classes that there are.
 
     Args:
         benchmark: Of recorded cells.
@@ -67,7 +73,8 @@ def time_cells(
         )
     different = np.unique(representatives(benchmark.space, benchmark.recorded().recorded))
     # Another permutation than the one that cells are scored in: what is timed is no better known otherwise.
-    order = np.random.default_rng([SAMPLE_SEED, 1]).permutation(different)[:cells].tolist()
+    order = np.random.default_rng([SAMPLE_SEED, 1]).permutation(different).tolist()
+    order = list(dict.fromkeys([*_plain(benchmark.space, different), *order]))[:cells]
     known = read(benchmark.folder)
     there = set(zip(known["index"].to_pylist(), known["side"].to_pylist(), strict=True))
     missing = [index for index in order if any((index, own) not in there for own in sizes)]
@@ -84,6 +91,13 @@ def time_cells(
         add(benchmark.folder, found)
         say(f"{number} of {len(missing)} cells timed")
     return len(missing)
+
+
+def _plain(space: Space, recorded: NDArray[np.int64]) -> list[int]:
+    """Of some cells, one skip alone and one operation on all edges, or what is isomorphic to them."""
+    indices = np.array([space.index(design) for design in [_ONE_SKIP, *((o,) * len(_ONE_SKIP) for o in COUNTED)]])
+    wanted: list[int] = representatives(space, indices).tolist()
+    return [index for index in wanted if index in recorded]
 
 
 def seconds_of(
