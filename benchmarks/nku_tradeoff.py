@@ -97,17 +97,26 @@ def _maps(document: Document) -> Figure:
     again = np.array([[middle(cells[k, u], "restarting_epochs") for k in ks] for u in us])
     trap = epochs / (TRAP * np.array(us)[:, None])
     dataset = document.settings["dataset"]
-    _map(figure, axes[0], ks, us, auc, "{:.4f}", f"{dataset}: median test AUC (simulated)", False)
-    _map(figure, axes[1], ks, us, epochs, "{:.0f}", "epochs, survivors go on", True)
-    _map(figure, axes[2], ks, us, again, "{:.0f}", "epochs, survivors start over (published)", True)
-    _map(figure, axes[3], ks, us, trap, "{:.1f}", f"epochs taken, in multiples of {TRAP} U", True)
+    heat_map(axes[0], ks, us, auc, "{:.4f}", f"{dataset}: median test AUC (simulated)", False)
+    heat_map(axes[1], ks, us, epochs, "{:.0f}", "epochs, survivors go on", True)
+    heat_map(axes[2], ks, us, again, "{:.0f}", "epochs, survivors start over (published)", True)
+    heat_map(axes[3], ks, us, trap, "{:.1f}", f"epochs taken, in multiples of {TRAP} U", True)
     figure.suptitle(f"pools of {_note(document, 'pool')}; {_note(document, 'table')}", fontsize=8, x=0.01, ha="left")
     return figure
 
 
-def _map(
-    figure: Figure, axis: Axes, ks: list[int], us: list[int], values: Any, form: str, title: str, log: bool
-) -> None:
+def heat_map(axis: Axes, ks: list[int], us: list[int], values: Any, form: str, title: str, log: bool) -> None:
+    """A map of K by U with its numbers.
+
+    Args:
+        axis: Drawn on.
+        ks: One a column.
+        us: One a row, from below.
+        values: float64 (us, ks).
+        form: How a number is written.
+        title: Of the panel.
+        log: Whether colours go by the logarithm.
+    """
     shown = np.log10(values) if log else values
     axis.imshow(shown, aspect="auto", origin="lower", cmap="Blues", alpha=0.8)
     low, high = np.nanmin(shown), np.nanmax(shown)
