@@ -60,6 +60,14 @@ FINAL: Mapping[str, str] = MappingProxyType(
 )
 """What `Cells.final` is. No test accuracy of NAS-Bench-101 is in the extract."""
 
+SECONDS: Mapping[str, str] = MappingProxyType(
+    {
+        "nasbench201": "Seconds of training are estimated for one core, from some cells that were timed.",
+        "nasbench101": "Seconds of training are the published ones, of its authors' accelerators, by epochs.",
+    }
+)
+"""Where `Cells.seconds` are from; it stands beside `SCHEDULES` where seconds are drawn."""
+
 RANDOM = "random order"
 CONTROLS = ("params", "flops", "weight_norm", RANDOM)
 PUBLISHED = " (published)"
@@ -96,6 +104,11 @@ class Cells:
         """What `final` is, for axes."""
         return FINAL[RECORDINGS[self.dataset]]
 
+    @property
+    def notes(self) -> str:
+        """What must be said of accuracies and seconds, for figures with both."""
+        return f"{SCHEDULES}\n{SECONDS[RECORDINGS[self.dataset]]}"
+
     @cached_property
     def classes(self) -> NDArray[np.int64]:
         """The same number for isomorphic cells: int64 (cells,), from 0."""
@@ -116,7 +129,7 @@ class Cells:
 
     @cached_property
     def seconds(self) -> NDArray[np.float64]:
-        """Of one training on one core: float64 (cells, trainings), in the order of `ladder`."""
+        """Of one training: float64 (cells, trainings), in the order of `ladder`; see `SECONDS`."""
         columns = [self.benchmark.training_seconds(dataset=self.pictures, epochs=epochs) for epochs in self.ladder]
         return np.stack(columns, axis=1)
 

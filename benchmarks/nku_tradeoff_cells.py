@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks._cells import DATASETS, SCHEDULES, TITLES, Cells, best_first, drawn, found, missing, open_cells
+from benchmarks._cells import DATASETS, TITLES, Cells, best_first, drawn, found, missing, open_cells
 from benchmarks._ladders import expected, halving, refine
 from benchmarks._records import latest
 from benchmarks._selections import band, middle
@@ -66,7 +66,7 @@ def run(context: Context) -> None:
                 if one
             ]
     facts = {"part": "facts", "metric": metric, "score_seconds": score, "longest_seconds": longest, "pool": pool}
-    facts |= {"cells": cells.told(cells.many), "final_is": cells.final_is}
+    facts |= {"cells": cells.told(cells.many), "final_is": cells.final_is, "notes": cells.notes}
     context.record(*({**row, "architectures": size} for row in [*rows, facts]))
 
 
@@ -124,21 +124,21 @@ def _maps(rows: Sequence[Row], facts: Row, dataset: str) -> Figure:
     maps = (
         ("final", "{:.2f}", facts["final_is"], False),
         ("epochs", "{:,.0f}", "epochs of all trainings", True),
-        ("seconds", "{:.2g}", "seconds of all trainings, one core", True),
+        ("seconds", "{:,.0f}", "seconds of all trainings", True),
     )
     for axis, (key, form, told, log) in zip(axes, maps, strict=True):
         values = np.array([[middle(found(own, k=k, u=u), key) for k in ks] for u in us])
         heat_map(axis, ks, us, values, form, told, log)
     title = (
         f"{TITLES[dataset]} (simulated on records), medians: pools of {facts['pool']:,} of {facts['cells']}, by "
-        f"{facts['metric']}.\n{SCHEDULES}"
+        f"{facts['metric']}.\n{facts['notes']}"
     )
     figure.suptitle(title, fontsize=7.5, x=0.01, ha="left")
     return figure
 
 
 def _ratios(rows: Sequence[Row], facts: Row, dataset: str) -> Figure:
-    figure, (axis,) = plots.panels(1, width=6.8, height=4.2)
+    figure, (axis,) = plots.panels(1, width=7.6, height=4.2)
     for colour, time in zip(plots.COLOURS, TIMES, strict=False):
         groups = _by_ratio(rows, time)
         if not groups:
@@ -152,10 +152,10 @@ def _ratios(rows: Sequence[Row], facts: Row, dataset: str) -> Figure:
     axis.set_xlabel("N / K: cells scored for each candidate (none where N would be more than there are)")
     axis.set_ylabel(f"winner's {facts['final_is']}", fontsize=8)
     axis.axvline(PUBLISHED_RATIO, color="#888888", linewidth=0.9, linestyle=":", label="published default: 100")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=7.5)
+    axis.legend(loc="lower right", fontsize=7.5)
     title = (
         f"{TITLES[dataset]} (simulated on records): {facts['cells']}; by {facts['metric']}, which takes "
-        f"{_scoring(facts)} a cell.\n{SCHEDULES}"
+        f"{_scoring(facts)} a cell.\n{facts['notes']}"
     )
     figure.suptitle(title, fontsize=7, x=0.01, ha="left")
     return figure
@@ -173,7 +173,7 @@ def summarise(document: Document) -> list[str]:
     """What more of K and of U brings, and the best N/K for every time."""
     rows, dataset = latest(document), document.settings["dataset"]
     facts, own = found(rows, part="facts")[0], found(rows, part="map")
-    lines = [f"{TITLES[dataset]}, {facts['cells']}, by {facts['metric']}; {facts['final_is']}. {SCHEDULES}"]
+    lines = [f"{TITLES[dataset]}, {facts['cells']}, by {facts['metric']}; {facts['final_is']}. {facts['notes']}"]
     for u in sorted({row["u"] for row in own}):
         told = []
         for k in sorted({row["k"] for row in own}):

@@ -4,7 +4,7 @@ Candidates come from pools that are drawn of the cells, in random order, so that
 ranked by a metric. Each way takes as many candidates as the budget holds by the mean seconds of a training, and the
 product's scheduler chooses among them on recorded accuracies. Only some lengths of training are recorded, each of them
 a training of its own: survivors start over and pay for it, and a winner without the longest training gets it. Seconds
-are of training and of scoring the pool, on one core.
+are of training and of scoring the pool.
 
 Where survivors start over on such a ladder, successive rejects come to the rungs of halving but for rounding: the
 candidate that ranks m-th is trained for a time in proportion to 1/m by either.
@@ -24,7 +24,6 @@ from benchmarks._cells import (
     DATASETS,
     PUBLISHED,
     RANDOM,
-    SCHEDULES,
     TITLES,
     Cells,
     best_first,
@@ -122,6 +121,7 @@ def run(context: Context) -> None:
         "pool": pool,
         "cells": cells.told(cells.many),
         "final_is": cells.final_is,
+        "notes": cells.notes,
         "longest_seconds": longest,
         "architectures": size,
     }
@@ -131,10 +131,10 @@ def run(context: Context) -> None:
 def draw(document: Document) -> Mapping[str, Figure]:
     """The winner's accuracy against seconds spent, and against epochs trained."""
     rows, dataset = latest(document), document.settings["dataset"]
-    figure, axes = plots.panels(2, 2, width=4.6, height=3.1)
+    figure, axes = plots.panels(2, 2, width=4.2, height=3.0)
     pools = found(rows, order=POOLS)[0]
     names = _orders(rows)
-    for line, (key, told) in enumerate((("seconds", "seconds spent on one core, scoring included (median)"),
+    for line, (key, told) in enumerate((("seconds", "seconds spent, scoring included (median)"),
                                         ("epochs", "epochs trained (median)"))):  # fmt: skip
         for place, order in enumerate(names):
             axis = axes[2 * line + place]
@@ -151,10 +151,10 @@ def draw(document: Document) -> Mapping[str, Figure]:
             axis.set_xlabel(told)
             axis.set_ylabel(pools["final_is"], fontsize=7.5)
             axis.set_title(f"pools {'in random order' if order == RANDOM else f'by {order}'}", fontsize=9)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7.5)
     title = (
         f"{TITLES[dataset]} (simulated on records): pools of {pools['pool']:,} of {pools['cells']}; medians and "
-        f"quartiles of {len(pools['best'])}.\n{SCHEDULES}"
+        f"quartiles of {len(pools['best'])}.\n{pools['notes']}"
     )
     figure.suptitle(title, fontsize=8, x=0.01, ha="left")
     return {"": figure}
@@ -165,7 +165,7 @@ def summarise(document: Document) -> list[str]:
     rows, dataset = latest(document), document.settings["dataset"]
     pools = found(rows, order=POOLS)[0]
     lines = [
-        f"{TITLES[dataset]}, pools of {pools['pool']:,} of {pools['cells']}; {pools['final_is']}. {SCHEDULES}",
+        f"{TITLES[dataset]}, pools of {pools['pool']:,} of {pools['cells']}; {pools['final_is']}. {pools['notes']}",
         f" median of the pools: the best {np.median(pools['best']):.2f}, the best by validation "
         f"{np.median(pools['all_trained']):.2f}; a longest training takes {pools['longest_seconds']:,.0f} s (mean)",
     ]

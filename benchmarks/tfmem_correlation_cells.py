@@ -211,7 +211,7 @@ def _shares(rows: Sequence[Row], dataset: str) -> Figure:
         axis.set_title(f"{'all' if share == 1 else f'best {share:.0%}'} ({max(counts.values()):,})")
         partly = {name: f"{name}, {n:,}" for name, n in counts.items() if n < max(counts.values())}
         name_rows(axis, [partly.get(name, name) for name in names], CONTROLS, axis is axes[0])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     title = f"{TITLES[dataset]}: {rows[0]['cells']}. Bars: 95 % over classes.\n{SCHEDULES}"
     figure.suptitle(title, fontsize=8.5, x=0.01, ha="left")
     return figure
