@@ -110,7 +110,7 @@ def expected(rungs: Sequence[Rung], ladder: Ladder, each: NDArray[np.float64]) -
 
 
 def affordable(way: Callable[[int], list[Rung]], budget: float, ladder: Ladder, seconds: NDArray[np.float64]) -> int:
-    """How many candidates a budget holds, from the front: 0 where it holds none.
+    """How many candidates a budget holds, from the front, while another one would exceed it: 0 where it holds none.
 
     Args:
         way: The rungs of so many candidates.

@@ -3,7 +3,7 @@
 Heat maps of K by U: the test AUC of the winner, and the epochs that it costs when survivors go on and when they start
 over. A planner that charges 3 U epochs whatever K is wrong by the factor in the last map. Then the test AUC by N/K at
 a fixed time: N architectures drawn at random are scored one at a time, as the published study pays for them, and the
-K that is left is what the time trains.
+K that is left is what the time trains. Where N would exceed the table there is no point.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from benchmarks import plots
 from benchmarks._records import DATASETS, SEED, open_table
 from benchmarks._selections import band, begin, epoch_seconds, half, middle, noise_line, reachable, row_of
-from benchmarks.harness import Context, Document
+from benchmarks.harness import Context, Document, Row
 from trails.bench.simulate import simulate
 from trails.bench.table import Benchmark
 from trails.halving import DEFAULT_ETA, halving_rungs, largest_fitting, total_epochs
@@ -41,7 +41,7 @@ def run(context: Context) -> None:
     """Simulate what is not recorded yet."""
     benchmark = open_table(str(context.dataset))
     pool, each = half(benchmark), epoch_seconds(benchmark)
-    begin(context, benchmark, pool)
+    begin(context, benchmark, pool, recorded=benchmark.recorded(SEED).size)
     seeds = range(context.seed, context.seed + (QUICK_RUNS if context.quick else RUNS))
     for k in (k for k in (KS[::2] if context.quick else KS) if k <= pool):
         for u in (u for u in US if u <= benchmark.setting.epochs):
@@ -143,23 +143,30 @@ def heat_map(axis: Axes, ks: list[int], us: list[int], values: Any, form: str, t
 def _ratios(document: Document) -> Figure:
     figure, (axis,) = plots.panels(1, width=6.4, height=4.0)
     for colour, time in zip(plots.COLOURS, TIMES, strict=False):
-        points, spent, counts = [], [], []
-        for ratio in RATIOS:
-            rows = document.select(part="ratio", time=time, ratio=ratio)
-            if rows:
-                points.append((float(ratio), [float(row["test_auc"]) for row in rows]))
-                spent.append(middle(rows, "seconds"))
-                counts.append(int(rows[0]["k"]))
+        groups = _by_ratio(document, time)
+        if not groups:
+            continue
+        points = [(float(ratio), [float(row["test_auc"]) for row in rows]) for ratio, rows in groups.items()]
+        spent = [middle(rows, "seconds") for rows in groups.values()]
+        counts = [int(rows[0]["k"]) for rows in groups.values()]
         label = f"{min(spent):.0f} to {max(spent):.0f} s spent; K = {', '.join(map(str, counts))}"
         band(axis, points, colour, label)
     axis.set_xscale("log", base=2)
     axis.set_xticks(RATIOS, [str(ratio) for ratio in RATIOS])
-    axis.set_xlabel("N / K: architectures scored for each candidate (N at most the table)")
+    axis.set_xlabel("N / K: architectures scored for each candidate (none where N would exceed the table)")
     axis.set_ylabel("test AUC of the winner")
     axis.set_title(f"{document.settings['dataset']}, {_note(document, 'table')} (simulated)", fontsize=9)
     axis.axvline(100, color="#888888", linewidth=0.9, linestyle=":", label="published default: 100")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=1, fontsize=7.5)
     return figure
+
+
+def _by_ratio(document: Document, time: int) -> dict[int, list[Row]]:
+    """Rows at a fixed time by N/K, without those whose K the table's size held down and not the time: where all of it
+    is scored, every selection ranks the same architectures, and a larger N/K means nothing but fewer candidates."""
+    size = document.sessions[0].get("recorded", math.inf)
+    found = {ratio: document.select(part="ratio", time=time, ratio=ratio) for ratio in RATIOS}
+    return {ratio: rows for ratio, rows in found.items() if rows and ratio * (int(rows[0]["k"]) + 1) <= size}
 
 
 def summarise(document: Document) -> list[str]:
@@ -176,8 +183,8 @@ def summarise(document: Document) -> list[str]:
         f"{middle(widest, 'restarting_epochs'):.0f} where survivors start over"
     )
     for time in TIMES:
-        cells = [(ratio, document.select(part="ratio", time=time, ratio=ratio)) for ratio in RATIOS]
-        told = [f"{ratio}: {middle(rows, 'test_auc'):.4f} (K {rows[0]['k']})" for ratio, rows in cells if rows]
+        found = _by_ratio(document, time)
+        told = [f"{ratio}: {middle(rows, 'test_auc'):.4f} (K {rows[0]['k']})" for ratio, rows in found.items()]
         lines.append(f"  {time} epochs, test AUC by N/K: " + "  ".join(told))
     lines.append(f"  {noise_line(document)}")
     lines.append("  published defaults: N/K of 100 and U of 1")
