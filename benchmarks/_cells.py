@@ -8,6 +8,7 @@ A number of epochs is a training of its own there, and what `SCHEDULES` says sta
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ PUBLISHED = " (published)"
 """Ends the names of metrics whose scores others computed."""
 
 _BATCH_SEED = 1
-_ENOUGH, _NEARLY_ALL = 100, 0.98
+_ENOUGH, _NEARLY_ALL, _SEARCHED = 100, 0.98, 0.05
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,9 @@ class Cells:
 
     @cached_property
     def many(self) -> NDArray[np.bool_]:
-        """The cells that jacflow was computed of here, or all where these are no more than `few`: bool (cells,)."""
+        """The cells that jacflow was computed of here, or all where these are too few to search in: bool (cells,)."""
         found = self.scored("jacflow")
-        return found if found.sum() > 2 * self.few.sum() else np.ones(found.size, np.bool_)
+        return found if found.mean() >= _SEARCHED else np.ones(found.size, np.bool_)
 
     @property
     def sets(self) -> dict[str, NDArray[np.bool_]]:
@@ -248,6 +249,12 @@ def drawn(chosen: NDArray[np.bool_], count: int, seed: int) -> NDArray[np.int64]
 def best_first(places: NDArray[np.int64], scores: Vector) -> list[int]:
     """Places by their merits, best first; equal ones in the order of the places."""
     return [int(place) for place in places[np.argsort(-scores[places], kind="stable")]]
+
+
+def heading(width: int, *lines: str) -> str:
+    """Lines above a figure, broken where they are longer than so many characters."""
+    parts = [part for line in lines for part in line.split("\n")]
+    return "\n".join(piece for part in parts for piece in textwrap.wrap(part, width))
 
 
 def found(rows: Sequence[Row], **values: object) -> list[Row]:

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks._cells import DATASETS, TITLES, Cells, best_first, drawn, found, missing, open_cells
+from benchmarks._cells import DATASETS, TITLES, Cells, best_first, drawn, found, heading, missing, open_cells
 from benchmarks._ladders import expected, halving, refine
 from benchmarks._records import latest
 from benchmarks._selections import band, middle
@@ -129,9 +129,12 @@ def _maps(rows: Sequence[Row], facts: Row, dataset: str) -> Figure:
     for axis, (key, form, told, log) in zip(axes, maps, strict=True):
         values = np.array([[middle(found(own, k=k, u=u), key) for k in ks] for u in us])
         heat_map(axis, ks, us, values, form, told, log)
-    title = (
+        axis.set_ylabel("U, epochs")
+    title = heading(
+        105,
         f"{TITLES[dataset]} (simulated on records), medians: pools of {facts['pool']:,} of {facts['cells']}, by "
-        f"{facts['metric']}.\n{facts['notes']}"
+        f"{facts['metric']}.",
+        facts["notes"],
     )
     figure.suptitle(title, fontsize=7.5, x=0.01, ha="left")
     return figure
@@ -153,9 +156,11 @@ def _ratios(rows: Sequence[Row], facts: Row, dataset: str) -> Figure:
     axis.set_ylabel(f"winner's {facts['final_is']}", fontsize=8)
     axis.axvline(PUBLISHED_RATIO, color="#888888", linewidth=0.9, linestyle=":", label="published default: 100")
     axis.legend(loc="lower right", fontsize=7.5)
-    title = (
+    title = heading(
+        120,
         f"{TITLES[dataset]} (simulated on records): {facts['cells']}; by {facts['metric']}, which takes "
-        f"{_scoring(facts)} a cell.\n{facts['notes']}"
+        f"{_scoring(facts)} a cell.",
+        facts["notes"],
     )
     figure.suptitle(title, fontsize=7, x=0.01, ha="left")
     return figure

@@ -29,6 +29,7 @@ from benchmarks._cells import (
     best_first,
     drawn,
     found,
+    heading,
     missing,
     open_cells,
 )
@@ -152,9 +153,11 @@ def draw(document: Document) -> Mapping[str, Figure]:
             axis.set_ylabel(pools["final_is"], fontsize=7.5)
             axis.set_title(f"pools {'in random order' if order == RANDOM else f'by {order}'}", fontsize=9)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7.5)
-    title = (
+    title = heading(
+        92,
         f"{TITLES[dataset]} (simulated on records): pools of {pools['pool']:,} of {pools['cells']}; medians and "
-        f"quartiles of {len(pools['best'])}.\n{pools['notes']}"
+        f"quartiles of {len(pools['best'])}.",
+        pools["notes"],
     )
     figure.suptitle(title, fontsize=8, x=0.01, ha="left")
     return {"": figure}

@@ -6,7 +6,7 @@ longest training, the mean of runs (NAS-Bench-101: the validation accuracy, as n
 with validation accuracies of shorter trainings. A failed score ranks last. Isomorphic cells, which share a score and
 were trained each for itself, are drawn together in the bootstrap.
 
-Three lines say what noise allows: one run against the mean of runs (of which it is one); two cells that are isomorphic
+Lines say what other trainings reach: one run against the mean of runs (of which it is one); two cells that are isomorphic
 against each other; and the shorter training against the longer one.
 """
 
@@ -28,6 +28,7 @@ from benchmarks._cells import (
     TITLES,
     Cells,
     found,
+    heading,
     missing,
     open_cells,
 )
@@ -122,7 +123,7 @@ def _ceilings(cells: Cells, chosen: NDArray[np.bool_], seed: int) -> Iterable[Ro
                 yield _ceiling(told, share, column[places], cells.final[places])
         if cells.dataset != "nasbench101":
             one = cells.column("test", cells.ladder[-1])
-            yield _ceiling("one run (of the mean)", share, one[places], cells.final[places])
+            yield _ceiling("one run (of the mean's)", share, one[places], cells.final[places])
         first, second = pairs(cells.classes, places, seed)
         if len(first) > 2:
             yield _ceiling("an isomorphic cell", share, cells.final[first], cells.final[second])
@@ -177,7 +178,7 @@ def summarise(document: Document) -> list[str]:
         for of in dict.fromkeys(row["of"] for row in found(own, what="ceiling")):
             values = [found(own, what="ceiling", of=of, share=share) for share in SHARES]
             told = (shown(one[0]["spearman"]) if one else "   none" for one in values)
-            lines.append(f"  noise: {of:36}{' '.join(told)}")
+            lines.append(f"  reached by {of:36}{' '.join(told)}")
     return lines
 
 
@@ -195,7 +196,11 @@ def _shares(rows: Sequence[Row], dataset: str) -> Figure:
     targets = list(dict.fromkeys(row["target"] for row in found(rows, what="score")))
     for axis, share in zip(axes, SHARES, strict=True):
         for place, target in enumerate(targets):
-            label = rows[0]["final_is"] if target == FINAL else f"{target} epochs, one run (%)"
+            label = (
+                rows[0]["final_is"]
+                if target == FINAL
+                else f"{target.replace('valid', 'validation accuracy,')} epochs, one run (%)"
+            )
             offset = 0.3 - 0.6 * place / max(1, len(targets) - 1) if len(targets) > 1 else 0.0
             dots(axis, [_row(rows, name, target, share) for name in names], "spearman", offset, place, label)
         study = STUDY.get(dataset, {})
@@ -205,14 +210,14 @@ def _shares(rows: Sequence[Row], dataset: str) -> Figure:
         for line, row in enumerate(found(rows, what="ceiling", share=share)):
             if row["spearman"] is not None:
                 axis.axvline(row["spearman"], color="#666666", linewidth=1, linestyle=(0, (1 + 2 * line, 1 + line)),
-                             label=f"noise: {row['of']}" if share == 1.0 else None)  # fmt: skip
+                             label=f"reached by {row['of']}" if share == 1.0 else None)  # fmt: skip
         axis.set_xlabel("Spearman with accuracy")
         counts = {name: _row(rows, name, FINAL, share)["n"] for name in names}
         axis.set_title(f"{'all' if share == 1 else f'best {share:.0%}'} ({max(counts.values()):,})")
         partly = {name: f"{name}, {n:,}" for name, n in counts.items() if n < max(counts.values())}
         name_rows(axis, [partly.get(name, name) for name in names], CONTROLS, axis is axes[0])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
-    title = f"{TITLES[dataset]}: {rows[0]['cells']}. Bars: 95 % over classes.\n{SCHEDULES}"
+    title = heading(100, f"{TITLES[dataset]}: {rows[0]['cells']}. Bars: 95 % over classes.", SCHEDULES)
     figure.suptitle(title, fontsize=8.5, x=0.01, ha="left")
     return figure
 
