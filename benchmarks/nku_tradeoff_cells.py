@@ -198,4 +198,4 @@ def summarise(document: Document) -> list[str]:
 
 
 def _scoring(facts: Row) -> str:
-    return f"{facts['score_seconds']:.2f} s" if facts["score_seconds"] else "no time, as its seconds are not recorded"
+    return f"{facts['score_seconds']:.2f} s" if facts["score_seconds"] else "no time here, being counted or published"

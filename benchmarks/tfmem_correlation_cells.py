@@ -6,8 +6,8 @@ longest training, the mean of runs (NAS-Bench-101: the validation accuracy, as n
 with validation accuracies of shorter trainings. A failed score ranks last. Isomorphic cells, which share a score and
 were trained each for itself, are drawn together in the bootstrap.
 
-Lines say what other trainings reach: one run against the mean of runs (of which it is one); two cells that are isomorphic
-against each other; and the shorter training against the longer one.
+Lines say what other trainings reach: one run against the mean of runs, of which it is one; two isomorphic cells against
+each other; the shorter training against the longer one.
 """
 
 from __future__ import annotations
