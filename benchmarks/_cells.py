@@ -25,6 +25,7 @@ from trails.bench.folder import tables
 from trails.bench.image.benchmark import ImageBenchmark
 from trails.bench.image.score_table import done, named, representatives
 from trails.bench.image.store import read_setting
+from trails.bench.image.trainer import CellRecords
 from trails.errors import InvalidInput
 from trails.tfmem import REGISTRY
 from trails.tfmem.registry import ZEN
@@ -44,9 +45,6 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "nasbench101": "NAS-Bench-101, CIFAR-10",
     }
 )
-
-LADDERS: Mapping[str, tuple[int, ...]] = MappingProxyType({"nasbench201": (12, 200), "nasbench101": (4, 12, 36, 108)})
-"""Epochs of the trainings that are recorded, shortest first."""
 
 SCHEDULES = (
     "Each number of epochs is a training of its own, down to a learning rate of zero: none goes on from a shorter one, "
@@ -98,7 +96,11 @@ class Cells:
     @property
     def ladder(self) -> tuple[int, ...]:
         """Epochs of the trainings that are recorded, shortest first."""
-        return LADDERS[RECORDINGS[self.dataset]]
+        return tuple(self._records.schedules)
+
+    @cached_property
+    def _records(self) -> CellRecords:
+        return CellRecords(self.benchmark, self.pictures, batch_seed=_BATCH_SEED)
 
     @property
     def final_is(self) -> str:
@@ -119,7 +121,7 @@ class Cells:
     @cached_property
     def valid(self) -> NDArray[np.float64]:
         """Validation accuracy of one run in percent: float64 (cells, trainings), in the order of `ladder`."""
-        return np.stack([self.column("valid", epochs) for epochs in self.ladder], axis=1)
+        return np.stack([self._records.valid[epochs] for epochs in self.ladder], axis=1)
 
     @cached_property
     def final(self) -> Vector:
@@ -131,8 +133,7 @@ class Cells:
     @cached_property
     def seconds(self) -> NDArray[np.float64]:
         """Of one training: float64 (cells, trainings), in the order of `ladder`; see `SECONDS`."""
-        columns = [self.benchmark.training_seconds(dataset=self.pictures, epochs=epochs) for epochs in self.ladder]
-        return np.stack(columns, axis=1)
+        return np.stack([self._records.seconds[epochs] for epochs in self.ladder], axis=1)
 
     def column(self, split: str, epochs: int, runs: str = "one") -> Vector:
         """Accuracies in percent: float64 (cells,)."""

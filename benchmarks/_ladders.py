@@ -1,8 +1,8 @@
 """Ways of refinement where only some lengths of training are recorded, each a training of its own.
 
 A ladder is these lengths in epochs, shortest first. The product's scheduler runs the rungs; what is planned here is how
-many candidates each has. Whoever wins without the longest training gets it and pays for it, and a single survivor goes
-straight there.
+many candidates each has, for halving by `trails.bench.image.two_phase.rungs_of`. Whoever wins without the longest
+training gets it and pays for it, and a single survivor goes straight there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput
 from trails.halving import Rung, largest_fitting, total_epochs
 from trails.refinement.schedulers.halving import SuccessiveHalving
 from trails.refinement.schedulers.rejects import phase_epochs
@@ -48,24 +47,6 @@ def _rungs(counts: Sequence[int], ladder: Ladder) -> list[Rung]:
     if not made or made[-1].epochs_to < ladder[-1]:
         made.append(Rung(1, ladder[-1]))
     return made
-
-
-def halving(k: int, ladder: Ladder, eta: int | None = None) -> list[Rung]:
-    """Successive halving: every rung costs as many epochs as the first one.
-
-    Args:
-        k: Candidates of the first rung.
-        ladder: From the first rung's epochs on.
-        eta: One in how many survives a rung instead, however much longer the next training is.
-
-    Raises:
-        InvalidInput: There is no candidate, or no training.
-    """
-    if k < 1 or not ladder:
-        raise InvalidInput(f"{k} candidates cannot be trained {len(ladder)} times")
-    if eta is not None:
-        return _rungs([k // eta**rung for rung in range(len(ladder))], ladder)
-    return _rungs([k * ladder[0] // epochs for epochs in ladder], ladder)
 
 
 @lru_cache(maxsize=4096)

@@ -28,10 +28,11 @@ from benchmarks._cells import (
     open_cells,
 )
 from benchmarks._combinations import Told, combination_figure, combination_lines
-from benchmarks._ladders import Ladder, halving, refine, rejects, uniform
+from benchmarks._ladders import Ladder, refine, rejects, uniform
 from benchmarks._records import latest
 from benchmarks.effective_combinations import WAYS
 from benchmarks.harness import Context, Document, Row
+from trails.bench.image.two_phase import rungs_of
 from trails.halving import Rung, total_epochs
 
 __all__ = ["DATASETS", "draw", "missing", "run", "summarise"]
@@ -46,11 +47,11 @@ _MOST = 256
 _SEEN = 0.5
 
 
-def rungs_of(way: str, k: int, ladder: Ladder) -> list[Rung]:
+def planned_rungs(way: str, k: int, ladder: Ladder) -> list[Rung]:
     """The rungs of a way of `WAYS` for so many candidates."""
     if way == "full":
         return uniform(k, ladder, ladder[-1])
-    rungs = halving(k, ladder)
+    rungs = rungs_of(ladder, k)
     return rungs if way == "sh" else rejects(k, ladder, total_epochs(rungs, restart=True))
 
 
@@ -78,7 +79,7 @@ def _selected(context: Context, cells: Cells, chosen: NDArray[np.bool_]) -> list
     rows: list[Row] = []
     pool = max(2, math.floor(_SEEN * chosen.sum()))
     counts = [2**power for power in range(int(math.log2(min(pool, _MOST))) + 1)]
-    planned = {(way, k): rungs_of(way, k, cells.ladder) for way in WAYS for k in counts}
+    planned = {(way, k): planned_rungs(way, k, cells.ladder) for way in WAYS for k in counts}
     for metric in _covering(cells, chosen):
         context.say(f"{context.dataset}: {metric}, {chosen.sum():,} cells")
         scoring = pool * cells.seconds_of_scoring(metric)

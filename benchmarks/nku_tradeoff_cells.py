@@ -9,20 +9,20 @@ exceed the cells that are scored there is no point. Survivors start over, as not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import plots
 from benchmarks._cells import DATASETS, TITLES, Cells, best_first, drawn, found, heading, missing, open_cells
-from benchmarks._ladders import expected, halving, refine
+from benchmarks._ladders import expected, refine
 from benchmarks._records import latest
 from benchmarks._selections import band, middle
 from benchmarks._statistics import Vector
 from benchmarks.harness import Context, Document, Row
 from benchmarks.nku_tradeoff import RATIOS, heat_map
 from benchmarks.refinement_algorithms_cells import orders
+from trails.bench.image.two_phase import rungs_of
 from trails.halving import largest_fitting
 
 __all__ = ["DATASETS", "draw", "missing", "run", "summarise"]
@@ -50,7 +50,7 @@ def run(context: Context) -> None:
     for first, u in enumerate(cells.ladder):
         context.say(f"{context.dataset}: maps, U {u}")
         for k in (k for k in (KS[::2] if context.quick else KS) if k <= pool):
-            rungs = halving(k, cells.ladder[first:])
+            rungs = rungs_of(cells.ladder[first:], k)
             for seed, places in zip(seeds, pools, strict=True):
                 one = refine(places, rungs, cells.ladder, cells.valid, cells.seconds)
                 known = {"part": "map", "k": k, "u": u, "run": seed, "final": float(cells.final[one.winner])}
@@ -86,20 +86,18 @@ def select(cells: Cells, merits: Vector, budget: float, ratio: int, score: float
     """
     order = np.random.default_rng(seed).permutation(np.flatnonzero(~np.isnan(merits)))
 
-    rungs_of = partial(halving, ladder=cells.ladder)
-
     def best_of(k: int) -> list[int]:
         return best_first(np.sort(order[: ratio * k]), merits)[:k]
 
     def fits(k: int) -> bool:
         each = cells.seconds[best_of(k)].mean(axis=0)
-        return score * ratio * k + expected(rungs_of(k), cells.ladder, each) <= budget
+        return score * ratio * k + expected(rungs_of(cells.ladder, k), cells.ladder, each) <= budget
 
     most = order.size // ratio
     k = largest_fitting(0, most, fits)
     if k in (0, most):
         return None
-    one = refine(best_of(k), rungs_of(k), cells.ladder, cells.valid, cells.seconds)
+    one = refine(best_of(k), rungs_of(cells.ladder, k), cells.ladder, cells.valid, cells.seconds)
     return {
         "ratio": ratio,
         "k": k,

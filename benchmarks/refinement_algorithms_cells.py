@@ -33,10 +33,11 @@ from benchmarks._cells import (
     missing,
     open_cells,
 )
-from benchmarks._ladders import Ladder, affordable, halving, refine, rejects, uniform
+from benchmarks._ladders import Ladder, affordable, refine, rejects, uniform
 from benchmarks._records import latest
 from benchmarks._selections import band, middle
 from benchmarks.harness import Context, Document, Row
+from trails.bench.image.two_phase import rungs_of
 from trails.halving import DEFAULT_ETA, Rung, total_epochs
 
 __all__ = ["DATASETS", "draw", "missing", "run", "summarise"]
@@ -57,13 +58,13 @@ def ways(ladder: Ladder) -> dict[str, Way]:
     first, last = ladder[0], ladder[-1]
 
     def rejecting(k: int) -> list[Rung]:
-        return rejects(k, ladder, total_epochs(halving(k, ladder), restart=True))
+        return rejects(k, ladder, total_epochs(rungs_of(ladder, k), restart=True))
 
-    made: dict[str, Way] = {f"successive halving from {first} epochs": partial(halving, ladder=ladder)}
+    made: dict[str, Way] = {f"successive halving from {first} epochs": partial(rungs_of, ladder)}
     if last // ladder[-2] != DEFAULT_ETA:
-        made[f"halving, one in {DEFAULT_ETA} survives"] = partial(halving, ladder=ladder, eta=DEFAULT_ETA)
+        made[f"halving, one in {DEFAULT_ETA} survives"] = partial(rungs_of, ladder, eta=DEFAULT_ETA)
     if len(ladder) > 2:
-        made[f"successive halving from {ladder[1]}"] = partial(halving, ladder=ladder[1:])
+        made[f"successive halving from {ladder[1]}"] = partial(rungs_of, ladder[1:])
     made["successive rejects"] = rejecting
     for epochs in ladder[:-1]:
         made[f"uniform allocation, {epochs} epochs"] = partial(uniform, ladder=ladder, epochs=epochs)
@@ -93,14 +94,14 @@ def run(context: Context) -> None:
             best_first(places, cells.merits(order, seed) if fixed is None else fixed)
             for seed, places in zip(seeds, pools, strict=True)
         ]
-        for way, rungs_of in ways(cells.ladder).items():
+        for way, planned in ways(cells.ladder).items():
             context.say(f"{context.dataset}: {order}, {way}")
             for budget in BUDGETS[::2] if context.quick else BUDGETS:
                 for seed, places in zip(seeds, ranked, strict=True):
-                    k = affordable(rungs_of, budget * longest, cells.ladder, cells.seconds[places])
+                    k = affordable(planned, budget * longest, cells.ladder, cells.seconds[places])
                     if k in (0, pool):
                         continue  # the budget holds none, or would not be spent
-                    one = refine(places, rungs_of(k), cells.ladder, cells.valid, cells.seconds)
+                    one = refine(places, planned(k), cells.ladder, cells.valid, cells.seconds)
                     rows.append(
                         {
                             "order": order,

@@ -23,11 +23,12 @@ from benchmarks import (
     refinement_algorithms_cells,
     tfmem_correlation_cells,
 )
-from benchmarks._cells import LADDERS, RANDOM, best_first, drawn, missing, open_cells
-from benchmarks._ladders import affordable, expected, halving, refine, rejects, uniform
+from benchmarks._cells import RANDOM, best_first, drawn, missing, open_cells
+from benchmarks._ladders import affordable, expected, refine, rejects, uniform
 from benchmarks.effective_combinations import WAYS
 from trails.bench.image.score_table import add
 from trails.bench.image.store import ImageSetting, write
+from trails.bench.image.two_phase import rungs_of
 from trails.errors import InvalidInput
 from trails.halving import Rung, total_epochs
 from trails.space import Nasbench201Space, picture_space
@@ -39,6 +40,7 @@ EXPERIMENTS = (
     tfmem_correlation_cells,
 )
 COUNT = 240
+LADDERS = {"nasbench201": (12, 200), "nasbench101": (4, 12, 36, 108)}
 LONG = LADDERS["nasbench101"]
 
 
@@ -180,16 +182,6 @@ def test_experiments_on_cells_look_up_and_measure_nothing() -> None:
 # Rungs of separate schedules
 
 
-def test_halving_keeps_the_cost_of_a_rung_and_sends_a_single_one_to_the_end() -> None:
-    assert halving(27, LONG) == [Rung(27, 4), Rung(9, 12), Rung(3, 36), Rung(1, 108)]
-    assert halving(100, (12, 200)) == [Rung(100, 12), Rung(6, 200)]
-    assert halving(100, (12, 200), eta=3) == [Rung(100, 12), Rung(33, 200)]
-    assert halving(3, LONG) == [Rung(3, 4), Rung(1, 108)], "nobody is trained for 12 and 36 epochs alone"
-    assert halving(1, LONG) == [Rung(1, 108)] and halving(5, (108,)) == [Rung(5, 108)]
-    with pytest.raises(InvalidInput, match="0 candidates"):
-        halving(0, LONG)
-
-
 def test_uniform_allocation_trains_all_alike_and_the_best_one_to_the_end() -> None:
     assert uniform(9, LONG, 12) == [Rung(9, 12), Rung(1, 108)]
     assert uniform(9, LONG, 108) == [Rung(9, 108)] and uniform(1, LONG, 4) == [Rung(1, 108)]
@@ -216,7 +208,7 @@ def test_rejects_train_everyone_once_and_never_more_than_there_is(
 
 @pytest.mark.parametrize("k", [9, 27, 64, 200])
 def test_rejects_come_to_the_rungs_of_halving_but_for_rounding(k: int) -> None:
-    rungs = halving(k, LONG)
+    rungs = rungs_of(LONG, k)
     found = rejects(k, LONG, total_epochs(rungs, restart=True))
     for one, other in zip(rungs, found, strict=True):
         assert one.epochs_to == other.epochs_to and abs(one.candidates - other.candidates) <= 1 + 0.1 * one.candidates
@@ -236,7 +228,7 @@ def _by_hand(places: Sequence[int], rungs: Sequence[Rung], ladder: tuple[int, ..
 
 
 @pytest.mark.parametrize(
-    "way", [lambda k: halving(k, LONG), lambda k: rejects(k, LONG, 40 * k), lambda k: uniform(k, LONG, 36)]
+    "way", [lambda k: rungs_of(LONG, k), lambda k: rejects(k, LONG, 40 * k), lambda k: uniform(k, LONG, 36)]
 )
 @pytest.mark.parametrize("k", [1, 2, 10, 40])
 def test_the_scheduler_chooses_and_pays_as_one_does_by_hand(way: Any, k: int) -> None:
@@ -253,7 +245,7 @@ def test_as_many_are_taken_as_a_budget_holds() -> None:
     seconds = np.random.default_rng(1).uniform(1, 2, (40, 1)) * np.array(LONG)
 
     def way(k: int) -> list[Rung]:
-        return halving(k, LONG)
+        return rungs_of(LONG, k)
 
     for budget in (0.0, 100.0, 200.0, 500.0, 900.0):
         costs = [expected(way(k), LONG, seconds[:k].mean(axis=0)) for k in range(1, 41)]
@@ -319,7 +311,7 @@ def test_a_fixed_time_holds_scoring_and_training(ratio: int, budget: float) -> N
     merits = cells.merits("jacflow")
     one = nku_tradeoff_cells.select(cells, merits, budget, ratio, 0.5, 0)
     assert one is not None and one["n"] == ratio * one["k"]
-    more = halving(one["k"] + 1, cells.ladder)
+    more = rungs_of(cells.ladder, one["k"] + 1)
     assert 0.5 * ratio * (one["k"] + 1) + total_epochs(more, restart=True) * 3 > budget, "another one would not fit"
     assert nku_tradeoff_cells.select(cells, merits, 1.0, ratio, 0.5, 0) is None, "not one is trained"
     assert nku_tradeoff_cells.select(cells, merits, 1e9, ratio, 0.5, 0) is None, "there are too few cells"
