@@ -18,8 +18,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._records import latest
 from benchmarks._statistics import Vector, merits
-from benchmarks.harness import Row
+from benchmarks.harness import Document, Row
 from trails import bench
 from trails.bench.folder import tables
 from trails.bench.image.benchmark import ImageBenchmark
@@ -250,6 +251,13 @@ def drawn(chosen: NDArray[np.bool_], count: int, seed: int) -> NDArray[np.int64]
 def best_first(places: NDArray[np.int64], scores: Vector) -> list[int]:
     """Places by their merits, best first; equal ones in the order of the places."""
     return [int(place) for place in places[np.argsort(-scores[places], kind="stable")]]
+
+
+def newest(document: Document) -> list[Row]:
+    """Rows of the largest table, and of those the ones of the metrics that were looked at last: tables grow cell by
+    cell and metric by metric, and rows name ``architectures`` and ``metrics``."""
+    rows = latest(document)
+    return [row for row in rows if row["metrics"] == rows[-1]["metrics"]]
 
 
 def heading(width: int, *lines: str) -> str:

@@ -300,9 +300,11 @@ def test_scoring_is_paid_and_what_is_not_scored_is_left_out(ran: Ran) -> None:
     for metric, each in (("jacflow", 0.5), ("snip", 0.25), ("params", 0.0), (RANDOM, 0.0)):
         assert all(row["filtering_seconds"] == each * COUNT / 2 for row in rows if row["metric"] == metric)
     assert {row["way"] for row in rows} == set(WAYS)
+    few = {row["metric"] for row in document.rows if row["set"] == "few"}
+    assert "synflow" in few and "synflow (published)" not in few, "scores of others stand for what is not computed here"
     full = [row["epochs"] for row in rows if row["way"] == "full" and row["k"] == 16]
     assert set(full) == {16 * 200}
-    assert "zen (published)" in "\n".join(effective_combinations_cells.summarise(document))
+    assert "no score of it: zen" in "\n".join(effective_combinations_cells.summarise(document))
 
 
 @pytest.mark.parametrize(("ratio", "budget"), [(1, 2000.0), (4, 1200.0), (30, 300.0)])
