@@ -131,14 +131,29 @@ def interval_by_groups(
     value, n = COEFFICIENTS[name](scores, target), len(target)
     if not np.isfinite(value):
         return Interval(value, float("nan"), float("nan"), n)
+    low, high = between_95(resampled_by_groups(name, scores, target, groups, resamples, seed))
+    return Interval(value, low, high, n)
+
+
+def resampled_by_groups(
+    name: str, scores: Vector, target: Vector, groups: NDArray[np.int64], resamples: int, seed: int
+) -> Vector:
+    """A coefficient of every resample of `interval_by_groups`: float64 (resamples,), NaN where one side is constant.
+
+    With equal groups and seed the resamples are the same, so that two metrics can be compared in each.
+    """
     places = np.unique(groups, return_inverse=True)[1]
     count, generator = int(places.max()) + 1, np.random.default_rng(seed)
     of = _weighted(name, scores, target)
     drawn = (np.bincount(generator.integers(0, count, count), minlength=count)[places] for _ in range(resamples))
-    found = np.array([of(times) for times in drawn])
+    return np.array([of(times) for times in drawn])
+
+
+def between_95(found: Vector) -> tuple[float, float]:
+    """2.5 % and 97.5 % quantile of the finite ones; NaN of none."""
     found = found[np.isfinite(found)]
     low, high = np.quantile(found, (0.025, 0.975)) if found.size else (float("nan"), float("nan"))
-    return Interval(value, float(low), float(high), n)
+    return float(low), float(high)
 
 
 def _weighted(name: str, a: Vector, b: Vector) -> Callable[[NDArray[np.int64]], float]:

@@ -34,7 +34,16 @@ from benchmarks._cells import (
     open_cells,
 )
 from benchmarks._coefficients import between, dots, name_rows, shown
-from benchmarks._statistics import COEFFICIENTS, Vector, interval_by_groups, or_none, spearman, top
+from benchmarks._statistics import (
+    COEFFICIENTS,
+    Vector,
+    between_95,
+    interval_by_groups,
+    or_none,
+    resampled_by_groups,
+    spearman,
+    top,
+)
 from benchmarks.harness import Context, Document, Row
 
 __all__ = ["DATASETS", "draw", "missing", "run", "summarise"]
@@ -52,6 +61,8 @@ STUDY: Mapping[str, Mapping[str, float]] = {
 """Published Spearman coefficients with the accuracy of all 15,625 cells."""
 
 ZEN = "zen" + PUBLISHED
+SIZE = "params"
+"""That every metric is held against."""
 _HALF = 0.4
 
 SETS = {"many": "cells", "few": "cells whose scores others published"}
@@ -79,6 +90,7 @@ def run(context: Context) -> None:
                 for share in SHARES:
                     known = {"what": "score", "metric": name, "target": target, "share": share, **common}
                     rows.append({**known, **_coefficients(cells, chosen, scores, accuracies, share, context)})
+        rows += [{"what": "difference", **row, **common} for row in _differences(cells, chosen, context)]
     context.record(*rows)
 
 
@@ -109,6 +121,24 @@ def _coefficients(
         row |= {name: or_none(one.value), f"{name}_interval": [or_none(one.low), or_none(one.high)]}
         row[f"{name}_batches"] = [row[name]]
     return row
+
+
+def _differences(cells: Cells, chosen: NDArray[np.bool_], context: Context) -> Iterable[Row]:
+    """By how much metrics that have all cells of a set rank better than their size does, in the same resamples."""
+    places = np.flatnonzero(chosen)
+    resamples = _RESAMPLES["spearman"] // (10 if context.quick else 1)
+
+    def of(name: str) -> tuple[float, Vector]:
+        scores, target = cells.merits(name, context.seed)[places], cells.final[places]
+        found = resampled_by_groups("spearman", scores, target, cells.classes[places], resamples, context.seed)
+        return spearman(scores, target), found
+
+    value, resampled = of(SIZE)
+    for name in _names(cells, chosen):
+        if name != SIZE and cells.scored(name)[places].all():
+            own, found = of(name)
+            interval = [or_none(one) for one in between_95(found - resampled)]
+            yield {"metric": name, "above_size": or_none(own - value), "interval": interval}
 
 
 def _ceilings(cells: Cells, chosen: NDArray[np.bool_], seed: int) -> Iterable[Row]:
@@ -171,13 +201,19 @@ def summarise(document: Document) -> list[str]:
                 + beside
             )
             others = [(row["target"], row["spearman"]) for row in found(own, what="score", metric=name, share=1.0)]
-            if which == "many" and name in ("jacflow", ZEN, "params"):
-                told = (f"{target} {shown(value).strip()}" for target, value in others if target != FINAL)
-                lines.append(f"    {name} with {', '.join(told)}")
+            if which == "many" and name in ("jacflow", ZEN, SIZE):
+                parts = (f"{target} {shown(value).strip()}" for target, value in others if target != FINAL)
+                lines.append(f"    {name} with {', '.join(parts)}")
+        above = [
+            f"{row['metric']} {shown(row['above_size']).strip()} [{between(*row['interval'])}]"
+            for row in found(own, what="difference")
+            if row["metric"] != RANDOM and row["above_size"] is not None
+        ]
+        lines.append(f"  above {SIZE} by: {', '.join(above)}")
         for of in dict.fromkeys(row["of"] for row in found(own, what="ceiling")):
             values = [found(own, what="ceiling", of=of, share=share) for share in SHARES]
-            told = (shown(one[0]["spearman"]) if one else "   none" for one in values)
-            lines.append(f"  reached by {of:36}{' '.join(told)}")
+            parts = (shown(one[0]["spearman"]) if one else "   none" for one in values)
+            lines.append(f"  reached by {of:36}{' '.join(parts)}")
     return lines
 
 

@@ -277,6 +277,11 @@ def test_a_metric_that_knows_the_answer_has_one_and_isomorphic_cells_are_paired(
     assert rows["jacflow", "many", "final", 1.0]["failed"] > 0
     low, high = rows["jacflow", "many", "final", 1.0]["spearman_interval"]
     assert low <= rows["jacflow", "many", "final", 1.0]["spearman"] <= high
+    above = {(r["metric"], r["set"]): r for r in document.rows if r["what"] == "difference"}
+    expected = rows["jacflow", "many", "final", 1.0]["spearman"] - rows["params", "many", "final", 1.0]["spearman"]
+    assert above["jacflow", "many"]["above_size"] == pytest.approx(expected)
+    assert above["jacflow", "many"]["interval"][0] > 0.0, "it knows the answer, and size does not"
+    assert ("params", "many") not in above
     told = {row["of"]: row for row in document.rows if row["what"] == "ceiling" and row["share"] == 1.0}
     assert told["an isomorphic cell"]["spearman"] == pytest.approx(1.0), "they were given the same accuracy"
     assert told["one run (of the mean's)"]["spearman"] == pytest.approx(1.0)
