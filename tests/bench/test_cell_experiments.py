@@ -21,6 +21,7 @@ from benchmarks import (
     nku_tradeoff_cells,
     plots,
     refinement_algorithms_cells,
+    score_auc_relation,
     tfmem_correlation_cells,
 )
 from benchmarks._cells import RANDOM, best_first, drawn, missing, open_cells
@@ -286,6 +287,16 @@ def test_a_metric_that_knows_the_answer_has_one_and_isomorphic_cells_are_paired(
     assert told["an isomorphic cell"]["spearman"] == pytest.approx(1.0), "they were given the same accuracy"
     assert told["one run (of the mean's)"]["spearman"] == pytest.approx(1.0)
     assert told["validation accuracy, 12 epochs"]["spearman"] < told["validation accuracy, 200 epochs"]["spearman"]
+
+
+def test_scores_guide_searches_of_cells_too(ran: Ran) -> None:
+    document = ran(score_auc_relation, "c10")
+    cells = open_cells("c10")
+    told = "\n".join(score_auc_relation.summarise(document))
+    best = cells.valid[int(np.argmax(cells.merits("jacflow"))), -1]
+    assert f"best score of all {best:.2f}" in told and f"200 epochs: {COUNT} of 15,625 cells" in told
+    assert {row["metric"] for row in document.rows} == {"jacflow", "params"}, "expressflow was not computed"
+    assert plots.draw_files(cast(harness.Experiment, score_auc_relation), document)
 
 
 def test_a_pair_is_of_two_cells_of_one_class() -> None:
