@@ -52,7 +52,7 @@ def combination_lines(rows: Sequence[Row], told: Told) -> list[str]:
             for k in chosen:
                 seconds, values = _at(rows, metric, way, k, first)
                 parts.append(f"{seconds:,.1f} s {values[1]:.{digits}f} (-{best - values[1]:.{digits}f})")
-            lines.append(f"  {metric:16}{title:20} {'; '.join(parts)}")
+            lines.append(f"  {metric:17}{title:20} {'; '.join(parts)}")
     return lines
 
 
