@@ -102,7 +102,7 @@ def _collect(name: str, needed: set[str]) -> None:
 
 
 def plan(names: Sequence[str], dataset: str | None, only_records: bool) -> tuple[list[Job], list[Outcome]]:
-    """What is to be run, and what is left out because it does not know the dataset.
+    """What is to be run, and what is left out because it does not know the dataset, or because that is not here.
 
     Args:
         names: Of experiments.
@@ -115,15 +115,20 @@ def plan(names: Sequence[str], dataset: str | None, only_records: bool) -> tuple
         looks_up = on_records(name)
         if only_records and not looks_up:
             continue
-        known: Sequence[str] = getattr(harness.load(name), "DATASETS", ())
+        module = harness.load(name)
+        known: Sequence[str] = getattr(module, "DATASETS", ())
         if not known:
             jobs.append(Job(name, None, looks_up))
-        elif dataset == "all":
-            jobs += [Job(name, one, looks_up) for one in known]
-        elif dataset is None or dataset in known:
-            jobs.append(Job(name, dataset or known[0], looks_up))
-        else:
+            continue
+        if dataset not in (None, "all", *known):
             left_out.append(Outcome(Job(name, dataset, looks_up), 0.0, LEFT_OUT, why="it does not know the dataset"))
+            continue
+        missing: Callable[[str], str | None] = getattr(module, "missing", lambda _: None)
+        for one in known if dataset == "all" else [dataset or known[0]]:
+            if (why := missing(one)) is None:
+                jobs.append(Job(name, one, looks_up))
+            else:
+                left_out.append(Outcome(Job(name, one, looks_up), 0.0, LEFT_OUT, why=why))
     return jobs, left_out
 
 

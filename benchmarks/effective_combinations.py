@@ -17,8 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from benchmarks import plots
-from benchmarks._records import DATASETS, SEED, latest, open_table, quartiles, table_size
+from benchmarks._combinations import Told, combination_figure, combination_lines
+from benchmarks._records import DATASETS, SEED, latest, open_table, table_size
 from benchmarks._statistics import Vector, merits, or_none
 from benchmarks.harness import Context, Document, Row
 from trails.bench.table import Benchmark
@@ -154,70 +154,21 @@ def refine(curves: Curves, places: Sequence[int], way: str) -> Row:
 
 def summarise(document: Document) -> list[str]:
     """AUC of every combination at a small, a middle and the largest K, by the seconds spent."""
-    rows, dataset = latest(document), document.settings["dataset"]
-    counts = _counts(rows)
-    chosen = sorted({counts[0], counts[len(counts) // 2], counts[-1]})
-    best = _best(rows)
-    lines = [
-        f"{dataset}, {rows[0]['table']}, simulated; median validation AUC and its regret to the table's best "
-        f"({best:.5f}) by median seconds spent, at K = {', '.join(map(str, chosen))}"
-    ]
-    for metric in METRICS:
-        for way, title in WAYS.items():
-            told = []
-            for k in chosen:
-                seconds, auc = _at(rows, metric, way, k)
-                told.append(f"{seconds:,.1f} s {auc[1]:.5f} (-{best - auc[1]:.5f})")
-            lines.append(f"  {metric:13}{title:20} {'; '.join(told)}")
-    return lines
+    rows = latest(document)
+    return combination_lines(rows, _told(document, rows))
 
 
 def draw(document: Document) -> Mapping[str, Figure]:
     """A panel for each way of refinement, validation and test AUC against seconds spent."""
-    rows, dataset = latest(document), document.settings["dataset"]
-    figure, axes = plots.panels(3, 2, width=3.6, height=2.8)
-    for place, (way, title) in enumerate(WAYS.items()):
-        for line, split in enumerate(("valid", "test")):
-            axis = axes[3 * line + place]
-            for number, metric in enumerate(METRICS):
-                points = [_at(rows, metric, way, k, split) for k in _counts(rows)]
-                seconds = [point[0] for point in points]
-                low, middle, high = (list(column) for column in zip(*(point[1] for point in points), strict=True))
-                control = metric in CONTROLS
-                colour = "#666666" if control else plots.COLOURS[number]
-                label = f"{metric} (control)" if control else metric
-                style = {"params": "--", RANDOM: ":"}.get(metric, ".-")
-                axis.plot(seconds, middle, style, color=colour, label=label)
-                if not control:
-                    axis.fill_between(seconds, low, high, color=colour, alpha=0.12, linewidth=0)
-            if split == "valid":
-                axis.axhline(_best(rows), color="black", linewidth=0.8, label="table's best")
-                axis.set_title(title)
-            else:
-                axis.set_xlabel("seconds spent, scoring included (simulated)")
-            axis.set_xscale("log")
-            axis.minorticks_off()
-            axis.set_ylabel(f"{'validation' if split == 'valid' else 'test'} AUC")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    searches = len({row["search_seed"] for row in rows if "search_seed" in row})
-    title = f"{dataset}, simulated on records: {rows[0]['table']}; medians and quartiles of {searches} selections"
-    figure.suptitle(title, fontsize=9, x=0.01, ha="left")
-    return {"": figure}
+    rows = latest(document)
+    return {"": combination_figure(rows, _told(document, rows))}
 
 
-def _at(
-    rows: Sequence[Row], metric: str, way: str, k: int, split: str = "valid"
-) -> tuple[float, tuple[float, float, float]]:
-    """Median seconds, and quartiles of AUC."""
-    wanted = (metric, way, k)
-    found = [row for row in rows if (row["metric"], row.get("way"), row.get("k")) == wanted]
-    aucs = [np.nan if row[f"{split}_auc"] is None else row[f"{split}_auc"] for row in found]
-    return float(np.median([row["seconds"] for row in found])), quartiles(aucs)
-
-
-def _counts(rows: Sequence[Row]) -> list[int]:
-    return sorted({row["k"] for row in rows if "k" in row})
-
-
-def _best(rows: Sequence[Row]) -> float:
-    return float(next(row["best_valid_auc"] for row in rows if row["metric"] == "table"))
+def _told(document: Document, rows: Sequence[Row]) -> Told:
+    return Told(
+        f"{document.settings['dataset']}, simulated on records: {rows[0]['table']}",
+        METRICS,
+        CONTROLS,
+        WAYS,
+        {"valid_auc": "validation AUC", "test_auc": "test AUC"},
+    )

@@ -3,7 +3,7 @@
 Heat maps of K by U: the test AUC of the winner, and the epochs that it costs when survivors go on and when they start
 over. A planner that charges 3 U epochs whatever K is wrong by the factor in the last map. Then the test AUC by N/K at
 a fixed time: N architectures drawn at random are scored one at a time, as the published study pays for them, and the
-K that is left is what the time trains.
+K that is left is what the time trains. Where N would exceed the table there is no point.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from benchmarks import plots
 from benchmarks._records import DATASETS, SEED, open_table
 from benchmarks._selections import band, begin, epoch_seconds, half, middle, noise_line, reachable, row_of
-from benchmarks.harness import Context, Document
+from benchmarks.harness import Context, Document, Row
 from trails.bench.simulate import simulate
 from trails.bench.table import Benchmark
 from trails.halving import DEFAULT_ETA, halving_rungs, largest_fitting, total_epochs
@@ -41,7 +41,7 @@ def run(context: Context) -> None:
     """Simulate what is not recorded yet."""
     benchmark = open_table(str(context.dataset))
     pool, each = half(benchmark), epoch_seconds(benchmark)
-    begin(context, benchmark, pool)
+    begin(context, benchmark, pool, recorded=benchmark.recorded(SEED).size)
     seeds = range(context.seed, context.seed + (QUICK_RUNS if context.quick else RUNS))
     for k in (k for k in (KS[::2] if context.quick else KS) if k <= pool):
         for u in (u for u in US if u <= benchmark.setting.epochs):
@@ -97,17 +97,26 @@ def _maps(document: Document) -> Figure:
     again = np.array([[middle(cells[k, u], "restarting_epochs") for k in ks] for u in us])
     trap = epochs / (TRAP * np.array(us)[:, None])
     dataset = document.settings["dataset"]
-    _map(figure, axes[0], ks, us, auc, "{:.4f}", f"{dataset}: median test AUC (simulated)", False)
-    _map(figure, axes[1], ks, us, epochs, "{:.0f}", "epochs, survivors go on", True)
-    _map(figure, axes[2], ks, us, again, "{:.0f}", "epochs, survivors start over (published)", True)
-    _map(figure, axes[3], ks, us, trap, "{:.1f}", f"epochs taken, in multiples of {TRAP} U", True)
+    heat_map(axes[0], ks, us, auc, "{:.4f}", f"{dataset}: median test AUC (simulated)", False)
+    heat_map(axes[1], ks, us, epochs, "{:.0f}", "epochs, survivors go on", True)
+    heat_map(axes[2], ks, us, again, "{:.0f}", "epochs, survivors start over (published)", True)
+    heat_map(axes[3], ks, us, trap, "{:.1f}", f"epochs taken, in multiples of {TRAP} U", True)
     figure.suptitle(f"pools of {_note(document, 'pool')}; {_note(document, 'table')}", fontsize=8, x=0.01, ha="left")
     return figure
 
 
-def _map(
-    figure: Figure, axis: Axes, ks: list[int], us: list[int], values: Any, form: str, title: str, log: bool
-) -> None:
+def heat_map(axis: Axes, ks: list[int], us: list[int], values: Any, form: str, title: str, log: bool) -> None:
+    """A map of K by U with its numbers.
+
+    Args:
+        axis: Drawn on.
+        ks: One a column.
+        us: One a row, from below.
+        values: float64 (us, ks).
+        form: How a number is written.
+        title: Of the panel.
+        log: Whether colours go by the logarithm.
+    """
     shown = np.log10(values) if log else values
     axis.imshow(shown, aspect="auto", origin="lower", cmap="Blues", alpha=0.8)
     low, high = np.nanmin(shown), np.nanmax(shown)
@@ -134,23 +143,30 @@ def _map(
 def _ratios(document: Document) -> Figure:
     figure, (axis,) = plots.panels(1, width=6.4, height=4.0)
     for colour, time in zip(plots.COLOURS, TIMES, strict=False):
-        points, spent, counts = [], [], []
-        for ratio in RATIOS:
-            rows = document.select(part="ratio", time=time, ratio=ratio)
-            if rows:
-                points.append((float(ratio), [float(row["test_auc"]) for row in rows]))
-                spent.append(middle(rows, "seconds"))
-                counts.append(int(rows[0]["k"]))
+        groups = _by_ratio(document, time)
+        if not groups:
+            continue
+        points = [(float(ratio), [float(row["test_auc"]) for row in rows]) for ratio, rows in groups.items()]
+        spent = [middle(rows, "seconds") for rows in groups.values()]
+        counts = [int(rows[0]["k"]) for rows in groups.values()]
         label = f"{min(spent):.0f} to {max(spent):.0f} s spent; K = {', '.join(map(str, counts))}"
         band(axis, points, colour, label)
     axis.set_xscale("log", base=2)
     axis.set_xticks(RATIOS, [str(ratio) for ratio in RATIOS])
-    axis.set_xlabel("N / K: architectures scored for each candidate (N at most the table)")
+    axis.set_xlabel("N / K: architectures scored for each candidate (none where N would exceed the table)")
     axis.set_ylabel("test AUC of the winner")
     axis.set_title(f"{document.settings['dataset']}, {_note(document, 'table')} (simulated)", fontsize=9)
     axis.axvline(100, color="#888888", linewidth=0.9, linestyle=":", label="published default: 100")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=1, fontsize=7.5)
     return figure
+
+
+def _by_ratio(document: Document, time: int) -> dict[int, list[Row]]:
+    """Rows at a fixed time by N/K, without those whose K the table's size held down and not the time: where all of it
+    is scored, every selection ranks the same architectures, and a larger N/K means nothing but fewer candidates."""
+    size = document.sessions[0].get("recorded", math.inf)
+    found = {ratio: document.select(part="ratio", time=time, ratio=ratio) for ratio in RATIOS}
+    return {ratio: rows for ratio, rows in found.items() if rows and ratio * (int(rows[0]["k"]) + 1) <= size}
 
 
 def summarise(document: Document) -> list[str]:
@@ -167,8 +183,8 @@ def summarise(document: Document) -> list[str]:
         f"{middle(widest, 'restarting_epochs'):.0f} where survivors start over"
     )
     for time in TIMES:
-        cells = [(ratio, document.select(part="ratio", time=time, ratio=ratio)) for ratio in RATIOS]
-        told = [f"{ratio}: {middle(rows, 'test_auc'):.4f} (K {rows[0]['k']})" for ratio, rows in cells if rows]
+        found = _by_ratio(document, time)
+        told = [f"{ratio}: {middle(rows, 'test_auc'):.4f} (K {rows[0]['k']})" for ratio, rows in found.items()]
         lines.append(f"  {time} epochs, test AUC by N/K: " + "  ".join(told))
     lines.append(f"  {noise_line(document)}")
     lines.append("  published defaults: N/K of 100 and U of 1")

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks import plots
+from benchmarks._coefficients import between, dots, name_rows, shown
 from benchmarks._records import DATASETS, FINAL_EPOCH, SEED, latest, open_table, seeds_recorded, table_size
 from benchmarks._statistics import COEFFICIENTS, Vector, interval, merits, or_none, spearman, top
 from benchmarks.harness import Context, Document, Row
@@ -173,22 +173,22 @@ def summarise(document: Document) -> list[str]:
         batches = [value for value in whole["spearman_batches"] if value is not None] or [None]
         beside = f"  published {published[name]:.3f}" if name in published else ""
         lines.append(
-            f"  {name:17}{_shown(whole['spearman'])} [{_between(*whole['spearman_interval'])}] "
-            f"({_between(min(batches), max(batches))}){_shown(half['spearman'])}{_shown(tenth['spearman'])}; "
-            f"test{_shown(_row(rows, name, 'test', 1.0)['spearman'])}; {_shown(whole['kendall'])}"
-            f"{_shown(whole['pearson'])}{beside}"
+            f"  {name:17}{shown(whole['spearman'])} [{between(*whole['spearman_interval'])}] "
+            f"({between(min(batches), max(batches))}){shown(half['spearman'])}{shown(tenth['spearman'])}; "
+            f"test{shown(_row(rows, name, 'test', 1.0)['spearman'])}; {shown(whole['kendall'])}"
+            f"{shown(whole['pearson'])}{beside}"
         )
     for name in ("expressflow", "params"):
         found = sorted(
             (row["epoch"], row["spearman"]) for row in rows if row["what"] == "epoch" and row["metric"] == name
         )
-        lines.append(f"  {name} by epoch: {', '.join(_shown(value).strip() for _, value in found)}")
+        lines.append(f"  {name} by epoch: {', '.join(shown(value).strip() for _, value in found)}")
     trap = next(row for row in rows if row["what"] == "raw sum")
     lines.append(
         f"  jacflow by raw sum (naswot {trap['naswot'][0]:.0f} to {trap['naswot'][1]:.0f}, synflow "
         f"{trap['synflow'][0]:.2g} to {trap['synflow'][1]:.2g}): Spearman with synflow "
-        f"{_shown(trap['raw_sum_with_synflow']).strip()}, with AUC {_shown(trap['raw_sum_with_auc']).strip()}; by sum "
-        f"of ranks {_shown(trap['rank_sum_with_synflow']).strip()}, {_shown(trap['rank_sum_with_auc']).strip()}"
+        f"{shown(trap['raw_sum_with_synflow']).strip()}, with AUC {shown(trap['raw_sum_with_auc']).strip()}; by sum "
+        f"of ranks {shown(trap['rank_sum_with_synflow']).strip()}, {shown(trap['rank_sum_with_auc']).strip()}"
     )
     for split in SPLITS:
         found = ceiling(rows, split, final)
@@ -212,7 +212,7 @@ def _draw_shares(rows: Sequence[Row], dataset: str) -> Figure:
     figure, axes = plots.panels(len(SHARES), width=3.4, height=0.25 * len(names) + 1.2)
     for axis, share in zip(axes, SHARES, strict=True):
         for offset, split, colour in ((0.17, "valid", 0), (-0.17, "test", 1)):
-            _dots(axis, [_row(rows, name, split, share) for name in names], "spearman", offset, colour, f"{split} AUC")
+            dots(axis, [_row(rows, name, split, share) for name in names], "spearman", offset, colour, f"{split} AUC")
         if share == 1.0:
             published = [PUBLISHED[dataset].get(name, np.nan) for name in names]
             axis.plot(published, range(len(names)), "D", color="black", markerfacecolor="none", markersize=6,
@@ -225,7 +225,7 @@ def _draw_shares(rows: Sequence[Row], dataset: str) -> Figure:
         count = _row(rows, names[0], "valid", share)["n"]
         axis.set_title(f"{'all' if share == 1 else f'best {share:.0%}'} ({count:,})")
         axis.set_xlabel("Spearman with AUC")
-        _names(axis, names, axis is axes[0])
+        name_rows(axis, names, CONTROLS, axis is axes[0])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     figure.suptitle(f"{dataset}, epoch {FINAL_EPOCH[dataset]}: {rows[0]['table']}. Bars: 95 % over the sample; "
                     "grey: range of three batches", fontsize=9, x=0.01, ha="left")  # fmt: skip
@@ -238,10 +238,10 @@ def _draw_kinds(rows: Sequence[Row], dataset: str) -> Figure:
     titles = {"spearman": "Spearman", "kendall": "Kendall (tau-b)", "pearson": "Pearson of the scores themselves"}
     for axis, (kind, title) in zip(axes, titles.items(), strict=True):
         for offset, split, colour in ((0.17, "valid", 0), (-0.17, "test", 1)):
-            _dots(axis, [_row(rows, name, split, 1.0) for name in names], kind, offset, colour, f"{split} AUC")
+            dots(axis, [_row(rows, name, split, 1.0) for name in names], kind, offset, colour, f"{split} AUC")
         axis.set_title(title)
         axis.set_xlabel("coefficient with AUC")
-        _names(axis, names, axis is axes[0])
+        name_rows(axis, names, CONTROLS, axis is axes[0])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     figure.suptitle(f"{dataset}, epoch {FINAL_EPOCH[dataset]}: {rows[0]['table']}", fontsize=9, x=0.01, ha="left")
     return figure
@@ -269,23 +269,6 @@ def _draw_epochs(rows: Sequence[Row], dataset: str) -> Figure:
     return figure
 
 
-def _dots(axis: Axes, metrics: Sequence[Row], kind: str, offset: float, colour: int, label: str) -> None:
-    places = np.arange(len(metrics)) + offset
-    values = np.array([row[kind] for row in metrics], dtype=np.float64)
-    intervals = np.array([row[f"{kind}_interval"] for row in metrics], dtype=np.float64)
-    batches = [[value for value in row[f"{kind}_batches"] if value is not None] or [np.nan] for row in metrics]
-    axis.hlines(places, [min(one) for one in batches], [max(one) for one in batches], color="#bbbbbb", linewidth=5)
-    axis.hlines(places, intervals[:, 0], intervals[:, 1], color=plots.COLOURS[colour], linewidth=1)
-    axis.plot(values, places, ".", color=plots.COLOURS[colour], markersize=6, label=label)
-
-
-def _names(axis: Axes, names: Sequence[str], shown: bool) -> None:
-    labels = [f"{name} (control)" if name in CONTROLS and name != RANDOM else name for name in names]
-    axis.set_yticks(range(len(names)), labels if shown else [""] * len(names))
-    axis.set_ylim(-0.7, len(names) - 0.3)
-    axis.axvline(0.0, color="#888888", linewidth=0.8)
-
-
 def _row(rows: Sequence[Row], name: str, split: str, share: float) -> Row:
     wanted = ("score", name, split, share)
     return next(row for row in rows if (row["what"], *(row.get(key) for key in ("metric", "split", "share"))) == wanted)
@@ -296,11 +279,3 @@ def _in_order(rows: Sequence[Row]) -> list[str]:
     names = dict.fromkeys(row["metric"] for row in rows if row["what"] == "score")
     found = {name: _row(rows, name, "valid", 1.0)["spearman"] for name in names}
     return sorted(names, key=lambda name: 2.0 if found[name] is None else -found[name])
-
-
-def _between(low: float | None, high: float | None) -> str:
-    return "none" if low is None or high is None else f"{low:.3f} to {high:.3f}"
-
-
-def _shown(value: float | None) -> str:
-    return "   none" if value is None else f"{value:7.3f}"

@@ -119,3 +119,10 @@ def test_rows_of_a_table_that_has_grown_since_are_not_added_to(frappe: Benchmark
     ) as told:
         begin(context, bench.open("more"), 5)
     assert told.value.hint == "Start over with --fresh."
+
+
+def test_the_ratio_is_shown_where_the_time_and_not_the_table_holds_candidates_down(tmp_path: Path) -> None:
+    rows = [{"part": "ratio", "time": 20, "ratio": ratio, "k": k} for ratio, k in ((1, 7), (2, 6), (4, 5), (8, 3))]
+    document = harness.Document(tmp_path / "rows.json", "nku_tradeoff", "", {}, [{"recorded": 24}], rows)
+    # 4 x 6 = 24 architectures are there for a sixth candidate; 8 x 4 = 32 are not.
+    assert list(nku_tradeoff._by_ratio(document, 20)) == [1, 2, 4] and not nku_tradeoff._by_ratio(document, 60)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks._statistics import COEFFICIENTS, _resampled, interval, merits, top
+from benchmarks._statistics import COEFFICIENTS, _resampled, _weighted, interval, interval_by_groups, merits, top
 from benchmarks.search_space_stats import noise
 
 _SCIPY = {"spearman": stats.spearmanr, "kendall": stats.kendalltau, "pearson": stats.pearsonr}
@@ -103,3 +103,35 @@ def test_noise_of_seeds_is_told_apart_from_differences_of_architectures() -> Non
     # The share of the variance that is the architectures', as Spearman's coefficient of normal variables has it.
     assert agreement == pytest.approx(6 / np.pi * np.arcsin(0.8 / 2), abs=0.03)
     assert np.isnan(noise(np.empty((3, 0)))).all()
+
+
+@pytest.mark.parametrize("name", COEFFICIENTS)
+@given(pairs=numbers, seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_a_coefficient_of_pairs_drawn_several_times_is_that_of_them_repeated(
+    name: str, pairs: list[tuple[int, int]], seed: int
+) -> None:
+    a, b = (np.array(side, dtype=np.float64) for side in zip(*pairs, strict=True))
+    if name != "pearson":
+        a[0] = -np.inf
+    times = np.random.default_rng(seed).integers(0, 4, len(a))
+    if times.sum() < 3:
+        return
+    found, plain = _weighted(name, a, b)(times), COEFFICIENTS[name](np.repeat(a, times), np.repeat(b, times))
+    assert found == pytest.approx(plain, abs=1e-9, nan_ok=True)
+
+
+def test_groups_are_drawn_together() -> None:
+    generator = np.random.default_rng(0)
+    a = generator.normal(size=60)
+    b = a + generator.normal(size=60)
+    single = interval_by_groups("spearman", a, b, np.arange(60), 400)
+    pairs = interval("spearman", [a], b, 400)
+    assert single.value == pairs.value
+    assert (single.low, single.high) == pytest.approx((pairs.low, pairs.high), abs=0.06)
+    # Ten copies of each say nothing more: the interval stays as wide, where pairs alone would narrow it.
+    ten = interval_by_groups("spearman", np.repeat(a, 10), np.repeat(b, 10), np.repeat(np.arange(60), 10), 400)
+    naive = interval_by_groups("spearman", np.repeat(a, 10), np.repeat(b, 10), np.arange(600), 400)
+    assert ten.high - ten.low == pytest.approx(single.high - single.low, rel=0.25)
+    assert naive.high - naive.low < 0.5 * (ten.high - ten.low)
+    assert np.isnan(interval_by_groups("pearson", a, np.ones(60), np.arange(60), 10).low)
