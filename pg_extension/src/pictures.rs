@@ -40,14 +40,15 @@ impl PictureColumns {
                 .hint("Name the column of classes: a network has as many outputs as there are.")
         })?;
         let source = Source::describe(*source)?;
-        let label = source.target(target)?;
-        if !Label::can_be(label.cell) {
+        let column = source.find(target)?;
+        if !column.cell.is_some_and(Label::can_be) {
             return Err(TrailsError::new(
                 PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
-                format!("target \"{target}\" of {} has type {}, which names no classes", source.name, label.type_name),
+                format!("target \"{target}\" of {} has type {}, which names no classes", source.name, column.type_name),
             )
             .hint("Classes of pictures are integers, texts, booleans or an enum: give a view that converts it."));
         }
+        let label = source.target(target)?;
         let (name, form) = picture_column(&source, target, features.as_deref())?;
         let picture = source.stored(&name)?;
         Ok(Self { source, picture, form, label })

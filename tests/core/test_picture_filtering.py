@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 import time
+import zlib
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image
 
 from trails.errors import InvalidInput, UnusableData
 from trails.family.cell.pixels import DEVIATION, MEAN, NotAPicture, of_bytes, of_numbers
+from trails.filtering import cells
 from trails.filtering.cells import deal, metrics_of, pictures_wanted, score_cells
 from trails.filtering.phase import FilteringRequest
 from trails.filtering.pool import combine_ranks
@@ -88,11 +91,14 @@ def test_what_is_no_picture_is_told(content: bytes, told: str) -> None:
 
 def test_a_file_that_says_it_is_huge_is_not_decoded() -> None:
     content = bytearray(encoded(noise(1)[0]))
-    content[16:24] = (60_000).to_bytes(4, "big") * 2
-    began = time.process_time()
-    with pytest.raises(NotAPicture):
-        of_bytes(bytes(content))
-    assert time.process_time() - began < 1
+    for side, told in ((9_000, "has 9000 pixels a side"), (60_000, "cannot be decoded")):
+        content[16:24] = side.to_bytes(4, "big") * 2
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+        began = time.process_time()
+        with pytest.raises(NotAPicture, match=told) as refused:
+            of_bytes(bytes(content))
+        assert time.process_time() - began < 1
+        assert str(256 if side < 10_000 else side**2) in (refused.value.detail or "")
 
 
 @pytest.mark.parametrize(
@@ -193,15 +199,32 @@ def test_what_fails_ranks_last_and_is_counted() -> None:
     np.testing.assert_allclose([cell.score for cell in found.best], merits)
 
 
-def test_scoring_ends_before_the_deadline_with_what_there_is() -> None:
-    request = asked(n=10_000, tfmem="synflow")
+def test_scoring_ends_before_the_deadline_with_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = asked(n=1000, tfmem="synflow")
     drawn = batches(request)
-    one = score_cells(request, drawn, deadline=time.monotonic() - 100)
-    assert (one.scored, one.asked, len(one.best)) == (1, 10_000, 1), "the first is scored in any case"
-    deadline = time.monotonic() + 1.0
-    some = score_cells(request, drawn, deadline)
-    assert time.monotonic() < deadline + 1.0 and 1 < some.scored < 10_000 and len(some.best) == 5
-    free = score_cells(asked(tfmem="synflow"), drawn, time.monotonic() + 0.5)
-    assert free.asked is None and free.scored > 1
+    now, took = 100.0, [1.0, 3.0, *[1.0] * 1000]
+
+    def scored(*of: object) -> list[float]:
+        nonlocal now
+        now += took.pop(0)
+        return [now]
+
+    monkeypatch.setattr(cells, "_scores", scored)
+    monkeypatch.setattr(cells, "time", SimpleNamespace(monotonic=lambda: now))
+    # Cells begin at 100, 101, 104 ... 107; at 108 another of the three seconds of the longest would end too late.
+    found = score_cells(request, drawn, deadline=110.0)
+    assert (found.scored, found.asked, len(found.best), now) == (6, 1000, 5, 108.0)
+    assert sorted(cell.seconds for cell in found.best) == [1, 1, 1, 1, 3], "higher is better: not the first"
+    one = score_cells(request, drawn, deadline=0.0)
+    assert (one.scored, one.asked) == (1, 1000), "the first is scored in any case"
+    free = score_cells(asked(tfmem="synflow", seed=9), drawn, deadline=now + 20)
+    assert (free.scored, free.asked) == (20, None), "as many as the time holds is what was asked for"
+    assert score_cells(asked(tfmem="synflow", n=30), drawn).scored == 30
     with pytest.raises(InvalidInput, match="n = 20000 is not possible: space nasbench201 has 15625"):
         score_cells(asked(n=20_000), drawn)
+
+
+def test_a_network_has_as_many_outputs_as_there_are_classes() -> None:
+    request = asked(tfmem="weight_norm", n=1)
+    [three], [many] = (score_cells(request, batches(request, classes)).best for classes in (3, 300))
+    assert three.architecture == many.architecture and many.score > three.score + 1

@@ -42,7 +42,7 @@ def decoded(content: bytes) -> NDArray[np.uint8]:
         NotAPicture: It is neither, damaged, not square, too small or too large, or not of three channels of 8 bits.
     """
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise InvalidInput(
             "PNG and JPEG are decoded by Pillow, which is not installed",
@@ -61,6 +61,8 @@ def decoded(content: bytes) -> NDArray[np.uint8]:
             return np.ascontiguousarray(np.asarray(picture, np.uint8).transpose(2, 0, 1))
     except (NotAPicture, MemoryError):
         raise
+    except UnidentifiedImageError as error:
+        raise NotAPicture("cannot be decoded", "It begins as a PNG or JPEG does, and is none.") from error
     except Exception as error:  # damage makes it raise whatever comes to its decoders
         raise NotAPicture("cannot be decoded", f"{type(error).__name__}: {error}") from error
 
