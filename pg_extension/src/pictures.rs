@@ -62,7 +62,7 @@ fn picture_column(source: &Source, target: &str, named: Option<&[String]>) -> Re
         None => source.columns.iter().filter(|c| c.name != target && !c.in_primary_key).collect(),
     };
     let holds = |column: &&RelationColumn| Form::of(column.base_type).map(|form| (column.name.clone(), form));
-    let found: Vec<(String, Form)> = candidates.iter().filter_map(|column| holds(column)).collect();
+    let found: Vec<(String, Form)> = candidates.iter().filter_map(holds).collect();
     let others: Vec<String> =
         candidates.iter().filter(|column| holds(column).is_none()).map(|c| quote_identifier(&c.name)).collect();
     match found.as_slice() {

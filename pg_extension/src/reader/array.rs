@@ -6,8 +6,8 @@ pub struct NullAmongNumbers;
 
 /// Bytes of the header of a value of variable length, before what is passed here.
 const HEADER: usize = 4;
-/// What data begins at multiples of.
-const ALIGNMENT: usize = 8;
+/// What data begins at a multiple of, as the server calls it.
+const MAXALIGN: usize = 8;
 
 /// The numbers of an array, one after the other, and its shape: `value` is what follows the header, `width` the bytes of
 /// a number. What is not as an array should be, which no server writes, has no numbers.
@@ -22,7 +22,7 @@ pub fn numbers_of(value: &[u8], width: usize) -> Result<(&[u8], Vec<i32>), NullA
     let count = if dimensions == 0 { 0 } else { count.unwrap_or(0) };
     let ends = HEADER + 12 + 8 * dimensions;
     let begin = match usize::try_from(data).unwrap_or(0) {
-        0 => ends.next_multiple_of(ALIGNMENT),
+        0 => ends.next_multiple_of(MAXALIGN),
         begin => {
             // A bitmap lies in between: 1 where there is a number.
             let there = |n: usize| value.get(ends - HEADER + n / 8).is_some_and(|byte| byte >> (n % 8) & 1 == 1);
