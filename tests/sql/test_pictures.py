@@ -212,16 +212,34 @@ def test_any_relation_holds_pictures(reading: Any) -> None:
         "INSERT INTO other SELECT 1, label, image, id FROM pics",
         "domain": "CREATE DOMAIN picture AS bytea; CREATE TABLE other (image picture, label varchar(9));"
         "INSERT INTO other SELECT image, label FROM pics",
-        "compressed": "CREATE TABLE other AS SELECT * FROM pics; ALTER TABLE other ALTER image SET STORAGE MAIN",
-        "toasted": "CREATE TABLE other AS SELECT * FROM pics WITH NO DATA;"
-        "ALTER TABLE other SET (toast_tuple_target = 128); ALTER TABLE other ALTER image SET STORAGE EXTERNAL;"
-        "INSERT INTO other SELECT * FROM pics",
     }
     for kind, statements in made.items():
         query(reading, statements)
         # Which are drawn depends on the order of the rows, which is the same in all of these.
         assert read(reading, source="other") == expected, kind
         query(reading, f"DROP {kind if kind in ('view', 'materialized view') else 'table'} other CASCADE")
+
+
+def test_pictures_are_fetched_wherever_they_are_stored(reading: Any) -> None:
+    pixels = noise(12, 32) // 128
+    fill(reading, "inline", [(i + 1, p.tobytes(), i % 2) for i, p in enumerate(pixels)], label="int")
+    query(
+        reading,
+        """
+        CREATE TABLE outside (image bytea, label int);
+        ALTER TABLE outside ALTER image SET STORAGE EXTERNAL;
+        INSERT INTO outside SELECT image, label FROM inline ORDER BY id;
+        CREATE TABLE numbers AS
+        SELECT (SELECT array_agg(get_byte(image, i) ORDER BY i) FROM generate_series(0, 3071) i) AS image, label
+        FROM inline ORDER BY id;
+        """,
+    )
+    how = "SELECT DISTINCT pg_column_size(image) < 3072, pg_column_compression(image) IS NULL FROM "
+    assert query(reading, how + "inline") == [(True, False)], "compressed in the row"
+    assert query(reading, how + "outside") == [(False, True)], "as it is, out of line"
+    assert query(reading, "SELECT DISTINCT pg_column_compression(image) IS NULL FROM numbers") == [(False,)]
+    expected = read(reading, source="inline")
+    assert read(reading, source="outside") == read(reading, source="numbers") == expected
 
 
 def test_other_columns_are_left_out_and_told_of(reading: Any) -> None:
