@@ -39,6 +39,7 @@ BEGIN
 END $$;
 
 DROP FUNCTION benchmark_reading(pg_catalog.regclass, integer);
+DROP FUNCTION filtering_phase(pg_catalog.regclass, pg_catalog.name, integer, integer, trails.tfmem, pg_catalog.text, integer, bigint, pg_catalog.name[], pg_catalog.text);
 DROP FUNCTION model_selection(pg_catalog.regclass, pg_catalog.name, interval, pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, trails.tfmem, pg_catalog.text, integer, integer, integer, bigint, integer, pg_catalog.jsonb);
 DROP FUNCTION model_selection_workloads(pg_catalog.regclass, pg_catalog.name, integer, integer, integer, pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, trails.tfmem, pg_catalog.text, bigint, integer, pg_catalog.jsonb);
 DROP FUNCTION profile_refinement(pg_catalog.regclass, pg_catalog.name, pg_catalog.text[], pg_catalog.name[], pg_catalog.regclass, pg_catalog.text, bigint, pg_catalog.jsonb);
@@ -563,6 +564,30 @@ CREATE FUNCTION profile_prediction(
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'profile_prediction_wrapper';
 COMMENT ON FUNCTION profile_prediction IS
     'predicts for a table or view and tells the seconds of each phase, medians of as many repeats; the model is read anew each time';
+
+CREATE FUNCTION filtering_phase(
+    source pg_catalog.regclass,
+    target pg_catalog.name DEFAULT NULL,
+    n integer DEFAULT NULL,
+    k integer DEFAULT NULL,
+    tfmem trails.tfmem DEFAULT 'expressflow',
+    space pg_catalog.text DEFAULT 'mlp4x20',
+    batch_size integer DEFAULT 32,
+    seed bigint DEFAULT 1,
+    features pg_catalog.name[] DEFAULT NULL,
+    sampler pg_catalog.text DEFAULT NULL,
+    budget interval DEFAULT NULL
+) RETURNS TABLE (
+    rank integer,
+    architecture pg_catalog.text,
+    score double precision,
+    scores pg_catalog.jsonb,
+    parameters bigint,
+    flops bigint,
+    seconds double precision
+) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'filtering_phase_wrapper';
+COMMENT ON FUNCTION filtering_phase IS
+    'scores n architectures of a space on a batch of a table or its pictures, without training, and returns the k best';
 
 CREATE FUNCTION profile_refinement(
     source pg_catalog.regclass,

@@ -1,20 +1,14 @@
 //! Filtering alone: a table is read, architectures are ranked, and nothing is trained.
 
-use pgrx::pg_sys;
 use pyo3::prelude::*;
 
-use crate::error::Result;
+use crate::clock::Clock;
+use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
-use crate::python;
-use crate::rows::{self, ChosenColumns, FilteringRequest, MetricCost, RankedArchitecture, ReadColumns, TrainingRows};
-
-/// Which relation is looked at, and which columns of it.
-#[derive(Debug, Clone)]
-pub struct FilteredRelation {
-    pub source: pg_sys::Oid,
-    pub target: Option<String>,
-    pub features: Option<Vec<String>>,
-}
+use crate::rows::{
+    self, ChosenColumns, FilteredRelation, FilteringRequest, MetricCost, RankedArchitecture, ReadColumns, TrainingRows,
+};
+use crate::{pictures, python};
 
 /// What there is to know of a metric.
 #[derive(FromPyObject)]
@@ -34,8 +28,21 @@ pub fn metrics() -> Result<Vec<MetricFacts>> {
     python::call(|bridge| bridge.call_method0("tfmems")?.extract())
 }
 
-/// The best `k` of a space on a relation's rows.
-pub fn rank(relation: &FilteredRelation, asked: &FilteringRequest) -> Result<Vec<RankedArchitecture>> {
+/// The best `k` of a space on a relation's rows, or on its pictures.
+pub fn rank(
+    relation: &FilteredRelation,
+    asked: &FilteringRequest,
+    budget: Option<f64>,
+    clock: Clock,
+) -> Result<Vec<RankedArchitecture>> {
+    if let Some(wanted) = asked.pictures_wanted()? {
+        return pictures::rank(relation, asked, wanted, budget, clock);
+    }
+    if budget.is_some() {
+        return Err(TrailsError::argument(format!("space {} is scored without a budget", asked.space))
+            .detail("A budget ends the scoring of networks for pictures, which takes a second or so each.")
+            .hint("Say with n how many architectures are scored."));
+    }
     on_rows(relation, asked, |rows| rows.rank(asked))
 }
 

@@ -19,6 +19,14 @@ pub fn epochs(done: f64, total: f64, best: Option<String>) {
     }
 }
 
+/// Scoring networks one after another has moved on; nothing in all where the time decides how many.
+pub fn scored(done: f64, total: f64) {
+    if settings::progress() == Progress::Epochs {
+        let of = if total > 0.0 { format!("/{total:.0}") } else { String::new() };
+        tell::notice(&format!("progress: {done:.0}{of} architectures scored"));
+    }
+}
+
 /// A validation metric as a person reads it.
 pub fn metric(name: &str, value: f64) -> String {
     let shown = match name {

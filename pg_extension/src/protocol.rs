@@ -16,6 +16,7 @@ pub enum Request<'a> {
     Rows(RowsRequest<'a>),
     Refine(RefineRequest<'a>),
     Profile(ProfileRequest<'a>),
+    Cells(CellsRequest<'a>),
 }
 
 /// Where the rows lie, and where and until when to train on them.
@@ -77,6 +78,54 @@ pub struct ProfileRequest<'a> {
     pub options: &'a serde_json::Value,
 }
 
+/// Score networks on pictures; there is no other request then.
+#[derive(Debug, Serialize)]
+pub struct CellsRequest<'a> {
+    pub filtering: CellsAsked<'a>,
+    /// When the result must be out.
+    pub deadline: Option<f64>,
+    pub threads: i32,
+    /// Bytes; 0 for none.
+    pub memory_limit: i64,
+    /// Where the pictures are from, for messages.
+    pub column: &'a str,
+    pub pictures: &'a PicturesLayout,
+}
+
+/// Which cells are scored, by what, and how many of the best are told.
+#[derive(Debug, Serialize)]
+pub struct CellsAsked<'a> {
+    pub space: &'a str,
+    pub tfmem: &'a str,
+    pub n: Option<i32>,
+    pub k: Option<i32>,
+    pub batch_size: i32,
+    pub seed: i64,
+    pub sampler: Option<&'a str>,
+}
+
+/// Pictures in a file that the process inherited.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PicturesLayout {
+    pub fd: i32,
+    /// Bytes, or NumPy's name of the numbers of arrays.
+    pub form: &'static str,
+    /// That all pictures of the relation have.
+    pub classes: usize,
+    pub drawn: Vec<PictureLayout>,
+}
+
+/// Where one picture lies, the number of its class, and how messages name it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PictureLayout {
+    pub offset: u64,
+    pub length: u64,
+    /// Of the array that it is.
+    pub shape: Vec<i32>,
+    pub label: usize,
+    pub row: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
@@ -114,6 +163,16 @@ pub enum Event {
         unkept: Option<String>,
     },
     Profile(ProfileResult),
+    /// The next of the best cells, best first.
+    Ranked {
+        rows: Vec<CellRow>,
+    },
+    /// Cells are scored, and the best of them told.
+    Scored {
+        scored: i64,
+        failed: i64,
+        notices: Vec<String>,
+    },
     Error(Failure),
 }
 
@@ -181,6 +240,18 @@ pub struct ProfileRow {
     pub seconds_alone: Option<f64>,
     pub seconds_shared: Option<f64>,
     pub bytes: Option<i64>,
+}
+
+/// One scored cell; a score that failed is None.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CellRow {
+    pub architecture: String,
+    pub score: Option<f64>,
+    /// By metric.
+    pub scores: Vec<(String, Option<f64>)>,
+    pub parameters: i64,
+    pub flops: i64,
+    pub seconds: f64,
 }
 
 /// One finished epoch of one candidate.

@@ -140,12 +140,57 @@ fn every_request_is_written_with_every_field() {
     };
     let profile =
         ProfileRequest { space: "mlp4x20", architectures: &["8-8-8-8", "16-8-8-8"], options: &json!({"batch": 512}) };
+    let place = |offset, length, shape: &[i32], label, row: &str| PictureLayout {
+        offset,
+        length,
+        shape: shape.to_vec(),
+        label,
+        row: row.to_owned(),
+    };
+    let drawn = vec![place(0, 384, &[3, 8, 8], 9, "2 (id = 7)"), place(384, 384, &[192], 0, "3")];
+    let arrays = PicturesLayout { fd: 6, form: "int16", classes: 10, drawn };
+    let bytes = PicturesLayout { fd: 6, form: "bytes", classes: 2, drawn: vec![place(0, 700, &[], 1, "1")] };
+    let column = "column \"image\" of public.pictures";
+    let cells = CellsRequest {
+        filtering: CellsAsked {
+            space: "nasbench201",
+            tfmem: "naswot+synflow",
+            n: Some(20),
+            k: Some(5),
+            batch_size: 16,
+            seed: -7,
+            sampler: Some("random"),
+        },
+        deadline: Some(1060.25),
+        threads: 2,
+        memory_limit: 1 << 20,
+        column,
+        pictures: &arrays,
+    };
+    let bare_cells = CellsRequest {
+        filtering: CellsAsked {
+            space: "nasbench101",
+            tfmem: "zen",
+            n: None,
+            k: None,
+            batch_size: 32,
+            seed: 1,
+            sampler: None,
+        },
+        deadline: None,
+        threads: 0,
+        memory_limit: 0,
+        column,
+        pictures: &bytes,
+    };
     let written = [
         Request::Rows(full),
         Request::Rows(bare),
         Request::Refine(refine),
         Request::Refine(free),
         Request::Profile(profile),
+        Request::Cells(cells),
+        Request::Cells(bare_cells),
     ]
     .map(|request| serde_json::to_value(request).unwrap());
     let told: Vec<Value> = messages("requests", "request").into_iter().map(|(_, message)| message).collect();

@@ -18,11 +18,11 @@ use crate::limits::{
     EVENT_WAIT_SECONDS, FILES_IN_TURN, HEARTBEAT_SECONDS, SILENCE_BEFORE_READY_SECONDS, SILENCE_SECONDS,
     WRITTEN_A_SECOND,
 };
-use crate::protocol::{self, Event, ProfileResult, Request};
+use crate::protocol::{self, CellRow, Event, ProfileResult, Request};
 use crate::reader::layout::TableLayout;
 use crate::run_request::RunRequest;
 use crate::run_so_far::RunSoFar;
-use crate::settings;
+use crate::{progress, settings};
 
 /// A process that lives, and gets little of a busy machine, is not taken for one that hangs.
 const _: () = assert!(5.0 * HEARTBEAT_SECONDS <= SILENCE_SECONDS);
@@ -46,6 +46,15 @@ pub struct Refinement {
     work_seconds: f64,
     ready: bool,
     silence: Duration,
+}
+
+/// Networks that were scored on pictures.
+pub struct ScoredCells {
+    /// The best, best first.
+    pub rows: Vec<CellRow>,
+    pub scored: i64,
+    pub failed: i64,
+    pub notices: Vec<String>,
 }
 
 impl Refinement {
@@ -145,6 +154,32 @@ impl Refinement {
         }
     }
 
+    /// Has networks scored on pictures until the result, the end of the budget, or a fault, which is an error.
+    pub fn score(&mut self, request: protocol::CellsRequest<'_>) -> Result<ScoredCells> {
+        let reading = self.budget.map(|(began, _)| began.elapsed().as_secs_f64());
+        let outcome = self.send(&Request::Cells(request)).and_then(|()| self.follow_scores());
+        self.child.end();
+        outcome.map_err(|fault| match reading {
+            Some(seconds) if fault.code == PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED => fault
+                .detail(format!("Reading took {seconds:.1} s of it; what was left did not hold the scoring of one.")),
+            _ => fault,
+        })
+    }
+
+    fn follow_scores(&mut self) -> Result<ScoredCells> {
+        let mut best = Vec::new();
+        loop {
+            match self.event()? {
+                Event::Ranked { rows } => best.extend(rows),
+                Event::Progress { done, total } => progress::scored(done, total),
+                Event::Scored { scored, failed, notices } => {
+                    return Ok(ScoredCells { rows: best, scored, failed, notices });
+                }
+                event => RunSoFar::default().note(event),
+            }
+        }
+    }
+
     /// The best model, for the registry; an error if none was written.
     pub fn model(&self, told: &RunSoFar) -> Result<Vec<u8>> {
         let none = || match &told.unkept {
@@ -237,7 +272,10 @@ impl Refinement {
                 ChildMessage::Event(event) => {
                     self.silence = Duration::ZERO;
                     self.ready |= matches!(event, Event::Ready { .. });
-                    let last = matches!(event, Event::Result { .. } | Event::Profile(_));
+                    let last = matches!(
+                        event,
+                        Event::Result { .. } | Event::Profile(_) | Event::Scored { .. } | Event::Ranked { .. }
+                    );
                     if last || !(matches!(event, Event::Alive {}) || self.is_late()) {
                         return Ok(event);
                     }

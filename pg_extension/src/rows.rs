@@ -96,6 +96,14 @@ fn warn(message: String) {
     TrailsError::warning(message).warn();
 }
 
+/// Which relation is looked at, and which columns of it.
+#[derive(Debug, Clone)]
+pub struct FilteredRelation {
+    pub source: pg_sys::Oid,
+    pub target: Option<String>,
+    pub features: Option<Vec<String>>,
+}
+
 /// What is asked of filtering, whichever way its scores are used.
 #[derive(Debug, Clone, IntoPyObjectRef)]
 pub struct FilteringRequest {
@@ -114,6 +122,11 @@ impl FilteringRequest {
     /// Refuses names and numbers that no run could use, before anything is read or started.
     pub fn check(&self, target: bool) -> Result<()> {
         python::call(|bridge| bridge.call_method1("check_filtering", (self, target)).map(|_| ()))
+    }
+
+    /// How many pictures are wanted, names and numbers checked; None where the space is not of networks for pictures.
+    pub fn pictures_wanted(&self) -> Result<Option<usize>> {
+        python::call(|bridge| bridge.call_method1("pictures_wanted", (self,))?.extract())
     }
 }
 
@@ -298,7 +311,8 @@ impl TrainingRows {
     }
 }
 
-fn tell(
+/// Tells the client what scoring came to.
+pub fn tell(
     asked: &FilteringRequest,
     scored: i64,
     failed: i64,

@@ -60,7 +60,12 @@ impl RunSoFar {
             )),
             Event::Checkpoint(checkpoint) => self.checkpoint = Some(checkpoint),
             Event::Model(model) => self.model = Some(model),
-            Event::Alive {} | Event::Result { .. } | Event::Profile(_) | Event::Error(_) => {}
+            Event::Alive {}
+            | Event::Result { .. }
+            | Event::Profile(_)
+            | Event::Ranked { .. }
+            | Event::Scored { .. }
+            | Event::Error(_) => {}
         }
     }
 }

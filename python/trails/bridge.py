@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from trails.checks import Check, no_check
 from trails.coordinator import Plan
 from trails.coordinator import plan as plan_budget
-from trails.filtering import phase
+from trails.filtering import cells, phase
 from trails.filtering.latency import LatencyScorer, parse_config
 from trails.filtering.phase import FilteringRequest, MetricCost, RankedArchitecture, Ranking, Shortlist
 from trails.filtering.rows import Held, TableRows
@@ -54,6 +54,7 @@ __all__ = [
     "describe_model",
     "export_model",
     "latency_scorer",
+    "pictures_wanted",
     "plan",
     "refinement_options",
     "tfmems",
@@ -140,6 +141,11 @@ def tfmems() -> list[MetricFacts]:
 def check_filtering(request: Mapping[str, Any], target: bool) -> None:
     """See `FilteringRequest.check`."""
     FilteringRequest(**request).check(target)
+
+
+def pictures_wanted(request: Mapping[str, Any]) -> int | None:
+    """See `cells.pictures_wanted`."""
+    return cells.pictures_wanted(FilteringRequest(**request))
 
 
 def check_refinement(arguments: Mapping[str, Any]) -> None:

@@ -12,13 +12,14 @@ from PIL import Image
 
 from trails.bench.image import score_table as image_score_table
 from trails.bench.image.benchmark import ImageBenchmark
-from trails.bench.image.pictures import DEVIATION, MEAN, read_pictures
+from trails.bench.image.pictures import read_pictures
 from trails.bench.image.scores import score
 from trails.bench.image.store import ImageSetting, write
 from trails.cli import main
 from trails.errors import InvalidInput, UnusableData
 from trails.family.cell import nasbench201
 from trails.family.cell.networks import measures_of
+from trails.family.cell.pixels import DEVIATION, MEAN
 from trails.filtering.pool import combine_ranks
 from trails.space import picture_space
 from trails.tfmem import parse_tfmems

@@ -43,6 +43,7 @@ FROM generate_series(1::bigint, %s) i;
 ALTER TABLE big ADD PRIMARY KEY (id);
 CREATE TABLE ids AS SELECT id, label, a, mod(id * 31, 40000) AS c FROM big;
 ALTER TABLE ids ADD PRIMARY KEY (id);
+CREATE VIEW pictured AS SELECT decode(repeat(t, 12), 'hex') AS image, mod(id, 10) AS label FROM big;
 CREATE VIEW judged AS SELECT big.*, CASE label WHEN 1 THEN 'yes' ELSE 'no' END AS y FROM big;
 """
 
@@ -132,6 +133,12 @@ LARGE = {
     "a name of 100 MB": "SELECT trails.predict(repeat('m/', 50000000), r) FROM (SELECT * FROM big LIMIT 1) r",
     "an option of 100 MB": "SELECT * FROM trails.refinement_phase('big', 'label', '{64-64-64-64}', options =>"
     " jsonb_build_object('x', repeat('y', 100000000)))",
+}
+
+# What has a second way, which another process goes.
+ELSEWHERE = {
+    "filtering_phase on pictures": "SELECT * FROM trails.filtering_phase('pictured', 'label', 15000, "
+    "space => 'nasbench201', tfmem => 'jacflow')",
 }
 
 CATALOGUE = """
@@ -249,6 +256,12 @@ def test_a_function_at_work_ends_when_cancelled(table: Table, size: Size, functi
     # What it goes on from is no checkpoint, which the process finds out once the rows are read.
     check_promptness(table, size, function, LONG[function], wrong=function == "resume")
     assert table.took[function], "it ended before any cancel: the test tries nothing"
+
+
+@pytest.mark.parametrize("what", ELSEWHERE)
+def test_a_function_at_work_in_another_process_ends_when_cancelled(table: Table, size: Size, what: str) -> None:
+    check_promptness(table, size, what, ELSEWHERE[what])
+    assert table.took[what], "it ended before any cancel: the test tries nothing"
 
 
 @pytest.mark.parametrize("what", LARGE)

@@ -13,15 +13,21 @@ from typing import Any, get_type_hints
 import pytest
 
 from trails.errors import BudgetTooSmall, InvalidInput
+from trails.filtering.phase import FilteringRequest
 from trails.refinement.protocol import (
     Candidate,
+    CellRow,
+    Cells,
     Events,
     LeaderboardRow,
+    Picture,
     Profile,
     ProfileRow,
     Refine,
     Setting,
     TimingRow,
+    parse_cells,
+    parse_first,
     parse_request,
     parse_setting,
 )
@@ -51,7 +57,7 @@ def candidate(architecture: str, score: float | None = None) -> Candidate:
 
 
 def test_these_are_all_requests_and_events() -> None:
-    assert {message["request"] for message in REQUESTS} == {"rows", "refine", "profile"}
+    assert {message["request"] for message in REQUESTS} == {"rows", "refine", "profile", "cells"}
     sent = {name for name, method in vars(Events).items() if inspect.isfunction(method) and not name.startswith("_")}
     assert {message["event"] for message in EVENTS} == sent
 
@@ -59,6 +65,7 @@ def test_these_are_all_requests_and_events() -> None:
 @pytest.mark.parametrize("message", requests("rows"))
 def test_the_first_request_is_read_with_every_field(message: Message) -> None:
     setting = parse_setting(json.dumps(message))
+    assert parse_first(json.dumps(message)) == setting
     told = {name: value for name, value in message.items() if name != "request"}
     assert names(Setting) == set(told)
     told.update(
@@ -91,6 +98,35 @@ def test_the_request_for_a_profile_is_read_with_every_field(message: Message) ->
     told.update(candidates=tuple(map(candidate, told.pop("architectures"))), options=parse_options(told["options"]))
     assert isinstance(request, Profile) and names(Profile) == set(told)
     assert {name: getattr(request, name) for name in told} == told
+
+
+@pytest.mark.parametrize("message", requests("cells"))
+def test_the_request_for_scores_of_cells_is_read_with_every_field(message: Message) -> None:
+    request = parse_cells(json.dumps(message))
+    assert parse_first(json.dumps(message)) == request
+    told = {name: value for name, value in message.items() if name != "request"}
+    pictures = told.pop("pictures")
+    told.update(deadline=number(told["deadline"]), filtering=FilteringRequest(**told["filtering"]))
+    told.update({name: value for name, value in pictures.items() if name != "drawn"})
+    assert names(Picture) == set(pictures["drawn"][0])
+    told["pictures"] = tuple(Picture(**{**picture, "shape": tuple(picture["shape"])}) for picture in pictures["drawn"])
+    assert names(Cells) == set(told)
+    assert {name: getattr(request, name) for name in told} == told
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"deadline": math.nan},
+        {"pictures": None},
+        {"filtering": {}},
+        {"pictures": {**requests("cells")[0]["pictures"], "form": "object"}},
+        {"pictures": {**requests("cells")[0]["pictures"], "drawn": [{}]}},
+    ],
+)
+def test_a_request_for_scores_that_is_malformed_is_refused(wrong: Message) -> None:
+    with pytest.raises(InvalidInput, match="malformed refinement request"):
+        parse_first(json.dumps({**requests("cells")[0], **wrong}))
 
 
 @pytest.mark.parametrize("request_name", ["refine", "profile"])
@@ -150,6 +186,7 @@ def test_events_are_written_with_every_field(message: Message) -> None:
     [
         (LeaderboardRow, [row for message in EVENTS for row in message.get("leaderboard", ())]),
         (TimingRow, [row for message in EVENTS for row in message.get("timings", ())]),
+        (CellRow, [row for message in EVENTS if message["event"] == "ranked" for row in message["rows"]]),
         (ProfileRow, [row for message in EVENTS if message["event"] == "profile" for row in message["rows"]]),
     ],
 )

@@ -26,6 +26,7 @@ _OTHERWISE = {
     ("model_selection_workloads", "u"): "1",  # of the published function
     ("best_threshold", "metric"): "'f1'",  # elsewhere NULL is what models are selected by, which no threshold changes
     ("feature_importance", "budget"): "'10 s'",  # nothing is trained
+    ("filtering_phase", "budget"): "NULL",  # as many are scored as n says, however long that takes
     ("feature_importance", "repeats"): "3",  # a deviation needs some
     ("partial_dependence", "points"): "20",  # each costs the whole sample
 }

@@ -2,14 +2,16 @@
 
 use std::ffi::CStr;
 
+use pgrx::datum::Interval;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::JsonB;
 
-use super::{features_of, metrics_of, name_text, required};
+use super::{features_of, metrics_of, name_text, required, seconds_of};
+use crate::clock::Clock;
 use crate::error::Result;
-use crate::filtering::{self, FilteredRelation, MetricFacts};
-use crate::rows::{FilteringRequest, MetricCost, RankedArchitecture};
+use crate::filtering::{self, MetricFacts};
+use crate::rows::{FilteredRelation, FilteringRequest, MetricCost, RankedArchitecture};
 
 /// Architectures returned where nobody says how many.
 const DEFAULT_K: i32 = 10;
@@ -55,7 +57,8 @@ CREATE FUNCTION filtering_phase(
     batch_size integer DEFAULT 32,
     seed bigint DEFAULT 1,
     features pg_catalog.name[] DEFAULT NULL,
-    sampler pg_catalog.text DEFAULT NULL
+    sampler pg_catalog.text DEFAULT NULL,
+    budget interval DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
     architecture pg_catalog.text,
@@ -66,7 +69,7 @@ CREATE FUNCTION filtering_phase(
     seconds double precision
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION filtering_phase IS
-    'scores n architectures of a space on a batch of a table, without training, and returns the k best';
+    'scores n architectures of a space on a batch of a table or its pictures, without training, and returns the k best';
 "#, requires = ["tfmem_type"])]
 fn filtering_phase(
     source: Option<pg_sys::Oid>,
@@ -79,6 +82,7 @@ fn filtering_phase(
     seed: Option<i64>,
     features: Option<Array<&CStr>>,
     sampler: Option<String>,
+    budget: Option<Interval>,
 ) -> TableIterator<
     'static,
     (
@@ -92,10 +96,12 @@ fn filtering_phase(
     ),
 > {
     let ranked = || -> Result<Vec<RankedArchitecture>> {
+        let clock = Clock::start();
         let relation = relation(source, target, features)?;
+        let budget = budget.map(|budget| seconds_of(Some(budget))).transpose()?;
         let k = k.unwrap_or_else(|| n.map_or(DEFAULT_K, |n| n.clamp(1, DEFAULT_K)));
         let asked = FilteringRequest { n, k: Some(k), sampler, ..request(space, tfmem, batch_size, seed)? };
-        filtering::rank(&relation, &asked)
+        filtering::rank(&relation, &asked, budget, clock)
     };
     let rows = ranked().unwrap_or_else(|error| error.raise());
     let row = |(place, ranked): (usize, RankedArchitecture)| {

@@ -12,7 +12,6 @@ use pgrx::pg_sys;
 use trails_model::{Encoded, Picked, Task};
 
 use super::mixture::{score_of, Mixture};
-use super::random::Random;
 use super::sample::Reservoir;
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
@@ -21,6 +20,7 @@ use crate::prediction::fault::error_of;
 use crate::prediction::predicted_rows::number_string;
 use crate::prediction::relation::{encode, Input};
 use crate::prediction::stored::WantedModel;
+use crate::random::Random;
 use crate::reader::columns::{Column, Values};
 use crate::reader::memory::{no_memory, Exhausted, Memory};
 use crate::reader::source::Source;

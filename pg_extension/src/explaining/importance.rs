@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use trails_model::Picked;
 
 use super::mixture::Mixture;
-use super::random::Random;
 use super::sample::{check_rows, Reservoir};
 use crate::error::{shown, Result, TrailsError};
 use crate::interrupts::raise_pending;
 use crate::judging::collector::{is_loss, metrics_of, Collector};
 use crate::judging::labelled::{Asked, Labelled, Row};
+use crate::random::Random;
 use crate::reader::memory::no_memory;
 use crate::tell;
 

@@ -8,5 +8,4 @@ pub mod contributions;
 pub mod dependence;
 pub mod importance;
 mod mixture;
-mod random;
 mod sample;

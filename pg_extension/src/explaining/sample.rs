@@ -2,9 +2,9 @@
 
 use trails_model::{Encoded, Picked};
 
-use super::random::Random;
 use crate::error::{Result, TrailsError};
 use crate::prediction::fault::error_of;
+use crate::random::Random;
 
 /// Where the next row goes among those that were drawn.
 pub struct Reservoir {

@@ -1,8 +1,10 @@
 //! From a query to typed column buffers, as the caller: rights and row-level security apply.
 //!
 //! `source` says which columns a relation has and writes the `query`; `whole`, `batches` run it into a `receiver`, which puts
-//! every cell into the buffers of `columns`; `layout` moves these to memory that another process maps.
+//! every cell into the buffers of `columns`; `layout` moves these to memory that another process maps. `pictures` draws some
+//! of a column of pictures, and reads arrays with `array`.
 
+mod array;
 mod batches;
 mod cell;
 pub mod columns;
@@ -17,6 +19,7 @@ mod named;
 mod numeric;
 mod opened;
 pub mod order;
+pub mod pictures;
 mod prepare;
 pub mod query;
 mod receiver;

@@ -180,28 +180,38 @@ impl Receiver {
     /// The slot holds a row.
     #[cold]
     unsafe fn tell_key(&mut self, slot: *mut pg_sys::TupleTableSlot) {
-        let Some(bad) = self.bad.as_mut().filter(|_| !self.key.is_empty()) else { return };
-        let last = self.key.iter().map(|(_, place)| place + 1).max().unwrap_or(0);
-        // SAFETY: the slot's descriptor is valid as long as its row is.
-        let shape = unsafe { PgTupleDesc::from_pg_unchecked((*slot).tts_tupleDescriptor) };
-        if shape.len() < last {
-            return;
+        if let Some(bad) = &mut self.bad {
+            // SAFETY: the caller's promise.
+            bad.key = unsafe { key_of(slot, &self.key) };
         }
-        // SAFETY: the row has as many columns. An error would jump over these frames, and nothing in them needs its destructor:
-        // the descriptor is borrowed.
-        unsafe { take_apart(slot, last) };
-        let of_each = self.key.iter().map(|(name, place)| {
-            // SAFETY: the row was taken apart up to the last of these places, and `last` is no more than it has columns.
-            let (null, value) = unsafe { (*(*slot).tts_isnull.add(*place), *(*slot).tts_values.add(*place)) };
-            let text = match shape.get(*place) {
-                // SAFETY: the descriptor says of which type the value is.
-                Some(attribute) if !null => unsafe { cell::as_text(attribute.atttypid, value) },
-                _ => "NULL".to_owned(),
-            };
-            format!("{name} = {}", beginning(text.as_bytes()))
-        });
-        bad.key = Some(of_each.collect::<Vec<_>>().join(", "));
     }
+}
+
+/// A row's primary key for a person, such as `id = 7`, of its columns' names and places; None without one.
+///
+/// # Safety
+/// The slot holds a row.
+pub unsafe fn key_of(slot: *mut pg_sys::TupleTableSlot, key: &[(String, usize)]) -> Option<String> {
+    let last = key.iter().map(|(_, place)| place + 1).max()?;
+    // SAFETY: the slot's descriptor is valid as long as its row is.
+    let shape = unsafe { PgTupleDesc::from_pg_unchecked((*slot).tts_tupleDescriptor) };
+    if shape.len() < last {
+        return None;
+    }
+    // SAFETY: the row has as many columns. An error would jump over these frames, and nothing in them needs its destructor:
+    // the descriptor is borrowed.
+    unsafe { take_apart(slot, last) };
+    let of_each = key.iter().map(|(name, place)| {
+        // SAFETY: the row was taken apart up to the last of these places, and `last` is no more than it has columns.
+        let (null, value) = unsafe { (*(*slot).tts_isnull.add(*place), *(*slot).tts_values.add(*place)) };
+        let text = match shape.get(*place) {
+            // SAFETY: the descriptor says of which type the value is.
+            Some(attribute) if !null => unsafe { cell::as_text(attribute.atttypid, value) },
+            _ => "NULL".to_owned(),
+        };
+        format!("{name} = {}", beginning(text.as_bytes()))
+    });
+    Some(of_each.collect::<Vec<_>>().join(", "))
 }
 
 /// Makes the first cells of a row ready to be read.

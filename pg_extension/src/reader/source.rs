@@ -357,6 +357,19 @@ impl Source {
         })
     }
 
+    /// The named column as it is stored, for whoever reads its type in a way of its own.
+    pub fn stored(&self, name: &str) -> Result<SourceColumn> {
+        let column = self.find(name)?;
+        Ok(SourceColumn {
+            name: column.name.clone(),
+            type_name: column.type_name.clone(),
+            base_type: column.base_type,
+            cell: Cell::Text,
+            kind: Some(Kind::Text),
+            expression: quote_identifier(&column.name),
+        })
+    }
+
     /// The named column as the server spells it.
     pub fn text(&self, name: &str) -> Result<SourceColumn> {
         let column = self.find(name)?;

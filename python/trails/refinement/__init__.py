@@ -12,6 +12,7 @@
 - `schedulers` decides who trains next; `workers` trains on this machine's cores and GPUs; on a Ray cluster
   (`ray_cluster`, `ray_connection`, `ray_failures`) `ray_worker` has tasks (`ray_task`, `ray_messages`) do it;
 - `trial` is one candidate in training, `roster` all of them, `metrics` measures, `leaderboard` is the order;
+- `cells` is no refinement: the same process scores networks for pictures, which the backend must not do itself;
 - `recorded` runs all that on learning curves (`curves`) that were recorded before, without training
   (`recorded_worker`).
 

@@ -1,9 +1,10 @@
 """The refinement process: ``python -m trails.refinement.child``.
 
 File descriptors: 0 requests, 1 events, 2 log; the first request names those of columns and checkpoints. It takes
-two requests: the rows, which it encodes while the caller still ranks architectures, and what to do with them.
-It sends one ``result``, ``profile`` or ``error`` and exits. The end of fd 0, at any time, means that nobody
-waits for it any more: it ends at once. Nothing but events reaches fd 1, whatever a library prints.
+two requests: the rows, which it encodes while the caller still ranks architectures, and what to do with them; or one:
+pictures to score cells on. It sends one ``result``, ``profile``, ``scored`` or ``error`` and exits. The end of fd 0, at
+any time, means that nobody waits for it any more: it ends at once. Nothing but events reaches fd 1, whatever a library
+prints.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable
 
 from trails.limits import HEARTBEAT_SECONDS
 from trails.refinement import memory, process
-from trails.refinement.protocol import Events, Profile, Setting, parse_request, parse_setting
+from trails.refinement.protocol import Cells, Events, Profile, Setting, parse_first, parse_request
 
 REQUESTS_FD, EVENTS_FD, LOG_FD = range(3)
 
@@ -43,9 +44,14 @@ def main() -> int:
 
         device = automatic()
         events.ready(time.monotonic() - started, device)
-        setting = parse_setting(lines.get())
+        setting = parse_first(lines.get())
         limit = setting.memory_limit
-        _serve(setting, lines.get, events)
+        if isinstance(setting, Cells):
+            from trails.refinement.cells import score
+
+            score(setting, events)
+        else:
+            _serve(setting, lines.get, events)
         status = 0
     except BrokenPipeError:
         status = EXIT_ABANDONED

@@ -14,9 +14,13 @@ from typing import Any, TypedDict
 
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, shown
 from trails.family import Design, Family
+from trails.filtering.phase import FilteringRequest
 from trails.refinement.schedulers import takes_u
 from trails.space import DEFAULT_SPACE, parse_space
 from trails.training.options import Options, parse_options
+
+FORMS = ("bytes", "int16", "int32", "float32", "float64")
+"""What pictures are made of: encoded or raw bytes, or the numbers of arrays."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,63 @@ class Profile:
         return parse_space(self.space).family
 
 
+@dataclass(frozen=True)
+class Picture:
+    """Where one picture lies, and which it is.
+
+    Args:
+        offset: Of its first byte.
+        length: In bytes.
+        shape: Of the array that it is; empty where it is bytes.
+        label: Number of its class.
+        row: As errors name it, such as ``3 (id = 7)``.
+    """
+
+    offset: int
+    length: int
+    shape: tuple[int, ...]
+    label: int
+    row: str
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The only request of a process that scores cells on pictures; times as for `Setting`.
+
+    Args:
+        filtering: Which cells, by which metrics, on how many pictures.
+        deadline: When the result must be out; infinite without a budget.
+        threads: Threads that a network is scored with; 0 for all cores.
+        memory_limit: Bytes that this process may have; 0 for no limit.
+        column: Where the pictures are from, for messages: column and relation.
+        fd: Descriptor of the memory that they lie in.
+        form: ``bytes``, or the NumPy dtype of the numbers of arrays.
+        classes: Labels that the whole table has.
+        pictures: Those that were drawn.
+    """
+
+    filtering: FilteringRequest
+    deadline: float
+    threads: int
+    memory_limit: int
+    column: str
+    fd: int
+    form: str
+    classes: int
+    pictures: tuple[Picture, ...]
+
+
+def parse_first(line: bytes | str) -> Setting | Cells:
+    """Read the first request, whichever it is.
+
+    Raises:
+        InvalidInput: Neither of the two, or a field is missing or of the wrong kind.
+    """
+    with _malformed():
+        asked = _fields(line, "rows", "cells")["request"]
+    return parse_cells(line) if asked == "cells" else parse_setting(line)
+
+
 def parse_setting(line: bytes | str) -> Setting:
     """Read the first request.
 
@@ -189,6 +250,47 @@ def parse_request(line: bytes | str) -> Refine | Profile:
     if not request.candidates and (isinstance(request, Profile) or request.resume is None):
         raise InvalidInput("there is no candidate to train")
     return request
+
+
+def parse_cells(line: bytes | str) -> Cells:
+    """Read the request for scores of cells.
+
+    Raises:
+        InvalidInput: Not that request, or a field is missing or of the wrong kind.
+    """
+    with _malformed():
+        fields = _fields(line, "cells")
+        asked, pictures = fields["filtering"], fields["pictures"]
+        if pictures["form"] not in FORMS:
+            raise ValueError(f"pictures have no form {pictures['form']}")
+        return Cells(
+            filtering=FilteringRequest(
+                space=str(asked["space"]),
+                tfmem=str(asked["tfmem"]),
+                n=_or_none(asked["n"]),
+                k=_or_none(asked["k"]),
+                batch_size=int(asked["batch_size"]),
+                seed=int(asked["seed"]),
+                sampler=asked["sampler"],
+            ),
+            deadline=_or_infinite(fields["deadline"]),
+            threads=int(fields["threads"]),
+            memory_limit=int(fields["memory_limit"]),
+            column=str(fields["column"]),
+            fd=int(pictures["fd"]),
+            form=str(pictures["form"]),
+            classes=int(pictures["classes"]),
+            pictures=tuple(
+                Picture(
+                    int(picture["offset"]),
+                    int(picture["length"]),
+                    tuple(map(int, picture["shape"])),
+                    int(picture["label"]),
+                    str(picture["row"]),
+                )
+                for picture in pictures["drawn"]
+            ),
+        )
 
 
 @contextmanager
@@ -259,6 +361,17 @@ class ProfileRow(TypedDict):
     seconds_alone: float
     seconds_shared: float
     bytes: int
+
+
+class CellRow(TypedDict):
+    """One scored cell: its score, null if it failed, that of each metric by name, counts, and seconds of scoring it."""
+
+    architecture: str
+    score: float | None
+    scores: list[tuple[str, float | None]]
+    parameters: int
+    flops: int
+    seconds: float
 
 
 class Events:
@@ -344,7 +457,7 @@ class Events:
         )
 
     def progress(self, done: float, total: float) -> None:
-        """Model-epochs done and planned; fractions are allowed."""
+        """Model-epochs, or cells, done and planned; fractions are allowed. 0 are planned where the time decides."""
         self._send("progress", done=round(done, 3), total=round(total, 3))
 
     def rung(self, rung: int, candidates: int, survivors: Sequence[str]) -> None:
@@ -375,6 +488,14 @@ class Events:
     def profile(self, workers: int, device: str, rows: Sequence[ProfileRow]) -> None:
         """The last event of a profile."""
         self._send("profile", workers=workers, device=device, rows=list(rows))
+
+    def ranked(self, rows: Sequence[CellRow]) -> None:
+        """The next of the best cells, best first: all of them in several events."""
+        self._send("ranked", rows=list(rows))
+
+    def scored(self, scored: int, failed: int, notices: Sequence[str]) -> None:
+        """The last event of scoring cells: how many were scored, how many of these failed, what people should know."""
+        self._send("scored", scored=scored, failed=failed, notices=list(notices))
 
     def error(self, error: BaseException, traceback: str | None = None) -> None:
         """The last event of a run that failed; ``traceback`` is passed on if nobody foresaw it."""

@@ -41,7 +41,8 @@ def parse_space(name: str) -> Space:
     if name in _PICTURE_SPACES:
         raise InvalidInput(
             f"space '{name}' is of networks for pictures, not for the columns of a table",
-            hint=f"What its networks reach is recorded: trails.bench.open('{name}').",
+            detail="They are not trained here: what accuracy they reach was recorded by others.",
+            hint=f"Look it up: trails.bench.open('{name}'). In SQL trails.filtering_phase scores them on pictures.",
         )
     if name not in _SPACES:
         raise InvalidInput(
@@ -49,6 +50,11 @@ def parse_space(name: str) -> Space:
             hint=f"Known spaces: {', '.join(_SPACES)}.",
         )
     return _SPACES[name]
+
+
+def is_of_pictures(name: str) -> bool:
+    """Whether `picture_space` knows the name."""
+    return name in _PICTURE_SPACES
 
 
 def picture_space(name: str) -> Space:

@@ -258,33 +258,35 @@ ZEN = Tfmem(
 """For networks that read pictures alone, so that no table is scored by it: it needs BatchNorm and a map of features."""
 
 
-def get_tfmem(name: str) -> Tfmem:
-    """The metric called ``name``.
+def get_tfmem(name: str, others: Sequence[Tfmem] = ()) -> Tfmem:
+    """The metric called ``name``, of `REGISTRY` or of ``others``.
 
     Raises:
         InvalidInput: There is none; the hint lists those there are.
     """
-    if name not in REGISTRY:
+    known = {**REGISTRY, **{metric.name: metric for metric in others}}
+    if name not in known:
         raise InvalidInput(
             f"there is no training-free metric '{shown(name)}'",
-            hint=f"Known metrics: {', '.join(REGISTRY)}.",
+            hint=f"Known metrics: {', '.join(known)}.",
         )
-    return REGISTRY[name]
+    return known[name]
 
 
-def parse_tfmems(text: str) -> tuple[Tfmem, ...]:
+def parse_tfmems(text: str, others: Sequence[Tfmem] = ()) -> tuple[Tfmem, ...]:
     """The metrics that ``text`` names, those made of others taken apart.
 
     Args:
         text: One name, or several joined by ``+`` whose ranks are added up: ``naswot+synflow`` is ``jacflow``. Commas
             and the braces of an SQL array literal are understood too.
+        others: Metrics beside those of `REGISTRY`, such as `ZEN` where pictures are scored.
 
     Raises:
         InvalidInput: A name is unknown, or a metric is named twice.
     """
     chosen: list[Tfmem] = []
     for name in re.split(r"\s*[+,]\s*", re.sub(r"^\{(.*)\}$", r"\1", text.strip()).strip()):
-        metric = get_tfmem(name)
+        metric = get_tfmem(name, others)
         for part in [get_tfmem(part) for part in metric.combines] or [metric]:
             if part in chosen:
                 raise InvalidInput(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, UnusableData, shown
+from trails.family.cell.pixels import NotAPicture, decoded, standardised
 from trails.tfmem import Batch
-
-MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-"""Of CIFAR-10's channels, red, green and blue, where white is 1: what the reference implementations standardise by."""
 
 _ENDINGS = (".jpg", ".jpeg", ".png")
 
@@ -51,11 +48,6 @@ class Pictures:
         return Batch(x.reshape(rows, -1), self.classes[chosen].astype(np.float64), "multiclass", len(self.names))
 
 
-def standardised(pixels: NDArray[np.uint8] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pictures as networks see them: float64 (pictures, 3, side, side), from 0 to 255 before."""
-    return np.asarray((pixels / 255.0 - np.reshape(MEAN, (3, 1, 1))) / np.reshape(DEVIATION, (3, 1, 1)))
-
-
 def read_pictures(source: Path, split: str = "train") -> Pictures:
     """Decode all pictures of a split, in the order of their names.
 
@@ -67,8 +59,6 @@ def read_pictures(source: Path, split: str = "train") -> Pictures:
         InvalidInput: There is none.
         UnusableData: One cannot be decoded, or they are of different sizes; it names the picture.
     """
-    from PIL import Image, UnidentifiedImageError
-
     found: dict[tuple[str, str], NDArray[np.uint8]] = {}
     first: tuple[str, tuple[int, ...]] | None = None
     for path, content in _files(source):
@@ -76,19 +66,16 @@ def read_pictures(source: Path, split: str = "train") -> Pictures:
         if len(parts) < 3 or parts[-3] != split or not path.lower().endswith(_ENDINGS):
             continue
         try:
-            with Image.open(io.BytesIO(content)) as picture:
-                pixels = np.asarray(picture)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise UnusableData(f"picture {shown(path)} of {source} cannot be decoded", detail=str(error)) from error
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.shape[0] != pixels.shape[1]:
-            raise UnusableData(f"picture {shown(path)} of {source} is not square with three channels of 8 bits")
+            pixels = decoded(content)
+        except NotAPicture as error:
+            raise UnusableData(f"picture {shown(path)} of {source} {error}", detail=error.detail) from error
         first = first or (path, pixels.shape)
         if pixels.shape != first[1]:
             raise UnusableData(
                 f"pictures of {source} have different sizes",
-                detail=f"{shown(first[0])} has {first[1][0]} pixels a side, {shown(path)} {pixels.shape[0]}.",
+                detail=f"{shown(first[0])} has {first[1][1]} pixels a side, {shown(path)} {pixels.shape[1]}.",
             )
-        found[parts[-2], parts[-1]] = pixels.transpose(2, 0, 1)
+        found[parts[-2], parts[-1]] = pixels
     if not found:
         raise InvalidInput(
             f"{source} holds no pictures of '{shown(split)}'", hint=f"They are files such as {split}/CLASS/0000.jpg."

@@ -47,9 +47,7 @@ def named(text: str) -> tuple[Tfmem, ...]:
     Raises:
         InvalidInput: There is no such metric.
     """
-    names = [name.strip() for name in text.split("+")]
-    others = [name for name in names if name != ZEN.name]
-    return (*(parse_tfmems("+".join(others)) if others else ()), *([ZEN] if ZEN.name in names else []))
+    return parse_tfmems(text, (ZEN,))
 
 
 def representatives(space: Space, indices: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from trails.bench.building.machine import machine
 from trails.bench.image.benchmark import ImageBenchmark
-from trails.bench.image.pictures import Pictures, standardised
+from trails.bench.image.pictures import Pictures
 from trails.bench.image.score_table import representatives
 from trails.bench.image.training_seconds import COUNTED, LEAST_TIMED, PICTURED, add, read
 from trails.bench.protocol import SAMPLE_SEED
 from trails.errors import InvalidInput
 from trails.family import Design
 from trails.family.cell import nasbench201
+from trails.family.cell.pixels import standardised
 from trails.space import Space
 
 ROWS, STEPS = 64, 3

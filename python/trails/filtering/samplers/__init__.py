@@ -45,7 +45,21 @@ def make_sampler(name: str, space: Space, seed: int, merit: Merit) -> Sampler:
             return ReinforceSampler(space, seed, merit)
         case "enumeration":
             return EnumerationSampler(space)
-    raise InvalidInput(f"there is no sampler '{shown(name)}'", hint=f"Known samplers: {', '.join(SAMPLERS)}.")
+    raise _unknown(name)
+
+
+def check_sampler(name: str) -> None:
+    """Refuse a name that `make_sampler` does not know; for whoever has no space yet.
+
+    Raises:
+        InvalidInput: There is no such sampler.
+    """
+    if name not in SAMPLERS:
+        raise _unknown(name)
+
+
+def _unknown(name: str) -> InvalidInput:
+    return InvalidInput(f"there is no sampler '{shown(name)}'", hint=f"Known samplers: {', '.join(SAMPLERS)}.")
 
 
 __all__ = [
@@ -57,5 +71,6 @@ __all__ = [
     "RandomSampler",
     "ReinforceSampler",
     "Sampler",
+    "check_sampler",
     "make_sampler",
 ]
