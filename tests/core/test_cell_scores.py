@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from trails.family.cell.batches import Pictures
 from trails.family.cell.blocks import CellNetwork
 from trails.family.cell.measures import MEASURES, Measures
 from trails.family.cell.networks import measures_of, network_of
+from trails.family.cell.passes import Codes
 from trails.family.cell.scoring import SCORING_101, SCORING_201
 from trails.filtering import score_pool
 from trails.filtering.scoring import Scorer
@@ -146,6 +148,31 @@ def test_networks_that_nothing_passes_are_scored_and_rank_behind(design: Design)
         ), name
     assert measures.of("synflow") == measures.of("snip") == measures.of("expressflow") == 0.0
     assert math.isnan(measures.of("jacob_cov")) and measures.of("zen") == -math.inf
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_codes_are_counted_as_bits_whatever_their_number_and_how_often_a_tensor_comes(
+    memory: torch.memory_format,
+) -> None:
+    codes, expected = Codes(5), torch.zeros(5, 5, dtype=torch.float64)
+    shapes = [(3, 3, 3), (1, 1, 1), (64, 4, 4), (7, 5, 5), (2, 33, 33)]
+    tensors = [torch.randn(5, *shape).to(memory_format=memory) for shape in shapes]
+    tensors[1][0] = math.nan
+    for x in [tensors[0], *tensors, tensors[3], tensors[2], tensors[0]]:
+        assert torch.equal(codes.relu(torch.nn.ReLU(), x), torch.relu(x)) or x is tensors[1]
+        on = (x > 0).flatten(1).double()
+        expected += on @ on.T + (1 - on) @ (1 - on).T
+    np.testing.assert_array_equal(codes.kernel, expected.numpy())
+
+
+def test_codes_keep_no_more_tensors_than_a_cell_has() -> None:
+    codes, kept = Codes(2), []
+    for _ in range(9):
+        x = torch.randn(2, 3, 4, 4)
+        kept.append(weakref.ref(x))
+        codes.relu(torch.nn.ReLU(), x)
+    del x
+    assert [found() is not None for found in kept] == [False] * 6 + [True] * 3
 
 
 def test_every_metric_of_the_registry_is_known() -> None:

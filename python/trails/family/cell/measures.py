@@ -127,7 +127,7 @@ def _naswot(measures: Measures) -> float:
         raise InvalidInput("naswot reads a batch of pictures")
     codes = Codes(len(measures.batches[0].x))
     measures.network.features(codes, measures.batches[0].x)
-    return float(log_determinants(2 * codes.kernel.numpy()[None])[0])
+    return float(log_determinants(2 * codes.kernel[None])[0])
 
 
 @torch.no_grad()
