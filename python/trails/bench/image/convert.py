@@ -1,7 +1,7 @@
 """Published recordings of NAS-Bench-101 and NAS-Bench-201 made into the one form of `trails.bench.image.store`.
 
-Of either benchmark there is an extract in text (``nasbench201_accuracy.csv.xz`` and so on), and of NAS-Bench-101 also
-the authors' own file (`trails.bench.image.official`).
+Of either benchmark there is an extract in text (``nasbench201_accuracy.csv.xz`` and so on), and the authors' own files:
+`trails.bench.image.official` reads those of NAS-Bench-101, `trails.bench.image.nats` those of NAS-Bench-201.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from trails.bench.image.nats import META, Cell, Training, digest_of_archive, read_archive, read_pth
 from trails.bench.image.official import read_tfrecord
 from trails.bench.image.store import ImageSetting, write
 from trails.errors import InvalidInput, UnusableData, shown
@@ -49,7 +50,7 @@ def convert(name: str, source: Path, folder: Path) -> int:
 
     Args:
         name: ``nasbench101`` or ``nasbench201``.
-        source: The folder that holds the extracts, or the official file.
+        source: The folder that holds the extracts, or the official file or folder.
         folder: That the benchmark is written to.
 
     Raises:
@@ -58,13 +59,10 @@ def convert(name: str, source: Path, folder: Path) -> int:
     """
     if name not in _EXTRACTS:
         raise InvalidInput(f"'{shown(name)}' is not published in files", hint=f"There are: {', '.join(_EXTRACTS)}.")
-    if source.is_file():
-        if name != "nasbench101":
-            raise InvalidInput(
-                f"{source} cannot be read: of {name} the extract alone is",
-                hint=f"Name the folder that holds {', '.join(_EXTRACTS[name][0])}.",
-            )
-        sources, tables = [source], _official_101(source)
+    if (source / META).exists() and name == "nasbench201":
+        digests, tables = {source.name: digest_of_archive(source)}, _official_201(read_archive(source))
+    elif source.is_file():
+        digests, tables = {source.name: _digest(source)}, _official_file(name, source)
     else:
         names, read = _EXTRACTS[name]
         sources = [source / file for file in names]
@@ -73,10 +71,21 @@ def convert(name: str, source: Path, folder: Path) -> int:
             raise InvalidInput(
                 f"{source} holds no {', '.join(missing)}", hint="Name the folder that the extracts are in."
             )
-        tables = read(*(_rows(file) for file in sources))
-    digests = {file.name: _digest(file) for file in sources}
+        digests, tables = {file.name: _digest(file) for file in sources}, read(*(_rows(file) for file in sources))
     write(folder, ImageSetting(name, digests), tables)
     return len(tables["architecture"])
+
+
+def _official_file(name: str, file: Path) -> dict[str, Rows]:
+    if name == "nasbench101":
+        return _official_101(file)
+    if file.suffix == ".pth":
+        return _official_201(read_pth(file))
+    raise InvalidInput(
+        f"{file} cannot be read: it is no official form of {name} that is",
+        hint="Name the folder NATS-tss-v1_0-3ffb9-simple, a .pth file, or the folder that holds "
+        f"{', '.join(_EXTRACTS[name][0])}.",
+    )
 
 
 def _extract_201(accuracies: Iterator[Mapping[str, str]], scores: Iterator[Mapping[str, str]]) -> dict[str, Rows]:
@@ -158,6 +167,30 @@ def _official_101(file: Path) -> dict[str, Rows]:
             for split, accuracy in zip(("train", "valid", "test"), numbers, strict=False):
                 found.append(_accuracy(index, "c10", epochs, split, kind, 100.0 * accuracy, numbers[3]))
     return {"architecture": list(architectures.values()), "accuracy": found, "published_score": []}
+
+
+def _official_201(cells: Iterator[Cell]) -> dict[str, Rows]:
+    """``one`` is the training with the lowest seed, the ``mean`` of all that there are."""
+    space = picture_space("nasbench201")
+    architectures: Rows = []
+    found: Rows = []
+    for cell in cells:
+        design = space.parse(cell.text)
+        index, counts = space.index(design), (nasbench201.parameters(design), nasbench201.flops(design))
+        architectures.append(_architecture(index, str(cell.number), cell.text, *counts))
+        runs: dict[tuple[str, int, str], list[Training]] = {}
+        for training in cell.trainings:
+            for split in training.accuracies:
+                runs.setdefault((training.dataset, training.epochs, split), []).append(training)
+        for (dataset, epochs, split), several in runs.items():
+            for kind, chosen in (("one", several[:1]), ("mean", several)):
+                accuracy = sum(training.accuracies[split] for training in chosen) / len(chosen)
+                seconds = [training.seconds for training in chosen if training.seconds is not None]
+                average = sum(seconds) / len(seconds) if seconds else None
+                found.append(_accuracy(index, dataset, epochs, split, kind, accuracy, average))
+    if not architectures:
+        raise UnusableData("the files hold no cell", hint="Unpack all of NATS-tss-v1_0-3ffb9-simple.")
+    return {"architecture": architectures, "accuracy": found, "published_score": []}
 
 
 def _cell_101(index: int, published: str) -> Mapping[str, Any]:
