@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.core.cells import CELLS_101, CELLS_201, pictures
+from tests.core.cells import CELLS_101, CELLS_201, counted, pictures
 from trails.errors import InvalidInput
 from trails.family import Design
 from trails.family.cell import nasbench101, nasbench201, textbook
@@ -26,7 +26,7 @@ from trails.filtering import score_pool
 from trails.filtering.scoring import Scorer
 from trails.space.nasbench101 import Nasbench101Space
 from trails.space.nasbench201 import Nasbench201Space
-from trails.tfmem import REGISTRY, ScoringSetting, parse_tfmems
+from trails.tfmem import REGISTRY, Batch, ScoringSetting, parse_tfmems
 from trails.tfmem.registry import ZEN
 
 SIDE = 8
@@ -223,6 +223,43 @@ def test_rows_that_are_no_pictures_are_refused(batch: object, told: str) -> None
     with pytest.raises(InvalidInput, match=told) as refused:
         measures_of("nasbench201", (3,) * 6, 1, batch.inputs, (batch,))
     assert "3072" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(("side", "classes"), [(16, 120), (8, 1000), (12, 2)])
+@pytest.mark.parametrize("kind", [Nasbench101Space, Nasbench201Space])
+def test_spaces_count_and_score_networks_of_other_sizes_and_classes(
+    kind: type[Nasbench101Space] | type[Nasbench201Space], side: int, classes: int
+) -> None:
+    space = kind(classes)
+    design = space.parse((CELLS_201 if kind is Nasbench201Space else CELLS_101)[1])
+    network = network_of(space.name, design, 1, classes)
+    inputs = 3 * side * side
+    assert space.parameters(design, inputs) == sum(tensor.numel() for tensor in network.parameters())
+    assert space.parameters(design, inputs) - kind().parameters(design, inputs) == (classes - 10) * (
+        network.classifier.in_features + 1
+    )
+    last = 64 * (side // 4 + 1) ** 2 if space.name == "nasbench201" else 0
+    assert space.flops(design, inputs) == counted(network, side) + last
+    batch = Batch(
+        np.random.default_rng(1).standard_normal((4, inputs)), np.arange(4.0) % classes, "multiclass", classes
+    )
+    own = space.family.scoring.initialise(parse_tfmems("naswot+synflow"), design, inputs, 1)
+    x = Pictures.of(batch).x
+    assert own(REGISTRY["naswot"], [batch]) == pytest.approx(textbook.naswot(network, x), rel=1e-5)
+    # Without a batch the space's classes count.
+    assert own(REGISTRY["synflow"], []) == pytest.approx(textbook.synflow(network, side), rel=1e-9)
+    assert space.index(design) == kind().index(design)
+
+
+def test_sizes_and_classes_that_no_network_has_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="side of 10 pixels") as refused:
+        measures_of("nasbench201", (3,) * 6, 1, 300, (pictures(1, 4, 10),)).of("naswot")
+    assert "multiple of four" in (refused.value.hint or "")
+    design = nasbench101.read(CELLS_101[3])
+    assert math.isfinite(measures_of("nasbench101", design, 1, 300, (pictures(1, 4, 10),)).of("naswot"))
+    for kind in (Nasbench101Space, Nasbench201Space):
+        with pytest.raises(InvalidInput, match="two classes or more, not 1"):
+            kind(1)
 
 
 def test_what_a_metric_lacks_is_told() -> None:
