@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -50,6 +50,28 @@ class Pictures:
         x = self.pixels[chosen] / 255.0
         x = (x - np.reshape(MEAN, (3, 1, 1))) / np.reshape(DEVIATION, (3, 1, 1))
         return Batch(x.reshape(rows, -1), self.classes[chosen].astype(np.float64), "multiclass", len(self.names))
+
+    def resized(self, side: int) -> Pictures:
+        """The same pictures with another side, each pixel drawn by area or by straight lines between pixels.
+
+        Args:
+            side: Pixels, 1 or more.
+
+        Raises:
+            InvalidInput: The side is no number of pixels.
+        """
+        from PIL import Image
+
+        if side < 1:
+            raise InvalidInput(f"a picture has a side of one pixel or more, not {side}")
+        if side == self.pixels.shape[2]:
+            return self
+        how = Image.Resampling.BOX if side < self.pixels.shape[2] else Image.Resampling.BILINEAR
+        found = np.empty((len(self.pixels), 3, side, side), np.uint8)
+        for place, picture in enumerate(self.pixels):
+            image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
+            found[place] = np.asarray(image.resize((side, side), how)).transpose(2, 0, 1)
+        return replace(self, pixels=found)
 
 
 def read_pictures(source: Path, split: str = "train") -> Pictures:
