@@ -25,7 +25,7 @@ group of trainings durably: killed at any moment it loses at most the group in h
 on. A larger --architectures goes on from a smaller one. Shards may be trained on several machines, each into
 a folder of its own, and put together with `merge`. `score` does the same for training-free metrics of what is
 recorded, `verify` repeats some trainings and scores, and `time` is for benchmarks that were trained in stacks.
-`convert`, `score-cells` and `explore` are for cells of pictures, whose trainings others recorded.
+`convert`, `score-cells`, `time-cells` and `explore` are for cells of pictures, whose trainings others recorded.
 
 exit status: 0; 2 bad arguments or data; 1 any other error
 

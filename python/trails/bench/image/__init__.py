@@ -1,5 +1,5 @@
 """Recorded benchmarks of cells for pictures, whose accuracies others recorded: converted, scored, explored, asked.
 
-`benchmark` answers, `store` and `score_table` are what lies on disk, `convert` and `official` read what was published,
-`scores` computes on the batches of `pictures`, `explore` repeats searches.
+`benchmark` answers, `store`, `score_table` and `training_seconds` are what lies on disk, `convert` and `official` read
+what was published, `scores` and `timing` compute on `pictures`, `explore` repeats searches that a score guides.
 """

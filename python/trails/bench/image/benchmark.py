@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from trails.bench.image.score_table import scores_of, seconds_of
-from trails.bench.image.store import read_setting, read_table
+from trails.bench.image.score_table import published_of, scores_of, seconds_of
+from trails.bench.image.store import columns_of, read_setting, read_table
+from trails.bench.image.training_seconds import PICTURED, CellSeconds, fitted
 from trails.bench.space import RecordedSpace
 from trails.errors import InvalidInput, shown
+from trails.family import Design
 from trails.space import picture_space
 
 Split: TypeAlias = Literal["train", "valid"]
 Runs: TypeAlias = Literal["one", "mean"]
+Source: TypeAlias = Literal["recorded", "proportional", "estimated"]
 
 
 @dataclass(frozen=True)
@@ -73,20 +75,7 @@ class ImageBenchmark:
     @cached_property
     def _columns(self) -> dict[tuple[str, int, str, str], tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Accuracies and seconds by dataset, epochs, split and runs, in the order of `recorded`; NaN for none."""
-        codes = [pc.cast(self._table[name], "string").combine_chunks().dictionary_encode() for name in _KEYS]
-        epochs = self._table["epochs"].to_numpy()
-        places = np.searchsorted(self._indices, self._table["index"].to_numpy())
-        accuracy = self._table["accuracy"].to_numpy().astype(np.float64)
-        seconds = self._table["seconds"].to_numpy(zero_copy_only=False).astype(np.float64)
-        keys = np.stack([*(code.indices.to_numpy() for code in codes), epochs])
-        found = {}
-        for key in np.unique(keys, axis=1).T:
-            rows = np.flatnonzero((keys == key[:, None]).all(axis=0))
-            dataset, split, runs = (c.dictionary[int(place)].as_py() for c, place in zip(codes, key, strict=False))
-            both = np.full((2, len(self._indices)), np.nan)
-            both[:, places[rows]] = accuracy[rows], seconds[rows]
-            found[dataset, int(key[-1]), split, runs] = both[0], both[1]
-        return found
+        return columns_of(self._table, self._indices)
 
     @cached_property
     def _architectures(self) -> dict[str, NDArray[np.generic]]:
@@ -169,6 +158,63 @@ class ImageBenchmark:
             raise InvalidInput(f"the seconds of {epochs} epochs on {shown(dataset)} are not recorded")
         return float(found)
 
+    def training_seconds(self, *, dataset: str, epochs: int) -> NDArray[np.float64]:
+        """Seconds of one training of every recorded cell: float64 (cells,), in the order of `recorded`.
+
+        `seconds_are` tells which they are. Of NAS-Bench-101 they are those of its authors, on their accelerators: all
+        of them for 108 epochs, a share of these for fewer. Of NAS-Bench-201 they are estimated, for one core of the
+        machine that some cells were timed on.
+
+        Raises:
+            InvalidInput: Nothing of the kind is recorded.
+            UnusableData: No cell was timed; the hint says how they are.
+        """
+        source, longest = self._seconds_from(dataset, epochs)
+        if source != "estimated":
+            return self._column(dataset, longest, "valid", "one")[1] * (epochs / longest)
+        return self.cell_seconds(dataset).seconds(self._designs, PICTURED[dataset], epochs)
+
+    def seconds_are(self, *, dataset: str, epochs: int) -> Source:
+        """Where `training_seconds` come from: ``recorded`` of these trainings; ``proportional`` to those recorded of
+        the longest trainings, by epochs; ``estimated`` from cells that were timed here.
+
+        Raises:
+            InvalidInput: Nothing of the kind is recorded.
+        """
+        return self._seconds_from(dataset, epochs)[0]
+
+    def cell_seconds(self, dataset: str) -> CellSeconds:
+        """The fit that seconds are estimated by, with its error and the machine.
+
+        Raises:
+            InvalidInput: Nothing is estimated of the dataset.
+            UnusableData: No cell was timed; the hint says how they are.
+        """
+        if self.space.name != "nasbench201" or dataset not in PICTURED:
+            raise InvalidInput(f"no seconds on '{shown(dataset)}' are estimated of {self.space.name}")
+        side = PICTURED[dataset].side
+        if side not in self._fits:
+            designs = dict(zip(self._indices.tolist(), self._designs, strict=True))
+            self._fits[side] = fitted(self.folder, designs, side)
+        return self._fits[side]
+
+    def _seconds_from(self, dataset: str, epochs: int) -> tuple[Source, int]:
+        """Where seconds come from, and of trainings of how many epochs."""
+        if np.isfinite(self._column(dataset, epochs, "valid", "one")[1]).all():
+            return "recorded", epochs
+        known = [e for d, e, s, r in self.fidelities if (d, s, r) == (dataset, "valid", "one")]
+        if np.isfinite(self._column(dataset, max(known), "valid", "one")[1]).all():
+            return "proportional", max(known)
+        return "estimated", epochs
+
+    @cached_property
+    def _designs(self) -> list[Design]:
+        return [self.space.architecture(index) for index in self._indices.tolist()]
+
+    @cached_property
+    def _fits(self) -> dict[int, CellSeconds]:
+        return {}
+
     def parameters(self, architecture: str) -> int:
         """Trained numbers of the published network for ten classes.
 
@@ -223,18 +269,9 @@ class ImageBenchmark:
         Raises:
             InvalidInput: There are none.
         """
-        table = read_table(self.folder, "published_score")
-        kept = pc.and_(
-            pc.equal(pc.cast(table["tfmem"], "string"), tfmem), pc.equal(pc.cast(table["dataset"], "string"), dataset)
-        )
-        table = table.filter(kept)
-        if not table.num_rows:
-            raise InvalidInput(
-                f"no scores by '{shown(tfmem)}' on '{shown(dataset)}' were published with this benchmark"
-            )
-        indices = table["index"].to_numpy().astype(np.int64)
+        indices, scores = published_of(self.folder, tfmem, dataset)
         places = np.minimum(np.searchsorted(self._indices, indices), len(self._indices) - 1)
-        return np.where(self._indices[places] == indices, places, -1), table["score"].to_numpy()
+        return np.where(self._indices[places] == indices, places, -1), scores
 
     def _column(
         self, dataset: str, epochs: int, split: str, runs: str
@@ -261,6 +298,3 @@ class ImageBenchmark:
                 detail=f"It holds {len(self._indices)} of the {self.space.size} cells of {self.space.name}.",
             )
         return place
-
-
-_KEYS = ("dataset", "split", "runs")

@@ -1,4 +1,4 @@
-"""``python -m trails bench convert``, ``score-cells`` and ``explore``: recordings of cells for pictures."""
+"""``python -m trails bench convert``, ``score-cells``, ``time-cells``, ``explore``: recorded cells for pictures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from trails.errors import InvalidInput
 EXAMPLES = """\
   python -m trails bench convert --dataset nasbench201 recordings/
   nice python -m trails bench score-cells --dataset nasbench201 --tfmem naswot+synflow
+  nice python -m trails bench time-cells --dataset nasbench201
   python -m trails bench explore --dataset nasbench201 --tfmem jacflow
 """
 
@@ -38,10 +39,14 @@ def declare(actions: argparse._SubParsersAction[argparse.ArgumentParser], say: C
     scores.add_argument("--published", action="store_true", help="only cells whose scores others published")
     scores.add_argument("--batch-seed", type=int, default=1, metavar="N", help="(default: %(default)s)")
     scores.add_argument("--processes", type=int, default=0, help="that score, each on one core (default: all cores)")
-    scores.add_argument(
-        "--pictures", type=Path, metavar="SOURCE", help="a folder or archive (default: cifar10 in $TRAILS_DATA)"
-    )
     scores.set_defaults(act=_score, say=say)
+    times = actions.add_parser("time-cells", help="time some cells of NAS-Bench-201, whose seconds nobody published")
+    times.add_argument("--cells", type=int, default=40, metavar="N", help="in the end (default: %(default)s)")
+    times.set_defaults(act=_time, say=say)
+    for action in (scores, times):
+        action.add_argument(
+            "--pictures", type=Path, metavar="SOURCE", help="a folder or archive (default: cifar10 in $TRAILS_DATA)"
+        )
     explored = actions.add_parser("explore", help="search scored cells again and again, into SQLite")
     explored.add_argument("--tfmem", default="jacflow", metavar="NAMES", help="that guides (default: %(default)s)")
     explored.add_argument("--runs", type=int, default=100, metavar="N", help="(default: %(default)s)")
@@ -54,7 +59,7 @@ def declare(actions: argparse._SubParsersAction[argparse.ArgumentParser], say: C
         "--database", type=Path, metavar="FILE", help="(default: explored.sqlite in the benchmark's folder)"
     )
     explored.set_defaults(act=_explore, say=say)
-    for action in (convert, scores, explored):
+    for action in (convert, scores, times, explored):
         action.add_argument(
             "--dataset", required=True, metavar="NAME", choices=get_args(Pictures), help=", ".join(get_args(Pictures))
         )
@@ -79,7 +84,7 @@ def _score(options: argparse.Namespace) -> None:
     benchmark = ImageBenchmark(options.folder / options.dataset)
     scored = score(
         benchmark,
-        read_pictures(options.pictures or _data("pictures") / "cifar10" / "cifar10_subset.tar.xz"),
+        read_pictures(_pictures(options)),
         named(options.tfmem),
         cells=options.cells,
         batch_seed=options.batch_seed,
@@ -88,6 +93,19 @@ def _score(options: argparse.Namespace) -> None:
         say=options.say,
     )
     print(f"{scored} cells scored; {compact(benchmark.folder)} scores")
+
+
+def _time(options: argparse.Namespace) -> None:
+    from trails.bench.image.benchmark import ImageBenchmark
+    from trails.bench.image.pictures import read_pictures
+    from trails.bench.image.timing import time_cells
+
+    benchmark = ImageBenchmark(options.folder / options.dataset)
+    timed = time_cells(benchmark, read_pictures(_pictures(options)), options.cells, say=options.say)
+    print(f"{timed} cells timed")
+    for dataset in ("c10", "in16"):
+        fit = benchmark.cell_seconds(dataset)
+        print(f"{dataset}: estimates are {fit.error:.1%} off in the median, {fit.error90:.1%} for one in ten")
 
 
 def _explore(options: argparse.Namespace) -> None:
@@ -106,6 +124,10 @@ def _explore(options: argparse.Namespace) -> None:
         say=options.say,
     )
     print(f"{added} runs added")
+
+
+def _pictures(options: argparse.Namespace) -> Path:
+    return options.pictures or _data("pictures") / "cifar10" / "cifar10_subset.tar.xz"
 
 
 def _data(what: str) -> Path:

@@ -47,8 +47,7 @@ class Pictures:
         if not 1 <= rows <= len(self.pixels):
             raise InvalidInput(f"a batch of {rows} cannot be taken of {len(self.pixels)} pictures")
         chosen = np.random.default_rng(seed).choice(len(self.pixels), rows, replace=False)
-        x = self.pixels[chosen] / 255.0
-        x = (x - np.reshape(MEAN, (3, 1, 1))) / np.reshape(DEVIATION, (3, 1, 1))
+        x = standardised(self.pixels[chosen])
         return Batch(x.reshape(rows, -1), self.classes[chosen].astype(np.float64), "multiclass", len(self.names))
 
     def resized(self, side: int) -> Pictures:
@@ -72,6 +71,11 @@ class Pictures:
             image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
             found[place] = np.asarray(image.resize((side, side), how)).transpose(2, 0, 1)
         return replace(self, pixels=found)
+
+
+def standardised(pixels: NDArray[np.uint8] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pictures as networks see them: float64 (pictures, 3, side, side), from 0 to 255 before."""
+    return np.asarray((pixels / 255.0 - np.reshape(MEAN, (3, 1, 1))) / np.reshape(DEVIATION, (3, 1, 1)))
 
 
 def read_pictures(source: Path, split: str = "train") -> Pictures:

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from trails.errors import UnusableData
+from trails.bench.image.store import read_table
+from trails.errors import InvalidInput, UnusableData, shown
 from trails.filtering.pool import combine_ranks
 from trails.space import Nasbench201Space, Space
 from trails.tfmem import Tfmem, parse_tfmems
@@ -108,6 +110,22 @@ def _column(folder: Path, space: Space, name: str, batch_seed: int, column: str)
             hint=f"python -m trails bench score-cells --dataset {space.name} --tfmem {name}",
         )
     return dict(zip(table["index"].to_numpy()[kept].tolist(), table[column].to_numpy()[kept].tolist(), strict=True))
+
+
+def published_of(folder: Path, tfmem: str, dataset: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Scores that others computed by a metric on a dataset's pictures: int64 (scores,), of which cells, and float64.
+
+    Raises:
+        InvalidInput: There are none.
+    """
+    table = read_table(folder, "published_score")
+    kept = pc.and_(
+        pc.equal(pc.cast(table["tfmem"], "string"), tfmem), pc.equal(pc.cast(table["dataset"], "string"), dataset)
+    )
+    table = table.filter(kept)
+    if not table.num_rows:
+        raise InvalidInput(f"no scores by '{shown(tfmem)}' on '{shown(dataset)}' were published with this benchmark")
+    return table["index"].to_numpy().astype(np.int64), table["score"].to_numpy()
 
 
 def done(folder: Path, batch_seed: int) -> set[tuple[int, str]]:

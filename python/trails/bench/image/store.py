@@ -18,8 +18,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from trails.errors import UnusableData
 
@@ -140,3 +143,31 @@ def read_table(folder: Path, name: str) -> pa.Table:
             f"{file} is no table of this benchmark", detail=f"It has the columns {', '.join(table.schema.names)}."
         )
     return table.cast(TABLES[name])
+
+
+def columns_of(
+    table: pa.Table, indices: NDArray[np.int64]
+) -> dict[tuple[str, int, str, str], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Accuracies and seconds by dataset, epochs, split and runs: float64 (cells,) each, NaN where there is none.
+
+    Args:
+        table: `ACCURACY`.
+        indices: int64 (cells,), ascending: in whose order; each cell of the table is one of them.
+    """
+    codes = [pc.cast(table[name], "string").combine_chunks().dictionary_encode() for name in _KEYS]
+    epochs = table["epochs"].to_numpy()
+    places = np.searchsorted(indices, table["index"].to_numpy())
+    accuracy = table["accuracy"].to_numpy().astype(np.float64)
+    seconds = table["seconds"].to_numpy(zero_copy_only=False).astype(np.float64)
+    keys = np.stack([*(code.indices.to_numpy() for code in codes), epochs])
+    found = {}
+    for key in np.unique(keys, axis=1).T:
+        rows = np.flatnonzero((keys == key[:, None]).all(axis=0))
+        dataset, split, runs = (c.dictionary[int(place)].as_py() for c, place in zip(codes, key, strict=False))
+        both = np.full((2, len(indices)), np.nan)
+        both[:, places[rows]] = accuracy[rows], seconds[rows]
+        found[dataset, int(key[-1]), split, runs] = both[0], both[1]
+    return found
+
+
+_KEYS = ("dataset", "split", "runs")
