@@ -11,11 +11,16 @@ except OutOfTime:
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trails.bench.space import RecordedSpace
 from trails.bench.table import Benchmark
@@ -45,18 +50,29 @@ class Incumbent:
     test_auc: float
 
 
+class Found(Protocol):
+    """What a search has at some moment."""
+
+    @property
+    def seconds(self) -> float:
+        """Spent when it was found."""
+
+
+T = TypeVar("T", bound=Found)
+
+
 @dataclass
-class Trajectory:
-    """The best found so far, by validation AUC, whenever it changed."""
+class BestSoFar(Generic[T]):
+    """The best found so far, whenever it changed."""
 
-    incumbents: list[Incumbent] = field(default_factory=list)
+    incumbents: list[T] = field(default_factory=list)
 
-    def at(self, seconds: float) -> Incumbent | None:
+    def at(self, seconds: float) -> T | None:
         """What a search that ends at ``seconds`` hands over; None before anything was trained."""
         place = bisect_right(self.incumbents, seconds, key=lambda found: found.seconds)
         return self.incumbents[place - 1] if place else None
 
-    def best(self) -> Incumbent:
+    def best(self) -> T:
         """What is handed over at the end.
 
         Raises:
@@ -67,44 +83,62 @@ class Trajectory:
         return self.incumbents[-1]
 
 
-class RecordedTrainer:
-    """Trains recorded architectures.
+class Trajectory(BestSoFar[Incumbent]):
+    """The best of a table found so far, by validation AUC."""
+
+
+class Trainer(ABC):
+    """What a search on records spends its budget on: a clock, trainings that are looked up, and scores.
 
     Args:
-        benchmark: Where they are looked up.
-        seed: Of the trainings.
+        space: What can be trained; indices count in it.
         budget: Seconds.
         workers: Machines that share the work perfectly: each second of training passes as a part of one.
-        space: A part of the recorded architectures to search; None for all.
 
     Raises:
-        InvalidInput: The budget is negative or no number, there is no worker, or nothing is recorded with the seed.
+        InvalidInput: The budget is negative or no number, or there is no worker.
 
     Attributes:
-        space: What can be trained; indices count in it.
+        space: See above.
         spent: Seconds so far.
         thought: Of these, the search's own, as far as it charges them.
         epochs: Trained in all.
-        trajectory: The best so far.
+        ordered: Whether the choices of a position are numbers in an order, such as widths.
     """
 
-    def __init__(
-        self,
-        benchmark: Benchmark,
-        *,
-        seed: int = 1,
-        budget: float = math.inf,
-        workers: int = 1,
-        space: RecordedSpace | None = None,
-    ) -> None:
+    ordered = True
+
+    def __init__(self, space: RecordedSpace, budget: float, workers: int) -> None:
         if not budget >= 0.0 or workers < 1:
             raise InvalidInput(f"a search has zero seconds or more and a worker, not {budget} s and {workers} workers")
-        self.benchmark, self.budget = benchmark, budget
-        self.space: RecordedSpace = benchmark.recorded(seed) if space is None else space
-        self.spent, self.epochs, self.trajectory = 0.0, 0, Trajectory()
-        self.thought = 0.0
-        self._seed, self._workers = seed, workers
-        self._reached: dict[int, int] = {}
+        self.space, self.budget, self.workers = space, budget, workers
+        self.spent, self.thought, self.epochs = 0.0, 0.0, 0
+
+    @abstractmethod
+    def train(self, index: int, epochs: int, *, again: bool = False) -> float:
+        """Train an architecture of `space`; the metric to choose by, NaN where training went wrong.
+
+        Raises:
+            OutOfTime: The budget ends before.
+            InvalidInput: Such a training was not recorded.
+        """
+
+    @abstractmethod
+    def milestones(self, epochs: int) -> Sequence[int]:
+        """Epochs, ascending, to which an architecture can be trained on its way to ``epochs``, the last ones."""
+
+    @abstractmethod
+    def scoring_seconds(self, tfmem: str) -> float:
+        """Seconds of scoring one architecture."""
+
+    @abstractmethod
+    def merits(self, tfmem: str, seed: int) -> NDArray[np.float64]:
+        """Scores in the order of `space`: float64 (size,), higher is better, a failed one is -inf.
+
+        Args:
+            tfmem: The metric.
+            seed: Of the search; where several batches were scored on, it decides which is read.
+        """
 
     def charge(self, seconds: float) -> None:
         """Let time pass.
@@ -129,8 +163,40 @@ class RecordedTrainer:
         self.thought += seconds
         self.charge(seconds)
 
+
+class RecordedTrainer(Trainer):
+    """Trains recorded architectures of a table.
+
+    Args:
+        benchmark: Where they are looked up.
+        seed: Of the trainings.
+        budget: Seconds.
+        workers: See `Trainer`.
+        space: A part of the recorded architectures to search; None for all.
+
+    Raises:
+        InvalidInput: As `Trainer`; nothing is recorded with the seed.
+
+    Attributes:
+        trajectory: The best so far.
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        *,
+        seed: int = 1,
+        budget: float = math.inf,
+        workers: int = 1,
+        space: RecordedSpace | None = None,
+    ) -> None:
+        super().__init__(benchmark.recorded(seed) if space is None else space, budget, workers)
+        self.benchmark, self.trajectory = benchmark, Trajectory()
+        self._seed = seed
+        self._reached: dict[int, int] = {}
+
     def train(self, index: int, epochs: int, *, again: bool = False) -> float:
-        """Train an architecture up to an epoch, on from where it was left.
+        """See `Trainer.train`: up to an epoch, on from where it was left.
 
         Args:
             index: In `space`.
@@ -154,7 +220,7 @@ class RecordedTrainer:
                 if math.isnan(curve.valid_auc[-1]):
                     return math.nan
                 raise InvalidInput(f"{curve.architecture} was recorded for {len(curve.valid_auc)} epochs, not {epochs}")
-            seconds = float(curve.train_seconds[epoch - 1] + curve.valid_seconds[epoch - 1]) / self._workers
+            seconds = float(curve.train_seconds[epoch - 1] + curve.valid_seconds[epoch - 1]) / self.workers
             if math.isnan(seconds):
                 raise UnusableData(
                     f"it is not known how long epoch {epoch} of {curve.architecture} took",
@@ -165,6 +231,26 @@ class RecordedTrainer:
             self._reached[index] = max(epoch, self._reached.get(index, 0))
             self._offer(curve.architecture, epoch, float(curve.valid_auc[epoch - 1]))
         return float(curve.valid_auc[min(epochs, len(curve.valid_auc)) - 1])
+
+    def milestones(self, epochs: int) -> Sequence[int]:
+        """See `Trainer.milestones`: every epoch."""
+        return range(1, epochs + 1)
+
+    def scoring_seconds(self, tfmem: str) -> float:
+        """See `Trainer.scoring_seconds`."""
+        return self.benchmark.scoring_seconds(tfmem)
+
+    def merits(self, tfmem: str, seed: int) -> NDArray[np.float64]:
+        """See `Trainer.merits`.
+
+        Raises:
+            InvalidInput: Not all of it is scored.
+        """
+        found, pool = self.benchmark.merits(tfmem, batch_seed=1 + seed % 3), self.benchmark.recorded(1)
+        if self.space is not pool:
+            designs = [self.space.architecture(index) for index in range(self.space.size)]
+            found = found[[pool.index(design) for design in designs]]
+        return np.where(np.isfinite(found), found, -np.inf)
 
     def _offer(self, architecture: str, epoch: int, valid_auc: float) -> None:
         found = self.trajectory.incumbents

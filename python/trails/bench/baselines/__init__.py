@@ -17,20 +17,27 @@ from types import MappingProxyType
 
 from trails.bench.baselines import tabnas, tpe_hyperband, weight_sharing
 from trails.bench.baselines.by_score import knas, move_proposal, training_free, warm_up
-from trails.bench.baselines.known import Search
+from trails.bench.baselines.known import AnySearch, Search
 from trails.bench.baselines.trained import evolution, random, reinforcement
 
-BASELINES: Mapping[str, Search] = MappingProxyType(
+TRAINING_BASED: Mapping[str, AnySearch] = MappingProxyType(
     {
         "random": random,
         "evolution": evolution,
         "reinforcement": reinforcement,
         "tpe_hyperband": tpe_hyperband.tpe_hyperband,
+    }
+)
+"""Baselines that need nothing but trainings, of tables or of cells (`trails.bench.image.trainer`)."""
+
+BASELINES: Mapping[str, Search] = MappingProxyType(
+    {
+        **TRAINING_BASED,
         "tabnas": tabnas.tabnas,
         "knas": knas,
         "weight_sharing": weight_sharing.weight_sharing,
     }
 )
-"""Every baseline by name."""
+"""Every baseline of tables by name."""
 
-__all__ = ["BASELINES", "Search", "move_proposal", "training_free", "warm_up"]
+__all__ = ["BASELINES", "TRAINING_BASED", "AnySearch", "Search", "move_proposal", "training_free", "warm_up"]

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from trails.bench.baselines.known import Known, Scores
 from trails.bench.baselines.trained import follow
-from trails.bench.trainer import OutOfTime, RecordedTrainer
+from trails.bench.trainer import OutOfTime, Trainer
 from trails.errors import InvalidInput, shown
 from trails.filtering.samplers import (
     EvolutionSampler,
@@ -29,7 +29,7 @@ MOVES = 10
 """Proposals of which a search with move proposals trains the one with the best score."""
 
 
-def training_free(trainer: RecordedTrainer, tfmem: str, n: int, sampler: str, seed: int, epochs: int) -> None:
+def training_free(trainer: Trainer, tfmem: str, n: int, sampler: str, seed: int, epochs: int) -> None:
     """Score ``n`` architectures one by one, train the best one alone.
 
     Args:
@@ -43,12 +43,12 @@ def training_free(trainer: RecordedTrainer, tfmem: str, n: int, sampler: str, se
     scores = Scores(trainer, tfmem, seed)
     search = make_sampler(sampler, trainer.space, seed, scores.merits())
     with suppress(OutOfTime):
-        scored = _score(search, scores, n)
+        scored = score_proposals(search, scores, n)
         if scored:
             trainer.train(scores.best_first(scored)[0], epochs)
 
 
-def knas(trainer: RecordedTrainer, seed: int, epochs: int, *, tfmem: str = "knas") -> None:
+def knas(trainer: Trainer, seed: int, epochs: int, *, tfmem: str = "knas") -> None:
     """KNAS: 100 random architectures scored by the mean of their gradients' Gram matrix, the best 5 trained.
 
     Source: Xu, Zhao, Lin, Gao, Sun, Yang: KNAS: Green Neural Architecture Search (ICML 2021).
@@ -65,12 +65,12 @@ def knas(trainer: RecordedTrainer, seed: int, epochs: int, *, tfmem: str = "knas
             best = sampler.ask(KNAS_TRAINED)
         else:
             scores = Scores(trainer, tfmem, seed)
-            best = scores.best_first(_score(sampler, scores, KNAS_SCORED))[:KNAS_TRAINED]
+            best = scores.best_first(score_proposals(sampler, scores, KNAS_SCORED))[:KNAS_TRAINED]
         for index in best:
             trainer.train(index, epochs)
 
 
-def warm_up(trainer: RecordedTrainer, tfmem: str, n: int, sampler: str, seed: int, epochs: int) -> None:
+def warm_up(trainer: Trainer, tfmem: str, n: int, sampler: str, seed: int, epochs: int) -> None:
     """Score ``n`` random architectures before a search that trains, which begins with what the scores tell.
 
     Random search trains the ``n`` from the highest score down, and then the others. Evolution has the best of them for
@@ -85,16 +85,14 @@ def warm_up(trainer: RecordedTrainer, tfmem: str, n: int, sampler: str, seed: in
         first: list[int] = []
         if sampler == "reinforcement":
             learnt = ReinforceSampler(trainer.space, seed, scores.merits())
-            _score(learnt, scores, n)
+            score_proposals(learnt, scores, n)
         else:
-            first = scores.best_first(_score(RandomSampler(trainer.space, seed), scores, n))
+            first = scores.best_first(score_proposals(RandomSampler(trainer.space, seed), scores, n))
             first = first[:POPULATION] if sampler == "evolution" else first
         follow(_guided(sampler, trainer.space, seed, known.merit, Guide(first), learnt), known)
 
 
-def move_proposal(
-    trainer: RecordedTrainer, tfmem: str, sampler: str, seed: int, epochs: int, moves: int = MOVES
-) -> None:
+def move_proposal(trainer: Trainer, tfmem: str, sampler: str, seed: int, epochs: int, moves: int = MOVES) -> None:
     """Of ``moves`` proposals of a search, train the one with the best score.
 
     Source: Abdelfattah, Mehrotra, Dudziak, Lane: Zero-Cost Proxies for Lightweight NAS (ICLR 2021).
@@ -104,7 +102,7 @@ def move_proposal(
         follow(_guided(sampler, trainer.space, seed, known.merit, Guide((), moves, scores.of)), known)
 
 
-def _score(search: Sampler, scores: Scores, n: int) -> list[int]:
+def score_proposals(search: Sampler, scores: Scores, n: int) -> list[int]:
     """Score what a sampler proposes, one after the other, until there are ``n`` or no more."""
     scored: list[int] = []
     while len(scored) < n and (asked := search.ask(1)):

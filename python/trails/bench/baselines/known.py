@@ -8,15 +8,20 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trails.bench.trainer import RecordedTrainer
+from trails.bench.trainer import RecordedTrainer, Trainer
 
 
 class Search(Protocol):
     """Searches until the budget is spent, the space is exhausted, or it proposes nothing new; see `BASELINES`."""
 
     def __call__(self, trainer: RecordedTrainer, seed: int, epochs: int) -> None: ...
+
+
+class AnySearch(Protocol):
+    """A `Search` that needs nothing of tables: it searches cells as well; see `TRAINING_BASED`."""
+
+    def __call__(self, trainer: Trainer, seed: int, epochs: int) -> None: ...
 
 
 class Known:
@@ -27,7 +32,7 @@ class Known:
         epochs: To which each is trained.
     """
 
-    def __init__(self, trainer: RecordedTrainer, epochs: int) -> None:
+    def __init__(self, trainer: Trainer, epochs: int) -> None:
         self._trainer, self._epochs = trainer, epochs
         self._auc: dict[int, float] = {}
         self._ascending: list[float] = []
@@ -39,7 +44,7 @@ class Known:
         return index in self._auc
 
     def train(self, index: int) -> float:
-        """Validation AUC of an architecture; one that is known is answered from memory, without charge.
+        """The metric of an architecture to choose by; one that is known is answered from memory, without charge.
 
         Raises:
             OutOfTime: The budget ends before.
@@ -70,10 +75,10 @@ class Scores:
         seed: Of the search; which of the recorded batches a metric reads that reads data.
     """
 
-    def __init__(self, trainer: RecordedTrainer, tfmem: str, seed: int) -> None:
+    def __init__(self, trainer: Trainer, tfmem: str, seed: int) -> None:
         self._trainer = trainer
-        self._seconds = trainer.benchmark.scoring_seconds(tfmem)
-        self._scores = scores_of(trainer, tfmem, 1 + seed % 3)
+        self._seconds = trainer.scoring_seconds(tfmem)
+        self._scores = trainer.merits(tfmem, seed)
         self._charged: set[int] = set()
 
     def __len__(self) -> int:
@@ -98,17 +103,3 @@ class Scores:
     def best_first(self, indices: list[int]) -> list[int]:
         """Some architectures, highest score first; each is charged."""
         return sorted(indices, key=self.of, reverse=True)
-
-
-def scores_of(trainer: RecordedTrainer, tfmem: str, batch_seed: int) -> NDArray[np.float64]:
-    """Scores in the order of the trainer's space: float64 (size,), higher is better, a failed one is -inf.
-
-    Raises:
-        InvalidInput: Not all of it is scored.
-    """
-    found = trainer.benchmark.merits(tfmem, batch_seed=batch_seed)
-    pool = trainer.benchmark.recorded(1)
-    if trainer.space is not pool:
-        designs = [trainer.space.architecture(index) for index in range(trainer.space.size)]
-        found = found[[pool.index(design) for design in designs]]
-    return np.where(np.isfinite(found), found, -np.inf)
