@@ -11,6 +11,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from tests.core.cells import CELLS_101, CELLS_201, counted, pictures
 from trails.errors import InvalidInput
@@ -20,7 +21,7 @@ from trails.family.cell.batches import Pictures
 from trails.family.cell.blocks import CellNetwork
 from trails.family.cell.measures import MEASURES, Measures
 from trails.family.cell.networks import measures_of, network_of
-from trails.family.cell.passes import Codes
+from trails.family.cell.passes import Codes, Flow
 from trails.family.cell.scoring import SCORING_101, SCORING_201
 from trails.filtering import score_pool
 from trails.filtering.scoring import Scorer
@@ -163,6 +164,18 @@ def test_codes_are_counted_as_bits_whatever_their_number_and_how_often_a_tensor_
         on = (x > 0).flatten(1).double()
         expected += on @ on.T + (1 - on) @ (1 - on).T
     np.testing.assert_array_equal(codes.kernel, expected.numpy())
+
+
+@pytest.mark.parametrize(("window", "stride"), [(3, 1), (3, 2), (1, 1), (5, 2)])
+@pytest.mark.parametrize("side", [9, 111, 118])
+def test_large_pictures_flow_strip_by_strip(window: int, stride: int, side: int) -> None:
+    layer = torch.nn.Conv2d(16, 4, window, stride, window // 2, bias=False)
+    layer.weight.data.abs_()
+    x = torch.rand(2, 16, side, side, dtype=torch.float64)
+    with torch.no_grad():
+        expected = functional.conv2d(x, layer.weight.double(), None, stride, window // 2)
+        expected[1] += expected[0]
+        torch.testing.assert_close(Flow().convolve(layer, x), expected, rtol=1e-12, atol=0)
 
 
 def test_codes_keep_no_more_tensors_than_a_cell_has() -> None:
