@@ -125,6 +125,7 @@ def measure_training(side: int, classes: int, position: int, batches: list[int],
     space = Nasbench201Space(classes)
     design = space.architecture(cells(seed)[position])
     network = network_of(SPACE, design, seed, classes).train()
+    _pictures.cifar10(side)
     before, found = resident_megabytes(), []
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     for rows in batches:
