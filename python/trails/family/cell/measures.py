@@ -132,7 +132,8 @@ def _naswot(measures: Measures) -> float:
 
 @torch.no_grad()
 def _synflow(measures: Measures) -> float:
-    return float(measures.network.run(Flow(), Flow.ones(measures.side))[1].sum())
+    ones = Flow.ones(measures.side).to(measures.network.classifier.weight.device)
+    return float(measures.network.run(Flow(), ones)[1].sum())
 
 
 def _weight_norm(measures: Measures) -> float:

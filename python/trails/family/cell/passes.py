@@ -76,7 +76,9 @@ class Codes(Pass):
 def _bits_of(x: Tensor) -> NDArray[np.uint64]:
     """Which numbers of each picture are positive: uint64 (pictures, a 64th of the numbers, rounded up)."""
     dense = x.permute(0, 2, 3, 1) if x.is_contiguous(memory_format=torch.channels_last) else x
-    packed = np.packbits((dense.numpy() > 0).reshape(len(x), -1), axis=1)
+    # NumPy compares four times as fast as PyTorch does on a processor.
+    positive = dense.numpy() > 0 if x.device.type == "cpu" else (dense > 0).cpu().numpy()
+    packed = np.packbits(positive.reshape(len(x), -1), axis=1)
     # What is filled up is equal for all.
     return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
 
