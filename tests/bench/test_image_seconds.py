@@ -9,43 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.bench.made_up_cells import SPACE, written
 from trails.bench.image import timing, training_seconds
 from trails.bench.image.benchmark import ImageBenchmark
 from trails.bench.image.pictures import Pictures
-from trails.bench.image.store import ImageSetting, write
 from trails.bench.image.training_seconds import COUNTED, LEAST_TIMED, PICTURED, counts_of, fit
 from trails.errors import InvalidInput, UnusableData
 from trails.family.cell import nasbench201
 from trails.space import picture_space
 
-SPACE = picture_space("nasbench201")
 GENERATOR = np.random.default_rng(0)
 DESIGNS = sorted({tuple(map(int, row)) for row in GENERATOR.integers(0, 5, (40, 6))})
 
 
-def made(folder: Path, name: str, designs: list[tuple[int, ...]], seconds: dict[int, float | None]) -> ImageBenchmark:
-    """A benchmark of cells whose trainings of some epochs took so long; None for not known."""
-    space = picture_space(name)
-    architectures, accuracies = [], []
-    for place, design in enumerate(designs):
-        row: dict[str, Any] = {"index": space.index(design)}
-        architectures.append(
-            row | {"published": str(place), "architecture": space.format(design), "parameters": 1, "flops": 1}
-        )
-        for dataset, (epochs, own) in itertools.product(("c10", "in16"), seconds.items()):
-            what = {"dataset": dataset, "epochs": epochs, "split": "valid", "runs": "one", "accuracy": float(place)}
-            accuracies.append(row | what | {"seconds": None if own is None else own + place})
-    write(
-        folder,
-        ImageSetting(name, {}),
-        {"architecture": architectures, "accuracy": accuracies, "published_score": []},
-    )
-    return ImageBenchmark(folder)
-
-
 @pytest.fixture
 def benchmark(tmp_path: Path) -> ImageBenchmark:
-    return made(tmp_path / "nasbench201", "nasbench201", DESIGNS, {12: None, 200: None})
+    return written(tmp_path / "nasbench201", cells=DESIGNS, schedules={12: None, 200: None})
 
 
 def timed(benchmark: ImageBenchmark, train: list[float], valid: list[float], machine: str = "a") -> None:
@@ -104,7 +83,12 @@ def test_the_error_is_of_cells_that_the_fit_has_not_seen() -> None:
 def test_seconds_are_those_published_where_there_are_some(tmp_path: Path) -> None:
     space = picture_space("nasbench101")
     designs = [space.architecture(index) for index in (5, 60, 700)]
-    benchmark = made(tmp_path / "nasbench101", "nasbench101", designs, {4: None, 36: 10.0, 108: 1000.0})
+    schedules = {
+        4: None,
+        36: lambda design, _: 10.0 + designs.index(design),
+        108: lambda d, _: 1000.0 + designs.index(d),
+    }
+    benchmark = written(tmp_path / "nasbench101", "nasbench101", designs, schedules)
     assert benchmark.training_seconds(dataset="c10", epochs=108).tolist() == [1000.0, 1001.0, 1002.0]
     assert benchmark.training_seconds(dataset="c10", epochs=36).tolist() == [10.0, 11.0, 12.0]
     assert benchmark.training_seconds(dataset="c10", epochs=4) == pytest.approx([1000 / 27, 1001 / 27, 1002 / 27])

@@ -73,11 +73,14 @@ class Scores:
         trainer: Whose clock passes: seconds of scoring one architecture at a time, as recorded.
         tfmem: The metric.
         seed: Of the search; which of the recorded batches a metric reads that reads data.
+
+    Attributes:
+        seconds: Of scoring one.
     """
 
     def __init__(self, trainer: Trainer, tfmem: str, seed: int) -> None:
         self._trainer = trainer
-        self._seconds = trainer.scoring_seconds(tfmem)
+        self.seconds = trainer.scoring_seconds(tfmem)
         self._scores = trainer.merits(tfmem, seed)
         self._charged: set[int] = set()
 
@@ -91,7 +94,7 @@ class Scores:
             OutOfTime: The budget ends before.
         """
         if index not in self._charged:
-            self._trainer.charge(self._seconds)
+            self._trainer.charge(self.seconds)
             self._charged.add(index)
         return float(self._scores[index])
 

@@ -16,12 +16,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.bench.image.score_table import published_of, scores_of, seconds_of
+from trails.bench.image.score_table import named, published_of, scores_of, seconds_of
 from trails.bench.image.store import columns_of, read_setting, read_table
 from trails.bench.image.training_seconds import PICTURED, CellSeconds, fitted
 from trails.bench.space import RecordedSpace
 from trails.errors import InvalidInput, shown
 from trails.family import Design
+from trails.family.cell.scoring import COUNTED
 from trails.space import picture_space
 
 Split: TypeAlias = Literal["train", "valid"]
@@ -247,14 +248,19 @@ class ImageBenchmark:
         """
         return scores_of(self.folder, self.space, self._indices, tfmem, batch_seed)
 
+    def merits(self, tfmem: str, *, batch_seed: int = 1) -> NDArray[np.float64]:
+        """`scores` of which a higher one is better, whichever way the metric goes."""
+        found, metrics = self.scores(tfmem, batch_seed=batch_seed), named(tfmem)
+        return -found if len(metrics) == 1 and metrics[0].orientation == "lower" else found
+
     def scoring_seconds(self, tfmem: str, *, batch_seed: int = 1) -> float:
-        """Median seconds that scoring one cell took on one core.
+        """Median seconds that scoring one cell took on one core; none for parameters and operations, which are counted.
 
         Raises:
             InvalidInput: There is no such metric.
             UnusableData: No cell was scored by it.
         """
-        return seconds_of(self.folder, self.space, tfmem, batch_seed)
+        return 0.0 if tfmem in COUNTED else seconds_of(self.folder, self.space, tfmem, batch_seed)
 
     def published_scores(self, tfmem: str, *, dataset: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Scores that others computed.

@@ -23,10 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.bench.image.benchmark import ImageBenchmark
-from trails.bench.image.score_table import named
 from trails.bench.space import RecordedSpace
 from trails.errors import InvalidInput, UnusableData
-from trails.family.cell.scoring import COUNTED
 from trails.filtering.samplers import make_sampler
 
 TOP = 400
@@ -95,14 +93,12 @@ def explore(
     """
     if runs < 1 or steps < 1:
         raise InvalidInput(f"a study has one run and one step or more, not {runs} and {steps}")
-    scores, metrics = benchmark.scores(tfmem, batch_seed=batch_seed), named(tfmem)
-    if len(metrics) == 1 and metrics[0].orientation == "lower":
-        scores = -scores
+    scores = benchmark.merits(tfmem, batch_seed=batch_seed)
     usable = np.flatnonzero(np.isfinite(scores))
     space = RecordedSpace(benchmark.space, benchmark.recorded().recorded[usable].tolist())
     make_sampler(sampler, space, 0, lambda _: 0.0)  # refuses a name that is none, before there is a file
     names = [benchmark.published[place] for place in usable.tolist()]
-    seconds = 0.0 if tfmem in COUNTED else benchmark.scoring_seconds(tfmem, batch_seed=batch_seed)
+    seconds = benchmark.scoring_seconds(tfmem, batch_seed=batch_seed)
     steps = min(steps, space.size)
     setting = {
         "space": space.name,
