@@ -67,6 +67,7 @@ def by_seconds(
     labels: Mapping[str, str] = LABELS,
 ) -> None:
     """Draw a line for each method: medians, and quartiles of the methods in ``bands``."""
+    (facts,) = document.select(method="table")
     drawn = []
     for method, (colour, line) in lines.items():
         rows = document.select(method=method)
@@ -81,15 +82,22 @@ def by_seconds(
     seconds_axis(axis)
     if regret:
         axis.set_ylim(bottom=0.0, top=1.1 * max((np.quantile(line, 0.95) for line in drawn), default=1.0) + 1e-6)
-        axis.set_ylabel("validation AUC below the best, median")
+        if "span" in facts:
+            axis.set_yscale("symlog", linthresh=facts["span"] / 50.0)
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda below, _: f"{below:g}"))
+        axis.set_ylabel(f"validation {measure(facts)} below the best{facts.get('unit', '')}, median")
         return
-    (facts,) = document.select(method="table")
     context_lines(axis, facts)
     everything = np.concatenate([*drawn, [facts["best_test"], facts["random_test"]]])
     low, high = np.quantile(everything, 0.05), everything.max()
-    low = min(low, facts["random_test"])
+    low = max(min(low, facts["random_test"]), facts["best_test"] - facts.get("span", math.inf))
     axis.set_ylim(low - 0.1 * (high - low), high + 0.12 * (high - low))
-    axis.set_ylabel(f"test AUC, median; epochs to {facts['to_epoch']}")
+    axis.set_ylabel(f"test {measure(facts)}{facts.get('unit', '')}, median; epochs to {facts['to_epoch']}")
+
+
+def measure(facts: Row) -> str:
+    """What quality is: AUC, unless the facts say otherwise."""
+    return str(facts.get("measure", "AUC"))
 
 
 def seconds_axis(axis: Axes) -> None:
@@ -124,7 +132,7 @@ def two_panels(
 
 def caption(facts: Row) -> str:
     """What the searches of a figure were of."""
-    return f"{facts['table']},\nhalf of them for each seed; simulated clock"
+    return f"{facts['table']},\nhalf of them for each seed; {facts.get('clock', 'simulated clock')}"
 
 
 def heading(document: Document) -> str:
@@ -133,7 +141,8 @@ def heading(document: Document) -> str:
     noise = "unknown" if facts["noise"] is None else f"{facts['noise']:.4f}"
     return (
         f"{document.settings['dataset']}, {facts['table']}, {facts['pool']} of them for every seed, epochs to "
-        f"{facts['to_epoch']}; test AUC of one at random {facts['random_test']:.4f}, of the best by validation "
+        f"{facts['to_epoch']}; test {measure(facts)}{facts.get('unit', '')} of one at random "
+        f"{facts['random_test']:.4f}, of the best by validation "
         f"{facts['best_test']:.4f} (medians), which alone takes {facts['oracle_seconds']:.3g} s to train; SD between "
         f"training seeds {noise}"
     )
@@ -143,22 +152,30 @@ NEAR = (0.01, 0.005, 0.002, 0.001, 0.0)
 """How far below the best a validation AUC is looked for."""
 
 
+def near(facts: Row) -> Sequence[float]:
+    """How far below the best a validation metric is looked for: `NEAR`, unless the facts say otherwise."""
+    return tuple(facts.get("near", NEAR))
+
+
 def times_to_quality(
     document: Document, methods: Sequence[str], clock: int = 0, labels: Mapping[str, str] = LABELS
 ) -> list[str]:
-    """A line for each method: seconds until the median test AUC is parts of the way from random to the best.
+    """A line for each method: seconds until the median test metric is parts of the way from random to the best.
 
-    And seconds until the median validation AUC is near the best of the pool.
+    And seconds until the median validation metric is near the best of the pool.
     """
     (facts,) = document.select(method="table")
     wanted, times = targets(facts), grid(document.rows)
     found = {method: rows for method in methods if (rows := document.select(method=method))}
-    lines = [_columns("seconds until the median test AUC is", [f"{auc:.4f}" for auc in wanted.values()])]
+    lines = [_columns(f"seconds until the median test {measure(facts)} is", [f"{auc:.4f}" for auc in wanted.values()])]
     for method, rows in found.items():
         lines.append(_columns(labels[method], [_told(seconds_to(rows, auc, times, clock)) for auc in wanted.values()]))
-    lines.append(_columns("and validation AUC below the best by", [f"{below:g}" for below in NEAR]))
+    below_best = [f"{below:g}" for below in near(facts)]
+    lines.append(_columns(f"and validation {measure(facts)} below the best by", below_best))
     for method, rows in found.items():
-        lines.append(_columns(labels[method], [_told(seconds_near(rows, below, times, clock)) for below in NEAR]))
+        lines.append(
+            _columns(labels[method], [_told(seconds_near(rows, below, times, clock)) for below in near(facts)])
+        )
     return lines
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -183,33 +184,66 @@ def _once(
     return found
 
 
-def run(context: Context, methods: Iterable[str], count: int) -> None:
-    """Record the table's facts and every search that is not recorded yet.
+@dataclass(frozen=True)
+class Kind:
+    """What searches are of: tables, or cells (`benchmarks._image_searches`). Each function is given the dataset first.
+
+    Args:
+        size: How much can be searched, for figures; what was searched at another size is of other pools.
+        budgets: So many budgets, seconds.
+        facts: What a search's quality is seen against, for some seeds.
+        search: See `search`.
+        left_out: Why a method cannot run; None where it can.
+    """
+
+    size: Callable[[str], str]
+    budgets: Callable[[str, int], list[float]]
+    facts: Callable[[str, Iterable[int]], Row]
+    search: Callable[[str, str, int, Sequence[float]], Row]
+    left_out: Callable[[str, str], str | None] = lambda dataset, method: None
+
+
+def _left_out(dataset: str, method: str) -> str | None:
+    if method != "weight_sharing" or Shared.read(open_parts(dataset)[0].folder) is not None:
+        return None
+    return "weight sharing is left out: python -m benchmarks weight_sharing trains its super-network first"
+
+
+TABLES = Kind(
+    size=lambda dataset: table_size(open_parts(dataset)[0]),
+    budgets=lambda dataset, count: budgets(*open_parts(dataset), count),
+    facts=lambda dataset, seeds: table_facts(*open_parts(dataset), seeds),
+    search=search,
+    left_out=_left_out,
+)
+
+
+def run(context: Context, methods: Iterable[str], count: int, kind: Kind = TABLES) -> None:
+    """Record the facts of what is searched, and every search that is not recorded yet.
 
     Args:
         context: Of the experiment.
         methods: See `search`; weight sharing only where its super-network is recorded.
         count: Budgets.
+        kind: What is searched.
     """
-    assert context.dataset is not None
-    benchmark, epochs = open_parts(context.dataset)
+    dataset = context.dataset
+    assert dataset is not None
     number = QUICK_SEEDS if context.quick else SEEDS
-    if facts := context.recorded(method="table"):
-        _same_table(facts[0], benchmark)
-    times = budgets(benchmark, epochs, count)
-    if not context.recorded(method="table"):
+    if known := context.recorded(method="table"):
+        _same_size(known[0], kind.size(dataset))
+    times = kind.budgets(dataset, count)
+    if not known:
         seeds = range(context.seed, context.seed + number)
-        context.record({"method": "table", **table_facts(benchmark, epochs, seeds), "budgets": times})
+        context.record({"method": "table", **kind.facts(dataset, seeds), "budgets": times})
     jobs = []
     for method in methods:
-        if method == "weight_sharing" and Shared.read(benchmark.folder) is None:
-            context.say(
-                "weight sharing is left out: python -m benchmarks weight_sharing trains its super-network first"
-            )
+        if reason := kind.left_out(dataset, method):
+            context.say(reason)
             continue
-        known = {row["search_seed"] for row in context.recorded(method=method)}
+        there = {row["search_seed"] for row in context.recorded(method=method)}
         wanted = range(context.seed, context.seed + number)
-        jobs += [(context.dataset, method, seed, times) for seed in wanted if seed not in known]
+        jobs += [(kind.search, dataset, method, seed, times) for seed in wanted if seed not in there]
     cores = len(os.sched_getaffinity(0))
     done: list[Row] = []
     with process_pool(cores) as executor:
@@ -218,23 +252,22 @@ def run(context: Context, methods: Iterable[str], count: int) -> None:
             done.append(row)
             if len(done) == number:
                 context.record(*done)
-                context.say(f"{context.dataset}: {row['method']}")
+                context.say(f"{dataset}: {row['method']}")
                 done = []
     if done:
         context.record(*done)
 
 
-def _same_table(facts: Row, benchmark: Benchmark) -> None:
-    """Refuse to go on from searches of a table that has grown since: their pools were other ones."""
-    if facts["table"] != table_size(benchmark):
+def _same_size(facts: Row, size: str) -> None:
+    """Refuse to go on from searches of what has grown since: their pools were other ones."""
+    if facts["table"] != size:
         raise InvalidInput(
-            f"these searches were of {facts['table']}, and now there are {benchmark.recorded(SEED).size:,}",
-            hint="Start over: --fresh.",
+            f"these searches were of {facts['table']}, and now there are {size}", hint="Start over: --fresh."
         )
 
 
-def _search(job: tuple[str, str, int, Sequence[float]]) -> Row:
-    return search(*job)
+def _search(job: tuple[Callable[[str, str, int, Sequence[float]], Row], str, str, int, Sequence[float]]) -> Row:
+    return job[0](*job[1:])
 
 
 def table_facts(benchmark: Benchmark, epochs: int, seeds: Iterable[int]) -> Row:
@@ -328,7 +361,7 @@ def seconds_near(rows: Sequence[Row], below: float, times: Sequence[float], cloc
     if not len(rows):
         return math.nan
     # What has handed over nothing is as far as can be.
-    far = np.flatnonzero(np.median(np.where(np.isfinite(regret), regret, 1.0), axis=0) > below + 1e-9)
+    far = np.flatnonzero(np.median(np.where(np.isfinite(regret), regret, np.inf), axis=0) > below + 1e-9)
     first = int(far[-1]) + 1 if far.size else 0
     return float(times[first]) if first < len(times) else math.nan
 
