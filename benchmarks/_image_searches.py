@@ -212,7 +212,6 @@ def facts(dataset: str, seeds: Iterable[int]) -> Row:
     longest, places = records.schedules[-1], records.places(known)
     valid, test, seconds = (column[longest] for column in (records.valid, records.test, records.seconds))
     best = [own[int(valid[own].argmax())] for own in (records.places(pool(dataset, seed)) for seed in seeds)]
-    fit = records.benchmark.cell_seconds(dataset)
     return {
         "table": size(dataset),
         "pool": pool_size(dataset),
@@ -226,11 +225,22 @@ def facts(dataset: str, seeds: Iterable[int]) -> Row:
         "unit": ", %",
         "near": [2.0, 1.0, 0.5, 0.2, 0.0],
         "span": 2.0 * float(np.median(test[best]) - np.median(test[places])),
-        "clock": (
-            f"simulated clock,\nseconds of one core estimated, {fit.error:.1%} off in the median;\n"
-            f"trainings of {' and '.join(map(str, records.schedules))} epochs are separate and paid whole"
-        ),
+        "clock": f"simulated clock,\n{_clock(records)};\n{_schedules(records)} are separate and paid whole",
     }
+
+
+def _clock(records: CellRecords) -> str:
+    """What seconds are."""
+    sources = set(records.seconds_are)
+    if sources != {"estimated"}:
+        return f"seconds {' and '.join(sorted(sources))}"
+    return (
+        f"seconds of one core estimated, {records.benchmark.cell_seconds(records.dataset).error:.1%} off in the median"
+    )
+
+
+def _schedules(records: CellRecords) -> str:
+    return f"trainings of {' and '.join(map(str, records.schedules))} epochs"
 
 
 CELLS = Kind(size, budgets, facts, search)
