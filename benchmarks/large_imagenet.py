@@ -3,25 +3,29 @@
 Seeded cells of NAS-Bench-201 are scored by jacflow, one network after another on one core: on pictures of 16 x 16 with
 120 classes, 32 of a batch, and of 224 x 224 with 1,000 classes, 8 of a batch (and some with 32). Pictures are those of
 CIFAR-10, resized; classes are drawn, since there are more than theirs: neither changes what a score takes. Training is
-timed with real steps of SGD, a few for each size of batch, and counted up to all pictures of the dataset. Seconds are
-processor time, so that what else the machine does matters little; memory is the peak of what is resident above what was
-before the first network. Wants `cifar10` in $TRAILS_DATA.
+timed with real steps of SGD, a few for each size of batch, and counted up to all pictures of the dataset. The last part
+is simulated: searches on ImageNet16-120 look accuracies up, and are charged seconds of training that are estimated from
+cells that were timed here, and the seconds of a score on 32 x 32. Seconds that are measured are processor time, so that
+what else the machine does matters little; memory is the peak of what is resident above what was before the first
+network. Wants `cifar10` in $TRAILS_DATA, and for the last part a converted `nasbench201`.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import _pictures, plots
+from benchmarks import _image_searches, _pictures, _search_figures, _searches, plots
 from benchmarks._memory import forget_peak, peak_megabytes, resident_megabytes
 from benchmarks.harness import Context, Document, Row, run_pinned
+from trails.bench.folder import tables
 
 SPACE = "nasbench201"
 
@@ -45,13 +49,23 @@ class Size:
 
 SMALL, LARGE = Size("ImageNet16-120", 16, 120, 151_700), Size("ImageNet", 224, 1_000, 1_281_167)
 
-SCORED = ((SMALL, 32, 100, 25), (LARGE, 8, 100, 10), (LARGE, 32, 10, 5))
+SCORED = ((SMALL, 32, 100, 25), (LARGE, 8, 100, 10), (LARGE, 32, 5, 5))
 """Of what size, pictures of a batch, cells, and cells that one process scores."""
 
 BATCHES = (2, 4, 8, 16, 24)
 """Of training."""
 
-_TRAINED = {SMALL: 8, LARGE: 4}
+METHODS: Mapping[str, _search_figures.Line] = {
+    "two_phase:jacflow": (plots.COLOURS[1], "-"),
+    "two_phase_k:jacflow": (plots.COLOURS[1], "--"),
+    "training_free:jacflow": (plots.COLOURS[2], "-"),
+    "evolution": (plots.COLOURS[0], "-"),
+    "random": (plots.COLOURS[6], "--"),
+}
+"""That are compared by recorded accuracies."""
+FAST, SLOW, DATASET, BUDGETS = "two_phase:jacflow", "evolution", "in16", 12
+
+_TRAINED = {SMALL: 8, LARGE: 3}
 _STEPS = {SMALL: 10, LARGE: 2}
 _QUICK_SCORED = (10, 3, 0)
 _QUICK_TRAINED = {SMALL: 2, LARGE: 1}
@@ -74,6 +88,10 @@ def run(context: Context) -> None:
             known = {"side": size.side, "classes": size.classes, "steps": _STEPS[size], "seed": context.seed}
             function = "benchmarks.large_imagenet:measure_training"
             context.record(*run_pinned(function, position=position, batches=batches, **known))
+    if (tables() / SPACE / "setting.json").exists():
+        _searches.run(replace(context, dataset=DATASET), METHODS, BUDGETS, _image_searches.CELLS)
+    else:
+        context.say(f"searches are left out: python -m trails bench convert --dataset {SPACE} makes what they look up")
 
 
 def cells(seed: int) -> list[int]:
@@ -148,10 +166,24 @@ def measure_training(side: int, classes: int, position: int, batches: list[int],
 
 
 def draw(document: Document) -> Mapping[str, Figure]:
-    """Seconds of jacflow cell by cell, and of an epoch by size of batch."""
-    figure, (scoring, training) = plots.panels(2, width=4.8, height=3.8)
+    """Seconds of jacflow cell by cell, of an epoch by size of batch, and test accuracy by seconds spent."""
+    searched = document.select(method="table")
+    figure, (scoring, training, *quality) = plots.panels(3 if searched else 2, width=4.8, height=3.8)
     _draw_scoring(scoring, document)
     _draw_training(training, document)
+    for axis in quality:
+        _search_figures.by_seconds(
+            axis,
+            document,
+            METHODS,
+            _searches.grid(document.rows, 60),
+            bands=(FAST, SLOW),
+            labels=_image_searches.LABELS,
+        )
+        axis.set_title("ImageNet16-120, recorded accuracies")
+        axis.legend(loc="lower right", fontsize=7, title=_search_figures.caption(searched[0]), title_fontsize=6)
+        low, high = axis.get_ylim()
+        axis.set_ylim(low - 1.1 * (high - low), high)
     return {"": figure}
 
 
@@ -225,4 +257,22 @@ def summarise(document: Document) -> list[str]:
         if hours:
             told = ", ".join(f"{rows}: {statistics.median(hours[rows]):.3g}" for rows in sorted(hours))
             lines.append(f"{size.side} x {size.side}: processor hours of an epoch by size of batch (medians): {told}")
+    return [*lines, *_quality(document)] if document.select(method="table") else lines
+
+
+def _quality(document: Document) -> list[str]:
+    """Seconds until the median search stays near the best test accuracy, and how many times sooner two phases do."""
+    (facts,) = document.select(method="table")
+    times, best, start = _searches.grid(document.rows), facts["best_test"], facts["random_test"]
+    told = f"test accuracy of one at random {start:.2f} %, of the best by validation {best:.2f} % (medians)"
+    lines = [f"ImageNet16-120: {_search_figures.caption(facts)}; {told}".replace("\n", " ")]
+    for share in (0.8, 0.9, 0.95):
+        target = start + share * (best - start)
+        seconds = {name: _searches.seconds_to(document.select(method=name), target, times) for name in METHODS}
+        reached = "; ".join(
+            f"{_image_searches.LABELS[name]} {'never' if math.isnan(found) else f'{found:.3g} s'}"
+            for name, found in seconds.items()
+        )
+        sooner = _searches.ratio(seconds[SLOW], seconds[FAST])
+        lines.append(f"{target:.2f} %: {reached}; times sooner than evolution, planned: {sooner}")
     return lines
