@@ -202,7 +202,8 @@ def _draw_scoring(axis: Axes, document: Document) -> None:
     axis.set_title("jacflow of one cell (CIFAR-10 resized, drawn classes)")
     low, high = axis.get_ylim()
     axis.set_ylim(low, high * (high / low) ** 0.5)
-    axis.legend(loc="upper left", fontsize=7)
+    if axis.lines:
+        axis.legend(loc="upper left", fontsize=7)
 
 
 def _draw_training(axis: Axes, document: Document) -> None:
@@ -223,7 +224,8 @@ def _draw_training(axis: Axes, document: Document) -> None:
     axis.set_title("an epoch of training: steps timed, counted up")
     low, high = axis.get_ylim()
     axis.set_ylim(low, high * (high / low) ** 0.35)
-    axis.legend(loc="upper right", fontsize=7)
+    if axis.lines:
+        axis.legend(loc="upper right", fontsize=7)
 
 
 def jacflow(row: Row) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +119,13 @@ def test_pictures_that_do_not_do_are_named(tmp_path: Path) -> None:
     (folder / "1.png").write_bytes((folder / "0.png").read_bytes()[:40])
     with pytest.raises(UnusableData, match=r"picture train/cat/1\.png of .* cannot be decoded"):
         read_pictures(tmp_path)
+    for side in (60_000, 0):
+        # It says of itself that it has billions of pixels, or none.
+        head = b"IHDR" + struct.pack(">II5B", side, side, 8, 2, 0, 0, 0)
+        forged = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+        (folder / "1.png").write_bytes(forged)
+        with pytest.raises(UnusableData, match=r"picture train/cat/1\.png of .* cannot be decoded"):
+            read_pictures(tmp_path)
     with pytest.raises(InvalidInput, match="there is no"):
         read_pictures(tmp_path / "nowhere")
     (tmp_path / "some.tar").write_text("nothing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,6 +17,9 @@ from trails.tfmem import Batch
 
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 """Of CIFAR-10's channels, red, green and blue, where white is 1: what the reference implementations standardise by."""
+
+# What Pillow raises for files that are cut, forged or of another kind, beside its own errors.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 
 _ENDINGS = (".jpg", ".jpeg", ".png")
 
@@ -100,7 +104,7 @@ def read_pictures(source: Path, split: str = "train") -> Pictures:
         try:
             with Image.open(io.BytesIO(content)) as picture:
                 pixels = np.asarray(picture)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        except (*_UNREADABLE, UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise UnusableData(f"picture {shown(path)} of {source} cannot be decoded", detail=str(error)) from error
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.shape[0] != pixels.shape[1]:
             raise UnusableData(f"picture {shown(path)} of {source} is not square with three channels of 8 bits")
