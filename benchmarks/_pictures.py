@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from trails.bench.image.pictures import Pictures
     from trails.tfmem import Batch
 
-HEAVIEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
-"""The cell of NAS-Bench-201 with the most weights."""
-
 
 def data() -> Path:
     """Where datasets are."""
@@ -25,18 +22,18 @@ def data() -> Path:
 
 
 @cache
-def cifar10(side: int) -> Pictures:
-    """The training pictures, resized."""
+def cifar10() -> Pictures:
+    """The training pictures."""
     from trails.bench.image.pictures import read_pictures
 
-    return read_pictures(data() / "cifar10" / "cifar10_subset.tar.xz").resized(side)
+    return read_pictures(data() / "cifar10" / "cifar10_subset.tar.xz")
 
 
 def batch(rows: int, seed: int, side: int = 32, classes: int = 10) -> Batch:
-    """Some pictures; where other classes than their own ten are asked for, each has one that is drawn."""
+    """Some pictures, resized; where other classes than their own ten are asked for, each has one that is drawn."""
     from trails.tfmem import Batch
 
-    found = cifar10(side).batch(rows, seed)
+    found = cifar10().batch(rows, seed, side)
     if classes == found.outputs:
         return found
     drawn = np.random.default_rng(seed).integers(0, classes, rows)

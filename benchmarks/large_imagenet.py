@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -66,7 +67,7 @@ METHODS: Mapping[str, _search_figures.Line] = {
 FAST, SLOW, DATASET, BUDGETS = "two_phase:jacflow", "evolution", "in16", 12
 
 _TRAINED = {SMALL: 8, LARGE: 3}
-_STEPS = {SMALL: 10, LARGE: 2}
+_STEPS = {SMALL: 10, LARGE: 1}
 _QUICK_SCORED = (10, 3, 0)
 _QUICK_TRAINED = {SMALL: 2, LARGE: 1}
 _QUICK_BATCHES = {SMALL: BATCHES, LARGE: BATCHES[:2]}
@@ -83,11 +84,13 @@ def run(context: Context) -> None:
             context.record(*run_pinned("benchmarks.large_imagenet:measure_scores", start=start, count=count, **known))
     for size, wanted in (_QUICK_TRAINED if context.quick else _TRAINED).items():
         batches = _QUICK_BATCHES[size] if context.quick else BATCHES
-        for position in range(len(context.recorded(what="train", side=size.side)) // len(batches), wanted):
-            context.say(f"{size.side} x {size.side}: {position} of {wanted} cells trained for some steps")
+        at_once = wanted if size is SMALL else 1
+        for start in range(len(context.recorded(what="train", side=size.side)) // len(batches), wanted, at_once):
+            context.say(f"{size.side} x {size.side}: {start} of {wanted} cells trained for some steps")
             known = {"side": size.side, "classes": size.classes, "steps": _STEPS[size], "seed": context.seed}
+            positions = list(range(start, min(start + at_once, wanted)))
             function = "benchmarks.large_imagenet:measure_training"
-            context.record(*run_pinned(function, position=position, batches=batches, **known))
+            context.record(*run_pinned(function, positions=positions, batches=batches, **known))
     if (tables() / SPACE / "setting.json").exists():
         _searches.run(replace(context, dataset=DATASET), METHODS, BUDGETS, _image_searches.CELLS)
     else:
@@ -130,8 +133,10 @@ def measure_scores(side: int, classes: int, rows: int, start: int, count: int, s
     return found
 
 
-def measure_training(side: int, classes: int, position: int, batches: list[int], steps: int, seed: int) -> list[Row]:
-    """Seconds of a step of SGD with momentum for each size of batch, of one cell."""
+def measure_training(
+    side: int, classes: int, positions: list[int], batches: list[int], steps: int, seed: int
+) -> list[Row]:
+    """Seconds of a step of SGD with momentum for each size of batch, of some cells."""
     import torch
     from torch.nn import functional
 
@@ -140,22 +145,20 @@ def measure_training(side: int, classes: int, position: int, batches: list[int],
     from trails.space import Nasbench201Space
 
     torch.set_num_threads(1)
-    space = Nasbench201Space(classes)
-    design = space.architecture(cells(seed)[position])
-    network = network_of(SPACE, design, seed, classes).train()
-    _pictures.cifar10(side)
+    space, order = Nasbench201Space(classes), cells(seed)
+    given = {rows: Pictures.of(_pictures.batch(rows, seed, side, classes)) for rows in batches}
     before, found = resident_megabytes(), []
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    for rows in batches:
-        pictures = Pictures.of(_pictures.batch(rows, seed, side, classes))
-        assert pictures.y is not None
+    for position, rows in product(positions, batches):
+        design, (x, y) = space.architecture(order[position]), (given[rows].x, given[rows].y)
+        assert y is not None
+        network = network_of(SPACE, design, seed, classes).train()
+        optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
         forget_peak()
         seconds = []
         for _ in range(steps + 1):
             began = time.process_time()
             optimiser.zero_grad()
-            loss = functional.cross_entropy(network(pictures.x), pictures.y)
-            loss.backward()  # type: ignore[no-untyped-call]
+            functional.cross_entropy(network(x), y).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             seconds.append(time.process_time() - began)
         known = {"what": "train", "side": side, "classes": classes, "rows": rows, "position": position}

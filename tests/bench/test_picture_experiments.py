@@ -75,7 +75,7 @@ def test_large_pictures_are_scored_and_trained_on_and_counted_up(tmp_path: Path)
     assert rows[3]["parameters"] == nasbench201.parameters(design, 1000)
     assert all(row["seconds"][name] > 0 for row in rows for name in ("initialisation", "naswot", "synflow"))
     assert [row["position"] for row in rows] == [0, 1, 2, 1] and all(row["megabytes"] > 0 for row in rows)
-    trained = large_imagenet.measure_training(side=16, classes=120, position=1, batches=[2, 8], steps=2, seed=0)
+    trained = large_imagenet.measure_training(side=16, classes=120, positions=[1], batches=[2, 8], steps=2, seed=0)
     assert [(row["rows"], len(row["seconds"]), row["cell"]) for row in trained] == [
         (2, 2, rows[1]["cell"]),
         (8, 2, rows[1]["cell"]),
@@ -147,9 +147,9 @@ def test_what_is_recorded_is_not_measured_again(tmp_path: Path, monkeypatch: pyt
         asked.append(arguments)
         if "metric" in arguments or "cache" in arguments:
             return {name: value for name, value in arguments.items() if name != "seed"}
-        if "position" in arguments:
-            known = {"what": "train", "side": arguments["side"], "position": arguments["position"]}
-            return [{**known, "rows": rows} for rows in arguments["batches"]]
+        if "positions" in arguments:
+            known = {"what": "train", "side": arguments["side"]}
+            return [{**known, "rows": rows} for _ in arguments["positions"] for rows in arguments["batches"]]
         return [{"what": "score", "side": arguments["side"], "rows": arguments["rows"]}] * arguments["count"]
 
     monkeypatch.setenv("TRAILS_BENCH", str(tmp_path / "nothing"))

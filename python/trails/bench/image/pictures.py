@@ -38,21 +38,23 @@ class Pictures:
     classes: NDArray[np.int64]
     names: tuple[str, ...]
 
-    def batch(self, rows: int, seed: int) -> Batch:
+    def batch(self, rows: int, seed: int, side: int | None = None) -> Batch:
         """Some of them, standardised, as metrics read them.
 
         Args:
             rows: Different pictures.
             seed: Which.
+            side: That they are resized to; None for their own.
 
         Raises:
-            InvalidInput: There are fewer.
+            InvalidInput: There are fewer, or the side is no number of pixels.
         """
         if not 1 <= rows <= len(self.pixels):
             raise InvalidInput(f"a batch of {rows} cannot be taken of {len(self.pixels)} pictures")
         chosen = np.random.default_rng(seed).choice(len(self.pixels), rows, replace=False)
-        x = standardised(self.pixels[chosen])
-        return Batch(x.reshape(rows, -1), self.classes[chosen].astype(np.float64), "multiclass", len(self.names))
+        own = replace(self, pixels=self.pixels[chosen], classes=self.classes[chosen])
+        x = standardised(own.resized(self.pixels.shape[2] if side is None else side).pixels)
+        return Batch(x.reshape(rows, -1), own.classes.astype(np.float64), "multiclass", len(self.names))
 
     def resized(self, side: int) -> Pictures:
         """The same pictures with another side, each pixel drawn by area or by straight lines between pixels.
