@@ -163,7 +163,7 @@ def draw(document: Document) -> Mapping[str, Figure]:
         _name_bars(axis, rows)
     pictures.set_title(f"cells, {models} of a run, batch of {BATCH}")
     tables.set_title(f"networks for tables by jacflow, {models} of a run")
-    tables.legend(loc="lower right", fontsize=7)
+    tables.legend(loc="upper right", fontsize=7)
     memory.barh(range(len(document.rows)), [row["megabytes"] for row in document.rows], color=plots.COLOURS[5])
     memory.set_xlabel("MB, the peak")
     memory.set_title("memory")
@@ -204,7 +204,8 @@ def _draw_cache(axis: Axes, document: Document) -> None:
         )
     axis.set_yscale("log")
     axis.set_ylabel("MB")
-    axis.set_title("what an embedding cache holds (10 float64 an id)")
+    axis.set_ylim(top=3 * max((row["table_megabytes"] for row in kept), default=1.0))
+    axis.set_title("the embedding cache: 10 float64 an id")
     axis.grid(axis="x", visible=False)
 
 
