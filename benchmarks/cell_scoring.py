@@ -8,7 +8,6 @@ processor time, so that what else the machine does matters little. Wants `nasben
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +18,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from benchmarks import plots
-from benchmarks.harness import ROOT, Context, Document, Row, run_pinned
+from benchmarks import _pictures, plots
+from benchmarks.harness import Context, Document, Row, run_pinned
 
 SPACES = ("nasbench201", "nasbench101")
 METRICS = ("synflow", "naswot", "grad_norm", "snip", "fisher", "jacob_cov", "weight_norm", "params", "grasp", "zen")
@@ -48,17 +47,15 @@ def measure(space: str, start: int, count: int, seed: int, names: Sequence[str])
     import torch
 
     from trails.bench.image.convert import convert
-    from trails.bench.image.pictures import read_pictures
     from trails.bench.image.store import read_table
     from trails.family.cell import textbook
     from trails.family.cell.networks import measures_of
     from trails.space import picture_space
 
     torch.set_num_threads(1)
-    data = _data()
-    batches = [read_pictures(data / "cifar10" / "cifar10_subset.tar.xz").batch(32, seed)]
+    batches = [_pictures.batch(32, seed)]
     with tempfile.TemporaryDirectory() as folder:
-        convert(space, data / "nasbench", Path(folder))
+        convert(space, _pictures.data() / "nasbench", Path(folder))
         table = read_table(Path(folder), "published_score").to_pylist()
     theirs: dict[int, dict[str, float]] = {}
     for row in table:
@@ -91,10 +88,6 @@ def measure(space: str, start: int, count: int, seed: int, names: Sequence[str])
         known = {"space": space, "position": position, "cell": cells.format(design)}
         rows.append({**known, "seconds": seconds, "scores": scores, "published": published})
     return rows
-
-
-def _data() -> Path:
-    return Path(os.environ.get("TRAILS_DATA", ROOT.parent / "shared" / "datasets"))
 
 
 def draw(document: Document) -> Mapping[str, Figure]:

@@ -13,7 +13,6 @@ import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks import plots
+from benchmarks._memory import forget_peak, peak_megabytes
 from benchmarks.harness import Context, Document, Row, run_pinned
 
 DATASETS = ("frappe", "uci_diabetes", "criteo")
@@ -92,14 +92,14 @@ def measure_textbook(name: str, start: int, count: int, dataset: str, seed: int)
 
     indices = space.sample(2000, seed).tolist()[start : start + count]
     once(indices[0])
-    _forget_peak()
+    forget_peak()
     rows = []
     for position, index in enumerate(indices, start):
         began = time.perf_counter()
         scores = once(index)
         seconds = time.perf_counter() - began
         rows.append({"what": "one", "metric": name, "position": position, "seconds": seconds, "scores": scores})
-    megabytes = _peak_megabytes()
+    megabytes = peak_megabytes()
     for row, second in zip(rows, _second_draw(name, indices, dataset, seed), strict=True):
         row |= {"second_scores": second, "megabytes": megabytes}
     return [_finite(row) for row in rows]
@@ -132,11 +132,11 @@ def measure_fast(name: str, count: int, dataset: str, seed: int) -> list[Row]:
     sample = space.sample(2000, seed)[:count]
     scorer = Scorer(space, parse_tfmems(name), ScoringSetting(batches[0].inputs, seed, batches))
     scorer.scores(sample[:2])
-    _forget_peak()
+    forget_peak()
     began = time.perf_counter()
     scores = scorer.scores(sample).scores
     row = {"what": "fast", "metric": name, "architectures": count, "seconds": time.perf_counter() - began}
-    return [_finite({**row, "megabytes": _peak_megabytes(), "scores": scores.tolist()})]
+    return [_finite({**row, "megabytes": peak_megabytes(), "scores": scores.tolist()})]
 
 
 def measure_space(name: str, workers: int, repeats: int, dataset: str, seed: int) -> list[Row]:
@@ -148,7 +148,7 @@ def measure_space(name: str, workers: int, repeats: int, dataset: str, seed: int
     space, batches = parse_space(SPACE), _batches(dataset, seed)
     sample = space.sample(2000, seed)
     rows = []
-    _forget_peak()
+    forget_peak()
     for repeat in range(repeats + 1):
         began = time.perf_counter()
         pool = score_pool(space, parse_tfmems(name), ScoringSetting(batches[0].inputs, seed, batches, workers))
@@ -160,7 +160,7 @@ def measure_space(name: str, workers: int, repeats: int, dataset: str, seed: int
             "architectures": space.size,
             "failed": pool.failed,
             "seconds": time.perf_counter() - began,
-            "megabytes": _peak_megabytes(),
+            "megabytes": peak_megabytes(),
         }
         rows.append(_finite({**row, "scores": pool.scores[:, sample].tolist()} if repeat == 1 else row))
     return rows
@@ -194,16 +194,6 @@ def _at_once(name: str) -> bool:
 
     space = parse_space(SPACE)
     return all(space.family.scoring.at_once(part, space) for part in parse_tfmems(name))
-
-
-def _forget_peak() -> None:
-    """Begin anew with the peak of resident memory: importing libraries has one of its own."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_megabytes() -> float:
-    status = Path("/proc/self/status").read_text()
-    return float(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
 
 
 def _finite(value):  # type: ignore[no-untyped-def]

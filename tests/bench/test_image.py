@@ -327,7 +327,7 @@ def test_damaged_official_files_are_refused(tmp_path: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(UnusableData, match=told):
             convert("nasbench101", file, tmp_path / "nasbench101")
-    with pytest.raises(InvalidInput, match="of nasbench201 the extract alone"):
+    with pytest.raises(InvalidInput, match="no official form of nasbench201"):
         convert("nasbench201", file, tmp_path / "nasbench201")
 
 

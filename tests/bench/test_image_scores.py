@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,24 @@ def test_pictures_are_read_by_split_and_standardised(pictures: Path, tmp_path: P
         found.batch(81, 1)
 
 
+def test_pictures_are_resized_by_area_or_by_lines(pictures: Path) -> None:
+    found = read_pictures(pictures)
+    half = found.resized(4)
+    assert half.pixels.shape == (80, 3, 4, 4) and half.names == found.names and half.classes is found.classes
+    means = found.pixels.reshape(80, 3, 4, 2, 4, 2).astype(float).mean((3, 5))
+    assert np.abs(half.pixels - means).max() <= 1.0
+    twice = found.resized(16).pixels
+    assert twice.shape == (80, 3, 16, 16)
+    # The corners are those of the picture; between its pixels nothing is brighter or darker than its neighbours.
+    np.testing.assert_array_equal(twice[..., 0, 0], found.pixels[..., 0, 0])
+    assert (twice.max((2, 3)) <= found.pixels.max((2, 3))).all() and (
+        twice.min((2, 3)) >= found.pixels.min((2, 3))
+    ).all()
+    assert found.resized(8) is found
+    with pytest.raises(InvalidInput, match="a side of one pixel or more, not 0"):
+        found.resized(0)
+
+
 def test_pictures_that_do_not_do_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "train" / "cat"
     folder.mkdir(parents=True)
@@ -100,6 +120,13 @@ def test_pictures_that_do_not_do_are_named(tmp_path: Path) -> None:
     (folder / "1.png").write_bytes((folder / "0.png").read_bytes()[:40])
     with pytest.raises(UnusableData, match=r"picture train/cat/1\.png of .* cannot be decoded"):
         read_pictures(tmp_path)
+    for side in (60_000, 0):
+        # It says of itself that it has billions of pixels, or none.
+        head = b"IHDR" + struct.pack(">II5B", side, side, 8, 2, 0, 0, 0)
+        forged = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+        (folder / "1.png").write_bytes(forged)
+        with pytest.raises(UnusableData, match=r"picture train/cat/1\.png of .* cannot be decoded"):
+            read_pictures(tmp_path)
     with pytest.raises(InvalidInput, match="there is no"):
         read_pictures(tmp_path / "nowhere")
     (tmp_path / "some.tar").write_text("nothing")

@@ -6,12 +6,14 @@ import math
 import os
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
-from tests.core.cells import CELLS_101, CELLS_201, pictures
+from tests.core.cells import CELLS_101, CELLS_201, counted, pictures
 from trails.errors import InvalidInput
 from trails.family import Design
 from trails.family.cell import nasbench101, nasbench201, textbook
@@ -19,12 +21,13 @@ from trails.family.cell.batches import Pictures
 from trails.family.cell.blocks import CellNetwork
 from trails.family.cell.measures import MEASURES, Measures
 from trails.family.cell.networks import measures_of, network_of
+from trails.family.cell.passes import Codes, Flow
 from trails.family.cell.scoring import SCORING_101, SCORING_201
 from trails.filtering import score_pool
 from trails.filtering.scoring import Scorer
 from trails.space.nasbench101 import Nasbench101Space
 from trails.space.nasbench201 import Nasbench201Space
-from trails.tfmem import REGISTRY, ScoringSetting, parse_tfmems
+from trails.tfmem import REGISTRY, Batch, ScoringSetting, parse_tfmems
 from trails.tfmem.registry import ZEN
 
 SIDE = 8
@@ -148,6 +151,43 @@ def test_networks_that_nothing_passes_are_scored_and_rank_behind(design: Design)
     assert math.isnan(measures.of("jacob_cov")) and measures.of("zen") == -math.inf
 
 
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_codes_are_counted_as_bits_whatever_their_number_and_how_often_a_tensor_comes(
+    memory: torch.memory_format,
+) -> None:
+    codes, expected = Codes(5), torch.zeros(5, 5, dtype=torch.float64)
+    shapes = [(3, 3, 3), (1, 1, 1), (64, 4, 4), (7, 5, 5), (2, 33, 33)]
+    tensors = [torch.randn(5, *shape).to(memory_format=memory) for shape in shapes]
+    tensors[1][0] = math.nan
+    for x in [tensors[0], *tensors, tensors[3], tensors[2], tensors[0]]:
+        assert torch.equal(codes.relu(torch.nn.ReLU(), x), torch.relu(x)) or x is tensors[1]
+        on = (x > 0).flatten(1).double()
+        expected += on @ on.T + (1 - on) @ (1 - on).T
+    np.testing.assert_array_equal(codes.kernel, expected.numpy())
+
+
+@pytest.mark.parametrize(("window", "stride"), [(3, 1), (3, 2), (1, 1), (5, 2)])
+@pytest.mark.parametrize("side", [9, 111, 118])
+def test_large_pictures_flow_strip_by_strip(window: int, stride: int, side: int) -> None:
+    layer = torch.nn.Conv2d(16, 4, window, stride, window // 2, bias=False)
+    layer.weight.data.abs_()
+    x = torch.rand(2, 16, side, side, dtype=torch.float64)
+    with torch.no_grad():
+        expected = functional.conv2d(x, layer.weight.double(), None, stride, window // 2)
+        expected[1] += expected[0]
+        torch.testing.assert_close(Flow().convolve(layer, x), expected, rtol=1e-12, atol=0)
+
+
+def test_codes_keep_no_more_tensors_than_a_cell_has() -> None:
+    codes, kept = Codes(2), []
+    for _ in range(9):
+        x = torch.randn(2, 3, 4, 4)
+        kept.append(weakref.ref(x))
+        codes.relu(torch.nn.ReLU(), x)
+    del x
+    assert [found() is not None for found in kept] == [False] * 6 + [True] * 3
+
+
 def test_every_metric_of_the_registry_is_known() -> None:
     plain = [metric for metric in REGISTRY.values() if not metric.combines]
     for scoring in (SCORING_101, SCORING_201):
@@ -196,6 +236,43 @@ def test_rows_that_are_no_pictures_are_refused(batch: object, told: str) -> None
     with pytest.raises(InvalidInput, match=told) as refused:
         measures_of("nasbench201", (3,) * 6, 1, batch.inputs, (batch,))
     assert "3072" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(("side", "classes"), [(16, 120), (8, 1000), (12, 2)])
+@pytest.mark.parametrize("kind", [Nasbench101Space, Nasbench201Space])
+def test_spaces_count_and_score_networks_of_other_sizes_and_classes(
+    kind: type[Nasbench101Space] | type[Nasbench201Space], side: int, classes: int
+) -> None:
+    space = kind(classes)
+    design = space.parse((CELLS_201 if kind is Nasbench201Space else CELLS_101)[1])
+    network = network_of(space.name, design, 1, classes)
+    inputs = 3 * side * side
+    assert space.parameters(design, inputs) == sum(tensor.numel() for tensor in network.parameters())
+    assert space.parameters(design, inputs) - kind().parameters(design, inputs) == (classes - 10) * (
+        network.classifier.in_features + 1
+    )
+    last = 64 * (side // 4 + 1) ** 2 if space.name == "nasbench201" else 0
+    assert space.flops(design, inputs) == counted(network, side) + last
+    batch = Batch(
+        np.random.default_rng(1).standard_normal((4, inputs)), np.arange(4.0) % classes, "multiclass", classes
+    )
+    own = space.family.scoring.initialise(parse_tfmems("naswot+synflow"), design, inputs, 1)
+    x = Pictures.of(batch).x
+    assert own(REGISTRY["naswot"], [batch]) == pytest.approx(textbook.naswot(network, x), rel=1e-5)
+    # Without a batch the space's classes count.
+    assert own(REGISTRY["synflow"], []) == pytest.approx(textbook.synflow(network, side), rel=1e-9)
+    assert space.index(design) == kind().index(design)
+
+
+def test_sizes_and_classes_that_no_network_has_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="side of 10 pixels") as refused:
+        measures_of("nasbench201", (3,) * 6, 1, 300, (pictures(1, 4, 10),)).of("naswot")
+    assert "multiple of four" in (refused.value.hint or "")
+    design = nasbench101.read(CELLS_101[3])
+    assert math.isfinite(measures_of("nasbench101", design, 1, 300, (pictures(1, 4, 10),)).of("naswot"))
+    for kind in (Nasbench101Space, Nasbench201Space):
+        with pytest.raises(InvalidInput, match="two classes or more, not 1"):
+            kind(1)
 
 
 def test_what_a_metric_lacks_is_told() -> None:

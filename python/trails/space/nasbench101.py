@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trails.checks import Check, no_check
 from trails.errors import InvalidInput
 from trails.family import Design, Family
-from trails.family.cell import CELLS_101
+from trails.family.cell import Cells101
 from trails.family.cell.graphs101 import firsts, graphs
 from trails.family.cell.nasbench101 import OPERATIONS, POSITIONS, VERTICES, cell_of, design_of
 
@@ -28,6 +28,12 @@ class Nasbench101Space:
     enumeration meets first, which is also the one that they trained; `index` takes every other form as well, and
     `parse` keeps the form that it reads.
 
+    Args:
+        classes: That parameters and operations are counted for; ten, as they were recorded.
+
+    Raises:
+        InvalidInput: Fewer than two classes.
+
     Example:
         >>> space = Nasbench101Space()
         >>> space.size, space.format(space.architecture(2))
@@ -38,10 +44,13 @@ class Nasbench101Space:
     choices: tuple[tuple[int, ...], ...] = ((0, 1),) * len(POSITIONS) + (tuple(range(len(OPERATIONS))),) * _INNER
     """Of 21 edges and five operations: most of these combinations are no cells, or the same."""
 
+    def __init__(self, classes: int = 10) -> None:
+        self._family = Cells101(classes)
+
     @property
     def family(self) -> Family:
         """See `Space.family`."""
-        return CELLS_101
+        return self._family
 
     @property
     def size(self) -> int:

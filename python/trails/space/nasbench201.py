@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.family.cell import CELLS_201
+from trails.family.cell import Cells201
 from trails.family.cell.nasbench201 import EDGES, OPERATIONS, class_of
 from trails.space.base import ProductSpace
 
@@ -17,14 +17,20 @@ class Nasbench201Space(ProductSpace):
 
     That is not the order in which the published files number cells; the recorded benchmark knows both.
 
+    Args:
+        classes: That parameters and operations are counted for; ten, as they were recorded.
+
+    Raises:
+        InvalidInput: Fewer than two classes.
+
     Example:
         >>> space = Nasbench201Space()
         >>> space.size, space.format(space.architecture(2))
         (15625, '|none~0|+|none~0|none~1|+|none~0|none~1|nor_conv_1x1~2|')
     """
 
-    def __init__(self) -> None:
-        super().__init__((tuple(range(len(OPERATIONS))),) * len(EDGES), CELLS_201, "nasbench201")
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__((tuple(range(len(OPERATIONS))),) * len(EDGES), Cells201(classes), "nasbench201")
 
     @cached_property
     def representatives(self) -> NDArray[np.int64]:

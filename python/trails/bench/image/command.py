@@ -28,7 +28,7 @@ def declare(actions: argparse._SubParsersAction[argparse.ArgumentParser], say: C
         nargs="?",
         type=Path,
         metavar="SOURCE",
-        help="a folder of extracts, or the published file of NAS-Bench-101 (default: nasbench in $TRAILS_DATA)",
+        help="a folder of extracts, or what the authors published (default: nasbench in $TRAILS_DATA)",
     )
     convert.set_defaults(act=_convert)
     scores = actions.add_parser("score-cells", help="score recorded cells on pictures, where that is missing")

@@ -1,7 +1,7 @@
 """Published recordings of NAS-Bench-101 and NAS-Bench-201 made into the one form of `trails.bench.image.store`.
 
-Of either benchmark there is an extract in text (``nasbench201_accuracy.csv.xz`` and so on), and of NAS-Bench-101 also
-the authors' own file (`trails.bench.image.official`).
+Of either benchmark there is an extract in text (``nasbench201_accuracy.csv.xz`` and so on), and the authors' own files:
+`trails.bench.image.official` reads those of NAS-Bench-101, `trails.bench.image.nats` those of NAS-Bench-201.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from trails.bench.image.nats import META, Cell, Training, digest_of_archive, read_archive, read_pth
 from trails.bench.image.official import read_tfrecord
+from trails.bench.image.rows import Rows, accuracy_row, architecture_row, number_of, score_row
 from trails.bench.image.store import ImageSetting, write
 from trails.errors import InvalidInput, UnusableData, shown
 from trails.family.cell import counts101, nasbench101, nasbench201
 from trails.family.design import Design
 from trails.space import picture_space
-
-Rows: TypeAlias = list[Mapping[str, Any]]
 
 DATASETS_201 = ("c10", "c100", "in16")
 """CIFAR-10, CIFAR-100, ImageNet16-120."""
@@ -49,7 +49,7 @@ def convert(name: str, source: Path, folder: Path) -> int:
 
     Args:
         name: ``nasbench101`` or ``nasbench201``.
-        source: The folder that holds the extracts, or the official file.
+        source: The folder that holds the extracts, or the official file or folder.
         folder: That the benchmark is written to.
 
     Raises:
@@ -58,13 +58,10 @@ def convert(name: str, source: Path, folder: Path) -> int:
     """
     if name not in _EXTRACTS:
         raise InvalidInput(f"'{shown(name)}' is not published in files", hint=f"There are: {', '.join(_EXTRACTS)}.")
-    if source.is_file():
-        if name != "nasbench101":
-            raise InvalidInput(
-                f"{source} cannot be read: of {name} the extract alone is",
-                hint=f"Name the folder that holds {', '.join(_EXTRACTS[name][0])}.",
-            )
-        sources, tables = [source], _official_101(source)
+    if (source / META).exists() and name == "nasbench201":
+        digests, tables = {source.name: digest_of_archive(source)}, _official_201(read_archive(source))
+    elif source.is_file():
+        digests, tables = {source.name: _digest(source)}, _official_file(name, source)
     else:
         names, read = _EXTRACTS[name]
         sources = [source / file for file in names]
@@ -73,10 +70,21 @@ def convert(name: str, source: Path, folder: Path) -> int:
             raise InvalidInput(
                 f"{source} holds no {', '.join(missing)}", hint="Name the folder that the extracts are in."
             )
-        tables = read(*(_rows(file) for file in sources))
-    digests = {file.name: _digest(file) for file in sources}
+        digests, tables = {file.name: _digest(file) for file in sources}, read(*(_rows(file) for file in sources))
     write(folder, ImageSetting(name, digests), tables)
     return len(tables["architecture"])
+
+
+def _official_file(name: str, file: Path) -> dict[str, Rows]:
+    if name == "nasbench101":
+        return _official_101(file)
+    if file.suffix == ".pth":
+        return _official_201(read_pth(file))
+    raise InvalidInput(
+        f"{file} cannot be read: it is no official form of {name} that is",
+        hint="Name the folder NATS-tss-v1_0-3ffb9-simple, a .pth file, or the folder that holds "
+        f"{', '.join(_EXTRACTS[name][0])}.",
+    )
 
 
 def _extract_201(accuracies: Iterator[Mapping[str, str]], scores: Iterator[Mapping[str, str]]) -> dict[str, Rows]:
@@ -88,22 +96,22 @@ def _extract_201(accuracies: Iterator[Mapping[str, str]], scores: Iterator[Mappi
         design = space.parse(row["arch_str"])
         index = space.index(design)
         architectures.append(
-            _architecture(
+            architecture_row(
                 index, row["index"], row["arch_str"], nasbench201.parameters(design), nasbench201.flops(design)
             )
         )
         for dataset in DATASETS_201:
             for split, column in (("valid", "val"), ("test", "test")):
-                found.append(_accuracy(index, dataset, 12, split, "one", row[f"{dataset}_{column}_12"]))
-                found.append(_accuracy(index, dataset, 200, split, "one", row[f"{dataset}_{column}_200_seed"]))
-            found.append(_accuracy(index, dataset, 200, "test", "mean", row[f"{dataset}_test_200_mean"]))
-            published.append(_score(number, index, dataset, "zen", row[f"zen_{dataset}"]))
-        found.append(_accuracy(index, "c10", 200, "train", "one", row["c10_train_200"]))
+                found.append(accuracy_row(index, dataset, 12, split, "one", row[f"{dataset}_{column}_12"]))
+                found.append(accuracy_row(index, dataset, 200, split, "one", row[f"{dataset}_{column}_200_seed"]))
+            found.append(accuracy_row(index, dataset, 200, "test", "mean", row[f"{dataset}_test_200_mean"]))
+            published.append(score_row(number, index, dataset, "zen", row[f"zen_{dataset}"]))
+        found.append(accuracy_row(index, "c10", 200, "train", "one", row["c10_train_200"]))
     for number, row in enumerate(scores):
         design = nasbench201.from_naslib(tuple(int(part) for part in row["naslib_op_indices"].split("-")))
         for theirs, ours in _TFMEMS.items():
-            seconds = _number(row[f"{theirs}_seconds"])
-            published.append(_score(number, space.index(design), "c10", ours, row[theirs], seconds))
+            seconds = number_of(row[f"{theirs}_seconds"])
+            published.append(score_row(number, space.index(design), "c10", ours, row[theirs], seconds))
     return {"architecture": architectures, "accuracy": found, "published_score": published}
 
 
@@ -118,12 +126,12 @@ def _extract_101(accuracies: Iterator[Mapping[str, str]], scores: Iterator[Mappi
         for epochs in (4, 12, 36, 108):
             seconds = float(row["training_seconds_108"]) if epochs == 108 else None
             percent = 100.0 * float(row[f"val_acc_{epochs}"])
-            found.append(_accuracy(index, "c10", epochs, "valid", "one", percent, seconds))
-        published.append(_score(number, index, "c10", "zen", row["zen"]))
+            found.append(accuracy_row(index, "c10", epochs, "valid", "one", percent, seconds))
+        published.append(score_row(number, index, "c10", "zen", row["zen"]))
     for number, row in enumerate(scores):
         index = space.index(design_of_naslib_101(row["naslib_tuple"]))
         published += [
-            _score(number, index, "c10", ours, row[theirs]) for theirs, ours in _TFMEMS.items() if theirs in row
+            score_row(number, index, "c10", ours, row[theirs]) for theirs, ours in _TFMEMS.items() if theirs in row
         ]
     return {"architecture": architectures, "accuracy": found, "published_score": published}
 
@@ -156,8 +164,32 @@ def _official_101(file: Path) -> dict[str, Rows]:
         means = [sum(column) / len(several) for column in zip(*several, strict=True)]
         for kind, numbers in (("one", several[0]), ("mean", means)):
             for split, accuracy in zip(("train", "valid", "test"), numbers, strict=False):
-                found.append(_accuracy(index, "c10", epochs, split, kind, 100.0 * accuracy, numbers[3]))
+                found.append(accuracy_row(index, "c10", epochs, split, kind, 100.0 * accuracy, numbers[3]))
     return {"architecture": list(architectures.values()), "accuracy": found, "published_score": []}
+
+
+def _official_201(cells: Iterator[Cell]) -> dict[str, Rows]:
+    """``one`` is the training with the lowest seed, the ``mean`` of all that there are."""
+    space = picture_space("nasbench201")
+    architectures: Rows = []
+    found: Rows = []
+    for cell in cells:
+        design = space.parse(cell.text)
+        index, counts = space.index(design), (nasbench201.parameters(design), nasbench201.flops(design))
+        architectures.append(architecture_row(index, str(cell.number), cell.text, *counts))
+        runs: dict[tuple[str, int, str], list[Training]] = {}
+        for training in cell.trainings:
+            for split in training.accuracies:
+                runs.setdefault((training.dataset, training.epochs, split), []).append(training)
+        for (dataset, epochs, split), several in runs.items():
+            for kind, chosen in (("one", several[:1]), ("mean", several)):
+                accuracy = sum(training.accuracies[split] for training in chosen) / len(chosen)
+                seconds = [training.seconds for training in chosen if training.seconds is not None]
+                average = sum(seconds) / len(seconds) if seconds else None
+                found.append(accuracy_row(index, dataset, epochs, split, kind, accuracy, average))
+    if not architectures:
+        raise UnusableData("the files hold no cell", hint="Unpack all of NATS-tss-v1_0-3ffb9-simple.")
+    return {"architecture": architectures, "accuracy": found, "published_score": []}
 
 
 def _cell_101(index: int, published: str) -> Mapping[str, Any]:
@@ -165,38 +197,7 @@ def _cell_101(index: int, published: str) -> Mapping[str, Any]:
     space = picture_space("nasbench101")
     design = space.architecture(index)
     counts = counts101.parameters(design), counts101.flops(design)
-    return _architecture(index, published, space.format(design), *counts)
-
-
-def _architecture(index: int, published: str, text: str, parameters: int, flops: int) -> Mapping[str, Any]:
-    return {"index": index, "published": published, "architecture": text, "parameters": parameters, "flops": flops}
-
-
-def _accuracy(
-    index: int, dataset: str, epochs: int, split: str, runs: str, accuracy: float | str, seconds: float | None = None
-) -> Mapping[str, Any]:
-    return {
-        "index": index,
-        "dataset": dataset,
-        "epochs": epochs,
-        "split": split,
-        "runs": runs,
-        "accuracy": float(accuracy),
-        "seconds": seconds,
-    }
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None
-
-
-def _score(
-    row: int, index: int, dataset: str, tfmem: str, score: str, seconds: float | None = None
-) -> Mapping[str, Any]:
-    value = _number(score)
-    if value is not None and tfmem in ("params", "flops"):
-        value *= 1e6  # they are published in millions
-    return {"row": row, "index": index, "dataset": dataset, "tfmem": tfmem, "score": value, "seconds": seconds}
+    return architecture_row(index, published, space.format(design), *counts)
 
 
 _Reader: TypeAlias = Callable[[Iterator[Mapping[str, str]], Iterator[Mapping[str, str]]], dict[str, Rows]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -31,21 +31,45 @@ class Pictures:
     classes: NDArray[np.int64]
     names: tuple[str, ...]
 
-    def batch(self, rows: int, seed: int) -> Batch:
+    def batch(self, rows: int, seed: int, side: int | None = None) -> Batch:
         """Some of them, standardised, as metrics read them.
 
         Args:
             rows: Different pictures.
             seed: Which.
+            side: That they are resized to; None for their own.
 
         Raises:
-            InvalidInput: There are fewer.
+            InvalidInput: There are fewer, or the side is no number of pixels.
         """
         if not 1 <= rows <= len(self.pixels):
             raise InvalidInput(f"a batch of {rows} cannot be taken of {len(self.pixels)} pictures")
         chosen = np.random.default_rng(seed).choice(len(self.pixels), rows, replace=False)
-        x = standardised(self.pixels[chosen])
-        return Batch(x.reshape(rows, -1), self.classes[chosen].astype(np.float64), "multiclass", len(self.names))
+        own = replace(self, pixels=self.pixels[chosen], classes=self.classes[chosen])
+        x = standardised(own.resized(self.pixels.shape[2] if side is None else side).pixels)
+        return Batch(x.reshape(rows, -1), own.classes.astype(np.float64), "multiclass", len(self.names))
+
+    def resized(self, side: int) -> Pictures:
+        """The same pictures with another side, each pixel drawn by area or by straight lines between pixels.
+
+        Args:
+            side: Pixels, 1 or more.
+
+        Raises:
+            InvalidInput: The side is no number of pixels.
+        """
+        from PIL import Image
+
+        if side < 1:
+            raise InvalidInput(f"a picture has a side of one pixel or more, not {side}")
+        if side == self.pixels.shape[2]:
+            return self
+        how = Image.Resampling.BOX if side < self.pixels.shape[2] else Image.Resampling.BILINEAR
+        found = np.empty((len(self.pixels), 3, side, side), np.uint8)
+        for place, picture in enumerate(self.pixels):
+            image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
+            found[place] = np.asarray(image.resize((side, side), how)).transpose(2, 0, 1)
+        return replace(self, pixels=found)
 
 
 def read_pictures(source: Path, split: str = "train") -> Pictures:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -79,13 +80,13 @@ def time_cells(
     known = read(benchmark.folder)
     there = set(zip(known["index"].to_pylist(), known["side"].to_pylist(), strict=True))
     missing = [index for index in order if any((index, own) not in there for own in sizes)]
+    first = replace(pictures, pixels=pictures.pixels[:rows], classes=pictures.classes[:rows])
     for number, index in enumerate(missing, start=1):
         found: list[Mapping[str, object]] = []
         for own, classes in sizes.items():
             if (index, own) in there:
                 continue
-            shrunk = _shrunk(pictures.pixels, side // own)
-            x, y = standardised(shrunk[:rows]), pictures.classes[:rows]
+            x, y = standardised(first.resized(own).pixels), first.classes
             train, valid = seconds_of(benchmark.space.architecture(index), x, y, classes, steps)
             row = {"index": index, "side": own, "classes": classes, "pictures": rows, "machine": machine()}
             found.append({**row, "train_seconds": train, "valid_seconds": valid})
@@ -148,10 +149,3 @@ def _median_seconds(step: Callable[[], None], steps: int) -> float:
         step()
         found.append(time.process_time() - began)
     return median(found[1:])
-
-
-def _shrunk(pixels: NDArray[np.uint8], times: int) -> NDArray[np.float64]:
-    """Pictures of which so many pixels, along each side, are one: their mean."""
-    count, channels, side, _ = pixels.shape
-    own = side // times
-    return np.asarray(pixels.reshape(count, channels, own, times, own, times).mean(axis=(3, 5)))

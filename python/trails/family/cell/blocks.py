@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from trails.errors import InvalidInput
 from trails.family.cell import counts101, nasbench101, nasbench201
 from trails.family.design import Design
 
@@ -176,7 +177,16 @@ class Network201(CellNetwork):
         self.classifier = nn.Linear(channels, classes)
 
     def features(self, how: Pass, x: Tensor) -> Tensor:
-        """See `CellNetwork.features`."""
+        """See `CellNetwork.features`.
+
+        Raises:
+            InvalidInput: The side cannot be halved twice: the two ways of a halving would differ by a pixel.
+        """
+        if x.shape[-1] % (1 << (nasbench201.STAGES - 1)):
+            raise InvalidInput(
+                f"networks of NAS-Bench-201 halve a picture twice, which a side of {x.shape[-1]} pixels does not allow",
+                hint="Take pictures whose side is a multiple of four.",
+            )
         x = how.normalise(self.norm, how.convolve(self.stem, x))
         for cell in self.cells:
             x = cast(Block, cell).run(how, x)

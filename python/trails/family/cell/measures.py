@@ -127,12 +127,13 @@ def _naswot(measures: Measures) -> float:
         raise InvalidInput("naswot reads a batch of pictures")
     codes = Codes(len(measures.batches[0].x))
     measures.network.features(codes, measures.batches[0].x)
-    return float(log_determinants(2 * codes.kernel.numpy()[None])[0])
+    return float(log_determinants(2 * codes.kernel[None])[0])
 
 
 @torch.no_grad()
 def _synflow(measures: Measures) -> float:
-    return float(measures.network.run(Flow(), Flow.ones(measures.side))[1].sum())
+    ones = Flow.ones(measures.side).to(measures.network.classifier.weight.device)
+    return float(measures.network.run(Flow(), ones)[1].sum())
 
 
 def _weight_norm(measures: Measures) -> float:

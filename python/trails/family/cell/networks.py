@@ -31,7 +31,9 @@ def network_of(family: str, design: Design, seed: int, classes: int = 10) -> Cel
     return network
 
 
-def measures_of(family: str, design: Design, seed: int, inputs: int, batches: Sequence[Batch]) -> Measures:
+def measures_of(
+    family: str, design: Design, seed: int, inputs: int, batches: Sequence[Batch], classes: int = 10
+) -> Measures:
     """A fresh network to be scored.
 
     Args:
@@ -40,11 +42,12 @@ def measures_of(family: str, design: Design, seed: int, inputs: int, batches: Se
         seed: With the design it decides the weights and what a metric draws.
         inputs: Numbers of a picture.
         batches: Of pictures.
+        classes: Of the network where there are no batches, whose classes it has otherwise.
 
     Raises:
         InvalidInput: The rows are no pictures.
     """
-    classes = max(2, batches[0].outputs) if batches else 10
+    classes = max(2, batches[0].outputs) if batches else classes
     pictures = [Pictures.of(batch) for batch in batches]
     return Measures(network_of(family, design, seed, classes), pictures, side_of(inputs), seed_of(design, seed))
 

@@ -13,31 +13,40 @@ from trails.tfmem import REGISTRY, Batch, ScoringSetting, Tfmem
 from trails.tfmem.registry import ZEN
 
 COUNTED = ("params", "flops")
+CLASSES = 10
+"""Of CIFAR-10's pictures, for which the published counts are."""
 _SCORED = {ZEN.name, *(name for name, metric in REGISTRY.items() if not metric.combines)}
 
 
 class CellScoring(Scoring):
     """Every metric, network by network, on batches of pictures.
 
-    ``inputs`` is 3 x side x side everywhere. Parameters and operations are those of the published network for ten
-    classes, as they were recorded.
+    ``inputs`` is 3 x side x side everywhere: the networks end in an average over all pixels, so that they take every
+    size. Scores are of networks with as many classes as the batch has, or as are named here where no batch is read.
 
     Args:
         family: Its name.
-        parameters: Of a design.
-        flops: Of a design and a picture's side.
+        parameters: Of a design and so many classes.
+        flops: Of a design, a picture's side and so many classes.
+        classes: That parameters and operations are counted for; ten, as they were recorded.
     """
 
-    def __init__(self, family: str, parameters: Callable[[Design], int], flops: Callable[[Design, int], int]) -> None:
-        self._family, self._parameters, self._flops = family, parameters, flops
+    def __init__(
+        self,
+        family: str,
+        parameters: Callable[[Design, int], int],
+        flops: Callable[[Design, int, int], int],
+        classes: int = CLASSES,
+    ) -> None:
+        self._family, self._parameters, self._flops, self._classes = family, parameters, flops, classes
 
     def parameters(self, design: Design, inputs: int) -> int:
-        """See `Scoring.parameters`; those of ten classes."""
-        return self._parameters(design)
+        """See `Scoring.parameters`."""
+        return self._parameters(design, self._classes)
 
     def flops(self, design: Design, inputs: int) -> int:
-        """See `Scoring.flops`; those of ten classes."""
-        return self._flops(design, math.isqrt(inputs // 3))
+        """See `Scoring.flops`."""
+        return self._flops(design, math.isqrt(inputs // 3), self._classes)
 
     def knows(self, metric: Tfmem) -> bool:
         """See `Scoring.knows`."""
@@ -60,7 +69,7 @@ class CellScoring(Scoring):
             key = tuple(map(id, batches))
             if key not in known:
                 # The batches are kept, so that others are not taken for them.
-                known[key] = batches, measures_of(self._family, design, seed, inputs, batches).of
+                known[key] = batches, measures_of(self._family, design, seed, inputs, batches, self._classes).of
             return known[key][1](metric.name)
 
         return score
