@@ -228,7 +228,7 @@ def test_pictures_are_fetched_wherever_they_are_stored(reading: Any) -> None:
         """
         CREATE TABLE outside (image bytea, label int);
         ALTER TABLE outside ALTER image SET STORAGE EXTERNAL;
-        INSERT INTO outside SELECT image, label FROM inline ORDER BY id;
+        INSERT INTO outside SELECT image || ''::bytea, label FROM inline ORDER BY id;
         CREATE TABLE numbers AS
         SELECT (SELECT array_agg(get_byte(image, i) ORDER BY i) FROM generate_series(0, 3071) i) AS image, label
         FROM inline ORDER BY id;
