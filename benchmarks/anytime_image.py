@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from benchmarks import _search_figures, _searches, plots
+from benchmarks._cells import missing
 from benchmarks._image_searches import CELLS, DATASETS, LABELS, PUBLISHED
 from benchmarks._records import quartiles
 from benchmarks.harness import Context, Document
 
-__all__ = ["DATASETS", "draw", "run", "summarise"]
+__all__ = ["DATASETS", "draw", "missing", "run", "summarise"]
 
 _BUDGETS = 12
 

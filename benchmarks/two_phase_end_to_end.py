@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from benchmarks import _image_searches, _records, _search_figures, _searches, plots
+from benchmarks._cells import missing
 from benchmarks._searches import Kind
 from benchmarks.harness import Context, Document
 
-__all__ = ["DATASETS", "draw", "run", "summarise"]
+__all__ = ["DATASETS", "draw", "missing", "run", "summarise"]
 
 DATASETS = (*_records.DATASETS, *_image_searches.DATASETS)
 
