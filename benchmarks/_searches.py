@@ -168,7 +168,10 @@ def _growing(benchmark: Benchmark, tfmem: str, seed: int, epochs: int) -> list[S
 def _once(
     benchmark: Benchmark, space: RecordedSpace, name: str, rest: Sequence[str], seed: int, epochs: int
 ) -> list[Sequence[float]]:
-    """Methods that train one architecture at their end: a run for every number of architectures compared before."""
+    """Methods that train one architecture at their end: a run for every number of architectures compared before.
+
+    Each is a run of its own: one that compared more and found a cheaper network is through sooner.
+    """
     found: list[Sequence[float]] = []
     for count in sorted({round(n) for n in np.geomspace(1, space.size, 12)}):
         trainer = RecordedTrainer(benchmark, seed=SEED, space=space)
@@ -177,11 +180,10 @@ def _once(
         else:
             training_free(trainer, rest[0], count, rest[1] if len(rest) > 1 else "random", seed, epochs)
         if not trainer.trajectory.incumbents:
-            continue
+            continue  # its one training went wrong: it has nothing to hand over
         best = trainer.trajectory.best()
-        if not found or trainer.spent > found[-1][0]:
-            found.append((trainer.spent, best.valid_auc, best.test_auc, trainer.spent))
-    return found
+        found.append((trainer.spent, best.valid_auc, best.test_auc, trainer.spent))
+    return sorted(found)
 
 
 @dataclass(frozen=True)
