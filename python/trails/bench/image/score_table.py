@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -165,8 +166,20 @@ def compact(folder: Path) -> int:
 
 _ALL = "score-all.parquet"
 
+_COMPACT: Mapping[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 19,
+    "use_dictionary": ["tfmem", "batch_seed"],
+    "column_encoding": {
+        "index": "DELTA_BINARY_PACKED",
+        "score": "BYTE_STREAM_SPLIT",
+        "seconds": "BYTE_STREAM_SPLIT",
+    },
+}
+"""How scores are written: half of what Parquet takes by itself, since the file comes with the project."""
+
 
 def _write(folder: Path, name: str, table: pa.Table) -> None:
     partial = folder / f".{name}.partial"
-    pq.write_table(table, partial, compression="zstd")
+    pq.write_table(table, partial, **_COMPACT)
     os.replace(partial, folder / name)
