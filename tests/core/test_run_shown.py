@@ -75,6 +75,9 @@ def test_runs_without_curves_or_candidates_are_shown(metric: float | None) -> No
     assert "nothing was trained" in "".join(nothing.itertext())
     one = parsed(Run(FACTS, [candidate("8-8", 0.5)], [trial("8-8", 0, 1, metric)])._repr_html_())
     assert not list(one.iter("svg")) and "8-8" in "".join(one.itertext())
+    unknown = {"parameters": None, "seconds": None, "score": None}
+    bare = parsed(Run({"source": "t"}, [candidate("8-8", 0.5) | unknown], [])._repr_html_())
+    assert ["".join(cell.itertext()) for cell in list(bare.iter("tr"))[1]] == ["1", "8-8", "0.50000", "2", "", ""]
     level = parsed(Run(FACTS, [candidate("8-8", 0.5)], [trial("8-8", 0, 1, 0.5)])._repr_html_())
     assert len(list(level.iter("circle"))) == 1
 
