@@ -170,7 +170,7 @@ def test_the_one_file_is_converted_where_it_is_plain(tmp_path: Path) -> None:
     torch.save({"meta_archs": list(CELLS)}, file)
     with pytest.raises(UnusableData, match="lists no cells"):
         list(read_pth(file))
-    for content in (b"PK", pickle.dumps([1, 2])):
+    for content in (b"PK", b"junk", b"", pickle.dumps([1, 2])):
         file.write_bytes(content)
         with pytest.raises(InvalidInput, match="without running what it names") as refused:
             convert("nasbench201", file, tmp_path / "other")
@@ -342,7 +342,7 @@ def test_folders_of_another_version_are_refused(archive: Path, tmp_path: Path) -
         ({"meta_archs": [1]}, "lists no cells"),
         ([CELLS], "lists no cells"),
         ({"archs": []}, "lists no cells"),
-        ({"meta_archs": [CELLS[1]]}, "hold no cell"),
+        ({"meta_archs": [CELLS[1]]}, "holds no cell"),
     ):
         packed(meta, content)
         (archive / "000000.pickle.pbz2").unlink(missing_ok=True)

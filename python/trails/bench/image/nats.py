@@ -17,7 +17,6 @@ import bz2
 import hashlib
 import io
 import math
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +120,9 @@ def read_pth(file: Path) -> Iterator[Cell]:
 
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # damage makes it raise whatever comes to its reader
         raise InvalidInput(
             f"{file} cannot be read without running what it names",
             detail=shown(str(error).splitlines()[0] if str(error) else type(error).__name__),
