@@ -15,7 +15,7 @@ use crate::interrupts::ClientWatch;
 use crate::limits::{LEAST_TO_TRY, SMALLEST_BUDGET};
 use crate::protocol::{CellRow, CellsAsked, CellsRequest, PictureLayout, PicturesLayout};
 use crate::reader::pictures::{draw, Drawn, Form, Label};
-use crate::reader::source::{RelationColumn, Source, SourceColumn};
+use crate::reader::source::{check_features, RelationColumn, Source, SourceColumn};
 use crate::refinement::Refinement;
 use crate::rows::{self, FilteredRelation, FilteringRequest, RankedArchitecture};
 use crate::{budget, progress, settings};
@@ -57,6 +57,7 @@ impl PictureColumns {
 
 /// The one column of pictures among those named, or else among all but the target and the primary key.
 fn picture_column(source: &Source, target: &str, named: Option<&[String]>) -> Result<(String, Form)> {
+    check_features(named.unwrap_or_default(), Some(target))?;
     let candidates: Vec<&RelationColumn> = match named {
         Some(names) => names.iter().map(|name| source.find(name)).collect::<Result<_>>()?,
         None => source.columns.iter().filter(|c| c.name != target && !c.in_primary_key).collect(),

@@ -321,12 +321,14 @@ def test_damaged_official_files_are_refused(tmp_path: Path) -> None:
         (whole[:-10], "is damaged or cut"),
         (whole[:40] + b"?" + whole[41:], "is damaged or cut"),
         (b"PK" + whole, "is no file of records"),
+        (b"", "holds no cell"),
         (framed(b"[1, 2]"), "record 0 of .* is no training"),
         (framed(json.dumps(["00", 108, "0100", "input,output", "AAAA"]).encode()), "is no training"),
     ):
         file.write_bytes(content)
         with pytest.raises(UnusableData, match=told):
             convert("nasbench101", file, tmp_path / "nasbench101")
+        assert not (tmp_path / "nasbench101").exists()
     with pytest.raises(InvalidInput, match="no official form of nasbench201"):
         convert("nasbench201", file, tmp_path / "nasbench201")
 

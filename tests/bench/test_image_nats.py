@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import copyreg
 import io
 import json
 import os
 import pickle
+import struct
+import tracemalloc
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +94,14 @@ def cell_of(cell: int, names: tuple[str, str] = ("12", "200")) -> OrderedDict[st
     )
 
 
+def twice(depth: int) -> list[Any]:
+    """A list that holds another twice, and so on: a few bytes as a pickle, and 2**depth numbers as a text."""
+    found: list[Any] = [1]
+    for _ in range(depth):
+        found = [found, found]
+    return found
+
+
 def packed(file: Path, content: Any) -> None:
     file.write_bytes(bz2.compress(pickle.dumps(content, protocol=4)))
 
@@ -159,7 +170,7 @@ def test_the_one_file_is_converted_where_it_is_plain(tmp_path: Path) -> None:
     torch.save({"meta_archs": list(CELLS)}, file)
     with pytest.raises(UnusableData, match="lists no cells"):
         list(read_pth(file))
-    for content in (b"PK", pickle.dumps([1, 2])):
+    for content in (b"PK", b"junk", b"", pickle.dumps([1, 2])):
         file.write_bytes(content)
         with pytest.raises(InvalidInput, match="without running what it names") as refused:
             convert("nasbench201", file, tmp_path / "other")
@@ -245,6 +256,33 @@ def test_nothing_but_plain_data_is_read(content: bytes, monkeypatch: pytest.Monk
     assert type(read["b"]) is dict and type(read["b"]["c"]) is float and type(read["b"]["d"]) is int
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x03Nr" + struct.pack("<I", 1 << 24) + b".",
+        b"Np16777216\n.",
+        b"\x80\x05\x96" + struct.pack("<Q", 1 << 27) + b".",
+        b"\x80\x04\x8e" + struct.pack("<Q", 1 << 27) + b".",
+        b"\x80\x04\x95" + struct.pack("<Q", 1 << 27) + b"N.",
+    ],
+)
+def test_a_few_bytes_take_no_memory(content: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(UnusableData):
+            assert read_plain(io.BytesIO(content), "it") is None
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_name_by_number_that_is_known_from_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Unregistered again, and still there for whoever reads a pickle.
+    monkeypatch.setitem(copyreg._extension_cache, 247, print)  # type: ignore[attr-defined]
+    with pytest.raises(UnusableData, match="is refused"):
+        read_plain(io.BytesIO(b"\x80\x02\x82\xf7."), "it")
+
+
 def test_folders_of_another_version_are_refused(archive: Path, tmp_path: Path) -> None:
     whole = cell_of(0)
 
@@ -271,6 +309,23 @@ def test_folders_of_another_version_are_refused(archive: Path, tmp_path: Path) -
         ({"12": {"arch_str": CELLS[0], "all_results": {7: {}}}}, "has "),
         ({}, "no trainings"),
         ([1, 2], "has "),
+        (changed(train_acc1es=[50.0]), "out of range"),
+        (changed(train_times=[1.0]), "out of range"),
+        (changed(train_times=dict.fromkeys(range(12), 1e308)), "overflow"),
+        (changed(train_times=dict.fromkeys(range(12), -1.0)), "a training of -12.0 s"),
+        (changed(train_acc1es={11: 10**400}), "too large"),
+        (changed(train_acc1es={11: twice(60)}), "a list in the place of a number"),
+        (changed(epochs=twice(60)), "trainings of a list epochs"),
+        ({"12": whole["12"] | {"arch_str": twice(60)}}, "results of another cell: a list"),
+        (
+            {
+                "12": {
+                    "arch_str": CELLS[0],
+                    "all_results": {("cifar100", float("inf")): result(0, "12", "cifar100", 777)},
+                }
+            },
+            "infinity",
+        ),
     ):
         packed(archive / "000000.pickle.pbz2", content)
         with pytest.raises(UnusableData, match=r"000000\.pickle\.pbz2 is of another version") as refused:
@@ -287,7 +342,7 @@ def test_folders_of_another_version_are_refused(archive: Path, tmp_path: Path) -
         ({"meta_archs": [1]}, "lists no cells"),
         ([CELLS], "lists no cells"),
         ({"archs": []}, "lists no cells"),
-        ({"meta_archs": [CELLS[1]]}, "hold no cell"),
+        ({"meta_archs": [CELLS[1]]}, "holds no cell"),
     ):
         packed(meta, content)
         (archive / "000000.pickle.pbz2").unlink(missing_ok=True)

@@ -182,6 +182,18 @@ def test_a_planned_selection_trains_all_that_it_planned_within_its_budget(
         assert trainer.trajectory.best().epochs == 200, "one can be trained to the end, and is"
 
 
+def test_a_small_budget_scores_less_and_trains(records: CellRecords) -> None:
+    with pytest.raises(BudgetTooSmall) as refused:
+        two_phase(CellTrainer(records, budget=1.0), "naswot", seed=1)
+    least = refused.value.minimum
+    assert least is not None
+    for more in (9, 19, 39):
+        trainer = CellTrainer(records, budget=least + more * SCORING_SECONDS)
+        # The first is that one is scored.
+        assert two_phase(trainer, "naswot", seed=1).n == 1 + more
+        assert trainer.trajectory.incumbents, "and something is trained"
+
+
 def test_a_larger_budget_trains_more_and_finds_the_best_in_the_end(records: CellRecords) -> None:
     trained = []
     for budget in (500.0, 3000.0, 10_000.0, 1e6):
@@ -241,6 +253,10 @@ def test_what_cannot_be_searched_is_refused(records: CellRecords, tmp_path: Path
     for wrong in (0, len(CELLS) + 1):
         with pytest.raises(InvalidInput, match=f"k is 1 to {len(CELLS)}"):
             two_phase(trainer, "naswot", seed=1, k=wrong)
+    with pytest.raises(InvalidInput, match="eta is at least 2, not 0"):
+        two_phase(trainer, "naswot", seed=1, k=2, eta=0)
+    with pytest.raises(InvalidInput, match="there is no sampler 'none'"):
+        two_phase(trainer, "naswot", seed=1, k=2, sampler="none")
     with pytest.raises(BudgetTooSmall, match="too small to score a cell and train one"):
         two_phase(CellTrainer(records, budget=5.0), "naswot", seed=1)
     unknown = written(tmp_path / "nasbench201", schedules={12: None})

@@ -140,6 +140,9 @@ def test_cells_are_timed_on_and_on(benchmark: ImageBenchmark, monkeypatch: pytes
     assert timing.time_cells(benchmark, pictures, 12, rows=4) == 2
     assert timing.time_cells(benchmark, pictures, 12, rows=4) == 0
     assert training_seconds.read(benchmark.folder).num_rows == 24
+    many = Pictures(pixels, np.arange(4) + 97, tuple(map(str, range(101))))
+    with pytest.raises(InvalidInput, match="pictures of 101 classes cannot be timed"):
+        timing.time_cells(benchmark, many, 12, rows=4)
     for cells, rows, wrong in ((9, 4, "too few for an estimate"), (10, 5, "cannot be timed in batches of 5")):
         with pytest.raises(InvalidInput, match=wrong):
             timing.time_cells(benchmark, pictures, cells, rows=rows)

@@ -285,6 +285,10 @@ def test_what_a_metric_lacks_is_told() -> None:
         Measures(measures.network, PICTURES[:1], SIDE, 1).of("zico")
     with pytest.raises(InvalidInput, match="a batch of pictures"):
         Measures(measures.network, (), SIDE, 1).of("naswot")
+    for design in ((2,) * 6, (0,) * 6):
+        one = Measures(network_of("nasbench201", design, 1), (Pictures.of(Batch(x[:1, :48])),), 4, 1)
+        with pytest.raises(InvalidInput, match="one picture of 4 pixels a side is too little"):
+            one.of("ntk_trace")
     with pytest.raises(InvalidInput, match="have a class each"):
         Pictures.of(type(BATCHES[0])(x, x[:, 0], "regression"))
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,11 +71,19 @@ def test_what_a_run_is_called_cannot_become_markup() -> None:
 
 
 @pytest.mark.parametrize("metric", [None, math.nan])
-def test_runs_without_curves_or_candidates_are_shown(metric: float | None) -> None:
+def test_runs_without_curves_or_candidates_are_shown(metric: float | None, tmp_path: Path) -> None:
     nothing = parsed(Run(FACTS, [candidate("8-8", None)], [])._repr_html_())
     assert "nothing was trained" in "".join(nothing.itertext())
     one = parsed(Run(FACTS, [candidate("8-8", 0.5)], [trial("8-8", 0, 1, metric)])._repr_html_())
     assert not list(one.iter("svg")) and "8-8" in "".join(one.itertext())
+    unknown = {"parameters": None, "seconds": None, "score": None}
+    bare = parsed(Run({"source": "t"}, [candidate("8-8", 0.5) | unknown], [])._repr_html_())
+    assert ["".join(cell.itertext()) for cell in list(bare.iter("tr"))[1]] == ["1", "8-8", "0.50000", "2", "", ""]
+    several = [candidate(name, 0.5) | {"rank": None} for name in ("8-8", "16-8")]
+    for trials in ([], [trial("8-8", 0, 1, None)], [trial("8-8", 0, 1, None), trial("8-8", 0, 2, 0.5)]):
+        Run(FACTS, several, trials).draw(tmp_path / "drawn")
+        assert (tmp_path / "drawn.png").stat().st_size
+        (tmp_path / "drawn.png").unlink()
     level = parsed(Run(FACTS, [candidate("8-8", 0.5)], [trial("8-8", 0, 1, 0.5)])._repr_html_())
     assert len(list(level.iter("circle"))) == 1
 

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -247,6 +248,10 @@ def test_other_columns_are_left_out_and_told_of(reading: Any) -> None:
     code, said = refusal(reading)
     assert code == "42702" and "2 columns that may hold pictures: image, thumbnail" in said and "features" in said
     assert read(reading, QUICK + ", features => '{image}'") and "left out" not in told(reading)
+    code, said = refusal(reading, QUICK + ", features => '{image,image}'")
+    assert code == "22023" and 'feature "image" is named twice' in said
+    code, said = refusal(reading, QUICK + ", features => '{image,label}'")
+    assert code == "22023" and 'the target "label" is among the features' in said
     query(reading, "ALTER TABLE pics DROP thumbnail")
     assert read(reading) and 'networks for pictures read these alone: made, "Odd"' in told(reading)
 
@@ -291,6 +296,7 @@ def test_a_picture_that_does_not_do_is_named(reading: Any) -> None:
 ARRAYS = [
     ("real[]", "array_fill('NaN'::real, '{192}')", "22000", "nan, which is no finite number"),
     ("float8[]", "array_fill('Infinity'::float8, '{3,8,8}')", "22000", "inf, which is no finite number"),
+    ("float8[]", "array_fill(-1e300::float8, '{192}')", "22000", "-1e+300, which is no finite number"),
     ("smallint[]", "array_fill(256, '{192}')::smallint[]", "22000", "256: whole numbers of pixels are 0 to 255"),
     ("integer[]", "array_fill(7, '{8,8,3}')", "22000", "8 x 8 x 3"),
     ("integer[]", "array_fill(7, '{191}')", "22000", "not square with three channels"),
@@ -311,6 +317,33 @@ def test_an_array_that_does_not_do_is_named(reading: Any) -> None:
         code, said = refusal(reading, source="arrays")
         assert code == sqlstate and words in said and "row 3" in said, value
         query(reading, "DROP TABLE arrays")
+
+
+def peak_of(session: Any) -> int:
+    """Bytes that its backend has had in memory at most."""
+    status = Path(f"/proc/{session.info.backend_pid}/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+def test_labels_take_no_memory(reading: Any, connect: Callable[..., Any]) -> None:
+    # Made in another backend, which needs a lot of it.
+    query(
+        connect(),
+        f"""
+        CREATE TYPE long_label AS ENUM ('{"a" * 63}', '{"b" * 63}');
+        CREATE VIEW many AS SELECT image, (enum_range(NULL::long_label))[1 + i % 2] AS label
+        FROM (SELECT image FROM pics WHERE id = 1) p, generate_series(1, 400000) i;
+        CREATE TABLE wordy AS SELECT image, repeat('x', 60000000) AS label FROM pics WHERE id = 1;
+        """,
+    )
+    query(reading, "SELECT count(label), max(label) FROM many")
+    assert read(reading)["classes"] == 3
+    before = peak_of(reading)
+    assert read(reading, QUICK.replace("8", "1").replace("naswot", "synflow"), "many")["classes"] == 2
+    assert peak_of(reading) - before < 15_000_000, "of enums"
+    code, said = refusal(reading, source="wordy")
+    assert code == "54000" and "more than 1000 bytes" in said
+    assert peak_of(reading) - before < 50_000_000, "of a text that is compressed"
 
 
 def test_what_cannot_be_scored_is_refused(reading: Any) -> None:

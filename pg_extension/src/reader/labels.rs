@@ -3,6 +3,8 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::cell::Cell;
+use super::source::SourceColumn;
 use super::texts::hash;
 use crate::error::Result;
 
@@ -17,7 +19,15 @@ pub struct Label {
 pub struct Labels(Vec<Label>);
 
 impl Labels {
-    pub fn of_type(enum_type: pg_sys::Oid) -> Result<Self> {
+    /// Those of the column's type.
+    pub fn of_column(column: &SourceColumn) -> Result<Self> {
+        match column.cell {
+            Cell::Enum => Self::of_type(column.base_type),
+            _ => Ok(Self::default()),
+        }
+    }
+
+    fn of_type(enum_type: pg_sys::Oid) -> Result<Self> {
         Spi::connect(|client| {
             let rows = client.select(
                 "SELECT oid, enumlabel::pg_catalog.text FROM pg_catalog.pg_enum \

@@ -12,6 +12,7 @@ use pgrx::prelude::*;
 
 use super::array::{numbers_of, NullAmongNumbers};
 use super::cell::{self, Cell, Plain};
+use super::labels::Labels;
 use super::memory::{no_memory, Exhausted, Memory};
 use super::named::NamedRelation;
 use super::order::ScanOrder;
@@ -87,21 +88,39 @@ impl Label {
     }
 
     /// # Safety
-    /// The datum is of the type, which `can_be` takes, and not NULL.
-    unsafe fn of(cell: Cell, type_oid: pg_sys::Oid, datum: pg_sys::Datum) -> Self {
-        // SAFETY: the caller's promise.
-        unsafe {
-            match cell {
+    /// The datum is of the column's type, which `can_be` takes, and not NULL.
+    unsafe fn of(column: &SourceColumn, labels: &Labels, datum: pg_sys::Datum) -> Result<Self, Fault> {
+        // SAFETY: the caller's promise. A text's size is known without fetching it.
+        let label = unsafe {
+            match column.cell {
+                Cell::Text if size_of(datum) > LONGEST_LABEL => return Err(Fault::LabelTooLong),
                 Cell::Bool => Self::Number(i64::from(datum.value() as u8 != 0)),
                 Cell::Int2 => Self::Number(i64::from(datum.value() as i16)),
                 Cell::Int4 => Self::Number(i64::from(datum.value() as i32)),
                 Cell::Int8 => Self::Number(datum.value() as i64),
                 Cell::Text => Self::Text(Plain::of(datum).to_vec()),
                 Cell::BlankPadded => Self::Text(cell::without_padding(&Plain::of(datum)).to_vec()),
-                _ => Self::Text(cell::as_text(type_oid, datum).into_bytes()),
+                // One that was added since is spelt by the type's own function, whose memory is the statement's.
+                _ => Self::Text(match labels.find(datum.value() as u32) {
+                    Some(label) => label.text.clone().into_bytes(),
+                    None => cell::as_text(column.base_type, datum).into_bytes(),
+                }),
             }
+        };
+        match &label {
+            Self::Text(text) if text.len() > LONGEST_LABEL => Err(Fault::LabelTooLong),
+            _ => Ok(label),
         }
     }
+}
+
+/// Bytes of a value once it is fetched.
+///
+/// # Safety
+/// The datum is of variable length, and not NULL.
+unsafe fn size_of(datum: pg_sys::Datum) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { pg_sys::toast_raw_datum_size(datum) }.saturating_sub(pg_sys::VARHDRSZ)
 }
 
 /// One picture that was drawn.
@@ -157,6 +176,8 @@ struct Reservoir {
     form: Form,
     picture: SourceColumn,
     label: SourceColumn,
+    /// Of the label's type, if it is an enum.
+    labels: Labels,
     places: [usize; 2],
     key: Vec<(String, usize)>,
     /// Cells of a row that are looked at.
@@ -184,7 +205,8 @@ pub fn draw(
 ) -> Outcome<Drawn> {
     reserve::fill();
     let query = source.select(&[picture.clone(), label.clone()]);
-    let mut reservoir = Reservoir::new(&query, picture, form, label, wanted, seed);
+    let labels = Labels::of_column(label)?;
+    let mut reservoir = Reservoir::new(&query, picture, form, label, labels, wanted, seed);
     let destination = std::ptr::from_mut(reservoir.as_mut()).cast();
     let run = || {
         Spi::connect(|_| {
@@ -219,6 +241,7 @@ impl Reservoir {
         picture: &SourceColumn,
         form: Form,
         label: &SourceColumn,
+        labels: Labels,
         wanted: usize,
         seed: i64,
     ) -> Box<Self> {
@@ -238,6 +261,7 @@ impl Reservoir {
             form,
             picture: picture.clone(),
             label: label.clone(),
+            labels,
             places,
             key: query.key.clone(),
             // With the key, so that an error of the server while it is told finds nothing to jump over.
@@ -286,11 +310,8 @@ impl Reservoir {
             return Ok(());
         }
         // SAFETY: of the type that it was described with, and not NULL.
-        let label = unsafe { Label::of(self.label.cell, self.label.base_type, label) };
+        let label = unsafe { Label::of(&self.label, &self.labels, label)? };
         if !self.classes.contains(&label) {
-            if matches!(&label, Label::Text(text) if text.len() > LONGEST_LABEL) {
-                return Err(Fault::LabelTooLong);
-            }
             if self.classes.len() == MOST_CLASSES {
                 return Err(Fault::TooManyClasses);
             }
@@ -323,8 +344,8 @@ impl Reservoir {
     /// # Safety
     /// The datum is of the column's type, and not NULL.
     unsafe fn fetch(&mut self, datum: pg_sys::Datum) -> Result<(Vec<u8>, Vec<i32>), Fault> {
-        // SAFETY: of variable length, by the caller's promise: its size is known without fetching it.
-        let size = unsafe { pg_sys::toast_raw_datum_size(datum) }.saturating_sub(pg_sys::VARHDRSZ);
+        // SAFETY: of variable length, by the caller's promise.
+        let size = unsafe { size_of(datum) };
         if size > LONGEST_PICTURE {
             return Err(Fault::TooLong(size));
         }

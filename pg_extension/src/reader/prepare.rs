@@ -1,6 +1,5 @@
 //! What a query's rows are received with.
 
-use super::cell::Cell;
 use super::columns::{Column, Kind, Table};
 use super::labels::Labels;
 use super::memory::Memory;
@@ -32,7 +31,7 @@ pub fn receiver_for(
     let mut sinks = Vec::with_capacity(columns.len());
     for (index, column) in columns.iter().enumerate() {
         let place = query.map_or(index, |query| query.places[index]);
-        let labels = if column.cell == Cell::Enum { Labels::of_type(column.base_type)? } else { Labels::default() };
+        let labels = Labels::of_column(column)?;
         let spelt = spelling == Spelling::Kept || spelling == Spelling::Of(index);
         sinks.push(Sink::new(column, place, labels, spelt));
     }

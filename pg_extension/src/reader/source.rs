@@ -314,16 +314,7 @@ impl Source {
             )
             .hint("Name the columns to learn from with features => ARRAY[...]."));
         }
-        let mut seen = HashSet::new();
-        for name in &names {
-            if target == Some(name.as_str()) {
-                return Err(TrailsError::argument(format!("the target \"{name}\" is among the features"))
-                    .hint("Leave it out of features; a model that is shown the answer learns nothing."));
-            }
-            if !seen.insert(name) {
-                return Err(TrailsError::argument(format!("feature \"{name}\" is named twice")));
-            }
-        }
+        check_features(&names, target)?;
         names.iter().map(|name| self.readable(name)).collect()
     }
 
@@ -435,4 +426,19 @@ impl Source {
                     == pg_sys::AclResult::ACLCHECK_OK
             }
     }
+}
+
+/// Refuses features of which one is the target, or named twice.
+pub fn check_features(names: &[String], target: Option<&str>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if target == Some(name.as_str()) {
+            return Err(TrailsError::argument(format!("the target \"{name}\" is among the features"))
+                .hint("Leave it out of features; a model that is shown the answer learns nothing."));
+        }
+        if !seen.insert(name) {
+            return Err(TrailsError::argument(format!("feature \"{name}\" is named twice")));
+        }
+    }
+    Ok(())
 }

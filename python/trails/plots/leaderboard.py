@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -44,7 +45,8 @@ def draw(run: Mapping[str, Any], path_stem: str | Path) -> None:
             - ``candidates``: dicts with ``architecture``, ``score``, ``rank``, ``validation_metric``,
               ``epochs``, ``parameters``, ``seconds``; those without a ``validation_metric`` are passed over.
             - ``trials``: one dict per trained epoch with ``architecture``, ``rung`` (from 0), ``epoch`` (from
-              1), ``train_loss``, ``validation_loss``, ``validation_metric``, ``seconds``.
+              1), ``train_loss``, ``validation_loss``, ``validation_metric``, ``seconds``; those without
+              a ``validation_metric`` are passed over.
         path_stem: Path without suffix; its directory exists.
 
     Raises:
@@ -53,9 +55,10 @@ def draw(run: Mapping[str, Any], path_stem: str | Path) -> None:
     candidates = [c for c in run["candidates"] if c.get("validation_metric") is not None]
     if not candidates:
         raise ValueError("there is nothing to draw: no candidate was trained")
-    winner = min(candidates, key=lambda c: (c["rank"], -c["validation_metric"]))
+    winner = min(candidates, key=lambda c: (math.inf if c["rank"] is None else c["rank"], -c["validation_metric"]))
+    trials = [trial for trial in run["trials"] if trial["validation_metric"] is not None]
     last_rung: dict[str, int] = {}
-    for trial in run["trials"]:
+    for trial in trials:
         architecture = trial["architecture"]
         last_rung[architecture] = max(last_rung.get(architecture, 0), int(trial["rung"]))
     with matplotlib.rc_context(cast(Any, _STYLE)):
@@ -63,7 +66,7 @@ def draw(run: Mapping[str, Any], path_stem: str | Path) -> None:
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1.0))
         metric = metric_name(run["run"])
-        _learning_curves(left, run["trials"], last_rung, winner, metric)
+        _learning_curves(left, trials, last_rung, winner, metric)
         _scores(right, candidates, last_rung, winner, metric, run["run"].get("tfmem"))
         figure.suptitle(title_of(run["run"]), x=0.01, ha="left", fontsize=11)
         for suffix in ("svg", "png"):
@@ -98,7 +101,7 @@ def _learning_curves(
             color=colour_of(last_rung[architecture], best),
             zorder=4 if best else 3,
         )
-    longest = max(epoch for curve in curves.values() for epoch, _ in curve)
+    longest = max((epoch for curve in curves.values() for epoch, _ in curve), default=1)
     for rung, end in sorted(rung_ends.items()):
         if end < longest:
             axes.axvline(end + 0.5, color="#999999", linestyle=":", linewidth=1.0, zorder=1)

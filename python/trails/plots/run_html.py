@@ -65,14 +65,14 @@ def _table(trained: Sequence[Mapping[str, Any]], metric: str) -> str:
 
 
 def _cells(place: int, candidate: Mapping[str, Any]) -> str:
-    parameters = candidate.get("parameters")
+    parameters, seconds = candidate.get("parameters"), candidate.get("seconds")
     values = (
         str(place),
         str(candidate["architecture"]),
         f"{float(candidate['validation_metric']):.5f}",
         str(candidate["epochs"]),
         "" if parameters is None else f"{int(parameters):,}",
-        f"{float(candidate['seconds']):.1f}",
+        "" if seconds is None else f"{float(seconds):.1f}",
     )
     return "".join(f"<td>{escape(value)}</td>" for value in values)
 

@@ -71,6 +71,9 @@ def convert(name: str, source: Path, folder: Path) -> int:
                 f"{source} holds no {', '.join(missing)}", hint="Name the folder that the extracts are in."
             )
         digests, tables = {file.name: _digest(file) for file in sources}, read(*(_rows(file) for file in sources))
+    if not tables["architecture"]:
+        # What was converted before is not replaced by nothing.
+        raise UnusableData(f"{source} holds no cell", hint="Fetch or unpack all of what was published.")
     write(folder, ImageSetting(name, digests), tables)
     return len(tables["architecture"])
 
@@ -187,8 +190,6 @@ def _official_201(cells: Iterator[Cell]) -> dict[str, Rows]:
                 seconds = [training.seconds for training in chosen if training.seconds is not None]
                 average = sum(seconds) / len(seconds) if seconds else None
                 found.append(accuracy_row(index, dataset, epochs, split, kind, accuracy, average))
-    if not architectures:
-        raise UnusableData("the files hold no cell", hint="Unpack all of NATS-tss-v1_0-3ffb9-simple.")
     return {"architecture": architectures, "accuracy": found, "published_score": []}
 
 

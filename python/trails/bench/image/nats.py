@@ -17,7 +17,6 @@ import bz2
 import hashlib
 import io
 import math
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +120,9 @@ def read_pth(file: Path) -> Iterator[Cell]:
 
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # damage makes it raise whatever comes to its reader
         raise InvalidInput(
             f"{file} cannot be read without running what it names",
             detail=shown(str(error).splitlines()[0] if str(error) else type(error).__name__),
@@ -172,15 +173,15 @@ def _cell(number: int, text: str, content: Any, what: str) -> Cell:
         trainings = []
         for name, results in content.items():
             if name not in EPOCHS:
-                raise ValueError(f"trainings of '{name}'")
+                raise ValueError(f"trainings of {_told(name)}")
             if results["arch_str"] != text:
-                raise ValueError(f"results of another cell: {results['arch_str']}")
+                raise ValueError(f"results of another cell: {_told(results['arch_str'])}")
             for (dataset, seed), result in results["all_results"].items():
                 trainings.append(_training(dataset, EPOCHS[name], seed, result))
         if not trainings:
             raise ValueError("no trainings")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        missing = f"no {error}" if isinstance(error, KeyError) else str(error)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        missing = f"no {_told(error.args[0])}" if isinstance(error, KeyError) else str(error)
         raise UnusableData(
             f"{what} is of another version", detail=f"It has {shown(missing)}.", hint=_OTHER_VERSION
         ) from (error)
@@ -190,7 +191,7 @@ def _cell(number: int, text: str, content: Any, what: str) -> Cell:
 def _training(dataset: str, epochs: int, seed: int, result: Any) -> Training:
     name, splits = SPLITS[dataset]
     if result["epochs"] != epochs:
-        raise ValueError(f"trainings of {result['epochs']} epochs among those of {epochs}")
+        raise ValueError(f"trainings of {_told(result['epochs'])} epochs among those of {epochs}")
     last, found = epochs - 1, {}
     for ours, theirs in splits.items():
         accuracies = result["train_acc1es"] if theirs == "train" else result["eval_acc1es"]
@@ -199,10 +200,19 @@ def _training(dataset: str, epochs: int, seed: int, result: Any) -> Training:
             raise ValueError(f"an accuracy of {found[ours]}")
     times = result["train_times"]
     seconds = None if times is None else math.fsum(_number(times[epoch]) for epoch in range(epochs))
+    if seconds is not None and not seconds >= 0.0:
+        raise ValueError(f"a training of {seconds} s")
     return Training(name, epochs, int(seed), found, seconds)
 
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError(f"{value!r} in the place of a number")
+        raise TypeError(f"{_told(value)} in the place of a number")
     return float(value)
+
+
+def _told(value: Any) -> str:
+    """For messages: of a container its kind alone, since one that holds another twice, and so on, has a text of GB."""
+    if isinstance(value, str):
+        return repr(value)
+    return shown(value) if isinstance(value, int | float | None) else f"a {type(value).__name__}"

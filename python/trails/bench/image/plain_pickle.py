@@ -7,7 +7,7 @@ and gives each something of its own, which makes plain values and cannot be alte
 from __future__ import annotations
 
 import pickle
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -77,7 +77,20 @@ class _Refused(Exception):
     """A pickle asks for something that is no plain value."""
 
 
-class _Plain(pickle.Unpickler):
+_REFUSED = [operation[0] for operation in (pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.BYTEARRAY8)]
+"""Operations that plain data do without: names by number, which may be known from elsewhere, and memory that is filled
+with zeros before anything is read into it."""
+
+
+def _refuse(_reader: object) -> None:
+    raise _Refused("a name by number, or bytes that can be altered")
+
+
+# The one that is written in Python. That in C keeps what a pickle numbers in an array as long as the largest number:
+# seven bytes fill any memory. Reading takes three times as long.
+class _Plain(pickle._Unpickler):
+    dispatch: ClassVar = pickle._Unpickler.dispatch | dict.fromkeys(_REFUSED, _refuse)
+
     def find_class(self, module: str, name: str) -> Any:
         """See `pickle.Unpickler.find_class`: never an import."""
         if (module, name) not in _GIVEN:

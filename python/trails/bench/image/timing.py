@@ -73,6 +73,12 @@ def time_cells(
             f"{len(pictures.pixels)} pictures of {side} x {side} cannot be timed in batches of {rows}",
             hint=f"Name {rows} pictures of {max(sizes)} x {max(sizes)} or more.",
         )
+    classes, fewest = int(pictures.classes[:rows].max()) + 1, min(sizes.values())
+    if classes > fewest:
+        raise InvalidInput(
+            f"pictures of {classes} classes cannot be timed: some networks tell {fewest} apart",
+            hint="Name pictures of fewer classes; which they are does not change the time.",
+        )
     different = np.unique(representatives(benchmark.space, benchmark.recorded().recorded))
     # Another permutation than the one that cells are scored in: what is timed is no better known otherwise.
     order = np.random.default_rng([SAMPLE_SEED, 1]).permutation(different).tolist()

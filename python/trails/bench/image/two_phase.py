@@ -21,7 +21,7 @@ from trails.bench.image.trainer import CellTrainer
 from trails.bench.trainer import OutOfTime
 from trails.coordinator import SCORED_PER_CANDIDATE
 from trails.errors import BudgetTooSmall, InvalidInput
-from trails.filtering.samplers import make_sampler
+from trails.filtering.samplers import check_sampler, make_sampler
 from trails.halving import Rung, halving_rungs, largest_fitting
 from trails.refinement.schedulers import RungEnd, SuccessiveHalving
 
@@ -66,7 +66,8 @@ def rungs_of(schedules: Sequence[int], k: int, eta: int | None = None) -> list[R
     """
     steps = len(schedules) - 1
     # A root of whole numbers, such as 27 ** (1 / 3), may lie a hair above the whole number that it is.
-    eta = eta or max(2, math.ceil((schedules[-1] / schedules[0]) ** (1.0 / max(1, steps)) - 1e-9))
+    if eta is None:
+        eta = max(2, math.ceil((schedules[-1] / schedules[0]) ** (1.0 / max(1, steps)) - 1e-9))
     # Rungs of the product whose every epoch is a schedule.
     levels = halving_rungs(k, 1, eta, eta**steps)
     rungs = [Rung(level.candidates, epochs) for level, epochs in zip(levels, schedules, strict=False)]
@@ -89,7 +90,8 @@ def two_phase(
         trainer: Whose clock passes; with a budget unless ``k`` is given.
         tfmem: The metric.
         seed: Of the sampler.
-        n: Cells scored; None for 100 for each candidate, at most all.
+        n: Cells scored; None for 100 for each candidate, at most all, and fewer where a small budget would not hold a
+            training after them.
         k: Candidates of the first rung, at most ``n``; None for as many as the budget surely holds, which is known once
             they are scored, since their seconds are. The last schedule is then the longest that the budget holds for a
             cell of mean size, and cells for which it does not are passed over.
@@ -109,10 +111,13 @@ def two_phase(
         raise InvalidInput("without a budget nothing says how many candidates to train", hint="Name k, or a budget.")
     if n is not None and k is not None and k > n:
         raise InvalidInput(f"{k} candidates cannot be chosen from {n} scored cells")
+    check_sampler(sampler)
     began, ends = trainer.spent, list[RungEnd]()
     schedules = _affordable(trainer, scores.seconds) if k is None else trainer.records.schedules
     if n is None:
         n = min(size, SCORED_PER_CANDIDATE * (k or _planned(trainer, schedules, scores.seconds, eta)))
+        if k is None:
+            n = min(n, _scorable(trainer, schedules, scores.seconds))
     rungs: list[Rung] = []
     filtered = began
     with suppress(OutOfTime):
@@ -173,6 +178,12 @@ def _planned(trainer: CellTrainer, schedules: Sequence[int], score_seconds: floa
         return min(trainer.space.size, SCORED_PER_CANDIDATE * k) * score_seconds + training <= left
 
     return largest_fitting(1, trainer.space.size, fits)
+
+
+def _scorable(trainer: CellTrainer, schedules: Sequence[int], score_seconds: float) -> int:
+    """Cells, at least one, that can be scored before a mean one is trained by the cheapest schedule."""
+    left = trainer.budget - trainer.spent - min(float(trainer.training_seconds(epochs).mean()) for epochs in schedules)
+    return largest_fitting(1, trainer.space.size, lambda n: n * score_seconds <= left)
 
 
 def _held(trainer: CellTrainer, schedules: Sequence[int], best: Sequence[int], eta: int | None) -> int:

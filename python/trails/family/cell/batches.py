@@ -16,6 +16,9 @@ from trails.family.cell.blocks import CellNetwork
 from trails.family.cell.passes import Recording
 from trails.tfmem.batch import Batch
 
+_ALONE = 8
+"""Pixels of a side, of which two are left after halving twice: BatchNorm needs more than one number a channel."""
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -65,10 +68,18 @@ class BatchPass:
     Args:
         network: Its weights are not changed.
         pictures: The batch.
+
+    Raises:
+        InvalidInput: It is of one picture that is a single number a channel in the end.
     """
 
     def __init__(self, network: CellNetwork, pictures: Pictures) -> None:
         self.pictures, self._recording = pictures, Recording()
+        if len(pictures.x) == 1 and pictures.x.shape[-1] < _ALONE:
+            raise InvalidInput(
+                f"one picture of {pictures.x.shape[-1]} pixels a side is too little for BatchNorm",
+                hint="Take a batch of two pictures or more.",
+            )
         self._x = pictures.x.clone().requires_grad_()
         self.logits = network.run(self._recording, self._x)
 

@@ -111,9 +111,11 @@ def of_numbers(numbers: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.floa
             found = numbers[int(np.argmax(outside))]
             raise NotAPicture(f"holds {found}: whole numbers of pixels are 0 to 255")
         return standardised(numbers.astype(np.uint8).reshape(3, side, side)).reshape(-1)
-    finite = np.isfinite(numbers)
+    with np.errstate(over="ignore"):
+        # Networks read them so: of what is infinite then, every score would be the same.
+        finite = np.isfinite(numbers.astype(np.float32))
     if not finite.all():
-        raise NotAPicture(f"holds {numbers[int(np.argmin(finite))]}, which is no finite number")
+        raise NotAPicture(f"holds {numbers[int(np.argmin(finite))]}, which is no finite number of single precision")
     return numbers.astype(np.float64)
 
 
