@@ -158,7 +158,7 @@ class ModelSelector(Estimator):
             warnings.warn(warning, stacklevel=2)
         if found.fault is not None:
             warnings.warn(f"{found.fault}; the model is the best of what had finished", stacklevel=2)
-        self._keep(found, given)
+        self._keep(found, given, settings.budget)
         return self
 
     def _given(self, X: Any, y: Any, target: str | None, validation: Any) -> Given:
@@ -190,13 +190,23 @@ class ModelSelector(Estimator):
             isolated=self.isolated,
         )
 
-    def _keep(self, found: Selection, given: Given) -> None:
+    def _keep(self, found: Selection, given: Given, budget: float) -> None:
         self.model_ = found.model
         # In float64 a row's prediction does not depend on the rows beside it.
         self._predictor = found.model.in_double()
         self.leaderboard_, self.curves_, self.timings_ = found.leaderboard, found.curves, found.timings
         self.task_, self.metric_ = found.model.target.task, found.metric
         self.left_out_, self.seconds_, self.complete_ = found.left_out, found.seconds, found.complete
+        # Parameters may be set anew after fit.
+        self._facts = {
+            "source": repr(self),
+            "budget": budget if math.isfinite(budget) else None,
+            "seconds": found.seconds,
+            "k": len(found.leaderboard),
+            "metric": found.metric,
+            "tfmem": self.tfmem,
+            "state": "complete" if found.complete else "best so far",
+        }
         if self.task_ != "regression":
             self.classes_ = labels_of(found.model) if given.labels is None else given.labels
 
@@ -268,17 +278,7 @@ class ModelSelector(Estimator):
         """What a notebook shows: after `fit` the curves and the leaderboard."""
         if not self.__sklearn_is_fitted__():
             return f"<pre>{html.escape(repr(self))}</pre>"
-        budget = seconds_of(self.budget)
-        facts = {
-            "source": repr(self),
-            "budget": budget if math.isfinite(budget) else None,
-            "seconds": self.seconds_,
-            "k": len(self.leaderboard_),
-            "metric": self.metric_,
-            "tfmem": self.tfmem,
-            "state": "complete" if self.complete_ else "best so far",
-        }
-        return Run(facts, self.leaderboard_, self.curves_)._repr_html_()
+        return Run(self._facts, self.leaderboard_, self.curves_)._repr_html_()
 
     def _inputs(self, X: Any, table: str | None) -> Columns:
         """The columns that the model reads."""

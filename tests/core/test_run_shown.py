@@ -105,6 +105,9 @@ def test_the_estimator_shows_its_parameters_and_after_fit_its_leaderboard() -> N
     found = fitted(options={"max_epochs": 3, "winner": False})
     text = "".join(parsed(found._repr_html_()).itertext())
     assert "validation R²" in text and found.leaderboard_[0]["architecture"] in text
+    shown = found._repr_html_()
+    found.set_params(budget="of another fit", tfmem="synflow")
+    assert found._repr_html_() == shown, "what was fitted is shown, whatever is set since"
 
 
 def test_a_bar_shows_time_phases_and_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
