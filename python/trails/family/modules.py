@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 from torch.overrides import TorchFunctionMode
 
+from trails.errors import InvalidInput
 from trails.family.design import Design
 from trails.family.networks import Shape, Work
+from trails.training.knots import next_ids
+from trails.training.rows import EncodedRows
 from trails.training.stack import drop
 from trails.training.weights import TABLE, Weights
 
@@ -132,6 +136,40 @@ def unfilled(build: Callable[[], nn.Module]) -> nn.Module:
     """A module whose parameters hold anything."""
     with _Unfilled():
         return build()
+
+
+def apply(module: nn.Module, rows: EncodedRows) -> Tensor:
+    """What a module puts out for some rows, float32 (rows, outputs).
+
+    It looks up ids, and knows nothing of what lies between two of them: its ``embedding`` is made to answer with that.
+
+    Raises:
+        InvalidInput: Fields are interpolated, and its attribute ``embedding`` is no `torch.nn.Embedding`.
+    """
+    knots, shares = rows.knots, rows.shares
+    if knots is None or shares is None:
+        outputs: Tensor = module(rows.ids, rows.values)
+        return outputs
+    table = getattr(module, EMBEDDING.rstrip("."), None)
+    if not isinstance(table, nn.Embedding):
+        raise InvalidInput(
+            f"a module of kind {type(module).__name__} has no plain embedding, and numbers lie between its rows",
+            hint="Set the option numbers_as to bins.",
+        )
+    ahead = next_ids(rows.ids, knots, shares)
+
+    def between(table: nn.Module, given: tuple[Any, ...], found: Tensor) -> Tensor:
+        if given[0].shape != rows.ids.shape:
+            return found
+        own, weight = found.index_select(-2, knots.fields), table.get_parameter("weight")
+        return found.index_copy(-2, knots.fields, own.lerp(embedding(ahead, weight), shares.unsqueeze(-1)))
+
+    hook = table.register_forward_hook(between)
+    try:
+        outputs = module(rows.ids, rows.values)
+    finally:
+        hook.remove()
+    return outputs
 
 
 def buffers_of(module: nn.Module) -> Iterable[tuple[str, Tensor]]:

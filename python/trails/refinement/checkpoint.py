@@ -60,7 +60,7 @@ def digest(data: Dataset) -> str:
     """Tells two data sets apart: a hash of the encoded training and validation rows."""
     made = hashlib.blake2b(digest_size=16)
     for rows in (data.train, data.validation):
-        for tensor in (rows.ids, rows.values, rows.labels, rows.weights):
+        for tensor in (rows.ids, rows.values, rows.labels, rows.weights, rows.shares):
             if tensor is not None:
                 made.update(tensor.cpu().numpy().data)
     return made.hexdigest()

@@ -74,6 +74,8 @@ def _together(data: Dataset, options: Options) -> EncodedRows:
         torch.cat([train.labels, held.labels]),
         truth,
         None if weights is None else torch.from_numpy(weights).to(train.labels.device),
+        train.knots,
+        None if train.shares is None or held.shares is None else torch.cat([train.shares, held.shares]),
     )
 
 

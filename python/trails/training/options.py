@@ -6,11 +6,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any
+from typing import Any, cast, get_args
 
 from trails.errors import InvalidInput, listed, shown, shown_json
 from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS
-from trails.table.fitting import Fitting
+from trails.table.fitting import Fitting, NumbersAs
 
 EMBEDDING = 10
 """Numbers that stand for one category, the published study's choice: a row is fields * EMBEDDING inputs wide."""
@@ -100,7 +100,12 @@ class Options:
     )
     categories: tuple[str, ...] = _option((), "integer columns that are categories, whatever they look like")
     numbers: tuple[str, ...] = _option((), "integer columns that are numbers, whatever they look like")
-    bins: int = _option(32, "bins of a number; 0: its standardised value instead", 0, 1024)
+    bins: int = _option(32, "intervals of a number; 0: its standardised value instead", 0, 1024)
+    numbers_as: str = _option(
+        "interpolated",
+        "interpolated: numbers keep their place between an interval's ends; bins: they are told apart by interval only",
+        among=get_args(NumbersAs),
+    )
     min_count: int = _option(10, "rows in which a text must occur; rarer ones share the slot of unknown texts", 1)
     max_categories: int = _option(1 << 16, "most frequent categories of a column; the rest shares slots by hash", 1)
     buckets: int = _option(1 << 10, "slots that the rest shares; 0: one, that of unknown categories", 0, 1 << 20)
@@ -122,7 +127,15 @@ class Options:
 
     def fitting(self) -> Fitting:
         """How columns become fields."""
-        return Fitting(self.categories, self.numbers, self.bins, self.min_count, self.max_categories, self.buckets)
+        return Fitting(
+            self.categories,
+            self.numbers,
+            self.bins,
+            self.min_count,
+            self.max_categories,
+            self.buckets,
+            cast(NumbersAs, self.numbers_as),
+        )
 
 
 OPTIONS: Mapping[str, Field[Any]] = {f.name: f for f in fields(Options)}
