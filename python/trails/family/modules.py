@@ -158,11 +158,11 @@ def apply(module: nn.Module, rows: EncodedRows) -> Tensor:
         )
     ahead = next_ids(rows.ids, knots, shares)
 
-    def between(table: nn.Module, given: tuple[Any, ...], found: Tensor) -> Tensor:
+    def between(_: nn.Module, given: tuple[Any, ...], found: Tensor) -> Tensor:
         if given[0].shape != rows.ids.shape:
             return found
-        own, weight = found.index_select(-2, knots.fields), table.get_parameter("weight")
-        return found.index_copy(-2, knots.fields, own.lerp(embedding(ahead, weight), shares.unsqueeze(-1)))
+        own, others = found.index_select(-2, knots.fields), embedding(ahead, table.weight)
+        return found.index_copy(-2, knots.fields, own.lerp(others, shares.unsqueeze(-1)))
 
     hook = table.register_forward_hook(between)
     try:
