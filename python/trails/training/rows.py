@@ -38,6 +38,11 @@ class EncodedRows:
     def __len__(self) -> int:
         return len(self.truth)
 
+    @property
+    def interpolated(self) -> float:
+        """Share of the fields that are."""
+        return 0.0 if self.knots is None else len(self.knots.fields) / self.ids.shape[1]
+
     def take(self, order: Tensor) -> EncodedRows:
         """A copy of the rows at ``order``, int64 (rows,)."""
         parts = (self.values, self.weights, self.shares)

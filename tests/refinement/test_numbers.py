@@ -1,0 +1,75 @@
+"""What is learnt of numbers that keep their place: a sum with a heavy tail, a threshold among the largest, few rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trails.family.mlp import MLP
+from trails.family.networks import ModelFacts
+from trails.refinement.dataset import Dataset, prepare
+from trails.refinement.metrics import report
+from trails.table.columns import Column, Columns
+from trails.training.options import Options
+from trails.training.weights import Training, Weights
+
+ROWS = 6_000
+
+
+def number(name: str, values: NDArray[Any]) -> Column:
+    return Column(name, "float64", values.astype(np.float64))
+
+
+def learnt(columns: Columns, metric: str, epochs: int, **options: Any) -> tuple[float, Dataset, tuple[Any, Weights]]:
+    """A validation metric of a network after so many epochs, the rows, and its layout and weights."""
+    chosen = Options(**options)
+    data = prepare(columns, None, "y", 0, torch.device("cpu"), options=chosen)
+    layout = MLP.networks.layout(data.shape(chosen.embedding), (64, 32))
+    begun = [Training.begin(MLP.networks.initial(layout, 1))]
+    stack = MLP.networks.stack([layout], begun, data.train, chosen, 0, ["64-32"], data.target.task)
+    for epoch in range(1, epochs + 1):
+        stack.train_epoch(epoch, lambda share: True)
+    outputs = stack.predict(data.validation)
+    assert outputs is not None
+    found = report(data.target, data.validation.truth, outputs[0].numpy())[metric]
+    return found, data, (layout, stack.averaged(0))
+
+
+def test_a_sum_of_an_amount_with_a_heavy_tail_and_a_day_is_learnt() -> None:
+    random = np.random.default_rng(0)
+    amount, day = random.lognormal(3.0, 1.0, ROWS), random.integers(0, 31, ROWS)
+    cost = number("y", 3 * amount + day)
+    columns = Columns(ROWS, (number("amount", amount), Column("day", "int32", day.astype(np.int32)), cost))
+    assert learnt(columns, "r2", 20)[0] > 0.98
+    # Bins tell the largest thirtieth of the amounts from the others, and nothing within it.
+    assert learnt(columns, "r2", 20, numbers_as="bins")[0] < 0.9
+
+
+def test_a_threshold_among_the_largest_is_found() -> None:
+    random = np.random.default_rng(0)
+    x, noise = random.random(ROWS), random.random(ROWS)
+    columns = Columns(
+        ROWS, (number("x", x), number("noise", noise), Column("y", "int32", (x > 0.985).astype(np.int32)))
+    )
+    found, data, (layout, weights) = learnt(columns, "auc", 12)
+    assert found > 0.998
+    # The model that is kept predicts what the network in training does.
+    model = MLP.networks.export(layout, weights, ModelFacts("64-32", data.target, data.encoder))
+    held = MLP.networks.predict(layout, weights, data.validation).numpy()
+    places = np.linspace(-0.5, 1.5, 400)
+    rows = Columns(400, (number("x", places), number("noise", np.full(400, 0.5))))
+    logits = model.outputs(rows)[:, 0]
+    assert (logits[places < 0.97] < 0).all() and (logits[places > 0.995] > 0).all() and np.isfinite(held).all()
+
+
+def test_more_than_the_training_rows_had_is_as_much_as_they_had() -> None:
+    random = np.random.default_rng(1)
+    x = random.normal(size=ROWS)
+    _, data, (layout, weights) = learnt(Columns(ROWS, (number("x", x), number("y", 2 * x))), "r2", 5)
+    model = MLP.networks.export(layout, weights, ModelFacts("64-32", data.target, data.encoder))
+    knots = data.encoder.parts[0].edges
+    first, last, below, beyond = model.values(Columns(4, (number("x", np.array([knots[0], knots[-1], -1e9, 1e9])),)))
+    assert below == first and beyond == last and last - first > 8
