@@ -70,6 +70,9 @@ def test_integers_of_few_values_have_a_knot_each_and_others_lie_between() -> Non
     assert encoder.parts[0].edges.tolist() == [1, 2, 5, 9] and encoded.shares is not None
     assert (encoded.ids[:, 0] - FIRST_SLOT).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert encoded.shares[:, 0].tolist() == pytest.approx([0, 0, 0, 1 / 3, 0, 0.5, 0, 0])
+    # Beyond what floating-point numbers tell apart they are codes.
+    codes = Column("i", "int64", np.array([2**62, 2**62 + 1, 7] * 5))
+    assert Encoder.fit(table(codes)).parts[0].categories.tolist() == [7, 2**62, 2**62 + 1]
 
 
 def test_nothing_to_tell_apart_is_no_error() -> None:

@@ -16,7 +16,7 @@ from trails.family.modules import apply
 from trails.family.networks import Shape
 from trails.table.target import TASKS, Task
 from trails.training.batches import batches_of, order_of_epoch
-from trails.training.knots import Knots
+from trails.training.knots import Between, Knots
 from trails.training.optimiser import average_decay
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
@@ -49,12 +49,13 @@ def made_rows(
     if task != "regression":
         labels = (labels < 0.4).float() if task == "binary" else (labels * CLASSES).long()
     each = torch.rand(count, generator=generator) + 0.5 if weights else None
-    shares = None
+    between = None
     if knots is not None:
         shares = torch.rand((count, len(knots.fields)), generator=generator).sub_(0.2).clamp_(min=0.0)
         shares[ids[:, knots.fields] == IDS - 1] = 0.0
+        between = Between(knots.fields, shares)
     truth = labels.numpy() > 0 if task == "binary" else labels.numpy()
-    return EncodedRows(ids, factors, labels, truth, each, knots, shares)
+    return EncodedRows(ids, factors, labels, truth, each, knots, between)
 
 
 def layout(*widths: int, outputs: int = 1, knots: Knots | None = None) -> MlpLayout:

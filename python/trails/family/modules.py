@@ -16,7 +16,6 @@ from torch.overrides import TorchFunctionMode
 from trails.errors import InvalidInput
 from trails.family.design import Design
 from trails.family.networks import Shape, Work
-from trails.training.knots import next_ids
 from trails.training.rows import EncodedRows
 from trails.training.stack import drop
 from trails.training.weights import TABLE, Weights
@@ -146,8 +145,8 @@ def apply(module: nn.Module, rows: EncodedRows) -> Tensor:
     Raises:
         InvalidInput: Fields are interpolated, and its attribute ``embedding`` is no `torch.nn.Embedding`.
     """
-    knots, shares = rows.knots, rows.shares
-    if knots is None or shares is None:
+    between = rows.between
+    if between is None:
         outputs: Tensor = module(rows.ids, rows.values)
         return outputs
     table = getattr(module, EMBEDDING.rstrip("."), None)
@@ -156,15 +155,13 @@ def apply(module: nn.Module, rows: EncodedRows) -> Tensor:
             f"a module of kind {type(module).__name__} has no plain embedding, and numbers lie between its rows",
             hint="Set the option numbers_as to bins.",
         )
-    ahead = next_ids(rows.ids, knots, shares)
+    ahead = between.next_ids(rows.ids)
 
-    def between(_: nn.Module, given: tuple[Any, ...], found: Tensor) -> Tensor:
-        if given[0].shape != rows.ids.shape:
-            return found
-        own, others = found.index_select(-2, knots.fields), embedding(ahead, table.weight)
-        return found.index_copy(-2, knots.fields, own.lerp(others, shares.unsqueeze(-1)))
+    def moved(_: nn.Module, given: tuple[Any, ...], found: Tensor) -> Tensor:
+        asked = given[0].shape == rows.ids.shape
+        return between.lerp(found, embedding(ahead, table.weight)) if asked else found
 
-    hook = table.register_forward_hook(between)
+    hook = table.register_forward_hook(moved)
     try:
         outputs = module(rows.ids, rows.values)
     finally:

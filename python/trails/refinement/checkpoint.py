@@ -60,7 +60,8 @@ def digest(data: Dataset) -> str:
     """Tells two data sets apart: a hash of the encoded training and validation rows."""
     made = hashlib.blake2b(digest_size=16)
     for rows in (data.train, data.validation):
-        for tensor in (rows.ids, rows.values, rows.labels, rows.weights, rows.shares):
+        between = () if rows.between is None else (rows.between.fields, rows.between.shares)
+        for tensor in (rows.ids, rows.values, rows.labels, rows.weights, *between):
             if tensor is not None:
                 made.update(tensor.cpu().numpy().data)
     return made.hexdigest()

@@ -17,7 +17,7 @@ from trails.table.conform import SQL_CASTS, conform, conform_all
 from trails.table.encoder import Encoder
 from trails.table.split import by_column, holdout
 from trails.table.target import Target, learn_target, leave_unknown_out
-from trails.training.knots import Knots
+from trails.training.knots import Between, Knots
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
 
@@ -193,7 +193,7 @@ def encoded_rows(
     """
     encoded = encoder.transform(features)
     knots = Knots.of(encoder)
-    shares = None if encoded.shares is None else np.ascontiguousarray(encoded.shares[:, encoder.interpolated])
+    between = Between.of(encoded.shares)
     return EncodedRows(
         torch.from_numpy(encoded.ids).to(device),
         None if encoded.values is None else torch.from_numpy(encoded.values).to(device),
@@ -201,5 +201,5 @@ def encoded_rows(
         labels != 0 if target.task == "binary" else labels,
         None if weights is None else torch.from_numpy(weights).to(device),
         None if knots is None else knots.to(device),
-        None if shares is None else torch.from_numpy(shares).to(device),
+        None if between is None else between.to(device),
     )

@@ -22,7 +22,7 @@ from trails.refinement.dataset import Dataset
 from trails.refinement.trial import EpochResult, Trial
 from trails.table.encoder import Encoder
 from trails.table.target import Target
-from trails.training.knots import Knots
+from trails.training.knots import Between, Knots
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
 from trails.training.weights import Training, Weights
@@ -31,7 +31,8 @@ from trails.training.weights import Training, Weights
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
 _Numbers = NDArray[np.float32] | None
-PackedRows = tuple[NDArray[np.int32], _Numbers, NDArray[Any], NDArray[Any], _Numbers, _Numbers]
+_Between = tuple[NDArray[np.int64], NDArray[np.float32]] | None
+PackedRows = tuple[NDArray[np.int32], _Numbers, NDArray[Any], NDArray[Any], _Numbers, _Between]
 PackedWeights = dict[str, NDArray[np.float32]]
 
 
@@ -146,14 +147,14 @@ class Measured:
 
 def pack_rows(rows: EncodedRows) -> PackedRows:
     """Rows as arrays."""
-    parts = (rows.values, rows.weights, rows.shares)
-    values, weights, shares = (None if part is None else _array(part) for part in parts)
-    return _array(rows.ids), values, _array(rows.labels), rows.truth, weights, shares
+    values, weights = (None if part is None else _array(part) for part in (rows.values, rows.weights))
+    between = None if rows.between is None else (_array(rows.between.fields), _array(rows.between.shares))
+    return _array(rows.ids), values, _array(rows.labels), rows.truth, weights, between
 
 
 def unpack_rows(packed: PackedRows, encoder: Encoder) -> EncodedRows:
     """Rows in the memory of the arrays, which ``encoder`` encoded."""
-    ids, values, labels, truth, weights, shares = packed
+    ids, values, labels, truth, weights, between = packed
     return EncodedRows(
         torch.from_numpy(ids),
         None if values is None else torch.from_numpy(values),
@@ -161,7 +162,7 @@ def unpack_rows(packed: PackedRows, encoder: Encoder) -> EncodedRows:
         truth,
         None if weights is None else torch.from_numpy(weights),
         Knots.of(encoder),
-        None if shares is None else torch.from_numpy(shares),
+        None if between is None else Between(*map(torch.from_numpy, between)),
     )
 
 

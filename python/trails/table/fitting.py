@@ -27,6 +27,9 @@ published datasets' ids, keys of another table) and so categories; others are am
 _QUANTILE_ROWS = 1 << 18
 """Rows that quantiles are taken from: more would move no edge by as much as another sample does."""
 
+_EXACT = 1 << 53
+"""Whole numbers farther from 0 may not differ in double precision: what is coded so is no amount."""
+
 _LARGEST = 1e150
 
 _QUARTILES = 1.349
@@ -98,7 +101,7 @@ def _integer(column: Column, fitting: Fitting) -> Field:
     if column.name in fitting.categories or len(column.data) == 0:
         return _categories(column, "value", fitting)
     found, _ = _counts(column.data)
-    between = fitting.numbers_as == "interpolated" and fitting.bins > 0
+    between = fitting.numbers_as == "interpolated" and fitting.bins > 0 and -_EXACT <= found[0] <= found[-1] <= _EXACT
     if between and _FEW < len(found) <= _SMALL:
         # As many vectors as categories would have, and a direction besides: 4 is closer to 5 than to 50.
         return _interpolated(column, found.astype(np.float64))

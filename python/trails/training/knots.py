@@ -7,10 +7,12 @@ number and not nothing. What is kept, and read, are the sums: a stored model kno
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding
 
@@ -65,45 +67,83 @@ class Knots:
         return slopes.index_add_(-2, self.owners, upper * self.positions.unsqueeze(-1))
 
 
-def looked_up(table: Tensor, ids: Tensor, knots: Knots | None, shares: Tensor | None) -> Tensor:
-    """The fields' vectors.
+@dataclass(frozen=True)
+class Between:
+    """How far rows lie between two knots.
+
+    Args:
+        fields: int64, shape (fields between,): places among all fields. Integers of few values lie between knots only
+            where a value is new, so most rows need no look at them.
+        shares: float32, shape (rows, fields between): of each vector what is the next embedding row's.
+    """
+
+    fields: Tensor
+    shares: Tensor
+
+    @classmethod
+    def of(cls, shares: NDArray[np.float32] | None) -> Between | None:
+        """Of what an encoder found (rows, fields), on the CPU; None if no row lies between two knots."""
+        if shares is None or not (fields := np.flatnonzero(shares.any(0))).size:
+            return None
+        return cls(torch.from_numpy(fields), torch.from_numpy(np.ascontiguousarray(shares[:, fields])))
+
+    @classmethod
+    def together(cls, parts: Sequence[tuple[Between | None, int]], fields: int) -> Between | None:
+        """Of rows one behind the other: those of each part, and how many rows it has; of so many fields in all."""
+        if all(part is None for part, _ in parts):
+            return None
+        shares = []
+        for part, rows in parts:
+            own = np.zeros((rows, fields), np.float32)
+            if part is not None:
+                own[:, part.fields.cpu().numpy()] = part.shares.cpu().numpy()
+            shares.append(own)
+        return cls.of(np.concatenate(shares))
+
+    def rows(self, chosen: Tensor | slice) -> Between:
+        """The same of some rows: a copy at an order, views of a slice."""
+        return Between(self.fields, self.shares[chosen])
+
+    def to(self, device: torch.device) -> Between:
+        """The same on ``device``."""
+        return Between(self.fields.to(device), self.shares.to(device))
+
+    def next_ids(self, ids: Tensor) -> Tensor:
+        """The embedding rows behind those that rows have, (..., rows, fields between) of ids (..., rows, fields).
+
+        Where nothing is the next row's they are the rows' own: behind the last one there is none.
+        """
+        return ids.index_select(-1, self.fields) + (self.shares > 0.0)
+
+    def lerp(self, found: Tensor, ahead: Tensor) -> Tensor:
+        """Vectors (..., rows, fields, numbers), those between knots moved towards the next rows' (..., rows, fields
+        between, numbers)."""
+        own = found.index_select(-2, self.fields)
+        return found.index_copy(-2, self.fields, own.lerp(ahead, self.shares.unsqueeze(-1)))
+
+    def divided(self, upper: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient of the vectors as one of embedding rows.
+
+        Args:
+            upper: Of what `looked_up` gave, (..., rows, fields, numbers); overwritten.
+            ids: As there.
+
+        Returns:
+            (..., rows, fields + fields between, numbers) and, without the numbers, the embedding rows they belong to.
+        """
+        own = upper.index_select(-2, self.fields)
+        ahead = own * self.shares.unsqueeze(-1)
+        upper.index_copy_(-2, self.fields, own.sub_(ahead))
+        return torch.cat([upper, ahead], -2), torch.cat([ids, self.next_ids(ids)], -1)
+
+
+def looked_up(table: Tensor, ids: Tensor, between: Between | None) -> Tensor:
+    """The fields' vectors, (..., rows, fields, numbers), in memory of their own.
 
     Args:
         table: (embedding rows, numbers).
         ids: int32 or int64 (..., rows, fields).
-        knots: Of the fields that are interpolated, or None.
-        shares: (rows, interpolated fields); None where ``knots`` is.
-
-    Returns:
-        (..., rows, fields, numbers), in memory of its own.
+        between: Of the rows; None where all lie at knots.
     """
     found = embedding(ids, table)
-    if knots is None or shares is None:
-        return found
-    ahead = embedding(next_ids(ids, knots, shares), table)
-    if ids.shape[-1] == len(knots.fields):
-        return found.lerp_(ahead, shares.unsqueeze(-1))
-    own = found.index_select(-2, knots.fields)
-    return found.index_copy_(-2, knots.fields, own.lerp_(ahead, shares.unsqueeze(-1)))
-
-
-def next_ids(ids: Tensor, knots: Knots, shares: Tensor) -> Tensor:
-    """The embedding rows behind those of the interpolated fields, (..., rows, interpolated fields), or the fields' own
-    where nothing is the next row's: behind the last one there may be none."""
-    return ids.index_select(-1, knots.fields) + (shares > 0.0)
-
-
-def divided(upper: Tensor, ids: Tensor, knots: Knots, shares: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient of the vectors as one of embedding rows.
-
-    Args:
-        upper: Of what `looked_up` gave, (..., rows, fields, numbers); overwritten.
-        ids, knots, shares: As there.
-
-    Returns:
-        (..., rows, fields + interpolated fields, numbers) and, without the numbers, the embedding rows they belong to.
-    """
-    own = upper.index_select(-2, knots.fields)
-    ahead = own * shares.unsqueeze(-1)
-    upper.index_copy_(-2, knots.fields, own.sub_(ahead))
-    return torch.cat([upper, ahead], -2), torch.cat([ids, next_ids(ids, knots, shares)], -1)
+    return found if between is None else between.lerp(found, embedding(between.next_ids(ids), table))

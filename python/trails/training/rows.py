@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trails.training.knots import Knots
+from trails.training.knots import Between, Knots
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ class EncodedRows:
         weights: float32, shape (rows,): what each row's loss is multiplied by; None when all are 1.
         truth: The labels once more, for NumPy; a binary target's as bool.
         knots: Of the fields that are interpolated; None if there are none.
-        shares: float32, shape (rows, interpolated fields), of their vectors what is the next embedding row's; there
-            if and only if ``knots`` are.
+        between: Of which of these some rows lie between two knots; None where none does.
     """
 
     ids: Tensor
@@ -33,7 +32,7 @@ class EncodedRows:
     truth: NDArray[Any]
     weights: Tensor | None = None
     knots: Knots | None = None
-    shares: Tensor | None = None
+    between: Between | None = None
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -45,21 +44,21 @@ class EncodedRows:
 
     def take(self, order: Tensor) -> EncodedRows:
         """A copy of the rows at ``order``, int64 (rows,)."""
-        parts = (self.values, self.weights, self.shares)
-        values, weights, shares = (None if part is None else part[order] for part in parts)
+        values, weights = (None if part is None else part[order] for part in (self.values, self.weights))
+        between = None if self.between is None else self.between.rows(order)
         truth = self.truth[order.cpu().numpy()]
-        return EncodedRows(self.ids[order], values, self.labels[order], truth, weights, self.knots, shares)
+        return EncodedRows(self.ids[order], values, self.labels[order], truth, weights, self.knots, between)
 
     def slice(self, start: int, end: int) -> EncodedRows:
         """Views of the rows from ``start`` to before ``end``."""
-        parts = (self.values, self.weights, self.shares)
-        values, weights, shares = (None if part is None else part[start:end] for part in parts)
+        values, weights = (None if part is None else part[start:end] for part in (self.values, self.weights))
+        between = None if self.between is None else self.between.rows(slice(start, end))
         ids, labels, truth = self.ids[start:end], self.labels[start:end], self.truth[start:end]
-        return EncodedRows(ids, values, labels, truth, weights, self.knots, shares)
+        return EncodedRows(ids, values, labels, truth, weights, self.knots, between)
 
     def to(self, device: torch.device) -> EncodedRows:
         """The same rows on ``device``."""
-        parts = (self.values, self.weights, self.shares)
-        values, weights, shares = (None if part is None else part.to(device) for part in parts)
+        values, weights = (None if part is None else part.to(device) for part in (self.values, self.weights))
         knots = None if self.knots is None else self.knots.to(device)
-        return EncodedRows(self.ids.to(device), values, self.labels.to(device), self.truth, weights, knots, shares)
+        between = None if self.between is None else self.between.to(device)
+        return EncodedRows(self.ids.to(device), values, self.labels.to(device), self.truth, weights, knots, between)

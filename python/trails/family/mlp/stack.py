@@ -18,7 +18,7 @@ from trails.table.target import Task
 from trails.training import kernels
 from trails.training.heads import mean_loss
 from trails.training.kernels import EPSILON
-from trails.training.knots import divided, looked_up
+from trails.training.knots import looked_up
 from trails.training.optimiser import update
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
@@ -132,8 +132,8 @@ class MlpStack(TrainingStack):
             upper = upper @ layer.weight.mT
         if rows.values is not None:
             upper = upper.view(*ids.shape, shape.embedding) * rows.values.unsqueeze(-1)
-        if rows.knots is not None and rows.shares is not None:
-            upper, ids = divided(upper.view(*ids.shape, shape.embedding), ids, rows.knots, rows.shares)
+        if rows.between is not None:
+            upper, ids = rows.between.divided(upper.view(*ids.shape, shape.embedding), ids)
         return loss.view(-1), self._table_gradient(upper, ids)
 
     def _drop(self, hidden: Tensor, layer: int) -> None:
@@ -158,7 +158,7 @@ class MlpStack(TrainingStack):
 
     def _embed(self, ids: Tensor, rows: EncodedRows) -> Tensor:
         """Embedded rows (..., rows, inputs)."""
-        embedded = looked_up(self._table, ids, rows.knots, rows.shares)
+        embedded = looked_up(self._table, ids, rows.between)
         if rows.values is not None:
             embedded *= rows.values.unsqueeze(-1)
         return embedded.flatten(-2)
@@ -193,7 +193,7 @@ def _predict(
 
     def forward(chunk: EncodedRows) -> Tensor:
         ids = chunk.ids if layout.stacked == 1 or firsts is None else chunk.ids + firsts
-        hidden = looked_up(table, ids, chunk.knots, chunk.shares)
+        hidden = looked_up(table, ids, chunk.between)
         if chunk.values is not None:
             hidden *= chunk.values.unsqueeze(-1)
         hidden = hidden.flatten(-2)
