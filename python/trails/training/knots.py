@@ -61,11 +61,6 @@ class Knots:
         """The vectors (..., knots, numbers) that the knots have on lines of these ``slopes`` (..., fields, numbers)."""
         return slopes.index_select(-2, self.owners).mul_(self.positions.unsqueeze(-1))
 
-    def along_lines(self, upper: Tensor) -> Tensor:
-        """The gradient of the slopes (..., fields, numbers) from that of the knots' vectors (..., knots, numbers)."""
-        slopes = upper.new_zeros((*upper.shape[:-2], len(self.fields), upper.shape[-1]))
-        return slopes.index_add_(-2, self.owners, upper * self.positions.unsqueeze(-1))
-
 
 @dataclass(frozen=True)
 class Between:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from trails.family.mlp.layout import MlpLayout
@@ -23,15 +24,21 @@ class Lines:
 
     def __init__(self, layout: MlpLayout, state: Training, knots: Knots) -> None:
         self._layout, self._state, self._knots = layout, state, knots
-        self._table, self._slopes = self._tables(state.weights[TABLE]), layout.slopes(state.weights[SLOPES])
+        self._slopes = layout.slopes(state.weights[SLOPES])
         self._before = self._slopes.clone()
+        # Number by number: adding row by row takes PyTorch several times as long.
+        shape, device = layout.shape, knots.rows.device
+        within = torch.arange(shape.embedding, device=device)
+        each = torch.arange(layout.stacked, device=device).view(-1, 1, 1)
+        rows, owners = knots.rows.view(-1, 1), knots.owners.view(-1, 1)
+        self._in_tables = ((each * shape.ids + rows) * shape.embedding + within).view(-1)
+        self._in_slopes = ((each * shape.interpolated + owners) * shape.embedding + within).view(-1)
 
     def begin(self) -> None:
         """Lay the knots on their lines, before the first step and not again."""
         if self._state.steps == 0:
-            lines = self._knots.on_lines(self._slopes)
             for weights in (self._state.weights, self._state.average):
-                self._tables(weights[TABLE]).index_add_(1, self._knots.rows, lines)
+                self._move(weights[TABLE], self._slopes)
 
     def gradient(self, table: Tensor, l2: float) -> Tensor:
         """The gradient of the slopes, flat.
@@ -41,16 +48,20 @@ class Lines:
                 `trails.training.optimiser.update` does, then adds ``l2`` times what knots differ from their lines.
             l2: L2 weight on the table.
         """
-        tables, rows = self._tables(table), self._knots.rows
-        slopes = self._knots.along_lines(tables.index_select(1, rows))
+        upper = self._tables(table).index_select(1, self._knots.rows).mul_(self._knots.positions.unsqueeze(-1))
+        slopes = upper.new_zeros(self._slopes.numel()).scatter_add_(0, self._in_slopes, upper.view(-1))
         if l2:
-            tables.index_add_(1, rows, self._knots.on_lines(self._slopes), alpha=-l2)
+            self._move(table, self._slopes * -l2)
         self._before.copy_(self._slopes)
-        return slopes.view(-1)
+        return slopes
 
     def follow(self) -> None:
         """Move the knots as their lines have turned since the last `gradient`."""
-        self._table.index_add_(1, self._knots.rows, self._knots.on_lines(self._slopes - self._before))
+        self._move(self._state.weights[TABLE], self._slopes - self._before)
+
+    def _move(self, table: Tensor, slopes: Tensor) -> None:
+        """Add lines of these slopes to the knots of flat tables."""
+        table.scatter_add_(0, self._in_tables, self._knots.on_lines(slopes).view(-1))
 
     def _tables(self, flat: Tensor) -> Tensor:
         shape = self._layout.shape
