@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from trails.family.mlp import MLP
 from trails.family.networks import ModelFacts
+from trails.refinement.checkpoint import digest
 from trails.refinement.dataset import Dataset, prepare
 from trails.refinement.metrics import report
 from trails.table.columns import Column, Columns
+from trails.training.knots import Between
 from trails.training.options import Options
 from trails.training.weights import Training, Weights
 
@@ -73,3 +75,28 @@ def test_more_than_the_training_rows_had_is_as_much_as_they_had() -> None:
     knots = data.encoder.parts[0].edges
     first, last, below, beyond = model.values(Columns(4, (number("x", np.array([knots[0], knots[-1], -1e9, 1e9])),)))
     assert below == first and beyond == last and last - first > 8
+
+
+def test_a_run_goes_on_with_the_knots_that_it_was_begun_with() -> None:
+    """Rows at knots are the same ids wherever these lie, and train otherwise."""
+    random = np.random.default_rng(2)
+    y = Column("y", "int32", random.integers(0, 2, 300).astype(np.int32))
+    places = random.integers(0, 3, 300)
+
+    def of(values: list[int]) -> Dataset:
+        columns = Columns(300, (Column("i", "int32", np.array(values, np.int32)[places]), y))
+        return prepare(columns, None, "y", 0, torch.device("cpu"), options=Options())
+
+    one, other = of([1, 2, 5]), of([1, 2, 50])
+    assert torch.equal(one.train.ids, other.train.ids) and one.train.between is None and other.train.between is None
+    assert digest(one) != digest(other) and digest(one) == digest(of([1, 2, 5]))
+
+
+def test_shares_are_taken_as_they_lie_where_all_fields_have_some() -> None:
+    shares = np.random.default_rng(0).random((50, 4), np.float32)
+    whole = Between.of(shares)
+    assert whole is not None and whole.shares.data_ptr() == shares.ctypes.data
+    shares[:, 2] = 0.0
+    some = Between.of(shares)
+    assert some is not None and some.fields.tolist() == [0, 1, 3] and some.shares.is_contiguous()
+    np.testing.assert_array_equal(some.shares.numpy(), shares[:, [0, 1, 3]])

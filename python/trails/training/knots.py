@@ -80,7 +80,9 @@ class Between:
         """Of what an encoder found (rows, fields), on the CPU; None if no row lies between two knots."""
         if shares is None or not (fields := np.flatnonzero(shares.any(0))).size:
             return None
-        return cls(torch.from_numpy(fields), torch.from_numpy(np.ascontiguousarray(shares[:, fields])))
+        # Taken as they lie where all fields are between: a copy would be four bytes a cell.
+        own = shares if fields.size == shares.shape[1] else np.take(shares, fields, axis=1)
+        return cls(torch.from_numpy(fields), torch.from_numpy(own))
 
     @classmethod
     def together(cls, parts: Sequence[tuple[Between | None, int]], fields: int) -> Between | None:
