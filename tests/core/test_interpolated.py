@@ -106,6 +106,17 @@ def test_the_middle_of_a_heavy_tail_is_told_apart() -> None:
     assert np.diff(np.quantile(values, (0.25, 0.75)))[0] / scaled.std < 0.2
 
 
+def test_numbers_near_the_largest_are_told_apart() -> None:
+    values = [float(f"{10 + place}e298") for place in range(40)] * 3
+    field = fitted([*values, -1e300, float("inf"), -float("inf")])
+    assert len(field.edges) > 30 and np.isfinite(field.edges[-1] - field.edges[0])
+    encoder = Encoder.fit(table(number(values)))
+    encoded = encoder.transform(table(number([1.05e299, 2e299, 3.0e299, 1.7e308])))
+    knots, places = encoder.parts[0].edges, encoded.ids[:, 0] - FIRST_SLOT
+    assert len(set(places.tolist())) == 4 and places[-1] == len(knots) - 1
+    assert encoded.shares is not None and np.isfinite(encoded.shares).all()
+
+
 def test_many_rows_are_encoded_at_microseconds_a_row() -> None:
     column = number(np.random.default_rng(0).normal(size=200_000).tolist())
     encoder = Encoder.fit(table(column))

@@ -31,6 +31,10 @@ _EXACT = 1 << 53
 """Whole numbers farther from 0 may not differ in double precision: what is coded so is no amount."""
 
 _LARGEST = 1e150
+"""Middle and spread are taken of numbers within this: squares of larger ones would be infinite."""
+
+_LAST_KNOT = 2.0**1022
+"""Knots lie within this: what is between two of them must be finite. It is a quarter of the largest number."""
 
 _QUARTILES = 1.349
 """What lies between the quartiles of a normal distribution, in standard deviations."""
@@ -75,7 +79,7 @@ class Fitting:
                 if columns[name].family != "integer":
                     raise InvalidInput(
                         f'option {what} names the column "{shown(name)}" of kind {columns[name].family}',
-                        hint="Only integers can be both: numbers are binned, texts are categories.",
+                        hint="Only integers can be both: others are always numbers, and texts categories.",
                     )
 
     def among(self, columns: Columns) -> Fitting:
@@ -146,9 +150,9 @@ def _number(column: Column, fitting: Fitting) -> Field:
     edges = _quantiles(number_of(column)[::step], fitting.bins)
     if fitting.numbers_as == "bins":
         return Field(column.name, column.family, "value", "bins", edges=edges)
-    numbers = np.clip(number_of(column), -_LARGEST, _LARGEST)
+    numbers = number_of(column)
     ends = (numbers.min(), numbers.max()) if len(numbers) else (0.0,)
-    return _interpolated(column, np.unique(np.clip([*ends, *edges], -_LARGEST, _LARGEST)))
+    return _interpolated(column, np.unique(np.clip([*ends, *edges], -_LAST_KNOT, _LAST_KNOT)))
 
 
 def _interpolated(column: Column, knots: NDArray[np.float64]) -> Field:
