@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -26,9 +27,14 @@ def number(name: str, values: NDArray[Any]) -> Column:
 
 
 def learnt(columns: Columns, metric: str, epochs: int, **options: Any) -> tuple[float, Dataset, tuple[Any, Weights]]:
-    """A validation metric of a network after so many epochs, the rows, and its layout and weights."""
+    """A validation metric of a network after so many epochs, the rows, and its layout and weights.
+
+    Rows behind the first `ROWS`, if there are any, are the validation rows.
+    """
     chosen = Options(**options)
-    data = prepare(columns, None, "y", 0, torch.device("cpu"), options=chosen)
+    first, rest = np.arange(min(ROWS, columns.rows)), np.arange(ROWS, columns.rows)
+    held = columns.take(rest) if len(rest) else None
+    data = prepare(columns.take(first), held, "y", 0, torch.device("cpu"), options=chosen)
     layout = MLP.networks.layout(data.shape(chosen.embedding), (64, 32))
     begun = [Training.begin(MLP.networks.initial(layout, 1))]
     stack = MLP.networks.stack([layout], begun, data.train, chosen, 0, ["64-32"], data.target.task)
@@ -65,6 +71,22 @@ def test_a_threshold_among_the_largest_is_found() -> None:
     rows = Columns(400, (number("x", places), number("noise", np.full(400, 0.5))))
     logits = model.outputs(rows)[:, 0]
     assert (logits[places < 0.97] < 0).all() and (logits[places > 0.995] > 0).all() and np.isfinite(held).all()
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_integers_that_are_codes_are_learnt_nearly_as_well_as_categories(seed: int) -> None:
+    """Most columns hold one value in nearly all rows: rare ones must not begin as noise that is learnt by heart."""
+    random, rows = np.random.default_rng(seed), ROWS + 20_000
+    codes = [random.integers(0, 12, rows) for _ in range(4)]
+    logits = -1.5 + sum(0.4 * random.normal(size=12)[code] for code in codes)
+    codes += [random.choice(4, rows, p=[0.005, 0.98, 0.01, 0.005]) for _ in range(36)]
+    names = [f"code{place}" for place in range(40)]
+    features = (Column(name, "int32", code.astype(np.int32)) for name, code in zip(names, codes, strict=True))
+    y = Column("y", "int32", (random.random(rows) < 1.0 / (1.0 + np.exp(-logits))).astype(np.int32))
+    columns = Columns(rows, (*features, y))
+    found, data, _ = learnt(columns, "auc", 6)
+    assert data.encoder.interpolated == list(range(40))
+    assert found > learnt(columns, "auc", 6, categories=tuple(names))[0] - 0.025
 
 
 def test_more_than_the_training_rows_had_is_as_much_as_they_had() -> None:

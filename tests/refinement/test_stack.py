@@ -20,7 +20,7 @@ from trails.training.knots import Between, Knots
 from trails.training.optimiser import average_decay
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
-from trails.training.weights import SLOPES, TABLE, Training, Weights, derived_seed
+from trails.training.weights import SLOPE_STD, SLOPES, TABLE, Training, Weights, derived_seed
 
 IDS, FIELDS, EMBEDDING, CLASSES = 30, 4, 3, 5
 
@@ -209,7 +209,7 @@ def test_knots_are_laid_on_their_lines_once() -> None:
     # A stack that gave up before its first batch leaves them as they were.
     begun = stack_of([one], rows).training(0)
     assert begun.steps == 0 and torch.equal(begun.weights[TABLE], initial(one, derived_seed(1, "6-5"))[TABLE])
-    assert float(weights[SLOPES].abs().max()) > 0.1
+    assert float(weights[SLOPES].abs().max()) > SLOPE_STD
     stack = MlpStack([one], [Training.begin(weights)], rows, Options(embedding_rate=1e-8), 1, ["a"])
     for _ in range(3):
         stack.step(rows)

@@ -337,7 +337,7 @@ def test_a_type_that_another_session_alters_is_looked_at_again(sql: Any, connect
 
 def test_unknown_categories_and_nulls_have_slots_of_their_own(sql: Any) -> None:
     columns = Columns(4, (Column("a", "int32", np.array([1, 2, 3, 3], np.int32)),))
-    model = make_model(columns)
+    model = make_model(columns, fitting=Fitting(categories=("a",)))
     store(sql, "m", model)
     scores = query(
         sql,
