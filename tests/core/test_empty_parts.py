@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from tests.core.exported import by_onnx
 from trails import ModelSelector, bridge
 from trails.model.store import Model
 from trails.table.columns import KINDS, Column, Columns
@@ -56,6 +54,7 @@ def tables(draw: st.DrawFn) -> tuple[Columns, Columns]:
 fittings = st.builds(
     Fitting,
     bins=st.sampled_from([0, 2, 32]),
+    numbers_as=st.sampled_from(["interpolated", "bins"]),
     min_count=st.sampled_from([1, 3, 10]),
     max_categories=st.sampled_from([1, 2, 1 << 16]),
     buckets=st.integers(0, 2),
@@ -72,15 +71,6 @@ def made(encoder: Encoder, task: Task) -> Model:
         for pair in pairwise([encoder.fields * 2, 4, target.outputs])
     )
     return Model.of_layers("4", target, encoder, generator.normal(size=(encoder.ids, 2)).astype(np.float32), layers)
-
-
-def by_onnx(blob: bytes, encoder: Encoder, columns: Columns) -> NDArray[Any]:
-    """What an ONNX runtime computes."""
-    encoded = encoder.transform(columns)
-    values = np.ones(encoded.ids.shape, np.float32) if encoded.values is None else encoded.values
-    session = onnxruntime.InferenceSession(bridge.export_model(blob, "onnx"))
-    (found,) = session.run(None, {"ids": encoded.ids.astype(np.int64), "values": values})
-    return np.asarray(found)
 
 
 NOTHING = Columns(3, tuple(column(form, f"c{n}", [None] * 3) for n, form in enumerate(FORMS)))
@@ -103,7 +93,7 @@ def test_a_model_is_the_same_in_every_form(both: tuple[Columns, Columns], fittin
     for columns in both:
         np.testing.assert_array_equal(restored.outputs(columns), model.outputs(columns))
         wanted = model.values(columns) if task == "regression" else model.probabilities(columns)
-        found = by_onnx(blob, restored.encoder, columns)
+        found = by_onnx(restored, columns)
         assert found.shape == wanted.shape
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 

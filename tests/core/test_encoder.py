@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_parts_of_a_date_are_the_calendars(moment: datetime.datetime) -> None:
 def test_bins_keep_the_order_of_numbers_and_hold_about_equally_many(
     values: list[float], bins: int, others: list[float]
 ) -> None:
-    field = fit_field(number(values), "value", Fitting(bins=bins))
+    field = fit_field(number(values), "value", Fitting(bins=bins, numbers_as="bins"))
     assert len(field.edges) < bins and (np.diff(field.edges) > 0).all()
     together = np.array([*values, *others])
     slots = field.slots_of(number(together.tolist()))
@@ -75,7 +76,7 @@ def test_bins_keep_the_order_of_numbers_and_hold_about_equally_many(
 def test_a_value_that_most_rows_hold_leaves_bins_to_the_others() -> None:
     generator = np.random.default_rng(0)
     values = np.where(generator.random(20_000) < 0.9, 0.0, generator.exponential(100.0, 20_000))
-    field = fit_field(number(values.tolist()), "value", Fitting(bins=32))
+    field = fit_field(number(values.tolist()), "value", Fitting(bins=32, numbers_as="bins"))
     slots = field.slots_of(number(values.tolist()))
     counts = np.bincount(slots[values > 0])[FIRST_SLOT + 1 :]
     assert len(counts) == 31 and counts.min() > 30
@@ -86,10 +87,18 @@ def test_integers_are_categories_or_numbers_by_what_they_look_like_or_as_named()
     amounts = Column("a", "int64", generator.integers(0, 10**9, 5000))
     ids = Column("i", "int32", generator.permutation(np.arange(5000) % 4000).astype(np.int32))
     few = Column("f", "int32", (generator.integers(0, 5, 5000) * 10**8).astype(np.int32))
-    both = table(amounts, ids, few)
-    assert [p.encoding for p in Encoder.fit(both).parts] == ["bins", "categories", "categories"]
-    named = Encoder.fit(both, Fitting(categories=("a",), numbers=("i", "f")))
-    assert [p.encoding for p in named.parts] == ["categories", "bins", "bins"]
+    sides = Column("s", "int32", generator.integers(0, 2, 5000).astype(np.int32))
+    both = table(amounts, ids, few, sides)
+
+    def encodings(**said: Any) -> list[str]:
+        return [part.encoding for part in Encoder.fit(both, Fitting(**said)).parts]
+
+    assert encodings() == ["interpolated", "categories", "interpolated", "categories"]
+    assert encodings(numbers_as="bins") == ["bins", "categories", "categories", "categories"]
+    assert encodings(bins=0) == ["scaled", "categories", "categories", "categories"]
+    named = {"categories": ("a",), "numbers": ("i", "f", "s")}
+    assert encodings(**named) == ["categories", *["interpolated"] * 3]
+    assert encodings(**named, numbers_as="bins") == ["categories", *["bins"] * 3]
     with pytest.raises(InvalidInput, match="names the column"):
         Encoder.fit(table(number([1.0])), Fitting(numbers=("x",)))
     with pytest.raises(InvalidInput, match='no column "b"'):
@@ -153,12 +162,14 @@ def test_an_encoder_of_every_kind_is_the_same_after_storing() -> None:
         Column("m", "time", generator.integers(0, 86_400_000_000, rows)),
         Column("n", "interval", generator.normal(size=rows) * 1e6),
     )
-    for fitting in (Fitting(min_count=2), Fitting(bins=0)):
+    for fitting in (Fitting(min_count=2), Fitting(numbers_as="bins"), Fitting(bins=0)):
         encoder = Encoder.fit(made, fitting)
         stored = Encoder.restore(json.loads(json.dumps(encoder.describe())), encoder.tensors())
         first, second = encoder.transform(made), stored.transform(made)
         assert np.array_equal(first.ids, second.ids)
         assert first.values is not None and second.values is not None and np.array_equal(first.values, second.values)
+        assert (first.shares is None) == (second.shares is None) == (fitting != Fitting(min_count=2))
+        assert first.shares is None or second.shares is None or np.array_equal(first.shares, second.shares)
         assert stored.columns == [(c.name, c.family) for c in made] and stored.fields == 9 + 2 + 3
         assert [p.spellings for p in stored.parts] == [dict(p.spellings) for p in encoder.parts]
         assert first.ids.min() >= 0 and first.ids.max() < encoder.ids
@@ -166,18 +177,19 @@ def test_an_encoder_of_every_kind_is_the_same_after_storing() -> None:
 
 def test_a_column_of_nothing_but_nulls_has_its_null_slot_only() -> None:
     empty = Column("x", "float64", np.zeros(4), nulls=np.ones(4, np.uint8))
-    for fitting in (Fitting(), Fitting(bins=0)):
+    for fitting in (Fitting(), Fitting(numbers_as="bins"), Fitting(bins=0)):
         assert Encoder.fit(table(empty), fitting).transform(table(empty)).ids[:, 0].tolist() == [NULL] * 4
 
 
 def test_options_say_how_columns_become_fields() -> None:
-    given = {"numbers": ["a"], "bins": 8, "min_count": 1, "class_weights": {"yes": 2}}
+    given = {"numbers": ["a"], "bins": 8, "min_count": 1, "numbers_as": "bins", "class_weights": {"yes": 2}}
     options = parse_options(json.dumps(given))
-    assert options.fitting() == Fitting(numbers=("a",), bins=8, min_count=1)
+    assert options.fitting() == Fitting(numbers=("a",), bins=8, min_count=1, numbers_as="bins")
     assert options.class_weights == {"yes": 2.0} and Options().class_weights == "none"
     for wrong, words in (
         ({"numbers": "a"}, "array of column names"),
         ({"bins": -1}, "0 to 1024"),
+        ({"numbers_as": "steps"}, "interpolated, bins"),
         ({"class_weights": "some"}, "none, balanced"),
         ({"class_weights": {"a": 0}}, "weight above 0"),
         ({"categories": [1]}, "array of column names"),

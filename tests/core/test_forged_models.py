@@ -95,7 +95,7 @@ def test_learnt_parts_of_no_length_are_read_back() -> None:
         Column("day", "date", np.zeros(rows, np.int32), nulls=np.ones(rows, np.uint8)),
         Column("id", "idvalue", np.zeros(rows, np.int32), nulls=np.ones(rows, np.uint8)),
     )
-    encoder = Encoder.fit(nothing, Fitting(min_count=2))
+    encoder = Encoder.fit(nothing, Fitting(min_count=2, numbers_as="bins"))
     assert [len(part.categories) + len(part.edges) for part in encoder.parts] == [0] * 6
     stored = Encoder.restore(encoder.describe(), encoder.tensors())
     assert np.array_equal(stored.transform(nothing).ids, encoder.transform(nothing).ids)

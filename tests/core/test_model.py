@@ -9,13 +9,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.core.exported import by_onnx, classes_of
 from tests.core.test_encoder import table, texts
 from trails import bridge
 from trails.errors import InvalidInput
 from trails.model.store import Model
 from trails.table.columns import Column, Columns
 from trails.table.encoder import Encoder
-from trails.table.fitting import Fitting
+from trails.table.fitting import Fitting, NumbersAs
 from trails.table.target import Target, Task
 
 
@@ -31,10 +32,10 @@ def rows(count: int, seed: int) -> Columns:
     )
 
 
-def made(task: Task, bins: int = 32, seed: int = 0) -> Model:
-    """A model of random weights."""
+def made(task: Task, bins: int = 32, seed: int = 0, numbers_as: NumbersAs = "bins") -> Model:
+    """A model of random weights; one with bins can be written in version 1, too."""
     generator = np.random.default_rng(seed)
-    encoder = Encoder.fit(rows(500, 1), Fitting(bins=bins))
+    encoder = Encoder.fit(rows(500, 1), Fitting(bins=bins, numbers_as=numbers_as))
     classes = {"binary": ("no", "yes"), "multiclass": ("a", "b", "c"), "regression": ()}[task]
     target = Target("y", "number" if task == "regression" else "text", task, np.empty(0), classes, 5.0, 3.0)
     sizes = [encoder.fields * 4, 16, 8, target.outputs]
@@ -47,18 +48,12 @@ def made(task: Task, bins: int = 32, seed: int = 0) -> Model:
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-@pytest.mark.parametrize("bins", [0, 8])
-def test_onnx_predicts_the_same(task: Task, bins: int) -> None:
-    import onnxruntime
-
-    model, columns = made(task, bins), rows(300, 2)
-    encoded = model.encoder.transform(columns)
-    values = np.ones(encoded.ids.shape, np.float32) if encoded.values is None else encoded.values
-    session = onnxruntime.InferenceSession(bridge.export_model(model.to_bytes(), "onnx"))
-    (found,) = session.run(None, {"ids": encoded.ids.astype(np.int64), "values": values})
+@pytest.mark.parametrize(("bins", "numbers_as"), [(0, "bins"), (8, "bins"), (8, "interpolated")])
+def test_onnx_predicts_the_same(task: Task, bins: int, numbers_as: NumbersAs) -> None:
+    model, columns = made(task, bins, numbers_as=numbers_as), rows(300, 2)
     expected = model.values(columns) if task == "regression" else model.probabilities(columns)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(model.target.classes)
+    np.testing.assert_allclose(by_onnx(model, columns), expected, rtol=1e-4, atol=1e-5)
+    assert classes_of(model) == list(model.target.classes)
 
 
 def test_probabilities_are_shares_and_regression_has_none() -> None:

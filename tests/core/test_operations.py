@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from tests.core.exported import by_onnx
 from tests.core.forged import Parts
 from tests.core.test_encoder import table
 from tests.core.test_model import made, rows
-from trails import bridge
 from trails.model.operations import Add, Linear, LinearPath, Mean, Operation, Relu, Scale, of_layers
 from trails.model.store import Model
 from trails.table.columns import Column, Columns
@@ -112,21 +111,6 @@ def textbook(model: Model, columns: Columns) -> NDArray[np.float64]:
 def _path(model: Model) -> NDArray[np.float32]:
     found = [operation.weight for operation in model.operations if isinstance(operation, LinearPath)]
     return found[0] if found else np.zeros((model.encoder.ids, 1), np.float32)
-
-
-def by_onnx(model: Model, columns: Columns) -> NDArray[np.float32]:
-    """What an ONNX runtime computes."""
-    encoded = model.encoder.transform(columns)
-    given = {
-        "ids": encoded.ids.astype(np.int64),
-        "values": np.ones(encoded.ids.shape, np.float32) if encoded.values is None else encoded.values,
-    }
-    session = onnxruntime.InferenceSession(bridge.export_model(model.to_bytes(), "onnx"))
-    if "shares" in [put.name for put in session.get_inputs()]:
-        assert encoded.shares is not None
-        given |= {"next": given["ids"] + (encoded.shares > 0), "shares": encoded.shares}
-    found: NDArray[np.float32] = session.run(None, given)[0]
-    return found
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

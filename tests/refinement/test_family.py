@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from tests.refinement.backend import PYTHON_ROOT, Event, Table, memfd
-from tests.refinement.test_stack import layout, made_rows, network_of
+from tests.refinement.test_stack import KNOTS, layout, made_rows, network_of
 from trails import space
 from trails.errors import InvalidInput
 from trails.family import MLP, Design, get_family, register_family, registry
 from trails.family.autograd import AutogradNetworks, Dropout
 from trails.family.mlp.layout import initial
 from trails.family.mlp.stack import MlpStack
+from trails.family.modules import apply
 from trails.family.networks import ModelFacts, Networks, Shape, Work
 from trails.family.scoring import Scoring
 from trails.filtering import score_pool
@@ -447,6 +448,33 @@ def test_parameters_that_nobody_says_how_to_begin_are_refused() -> None:
     networks = Odd()
     with pytest.raises(NotImplementedError, match="Bilinear"):
         networks.initial(networks.layout(Shape(5, 2, 2), (4, 1)), 0)
+
+
+@pytest.mark.parametrize(
+    ("look_up", "words"),
+    [
+        (lambda table, ids: nn.functional.embedding(ids, table.weight), "does not call its embedding"),
+        (lambda table, ids: torch.stack([table(field) for field in ids.unbind(1)], 1), "some fields at a time"),
+    ],
+)
+def test_a_module_that_would_lose_what_lies_between_knots_is_refused(
+    look_up: Callable[[nn.Embedding, Tensor], Tensor], words: str
+) -> None:
+    class Own(_Plain):
+        def forward(self, ids: Tensor, values: Tensor | None) -> Tensor:
+            outputs: Tensor = self.mlp(look_up(self.embedding, ids).flatten(1))
+            return outputs
+
+    shape = layout(7, 5, knots=KNOTS).shape
+    plain, own = (kind(shape, (7, 5), 0.0).eval() for kind in (_Plain, Own))
+    with torch.no_grad():
+        # Where nothing lies between, any way to look up is as good.
+        assert apply(own, made_rows(30, 1)).shape == (30, 1)
+        rows = made_rows(30, 1, knots=KNOTS)
+        assert apply(plain, rows).shape == (30, 1)
+        with pytest.raises(InvalidInput, match=words) as refused:
+            apply(own, rows)
+    assert refused.value.hint == "Set the option numbers_as to bins."
 
 
 def test_a_backend_that_knows_the_families_imports_no_torch() -> None:

@@ -14,13 +14,14 @@ from tests.refinement.conftest import make_table
 from tests.refinement.test_child import labelled
 from trails.family import MLP
 from trails.family.mlp.stack import MlpStack, predict_alone
-from trails.refinement.dataset import Dataset, prepare
+from trails.refinement.dataset import Dataset, encoded_rows, prepare
 from trails.refinement.metrics import auc, measure
 from trails.refinement.protocol import Candidate
 from trails.refinement.refit import refit
 from trails.refinement.trial import EpochResult, Trial
 from trails.table.columns import Columns
 from trails.table.target import learn_target
+from trails.training.knots import Between
 from trails.training.options import Options, parse_options
 from trails.training.weights import Weights
 
@@ -65,6 +66,8 @@ def test_it_is_what_training_on_all_rows_gives(train: Table, weights: str) -> No
         None
         if weights == "none"
         else torch.tensor(np.where(order, 0.5 / order.mean(), 0.5 / (1 - order.mean())), dtype=torch.float32),
+        data.train.knots,
+        Between.together([(part.between, len(part)) for part in (data.train, data.validation)], data.encoder.fields),
     )
     stack = MlpStack([trial.layout], [trial.fresh().begin()], every, options, 5, ["16-8"])
     for epoch in range(1, EPOCHS + 1):
@@ -80,9 +83,9 @@ def test_it_helps_on_rows_that_nobody_has_seen() -> None:
         trial = trained(data, options)
         again = refit(trial, data, options, lambda _: True)
         fresh = columns(make_table(5_000, 99))
-        encoded = data.encoder.transform(fresh.without("label"))
         truth = fresh["label"].data == 1
-        rows = type(data.train)(torch.from_numpy(encoded.ids), None, torch.zeros(5_000), truth)
+        labels = data.target.labels(fresh["label"])
+        rows = encoded_rows(data.encoder, fresh.without("label"), labels, data.target, torch.device("cpu"))
         assert trial.best is not None and again is not None
         before, after = (auc(truth, predict_alone(trial.layout, w, rows).numpy()) for w in (trial.best, again))
         gains.append(after - before)

@@ -12,18 +12,36 @@ from torch import Tensor
 from benchmarks._tabular_mlp import TabularMlp
 from trails.family.mlp.layout import MLP, STATS, MlpLayout, initial, unstack
 from trails.family.mlp.stack import MlpStack
+from trails.family.modules import apply
 from trails.family.networks import Shape
 from trails.table.target import TASKS, Task
 from trails.training.batches import batches_of, order_of_epoch
+from trails.training.knots import Between, Knots
 from trails.training.optimiser import average_decay
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
-from trails.training.weights import TABLE, Training, Weights, derived_seed
+from trails.training.weights import SLOPE_STD, SLOPES, TABLE, Training, Weights, derived_seed
 
 IDS, FIELDS, EMBEDDING, CLASSES = 30, 4, 3, 5
 
 
-def made_rows(count: int, seed: int, values: bool = False, task: Task = "binary", weights: bool = False) -> EncodedRows:
+KNOTS = Knots(
+    fields=torch.tensor([1, 3]),
+    rows=torch.tensor([*range(5, 14), *range(16, IDS)]),
+    owners=torch.tensor([0] * 9 + [1] * 14),
+    positions=torch.linspace(-2.0, 2.5, 23),
+)
+"""Of two of the fields; the last knot has no embedding row behind it."""
+
+
+def made_rows(
+    count: int,
+    seed: int,
+    values: bool = False,
+    task: Task = "binary",
+    weights: bool = False,
+    knots: Knots | None = None,
+) -> EncodedRows:
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, IDS, (count, FIELDS), generator=generator, dtype=torch.int32)
     factors = torch.rand((count, FIELDS), generator=generator) + 0.5 if values else None
@@ -31,11 +49,17 @@ def made_rows(count: int, seed: int, values: bool = False, task: Task = "binary"
     if task != "regression":
         labels = (labels < 0.4).float() if task == "binary" else (labels * CLASSES).long()
     each = torch.rand(count, generator=generator) + 0.5 if weights else None
-    return EncodedRows(ids, factors, labels, labels.numpy() > 0 if task == "binary" else labels.numpy(), each)
+    between = None
+    if knots is not None:
+        shares = torch.rand((count, len(knots.fields)), generator=generator).sub_(0.2).clamp_(min=0.0)
+        shares[ids[:, knots.fields] == IDS - 1] = 0.0
+        between = Between(knots.fields, shares)
+    truth = labels.numpy() > 0 if task == "binary" else labels.numpy()
+    return EncodedRows(ids, factors, labels, truth, each, knots, between)
 
 
-def layout(*widths: int, outputs: int = 1) -> MlpLayout:
-    return MlpLayout(Shape(IDS, FIELDS, EMBEDDING, outputs), widths)
+def layout(*widths: int, outputs: int = 1, knots: Knots | None = None) -> MlpLayout:
+    return MlpLayout(Shape(IDS, FIELDS, EMBEDDING, outputs, 0 if knots is None else len(knots.fields)), widths)
 
 
 def stack_of(layouts: list[MlpLayout], rows: EncodedRows, task: Task = "binary", **options: object) -> MlpStack:
@@ -69,7 +93,7 @@ def network_of(one: MlpLayout, weights: Weights) -> TabularMlp:
 def by_autograd(network: TabularMlp, rows: EncodedRows, task: Task = "binary") -> tuple[float, Tensor, list[Tensor]]:
     """Loss, the table's gradient, and the MLP's in the order of the flat vector."""
     network.train()
-    outputs = network(rows.ids, rows.values)
+    outputs = apply(network, rows)
     losses = {
         "binary": lambda: torch.nn.functional.binary_cross_entropy_with_logits(outputs, rows.labels, reduction="none"),
         "multiclass": lambda: torch.nn.functional.cross_entropy(outputs, rows.labels, reduction="none"),
@@ -99,12 +123,13 @@ def by_autograd(network: TabularMlp, rows: EncodedRows, task: Task = "binary") -
     seed=st.integers(0, 1000),
     task=st.sampled_from(TASKS),
     weights=st.booleans(),
+    knots=st.sampled_from([None, KNOTS]),
 )
 def test_gradients_are_those_of_autograd(
-    widths: list[tuple[int, ...]], values: bool, seed: int, task: Task, weights: bool
+    widths: list[tuple[int, ...]], values: bool, seed: int, task: Task, weights: bool, knots: Knots | None
 ) -> None:
-    rows = made_rows(40, seed, values, task, weights)
-    layouts = [layout(*one, outputs=CLASSES if task == "multiclass" else 1) for one in widths]
+    rows = made_rows(40, seed, values, task, weights, knots)
+    layouts = [layout(*one, outputs=CLASSES if task == "multiclass" else 1, knots=knots) for one in widths]
     stack = stack_of(layouts, rows, task)
     before = [stack.training(place).weights.copy() for place in range(len(layouts))]
     losses, table = stack._backward(rows)
@@ -119,10 +144,12 @@ def test_gradients_are_those_of_autograd(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_predictions_are_those_of_the_reference_network(task: Task) -> None:
-    rows = made_rows(300, 3, values=True, task=task)
+@pytest.mark.parametrize("knots", [None, KNOTS])
+def test_predictions_are_those_of_the_reference_network(task: Task, knots: Knots | None) -> None:
+    rows = made_rows(300, 3, values=True, task=task, knots=knots)
     outputs = CLASSES if task == "multiclass" else 1
-    for layouts in ([layout(7, 5, outputs=outputs)], [layout(7, 5, outputs=outputs), layout(3, 8, outputs=outputs)]):
+    first, second = (layout(*widths, outputs=outputs, knots=knots) for widths in ((7, 5), (3, 8)))
+    for layouts in ([first], [first, second]):
         stack = stack_of(layouts, rows, task, batch=64)
         stack.train_epoch(1, lambda share: True)
         predictions = stack.predict(rows)
@@ -130,7 +157,66 @@ def test_predictions_are_those_of_the_reference_network(task: Task) -> None:
         for place, one in enumerate(layouts):
             network = network_of(one, stack.averaged(place)).eval()
             with torch.no_grad():
-                torch.testing.assert_close(predictions[place], network(rows.ids, rows.values), rtol=1e-4, atol=1e-5)
+                torch.testing.assert_close(predictions[place], apply(network, rows), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("average", [0.0, 2.0])
+def test_knots_keep_to_lines_as_if_both_were_trained_apart(average: float) -> None:
+    """Against PyTorch's Adam on slopes and differences of their own, of which only these have an L2 weight."""
+    rows = made_rows(256, 4, knots=KNOTS)
+    layouts = [layout(6, 5, knots=KNOTS), layout(3, 4, knots=KNOTS)]
+    stack = stack_of(layouts, rows, average=average, embedding_l2=0.5, batch=64)
+    starts = [stack.training(place) for place in range(2)]
+    apart = []
+    for one, start in zip(layouts, starts, strict=True):
+        network = network_of(one, start.weights)
+        differences = network.embedding.weight.detach().clone().requires_grad_()
+        slopes = one.slopes(start.weights[SLOPES])[0].clone().requires_grad_()
+        network.embedding = torch.nn.Embedding(IDS, EMBEDDING)
+        del network.embedding.weight
+        groups = [
+            {"params": [differences, slopes], "lr": Options.embedding_rate},
+            {"params": list(network.mlp.parameters()), "lr": Options.learning_rate},
+        ]
+        apart.append((network.train(), differences, slopes, torch.optim.Adam(groups)))
+    for number in range(6):
+        batch = rows.slice(number % 4 * 64, number % 4 * 64 + 64)
+        losses = stack.step(batch)
+        for place, (network, differences, slopes, adam) in enumerate(apart):
+            lines = slopes[KNOTS.owners] * KNOTS.positions.unsqueeze(-1)
+            network.embedding.weight = differences.index_add(0, KNOTS.rows, lines)
+            adam.zero_grad()
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(apply(network, batch), batch.labels)
+            loss.backward()
+            assert differences.grad is not None and float(losses[place]) == pytest.approx(float(loss), rel=1e-4)
+            differences.grad += 0.5 * differences.detach()
+            adam.step()
+    for place, (one, (_, differences, slopes, _)) in enumerate(zip(layouts, apart, strict=True)):
+        training = stack.training(place)
+        lines = slopes[KNOTS.owners] * KNOTS.positions.unsqueeze(-1)
+        table = differences.index_add(0, KNOTS.rows, lines).detach()
+        torch.testing.assert_close(one.slopes(training.weights[SLOPES])[0], slopes.detach(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(one.table(training.weights[TABLE]), table, rtol=1e-3, atol=2e-4)
+        if average == 0.0:
+            # What validation sees has followed its lines.
+            torch.testing.assert_close(training.average[TABLE], training.weights[TABLE])
+
+
+def test_knots_are_laid_on_their_lines_once() -> None:
+    rows, one = made_rows(256, 4, knots=KNOTS), layout(6, 5, knots=KNOTS)
+    weights = initial(one, 1)
+    start = weights[TABLE].clone()
+    # A stack that gave up before its first batch leaves them as they were.
+    begun = stack_of([one], rows).training(0)
+    assert begun.steps == 0 and torch.equal(begun.weights[TABLE], initial(one, derived_seed(1, "6-5"))[TABLE])
+    assert float(weights[SLOPES].abs().max()) > SLOPE_STD
+    stack = MlpStack([one], [Training.begin(weights)], rows, Options(embedding_rate=1e-8), 1, ["a"])
+    for _ in range(3):
+        stack.step(rows)
+    lines = one.slopes(weights[SLOPES])[0][KNOTS.owners] * KNOTS.positions.unsqueeze(-1)
+    moved = (stack.training(0).weights[TABLE] - start).view(IDS, EMBEDDING)
+    torch.testing.assert_close(moved[KNOTS.rows], lines, atol=1e-5, rtol=0.0)
+    assert not moved[[place for place in range(IDS) if place not in KNOTS.rows.tolist()]].abs().gt(1e-6).any()
 
 
 @pytest.mark.parametrize("options", [{}, {"dropout": 0.3, "decay": 0.5}, {"weight_decay": 0.5, "average": 0.0}])

@@ -18,6 +18,7 @@ from trails.refinement.dataset import prepare
 from trails.table.columns import Column, Columns
 from trails.table.encoder import Encoder
 from trails.table.fields import FIRST_SLOT, NULL, UNKNOWN
+from trails.table.fitting import Fitting
 from trails.table.split import holdout
 from trails.table.useless import useless_features
 
@@ -32,7 +33,7 @@ def one_column(ids: list[int], nulls: list[bool] | None = None, dtype: type = np
 
 @given(categories, categories)
 def test_ids_are_equal_exactly_where_known_categories_are(train: list[int], other: list[int]) -> None:
-    encoder = Encoder.fit(one_column(train))
+    encoder = Encoder.fit(one_column(train), Fitting(categories=("c",)))
     seen = encoder.transform(one_column(train)).ids[:, 0]
     assert encoder.ids == len(set(train)) + FIRST_SLOT
     assert seen.min() >= FIRST_SLOT and seen.max() < encoder.ids
@@ -44,7 +45,7 @@ def test_ids_are_equal_exactly_where_known_categories_are(train: list[int], othe
 @given(st.lists(st.tuples(st.integers(-9, 9), st.booleans()), min_size=1, max_size=40))
 def test_null_has_a_slot_of_its_own_and_is_no_category(rows: list[tuple[int, bool]]) -> None:
     columns = one_column([c for c, _ in rows], [null for _, null in rows])
-    encoder = Encoder.fit(columns)
+    encoder = Encoder.fit(columns, Fitting(categories=("c",)))
     assert encoder.parts[0].categories.tolist() == sorted({c for c, null in rows if not null})
     ids = encoder.transform(columns).ids[:, 0]
     assert [i == NULL for i in ids] == [null for _, null in rows]

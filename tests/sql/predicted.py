@@ -233,13 +233,22 @@ def store(
         connection.close()
 
 
-def torch_outputs(model: Model, columns: Columns) -> NDArray[np.float32]:
-    """What torch computes with the model's weights, float32 (rows, outputs)."""
+def torch_embedded(model: Model, columns: Columns) -> torch.Tensor:
+    """The fields' vectors as torch looks them up, float32 (rows, fields, embedding)."""
     encoded = model.encoder.transform(columns)
-    row = torch.nn.functional.embedding(torch.from_numpy(encoded.ids), torch.from_numpy(model.embedding))
+    ids, table = torch.from_numpy(encoded.ids), torch.from_numpy(model.embedding)
+    row = torch.nn.functional.embedding(ids, table)
+    if encoded.shares is not None:
+        shares = torch.from_numpy(encoded.shares)
+        row = torch.lerp(row, torch.nn.functional.embedding(ids + (shares > 0), table), shares.unsqueeze(2))
     if encoded.values is not None:
         row = row * torch.from_numpy(encoded.values).unsqueeze(2)
-    row = row.flatten(1)
+    return row
+
+
+def torch_outputs(model: Model, columns: Columns) -> NDArray[np.float32]:
+    """What torch computes with the model's weights, float32 (rows, outputs)."""
+    row = torch_embedded(model, columns).flatten(1)
     for operation in model.operations:  # of a plain network: each reads the one before
         match operation:
             case Linear(_, weight, bias):

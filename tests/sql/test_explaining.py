@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 from numpy.typing import NDArray
 
-from tests.sql.predicted import KINDS, columns_of, make_model, make_things, store, things
+from tests.sql.predicted import KINDS, columns_of, make_model, make_things, store, things, torch_embedded
 from tests.sql.tables import query
 from trails.model.store import Model
 from trails.table.columns import Column, Columns
@@ -38,10 +38,7 @@ def refused(connection: Any, statement: str, *parameters: Any) -> Any:
 
 def additive_parts(model: Model, columns: Columns) -> dict[str, NDArray[np.float64]]:
     """What each column of a model without hidden layers adds to the score, float64 (rows,) by name."""
-    encoded = model.encoder.transform(columns)
-    embedded = model.embedding[encoded.ids].astype(np.float64)
-    if encoded.values is not None:
-        embedded = embedded * encoded.values[:, :, None]
+    embedded = torch_embedded(model, columns).double().numpy()
     weight = model.operations[0].weight.reshape(embedded.shape[1], embedded.shape[2])  # type: ignore[union-attr]
     of_fields = np.einsum("rfe,fe->rf", embedded, weight.astype(np.float64)) * model.target.std
     parts: dict[str, NDArray[np.float64]] = {}

@@ -58,7 +58,9 @@ def check(found: list[tuple[Any, ...]], model: Model, columns: Columns) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("fitting", [Fitting(), Fitting(bins=0), Fitting(bins=5, max_categories=3, buckets=2)])
+@pytest.mark.parametrize(
+    "fitting", [Fitting(), Fitting(bins=0), Fitting(bins=5, numbers_as="bins", max_categories=3, buckets=2)]
+)
 def test_every_kind_of_column_predicts_as_torch_does(sql: Any, task: Task, fitting: Fitting) -> None:
     model = make_model(columns_of(TRAINED), task, fitting=fitting)
     store(sql, "m", model)
@@ -208,7 +210,7 @@ WIDER = {
 
 
 @pytest.mark.parametrize("name", WIDER)
-@pytest.mark.parametrize("fitting", [Fitting(bins=0), Fitting(bins=7, numbers=())])
+@pytest.mark.parametrize("fitting", [Fitting(bins=0), Fitting(bins=7), Fitting(bins=7, numbers_as="bins")])
 def test_types_that_lose_nothing_are_taken(sql: Any, name: str, fitting: Fitting) -> None:
     column, cast, others = WIDER[name]
     store(sql, "m", make_model(Columns(len(column.data), (column,)), fitting=fitting))
@@ -335,7 +337,7 @@ def test_a_type_that_another_session_alters_is_looked_at_again(sql: Any, connect
 
 def test_unknown_categories_and_nulls_have_slots_of_their_own(sql: Any) -> None:
     columns = Columns(4, (Column("a", "int32", np.array([1, 2, 3, 3], np.int32)),))
-    model = make_model(columns)
+    model = make_model(columns, fitting=Fitting(categories=("a",)))
     store(sql, "m", model)
     scores = query(
         sql,

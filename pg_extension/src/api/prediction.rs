@@ -191,7 +191,7 @@ fn encoding(
             categories.then_some(field.categories as i64),
             categories.then_some(field.buckets as i64),
             categories.then_some(field.examples),
-            bins.then_some(field.edges),
+            (bins || field.encoding == "interpolated").then_some(field.edges),
             (field.kind == "idvalue").then_some(field.scale),
             scaled.then_some(field.mean),
             scaled.then_some(field.std),

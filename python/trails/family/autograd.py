@@ -18,6 +18,7 @@ from trails.family.modules import (
     STATS,
     Dropout,
     ModuleLayout,
+    apply,
     bind,
     buffers_of,
     layout_of,
@@ -42,6 +43,7 @@ class AutogradNetworks(ABC):
 
     A module is called with ids int32 (rows, fields) and values float32 (rows, fields) or None, and gives float32 (rows,
     outputs). Parameters below its attribute ``embedding`` are the embedding table, which learns at a rate of its own.
+    If that is a `torch.nn.Embedding`, it answers for interpolated fields with what lies between two of its rows.
     No parameter has two names.
     """
 
@@ -125,7 +127,7 @@ class AutogradNetworks(ABC):
     def predict(self, layout: ModuleLayout, weights: Weights, rows: EncodedRows) -> Tensor:
         """What one network's ``weights`` predict: float32 (rows,) or (rows, outputs) on the CPU."""
         module = self.predictor(layout, weights)
-        found = predict_in_chunks(lambda chunk: module(chunk.ids, chunk.values).unsqueeze(0), rows)
+        found = predict_in_chunks(lambda chunk: apply(module, chunk).unsqueeze(0), rows)
         assert found is not None, "nobody gives up"
         return found[0]
 
@@ -195,7 +197,7 @@ class AutogradStack(TrainingStack):
         modules = [learner.averaged for learner in self._learners]
 
         def forward(chunk: EncodedRows) -> Tensor:
-            return torch.stack([module(chunk.ids, chunk.values) for module in modules])
+            return torch.stack([apply(module, chunk) for module in modules])
 
         return predict_in_chunks(forward, rows, keep_going)
 
@@ -237,9 +239,9 @@ class _Learner:
         for gradient in self.gradients.values():
             gradient.zero_()
         with torch.enable_grad():
-            outputs = self._module(rows.ids, rows.values)
+            outputs = apply(self._module, rows)
         loss, upper = mean_loss(task, outputs.detach(), rows)
-        outputs.backward(upper)
+        torch.autograd.backward([outputs], [upper])
         return loss
 
 

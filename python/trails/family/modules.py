@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 from torch.overrides import TorchFunctionMode
 
+from trails.errors import InvalidInput
 from trails.family.design import Design
 from trails.family.networks import Shape, Work
+from trails.training.rows import EncodedRows
 from trails.training.stack import drop
 from trails.training.weights import TABLE, Weights
 
@@ -132,6 +135,49 @@ def unfilled(build: Callable[[], nn.Module]) -> nn.Module:
     """A module whose parameters hold anything."""
     with _Unfilled():
         return build()
+
+
+def apply(module: nn.Module, rows: EncodedRows) -> Tensor:
+    """What a module puts out for some rows, float32 (rows, outputs).
+
+    It looks up ids, and knows nothing of what lies between two of them: its ``embedding`` is made to answer with that.
+
+    Raises:
+        InvalidInput: Fields are interpolated, and its attribute ``embedding`` is no `torch.nn.Embedding`, or is not
+            asked for all ids at once: what lies between would be lost, and the module trained as if it were not there.
+    """
+    between = rows.between
+    if between is None:
+        outputs: Tensor = module(rows.ids, rows.values)
+        return outputs
+    table = getattr(module, EMBEDDING.rstrip("."), None)
+    if not isinstance(table, nn.Embedding):
+        raise _not_between(module, "has no plain embedding")
+    ahead = between.next_ids(rows.ids)
+    whole = False
+
+    def moved(_: nn.Module, given: tuple[Any, ...], found: Tensor) -> Tensor:
+        nonlocal whole
+        if given[0].shape != rows.ids.shape:
+            raise _not_between(module, "looks up some fields at a time")
+        whole = True
+        return between.lerp(found, embedding(ahead, table.weight))
+
+    hook = table.register_forward_hook(moved)
+    try:
+        outputs = module(rows.ids, rows.values)
+    finally:
+        hook.remove()
+    if not whole:
+        raise _not_between(module, "does not call its embedding")
+    return outputs
+
+
+def _not_between(module: nn.Module, why: str) -> InvalidInput:
+    return InvalidInput(
+        f"a module of kind {type(module).__name__} {why}, and numbers lie between the embedding's rows",
+        hint="Set the option numbers_as to bins.",
+    )
 
 
 def buffers_of(module: nn.Module) -> Iterable[tuple[str, Tensor]]:

@@ -28,12 +28,14 @@ class Shape:
         fields: Of a row.
         embedding: Size of a category's vector.
         outputs: Numbers that are predicted for a row.
+        interpolated: Fields whose vectors lie between two knots.
     """
 
     ids: int
     fields: int
     embedding: int
     outputs: int = 1
+    interpolated: int = 0
 
     @property
     def inputs(self) -> int:

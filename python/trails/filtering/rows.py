@@ -223,8 +223,8 @@ class TableRows:
             rarer = np.flatnonzero(sides_drawn == (2 * np.count_nonzero(sides_drawn) < len(drawn)))[:_MOST_BATCHES]
             order = np.concatenate([rarer, np.delete(order, rarer)])
         first = _one_of_each(encoded, order, check)
-        values = None if encoded.values is None else encoded.values[first]
-        return drawn[first].astype(np.int64, copy=False), encoder, Encoded(encoded.ids[first], values)
+        values, shares = (None if part is None else part[first] for part in (encoded.values, encoded.shares))
+        return drawn[first].astype(np.int64, copy=False), encoder, Encoded(encoded.ids[first], values, shares)
 
     def _deal(self, candidates: NDArray[np.int64], count: int, size: int, labelled: bool) -> list[NDArray[np.intp]]:
         """Positions of ``count`` batches' rows, none twice; both classes in each if targets are read."""
@@ -291,12 +291,19 @@ def check_batch_size(metrics: Sequence[Tfmem], batch_size: int) -> None:
 def _embed(
     encoder: Encoder, encoded: Encoded, rows: NDArray[np.intp], embedding: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """A standard normal vector for every slot in use, times the factors: float64 (rows, fields * embedding)."""
+    """A standard normal vector for every slot in use, or what lies between two of them, times the factors: float64
+    (rows, fields * embedding)."""
     ids = encoded.ids[rows]
+    shares = None if encoded.shares is None else encoded.shares[rows].astype(np.float64)
+    # The slot behind is in use where a part of the vector is its own.
+    ahead = ids if shares is None else ids + (shares > 0.0)
     used = np.zeros(encoder.ids, np.bool_)
-    used[ids] = True
+    used[ids] = used[ahead] = True
     place = np.cumsum(used) - 1
-    vectors = generator.standard_normal((int(np.count_nonzero(used)), embedding))[place[ids]]
+    table = generator.standard_normal((int(np.count_nonzero(used)), embedding))
+    vectors = table[place[ids]]
+    if shares is not None:
+        vectors += shares[:, :, None] * (table[place[ahead]] - vectors)
     if encoded.values is not None:
         vectors *= encoded.values[rows][:, :, None]
     embedded: NDArray[np.float64] = vectors.reshape(len(ids), -1)
@@ -308,16 +315,17 @@ def _one_of_each(encoded: Encoded, order: NDArray[np.intp], check: Check) -> NDA
 
     Rows are told apart by 64 bits: a sum over fields, each times an odd number of its own.
     """
-    odd = np.random.default_rng(0).integers(0, 2**63, (2, encoded.ids.shape[1]), np.uint64) * np.uint64(2) + np.uint64(
+    odd = np.random.default_rng(0).integers(0, 2**63, (3, encoded.ids.shape[1]), np.uint64) * np.uint64(2) + np.uint64(
         1
     )
     codes = np.zeros(len(encoded.ids), np.uint64)
     for place in range(encoded.ids.shape[1]):
         check()
         cells = encoded.ids[:, place].astype(np.uint64) * odd[0, place]
-        if encoded.values is not None:
-            bits = (encoded.values[:, place] + np.float32(0)).view(np.uint32).astype(np.uint64)
-            cells ^= bits * odd[1, place]
+        for number, part in enumerate((encoded.values, encoded.shares), 1):
+            if part is not None:
+                bits = (part[:, place] + np.float32(0)).view(np.uint32).astype(np.uint64)
+                cells ^= bits * odd[number, place]
         codes += (cells ^ (cells >> np.uint64(32))) * odd[0, place]
     _, first = np.unique(codes[order], return_index=True)
     return np.sort(order[first])

@@ -57,10 +57,13 @@ class Checkpoint:
 
 
 def digest(data: Dataset) -> str:
-    """Tells two data sets apart: a hash of the encoded training and validation rows."""
+    """Tells two data sets apart: a hash of the encoded training and validation rows, and of where their knots lie,
+    which rows that are at knots do not say."""
     made = hashlib.blake2b(digest_size=16)
     for rows in (data.train, data.validation):
-        for tensor in (rows.ids, rows.values, rows.labels, rows.weights):
+        between = () if rows.between is None else (rows.between.fields, rows.between.shares)
+        knots = () if rows.knots is None else (rows.knots.rows, rows.knots.positions)
+        for tensor in (rows.ids, rows.values, rows.labels, rows.weights, *between, *knots):
             if tensor is not None:
                 made.update(tensor.cpu().numpy().data)
     return made.hexdigest()

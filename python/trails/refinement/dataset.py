@@ -14,9 +14,10 @@ from trails.errors import InvalidInput, UnusableData, listed, shown
 from trails.family.networks import Shape
 from trails.table.columns import Columns
 from trails.table.conform import SQL_CASTS, conform, conform_all
-from trails.table.encoder import Encoded, Encoder
+from trails.table.encoder import Encoder
 from trails.table.split import by_column, holdout
 from trails.table.target import Target, learn_target, leave_unknown_out
+from trails.training.knots import Between, Knots
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
 
@@ -50,7 +51,8 @@ class Dataset:
 
     def shape(self, embedding: int) -> Shape:
         """What the rows ask of every network, with vectors of so many numbers."""
-        return Shape(self.encoder.ids, self.encoder.fields, embedding, self.target.outputs)
+        encoder = self.encoder
+        return Shape(encoder.ids, encoder.fields, embedding, self.target.outputs, len(encoder.interpolated))
 
 
 def prepare(
@@ -118,8 +120,8 @@ def prepare(
     encoder = Encoder.fit(features, options.fitting().among(features))
     weights = class_weights(learnt, labels, options.class_weights)
     return Dataset(
-        _rows(encoder.transform(features), labels, learnt, device, weights),
-        _rows(encoder.transform(held_features), held_labels, learnt, device),
+        encoded_rows(encoder, features, labels, learnt, device, weights),
+        encoded_rows(encoder, held_features, held_labels, learnt, device),
         encoder,
         learnt,
         drawn,
@@ -171,17 +173,33 @@ def _check(target: Target, labels: NDArray[Any], which: str) -> None:
     )
 
 
-def _rows(
-    encoded: Encoded,
+def encoded_rows(
+    encoder: Encoder,
+    features: Columns,
     labels: NDArray[Any],
     target: Target,
     device: torch.device,
     weights: NDArray[np.float32] | None = None,
 ) -> EncodedRows:
+    """Rows as networks read them.
+
+    Args:
+        encoder: Of the run.
+        features: Columns of its names; others are not looked at.
+        labels: What `Target.labels` made of the target.
+        target: What is learnt.
+        device: Where the rows go.
+        weights: See `class_weights`.
+    """
+    encoded = encoder.transform(features)
+    knots = Knots.of(encoder)
+    between = Between.of(encoded.shares)
     return EncodedRows(
         torch.from_numpy(encoded.ids).to(device),
         None if encoded.values is None else torch.from_numpy(encoded.values).to(device),
         torch.from_numpy(labels).to(device),
         labels != 0 if target.task == "binary" else labels,
         None if weights is None else torch.from_numpy(weights).to(device),
+        None if knots is None else knots.to(device),
+        None if between is None else between.to(device),
     )

@@ -121,7 +121,7 @@ class ModelKeeper:
     def _write(self, best: Trial, rows: int, last: bool) -> None:
         """Write to one of the files in turn. What goes wrong is told with the result, which does not hang on it."""
         files, options = self._setting.models, self._request.options
-        dropout, l2 = options.regularisation(rows)
+        dropout, l2 = options.regularisation(rows, self._data.train.interpolated)
         training = {"refinement": self._request.refinement, "dropout": dropout, "embedding_l2": l2, "rows": rows}
         which = self._written % len(files)
         try:

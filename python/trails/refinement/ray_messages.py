@@ -22,6 +22,7 @@ from trails.refinement.dataset import Dataset
 from trails.refinement.trial import EpochResult, Trial
 from trails.table.encoder import Encoder
 from trails.table.target import Target
+from trails.training.knots import Between, Knots
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
 from trails.training.weights import Training, Weights
@@ -29,9 +30,9 @@ from trails.training.weights import Training, Weights
 # What lies in the object store is read-only, and only read.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
-PackedRows = tuple[
-    NDArray[np.int32], NDArray[np.float32] | None, NDArray[Any], NDArray[Any], NDArray[np.float32] | None
-]
+_Numbers = NDArray[np.float32] | None
+_Between = tuple[NDArray[np.int64], NDArray[np.float32]] | None
+PackedRows = tuple[NDArray[np.int32], _Numbers, NDArray[Any], NDArray[Any], _Numbers, _Between]
 PackedWeights = dict[str, NDArray[np.float32]]
 
 
@@ -147,18 +148,21 @@ class Measured:
 def pack_rows(rows: EncodedRows) -> PackedRows:
     """Rows as arrays."""
     values, weights = (None if part is None else _array(part) for part in (rows.values, rows.weights))
-    return _array(rows.ids), values, _array(rows.labels), rows.truth, weights
+    between = None if rows.between is None else (_array(rows.between.fields), _array(rows.between.shares))
+    return _array(rows.ids), values, _array(rows.labels), rows.truth, weights, between
 
 
-def unpack_rows(packed: PackedRows) -> EncodedRows:
-    """Rows in the memory of the arrays."""
-    ids, values, labels, truth, weights = packed
+def unpack_rows(packed: PackedRows, encoder: Encoder) -> EncodedRows:
+    """Rows in the memory of the arrays, which ``encoder`` encoded."""
+    ids, values, labels, truth, weights, between = packed
     return EncodedRows(
         torch.from_numpy(ids),
         None if values is None else torch.from_numpy(values),
         torch.from_numpy(labels),
         truth,
         None if weights is None else torch.from_numpy(weights),
+        Knots.of(encoder),
+        None if between is None else Between(*map(torch.from_numpy, between)),
     )
 
 
@@ -169,7 +173,8 @@ def pack_data(data: Dataset, key: str) -> PackedData:
 
 def unpack_data(packed: PackedData) -> Dataset:
     """The data set in the memory of the arrays."""
-    return Dataset(unpack_rows(packed.train), unpack_rows(packed.validation), packed.encoder, packed.target)
+    train, validation = (unpack_rows(rows, packed.encoder) for rows in (packed.train, packed.validation))
+    return Dataset(train, validation, packed.encoder, packed.target)
 
 
 def pack_weights(weights: Weights) -> PackedWeights:

@@ -11,6 +11,7 @@ from torch import Tensor
 from trails.refinement.dataset import Dataset, class_weights
 from trails.refinement.metrics import measure
 from trails.refinement.trial import Trial
+from trails.training.knots import Between
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
 from trails.training.weights import Weights
@@ -68,12 +69,17 @@ def _together(data: Dataset, options: Options) -> EncodedRows:
     values = None
     if train.values is not None or held.values is not None:
         values = torch.cat([_factors(part) for part in (train, held)])
+    between = Between.together([(part.between, len(part)) for part in (train, held)], train.ids.shape[1])
+    if between is not None:
+        between = between.to(train.labels.device)
     return EncodedRows(
         torch.cat([train.ids, held.ids]),
         values,
         torch.cat([train.labels, held.labels]),
         truth,
         None if weights is None else torch.from_numpy(weights).to(train.labels.device),
+        train.knots,
+        between,
     )
 
 

@@ -90,6 +90,11 @@ class Encoder:
         return sum(part.slots for part in self.parts)
 
     @property
+    def interpolated(self) -> list[int]:
+        """Places of the fields whose vectors lie between two knots."""
+        return [place for place, part in enumerate(self.parts) if part.encoding == "interpolated"]
+
+    @property
     def offsets(self) -> list[int]:
         """First embedding row of every field."""
         ends = np.cumsum([part.slots for part in self.parts]).tolist()
@@ -123,6 +128,7 @@ class Encoder:
             check()
             column = columns[part.column]
             slots, absent = part.slots_of(column), column.absent()
+            between = part.shares_of(column, slots)
             if absent is not None:
                 slots[absent] = NULL
             np.add(slots, np.int32(offset), out=ids[:, place])
@@ -133,7 +139,7 @@ class Encoder:
                 if absent is not None:
                     factors[absent] = 1.0
                 values[:, place] = factors
-            if (between := part.shares_of(column)) is not None:
+            if between is not None:
                 if shares is None:
                     shares = np.zeros((columns.rows, self.fields), np.float32)
                 if absent is not None:

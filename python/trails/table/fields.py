@@ -31,6 +31,9 @@ PARTS: Mapping[Family, tuple[Part, ...]] = {
 _LONGEST_FACTOR = 10.0
 """Standardised values are cut here: one row must not drown a batch."""
 
+_CLIPPED_AT, _FARTHEST = 3.0, 1e100
+"""Positions of knots stay within this; squares of what is farther out would be infinite."""
+
 _DENSE_SLACK = 4
 """A lookup table may be this many times longer than the rows it serves: above, binary search is cheaper."""
 
@@ -50,14 +53,15 @@ class Field:
         part: Which part of the column's value; ``value`` is the whole of it.
         encoding: ``categories``: a slot for each of ``categories``. ``bins``: a slot for each interval between
             ``edges``. ``scaled``: one slot, whose vector is multiplied by the standardised value. ``interpolated``: a
-            slot for each knot of ``edges``; between two of them the vector is, too.
+            slot for each knot of ``edges``; between two of them the vector is, too, and beyond the first and the last
+            one it is that knot's.
         categories: int64, sorted, distinct.
         edges: float64, sorted, distinct: a value equal to an edge lies above it. Of ``interpolated`` the knots.
         buckets: Slots that share the categories beyond ``categories``, by hash; 0 to have them all unknown.
         scale: Of an ``idvalue`` column: its values are divided by it, so that a field in the thousands does not
             drown the others.
-        mean: Of the training values, for ``scaled``.
-        std: Their standard deviation.
+        mean: Of the training values, for ``scaled``; of ``interpolated`` their median.
+        std: Their standard deviation; of ``interpolated`` what stands for it, see `positions`.
         spellings: Text by category, where the column is text.
     """
 
@@ -127,20 +131,38 @@ class Field:
             return scaled
         return None
 
-    def shares_of(self, column: Column) -> NDArray[np.float32] | None:
+    def shares_of(self, column: Column, slots: NDArray[np.int32]) -> NDArray[np.float32] | None:
         """How much of the vector is the next slot's, from 0 to 1, float32 (rows,); None when all is the slot's own.
 
         Below the first knot and from the last one on a value is at it.
+
+        Args:
+            column: As of `slots_of`.
+            slots: What that found.
         """
         if self.encoding != "interpolated":
             return None
-        numbers = number_of(column)
-        places = np.searchsorted(self.edges, numbers, side="right")
-        inside = (places > 0) & (places < len(self.edges))
-        low, high = self.edges[places[inside] - 1], self.edges[places[inside]]
-        shares = np.zeros(len(numbers), np.float32)
-        shares[inside] = (numbers[inside] - low) / (high - low)
+        places, last = slots - FIRST_SLOT, len(self.edges) - 1
+        low, ways = self.edges[places], np.append(np.diff(self.edges), np.inf)
+        # Values that are absent may be anything; those at the last knot or beyond have an endless way to the next.
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = np.maximum(number_of(column) - low, 0.0) / ways[places]
+        found[places == last] = 0.0
+        shares: NDArray[np.float32] = found.astype(np.float32)
         return shares
+
+    @property
+    def positions(self) -> NDArray[np.float32]:
+        """Where the knots of ``interpolated`` lie in the middle of things, float32 (knots,): their distance from the
+        median in spreads, clipped smoothly, so that one far out does not outweigh all others.
+
+        z / sqrt(1 + (z / 3)^2), as Holzmueller et al. (Better by Default, NeurIPS 2024) clip what a network reads.
+        Training begins with vectors that lie on a line in this; prediction has no use for it.
+        """
+        with np.errstate(over="ignore"):
+            z = np.clip((self.edges - self.mean) / self.std, -_FARTHEST, _FARTHEST)
+        clipped: NDArray[np.float64] = z / np.sqrt(1.0 + np.square(z / _CLIPPED_AT))
+        return clipped.astype(np.float32)
 
     @cached_property
     def _table(self) -> NDArray[np.int32] | None:

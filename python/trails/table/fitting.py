@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,13 @@ from trails.errors import InvalidInput, shown
 from trails.table.columns import Column, Columns
 from trails.table.fields import Field, Part, keys_of, number_of
 
+NumbersAs = Literal["interpolated", "bins"]
+
 _SMALL = 256
-"""Integers with at most so many different values are categories, whatever these are."""
+"""Integers with at most so many different values have a vector for each of them, whatever these are."""
+
+_FEW = 2
+"""Between so few values there is nothing: they are categories."""
 
 _DENSE = 0.5
 """Integers that take at least this share of the values between their smallest and largest are numbered things (the
@@ -21,7 +27,17 @@ published datasets' ids, keys of another table) and so categories; others are am
 _QUANTILE_ROWS = 1 << 18
 """Rows that quantiles are taken from: more would move no edge by as much as another sample does."""
 
+_EXACT = 1 << 53
+"""Whole numbers farther from 0 may not differ in double precision: what is coded so is no amount."""
+
 _LARGEST = 1e150
+"""Middle and spread are taken of numbers within this: squares of larger ones would be infinite."""
+
+_LAST_KNOT = 2.0**1022
+"""Knots lie within this: what is between two of them must be finite. It is a quarter of the largest number."""
+
+_QUARTILES = 1.349
+"""What lies between the quartiles of a normal distribution, in standard deviations."""
 
 _TABLE_SLACK, _TABLE_ALWAYS = 4, 1 << 16
 """Categories are counted in a table where that is at most so many times longer than the rows, or as short as this."""
@@ -34,7 +50,9 @@ class Fitting:
     Args:
         categories: Integer columns to take as categories whatever they look like.
         numbers: Integer columns to take as numbers.
-        bins: Bins of a number, at most; 0 to standardise its value instead.
+        bins: Intervals of a number, at most; 0 to standardise its value instead.
+        numbers_as: ``interpolated``: a vector for each end of an interval, and between two of them what lies between;
+            ``bins``: one for each interval.
         min_count: Rows in which a text must occur to be a category; rarer ones share the unknown slot, which so
             learns what rare texts have in common. Of the raw Criteo extract, 10 gives a test AUC 0.02 above that
             of 2 (benchmark ``raw_tables``).
@@ -48,6 +66,7 @@ class Fitting:
     min_count: int = 10
     max_categories: int = 1 << 16
     buckets: int = 1 << 10
+    numbers_as: NumbersAs = "interpolated"
 
     def check(self, columns: Columns) -> None:
         """Refuse names of columns that are not there, or whose type leaves no choice.
@@ -60,7 +79,7 @@ class Fitting:
                 if columns[name].family != "integer":
                     raise InvalidInput(
                         f'option {what} names the column "{shown(name)}" of kind {columns[name].family}',
-                        hint="Only integers can be both: numbers are binned, texts are categories.",
+                        hint="Only integers can be both: others are always numbers, and texts categories.",
                     )
 
     def among(self, columns: Columns) -> Fitting:
@@ -76,19 +95,24 @@ def fit_field(column: Column, part: Part, fitting: Fitting) -> Field:
     present = column if absent is None else column.take(np.flatnonzero(~absent))
     if part != "value" or column.family in ("boolean", "text", "idvalue"):
         return _categories(present, part, fitting)
-    if column.family == "integer" and _is_category(present, fitting):
-        return _categories(present, part, fitting)
+    if column.family == "integer" and column.name not in fitting.numbers:
+        return _integer(present, fitting)
     return _number(present, fitting)
 
 
-def _is_category(column: Column, fitting: Fitting) -> bool:
-    if column.name in fitting.categories or column.name in fitting.numbers or len(column.data) == 0:
-        return column.name not in fitting.numbers
-    span = int(column.data.max()) - int(column.data.min()) + 1
-    if span <= _SMALL:
-        return True
-    distinct = len(_counts(column.data)[0])
-    return distinct <= _SMALL or distinct >= _DENSE * span
+def _integer(column: Column, fitting: Fitting) -> Field:
+    """One that nobody called a number."""
+    if column.name in fitting.categories or len(column.data) == 0:
+        return _categories(column, "value", fitting)
+    found, _ = _counts(column.data)
+    between = fitting.numbers_as == "interpolated" and fitting.bins > 0 and -_EXACT <= found[0] <= found[-1] <= _EXACT
+    if between and _FEW < len(found) <= _SMALL:
+        # As many vectors as categories would have, and a direction besides: 4 is closer to 5 than to 50.
+        return _interpolated(column, found.astype(np.float64))
+    span = int(found[-1]) - int(found[0]) + 1
+    if len(found) <= _SMALL or len(found) >= _DENSE * span:
+        return _categories(column, "value", fitting)
+    return _number(column, fitting)
 
 
 def _categories(column: Column, part: Part, fitting: Fitting) -> Field:
@@ -124,7 +148,24 @@ def _number(column: Column, fitting: Fitting) -> Field:
         return Field(column.name, column.family, "value", "scaled", mean=mean, std=std or 1.0)
     step = -(-len(column.data) // _QUANTILE_ROWS) or 1
     edges = _quantiles(number_of(column)[::step], fitting.bins)
-    return Field(column.name, column.family, "value", "bins", edges=edges)
+    if fitting.numbers_as == "bins":
+        return Field(column.name, column.family, "value", "bins", edges=edges)
+    numbers = number_of(column)
+    ends = (numbers.min(), numbers.max()) if len(numbers) else (0.0,)
+    return _interpolated(column, np.unique(np.clip([*ends, *edges], -_LAST_KNOT, _LAST_KNOT)))
+
+
+def _interpolated(column: Column, knots: NDArray[np.float64]) -> Field:
+    """A field of these knots, and where the middle of the column is, by median and quartiles: not by mean and standard
+    deviation, which a few numbers far out would decide."""
+    step = -(-len(column.data) // _QUANTILE_ROWS) or 1
+    numbers = np.clip(number_of(column)[::step], -_LARGEST, _LARGEST)
+    median, spread = 0.0, 0.0
+    if len(numbers):
+        low, median, high = map(float, np.quantile(numbers, (0.25, 0.5, 0.75)))
+        # Most rows may hold one value: then the others decide.
+        spread = (high - low) / _QUARTILES or float(numbers.std())
+    return Field(column.name, column.family, "value", "interpolated", edges=knots, mean=median, std=spread or 1.0)
 
 
 def _quantiles(numbers: NDArray[np.float64], bins: int) -> NDArray[np.float64]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
 from trails.training import kernels
 from trails.training.options import Options
-from trails.training.weights import TABLE, Training
+from trails.training.weights import SLOPES, TABLE, Training
 
 STATISTICS_MEMORY = 10.0
 """Batches that statistics are averaged over at least, as PyTorch's BatchNorm does with its momentum of 0.1: those of
@@ -24,6 +24,7 @@ def update(
     rate: float,
     embedding_l2: float,
     batches: int,
+    moved: Callable[[], None] | None = None,
 ) -> None:
     """One step of all that is trained, in place, and of the average behind it.
 
@@ -36,23 +37,26 @@ def update(
         embedding_l2: L2 weight on the vector `TABLE`.
         batches: Of an epoch, which the average's memory is counted in. Where that is short, statistics are remembered
             for `STATISTICS_MEMORY` batches all the same.
+        moved: If given, called once all vectors have had their step, before they are averaged.
     """
     training.steps += 1
     for name, gradient in gradients.items():
-        table = name == TABLE
+        embedding = name in (TABLE, SLOPES)
         adam_step(
             training.weights[name],
             gradient,
             training.mean[name],
             training.square[name],
             training.steps,
-            rate * (options.embedding_rate if table else options.learning_rate),
-            embedding_l2 if table else 0.0,
+            rate * (options.embedding_rate if embedding else options.learning_rate),
+            embedding_l2 if name == TABLE else 0.0,
         )
     if options.weight_decay:
         keep = 1.0 - rate * options.learning_rate * options.weight_decay
         for matrix in matrices:
             matrix.mul_(keep)
+    if moved is not None:
+        moved()
     memory, average, weights = options.average * batches, training.average, training.weights
     if memory >= STATISTICS_MEMORY:
         kernels.lerp(average.tensors(), weights.tensors(), 1.0 - average_decay(training.steps, memory))

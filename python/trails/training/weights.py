@@ -12,6 +12,15 @@ from torch import Tensor
 TABLE = "table"
 """Name of the vector that holds the embedding table: it has a learning rate and an L2 weight of its own."""
 
+SLOPES = "slopes"
+"""Name of the vector of the lines that numbers' knots keep to, which learns at the embedding table's rate."""
+
+SLOPE_STD = 0.03
+"""Standard deviation that slopes begin with: enough that a number is a line from the first step on, and little, because
+integers may be codes, of which a rare one that begins far out is noise learnt by heart. With 0.3 the published UCI
+Diabetes (20,000 rows, two hidden layers, validation AUC) fell from 0.674 as categories to 0.639, with 0.03 to 0.669;
+tables of numbers lose nothing by it (36 numbers, test accuracy: 0.918 and 0.916, categories 0.896)."""
+
 EMBEDDING_STD = 0.01
 """Standard deviation that an embedding table begins with. Small on purpose. On Frappe (256-256-256-256, two epochs,
 validation AUC) 0.01 gave 0.9757, 0.1 0.9645 and 0.5 0.9475: rare categories start as nothing instead of as noise that

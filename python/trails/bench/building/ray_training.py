@@ -56,6 +56,7 @@ def _unpacked(packed: PackedRowsets, device: str) -> Rowsets:
     global _kept
     if _kept is None or _kept[0] != packed.data.key:
         data = unpack_data(packed.data).to(torch.device(device))
-        test, looked_at = (unpack_rows(rows).to(torch.device(device)) for rows in (packed.test, packed.looked_at))
+        parts = (unpack_rows(rows, data.encoder) for rows in (packed.test, packed.looked_at))
+        test, looked_at = (rows.to(torch.device(device)) for rows in parts)
         _kept = packed.data.key, Rowsets(data, test, looked_at, packed.options)
     return _kept[1]

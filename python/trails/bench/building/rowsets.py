@@ -12,7 +12,7 @@ from trails.bench.setting import Setting
 from trails.loading.columns import LABEL, dataset_columns
 from trails.loading.sources import SPLITS, find_dataset
 from trails.refinement.checkpoint import digest
-from trails.refinement.dataset import Dataset, prepare
+from trails.refinement.dataset import Dataset, encoded_rows, prepare
 from trails.refinement.protocol import Candidate
 from trails.refinement.trial import Trial
 from trails.space import parse_space
@@ -48,11 +48,8 @@ class Rowsets:
         features = [column.name for column in train.without(LABEL)]
         options = parse_options({**protocol.options, "categories": features})
         data = prepare(train, valid, LABEL, 1, device, options=options)
-        encoded = data.encoder.transform(test.without(LABEL))
         labels = data.target.labels(test[LABEL])
-        ids = torch.from_numpy(encoded.ids).to(device)
-        values = None if encoded.values is None else torch.from_numpy(encoded.values).to(device)
-        test_rows = EncodedRows(ids, values, torch.from_numpy(labels).to(device), labels != 0)
+        test_rows = encoded_rows(data.encoder, test.without(LABEL), labels, data.target, device)
         some = data.train.take(torch.from_numpy(looked_at(len(data.train))).to(device))
         return cls(data, test_rows, some, options)
 

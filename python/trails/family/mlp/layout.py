@@ -2,9 +2,10 @@
 
 All that a candidate trains lies in two vectors, so that one optimiser step and one average serve all of it:
 ``table``, the embedding, and ``mlp``, for every hidden layer its weight (inputs, outputs), scale and shift of
-BatchNorm, and at the end weight and bias of the output. ``stats`` holds BatchNorm's mean and variance of every
-layer. Candidates trained together share such vectors, each padded with zeros to the widest of every layer: a
-unit that is padding is zero, gets no gradient and stays zero.
+BatchNorm, and at the end weight and bias of the output. A third one is there if fields are interpolated: ``slopes``, of
+the lines that their knots keep to (`trails.training.knots`), which prediction does not read. ``stats`` holds
+BatchNorm's mean and variance of every layer. Candidates trained together share such vectors, each padded with zeros to
+the widest of every layer: a unit that is padding is zero, gets no gradient and stays zero.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from torch import Tensor
 
 from trails.family.design import Design
 from trails.family.networks import Shape
-from trails.training.weights import EMBEDDING_STD, TABLE, Weights
+from trails.training.weights import EMBEDDING_STD, SLOPE_STD, SLOPES, TABLE, Weights
 
 MLP, STATS = "mlp", "stats"
-"""Names of the vectors beside `TABLE`."""
+"""Names of the vectors beside `TABLE` and `SLOPES`."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class MlpLayout:
         hidden = sum((fan_in + 2) * fan_out for fan_in, fan_out in pairwise((shape.inputs, *widths)))
         mlp = hidden + (widths[-1] + 1) * shape.outputs
         sizes = {TABLE: table, MLP: mlp, STATS: 2 * sum(widths)}
+        if shape.interpolated:
+            sizes[SLOPES] = shape.interpolated * shape.embedding
         return {name: self.stacked * size for name, size in sizes.items()}
 
     @property
@@ -96,6 +99,10 @@ class MlpLayout:
         """The vector ``table`` as rows: (stacked * ids, embedding)."""
         return flat.view(self.stacked * self.shape.ids, self.shape.embedding)
 
+    def slopes(self, flat: Tensor) -> Tensor:
+        """The vector ``slopes`` as lines: (stacked, interpolated fields, embedding)."""
+        return flat.view(self.stacked, self.shape.interpolated, self.shape.embedding)
+
 
 class _Taker:
     """Cuts views off the front of a vector."""
@@ -114,7 +121,8 @@ def initial(layout: MlpLayout, seed: int) -> Weights:
     """Fresh weights of one candidate on the CPU, from ``seed`` alone.
 
     Table: normal, mean 0, standard deviation `EMBEDDING_STD`. Weights and the output's bias: uniform within
-    1 / sqrt(inputs of the layer), PyTorch's own choice for linear layers. Scale and variance 1, the rest 0.
+    1 / sqrt(inputs of the layer), PyTorch's own choice for linear layers. Scale and variance 1, the rest 0. Slopes:
+    normal, standard deviation `SLOPE_STD`; the first step of training lays knots on the lines.
     """
     made = Weights.zeros(layout.sizes, torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)
@@ -129,6 +137,9 @@ def initial(layout: MlpLayout, seed: int) -> Weights:
     mlp.bias.uniform_(-bound, bound, generator=generator)
     for _, variance in layout.stats(made[STATS]):
         variance.fill_(1.0)
+    if layout.shape.interpolated:
+        # Last, so that they change nothing of what is drawn without them.
+        made[SLOPES].normal_(std=SLOPE_STD, generator=generator)
     return made
 
 
@@ -164,7 +175,9 @@ def _pairs(
 ) -> list[tuple[Tensor, Tensor]]:
     """Every tensor of a candidate: its part of the stack, and its own."""
     ids = layout.shape.ids
-    table = wide.table(stacked[TABLE])[place * ids : (place + 1) * ids], layout.table(own[TABLE])
+    whole = [(wide.table(stacked[TABLE])[place * ids : (place + 1) * ids], layout.table(own[TABLE]))]
+    if layout.shape.interpolated:
+        whole.append((wide.slopes(stacked[SLOPES])[place], layout.slopes(own[SLOPES])[0]))
     pairs: list[tuple[Tensor, Tensor]] = []
     a, b = wide.mlp(stacked[MLP]), layout.mlp(own[MLP])
     for padded, exact in zip(a.hidden, b.hidden, strict=True):
@@ -172,4 +185,4 @@ def _pairs(
     pairs += [(a.weight, b.weight), (a.bias, b.bias)]
     for wides, narrows in zip(wide.stats(stacked[STATS]), layout.stats(own[STATS]), strict=True):
         pairs += zip(wides, narrows, strict=True)
-    return [table, *((w[place, : n.shape[0], : n.shape[1]], n) for w, n in pairs)]
+    return [*whole, *((w[place, : n.shape[0], : n.shape[1]], n) for w, n in pairs)]

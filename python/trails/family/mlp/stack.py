@@ -13,15 +13,17 @@ import torch
 from torch import Tensor
 
 from trails.family.mlp.layout import MLP, STATS, HiddenLayer, Layers, MlpLayout, stack, together, unstack
+from trails.family.mlp.lines import Lines
 from trails.table.target import Task
 from trails.training import kernels
 from trails.training.heads import mean_loss
 from trails.training.kernels import EPSILON
+from trails.training.knots import looked_up
 from trails.training.optimiser import update
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
 from trails.training.stack import TrainingStack, drop, predict_in_chunks
-from trails.training.weights import TABLE, Training, Weights
+from trails.training.weights import SLOPES, TABLE, Training, Weights
 
 
 class MlpStack(TrainingStack):
@@ -61,6 +63,7 @@ class MlpStack(TrainingStack):
         self._matrices = [layer.weight for layer in self._mlp.hidden]
         self._stats, self._table = self._layout.stats(weights[STATS]), self._layout.table(weights[TABLE])
         shape = self._layout.shape
+        self._lines = None if data.knots is None else Lines(self._layout, self._state, data.knots)
         self._table_size = weights[TABLE].numel()
         self._within = torch.arange(shape.embedding, device=device)
         # Where each candidate's embedding begins among the stacked tables.
@@ -79,15 +82,21 @@ class MlpStack(TrainingStack):
     @torch.inference_mode()
     def step(self, rows: EncodedRows, rate: float = 1.0) -> Tensor:
         """One optimiser step on ``rows``; the mean loss (candidates,) before it, in nats."""
+        if (lines := self._lines) is not None:
+            lines.begin()
         loss, table_gradient = self._backward(rows)
+        gradients = {TABLE: table_gradient, MLP: self._gradient}
+        if lines is not None:
+            gradients[SLOPES] = lines.gradient(table_gradient, self._embedding_l2)
         update(
             self._state,
-            {TABLE: table_gradient, MLP: self._gradient},
+            gradients,
             self._matrices,
             self._options,
             rate=rate,
             embedding_l2=self._embedding_l2,
             batches=self.batches,
+            moved=None if lines is None else lines.follow,
         )
         return loss
 
@@ -123,6 +132,8 @@ class MlpStack(TrainingStack):
             upper = upper @ layer.weight.mT
         if rows.values is not None:
             upper = upper.view(*ids.shape, shape.embedding) * rows.values.unsqueeze(-1)
+        if rows.between is not None:
+            upper, ids = rows.between.divided(upper.view(*ids.shape, shape.embedding), ids)
         return loss.view(-1), self._table_gradient(upper, ids)
 
     def _drop(self, hidden: Tensor, layer: int) -> None:
@@ -147,7 +158,7 @@ class MlpStack(TrainingStack):
 
     def _embed(self, ids: Tensor, rows: EncodedRows) -> Tensor:
         """Embedded rows (..., rows, inputs)."""
-        embedded = torch.nn.functional.embedding(ids, self._table)
+        embedded = looked_up(self._table, ids, rows.between)
         if rows.values is not None:
             embedded *= rows.values.unsqueeze(-1)
         return embedded.flatten(-2)
@@ -182,7 +193,7 @@ def _predict(
 
     def forward(chunk: EncodedRows) -> Tensor:
         ids = chunk.ids if layout.stacked == 1 or firsts is None else chunk.ids + firsts
-        hidden = torch.nn.functional.embedding(ids, table)
+        hidden = looked_up(table, ids, chunk.between)
         if chunk.values is not None:
             hidden *= chunk.values.unsqueeze(-1)
         hidden = hidden.flatten(-2)
