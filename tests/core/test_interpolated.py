@@ -128,3 +128,23 @@ def test_many_rows_are_encoded_at_microseconds_a_row() -> None:
         encoder.transform(table(column))
         seconds.append(process_time() - begin)
     assert min(seconds) / 200_000 < 2e-6
+
+
+def test_ids_that_were_numbered_through_are_categories_and_amounts_are_not() -> None:
+    generator = np.random.default_rng(0)
+
+    def drawn(name: str, low: int, high: int) -> Column:
+        return Column(name, "int64", generator.integers(low, high, 400, np.int64))
+
+    def encodings(*columns: Column, **options: tuple[str, ...]) -> list[str]:
+        return [part.encoding for part in Encoder.fit(table(*columns), Fitting(**options)).parts]
+
+    # A list of ids: the users', then the items', then the countries', of which some are not among these rows.
+    ids = [drawn("user", 0, 90), drawn("item", 92, 240), drawn("country", 242, 250)]
+    assert encodings(*ids) == ["categories"] * 3
+    assert encodings(*ids, number([0.5, 1.5] * 200)) == ["categories"] * 3 + ["interpolated"]
+    assert encodings(*ids, numbers=("item",)) == ["categories", "interpolated", "categories"]
+    # Two are no list, and neither are ranges that overlap or lie apart.
+    assert encodings(*ids[:2]) == ["interpolated"] * 2
+    assert encodings(*ids, drawn("age", 18, 90)) == ["interpolated"] * 4
+    assert encodings(drawn("age", 18, 90), drawn("year", 1990, 2020), drawn("mark", 5000, 5100)) == ["interpolated"] * 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from trails.errors import InvalidInput
 from trails.table.columns import Column, Columns
 from trails.table.conform import FRAME_CASTS, conform_all
 from trails.table.fields import NULL, PARTS, Field
-from trails.table.fitting import Fitting, fit_field
+from trails.table.fitting import Fitting, fit_field, numbered_through
 from trails.table.stored import MOST_FIELDS, MOST_IDS, restore_field, short
 
 
@@ -70,6 +70,8 @@ class Encoder:
                     detail=f"{error}.",
                     hint="Rename it.",
                 ) from None
+        ids = {*numbered_through(columns), *fitting.categories} - {*fitting.numbers}
+        fitting = replace(fitting, categories=tuple(sorted(ids)))
         fields = []
         for column in columns:
             check()

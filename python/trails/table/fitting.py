@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,10 @@ _FEW = 2
 _DENSE = 0.5
 """Integers that take at least this share of the values between their smallest and largest are numbered things (the
 published datasets' ids, keys of another table) and so categories; others are amounts, and binned."""
+
+_NUMBERED_THROUGH, _GAP = 3, 0.25
+"""Integer columns that are at least so many, and lie one after the other with gaps below this share of the two ranges
+beside each, were numbered through: theirs are the ids of one list, as in the published datasets."""
 
 _QUANTILE_ROWS = 1 << 18
 """Rows that quantiles are taken from: more would move no edge by as much as another sample does."""
@@ -87,6 +92,29 @@ class Fitting:
         there = {column.name for column in columns}
         categories, numbers = (tuple(n for n in names if n in there) for names in (self.categories, self.numbers))
         return replace(self, categories=categories, numbers=numbers)
+
+
+def numbered_through(columns: Columns) -> tuple[str, ...]:
+    """Integer columns that hold the ids of one list, whose first ones are one column's, the next ones another's, and so
+    on; none unless all of the table's integers do. No order is worth anything then: they are categories.
+
+    Args:
+        columns: Features of the training rows.
+    """
+    ranges = []
+    for column in columns:
+        if column.family == "integer":
+            absent = column.absent()
+            present = column.data if absent is None else column.data[~absent]
+            if len(present):
+                ranges.append((int(present.min()), int(present.max()), column.name))
+    if len(ranges) < _NUMBERED_THROUGH:
+        return ()
+    ranges.sort()
+    for (low, end, _), (begin, high, _) in pairwise(ranges):
+        if not 1 <= begin - end <= 2 + _GAP * (end - low + high - begin):
+            return ()
+    return tuple(name for _, _, name in ranges)
 
 
 def fit_field(column: Column, part: Part, fitting: Fitting) -> Field:
