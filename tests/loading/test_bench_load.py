@@ -239,3 +239,33 @@ def test_the_studys_queries_answer_what_the_benchmark_does(database: Database, t
         assert epoch == int(np.argmax(curve.valid_auc >= 0.9)) + 1
         assert seconds == pytest.approx(made.seconds(name, epoch=epoch, seed=1), rel=1e-5)
     assert reached and [row[2] for row in reached] == sorted(row[2] for row in reached)
+
+
+def test_searches_of_cells_are_a_table(database: Database, tmp_path: Path) -> None:
+    from tests.bench.made_up_cells import written
+    from trails.bench.image import score_table
+    from trails.bench.image.explore import load_explored, read_run
+
+    benchmark = written(tmp_path / "nasbench201", schedules={12: None})
+    rows = [
+        {"index": int(index), "tfmem": "synflow", "batch_seed": 1, "score": float(place), "seconds": 0.5}
+        for place, index in enumerate(benchmark.recorded().recorded)
+    ]
+    score_table.add(benchmark.folder, rows)
+    explored = ["bench", "explore", "--dataset", "nasbench201", "--folder", str(tmp_path), "--tfmem", "synflow"]
+    load_it = ["--load", "--dsn", database.uri]
+    assert main([*explored, "--runs", "2", "--steps", "30", *load_it]) == 0
+    found = database.sql(
+        "select run_id, current_explored_model, top_400, time_usage from trails_bench.explored where dataset = "
+        "'nasbench201' order by 1, 2"
+    )
+    file = benchmark.folder / "explored.sqlite"
+    expected = [row for run in (1, 2) for row in read_run(file, run)]
+    assert [(r, c, tuple(best), s) for r, c, best, s in found] == [
+        (row.run_id, row.current_explored_model, row.top_400, row.time_usage) for row in expected
+    ]
+    # More runs take the place of those before.
+    assert main([*explored, "--runs", "3", "--steps", "30", *load_it]) == 0
+    assert database.sql("select max(run_id) from trails_bench.explored") == [(3,)]
+    with pytest.raises(InvalidInput, match="there is no"):
+        load_explored(tmp_path / "none.sqlite", "nasbench201", database.uri)

@@ -9,6 +9,7 @@ from pathlib import Path
 from trails.bench.folder import tables
 from trails.bench.image import command as image_command
 from trails.bench.protocol import PROTOCOLS, get_protocol
+from trails.bench.relations import SCHEMA
 from trails.errors import InvalidInput, TrailsError
 
 _INTERRUPTED = 130
@@ -77,7 +78,7 @@ examples:
     timed.set_defaults(act=_time)
     load = actions.add_parser("load", help="put benchmarks into PostgreSQL, in place of what is there of them")
     load.add_argument("--dsn", help="connection string or URI (default: $TRAILS_DSN, else libpq's environment)")
-    load.add_argument("--schema", default="trails_bench", help="of the tables; made if needed (default: %(default)s)")
+    load.add_argument("--schema", default=SCHEMA, help="of the tables; made if needed (default: %(default)s)")
     load.set_defaults(act=_load)
     for action in (train, score, merge, verify, timed, load):
         action.add_argument(

@@ -11,13 +11,11 @@ import pyarrow as pa
 import pyarrow.csv as csv
 
 from trails.bench.plan import sample
-from trails.bench.relations import ARCHITECTURES, CURVES, PREDICTIONS, SCORES, SETTINGS
+from trails.bench.relations import ARCHITECTURES, CURVES, PREDICTIONS, SCHEMA, SCORES, SETTINGS
 from trails.bench.store import Store
 from trails.errors import InvalidInput
 from trails.loading.relations import Relation, Rows, replace
 from trails.space import parse_space
-
-SCHEMA = "trails_bench"
 
 
 def load(folder: Path, dsn: str | None = None, *, schema: str = SCHEMA) -> dict[str, int]:

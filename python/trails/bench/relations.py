@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from trails.loading.relations import Column, Relation
 
+SCHEMA = "trails_bench"
+"""That holds them unless another is named."""
+
 _DATASET = Column("dataset", "text", "name of the dataset")
 _PLACE = Column("place", "integer", "place in the sample of the space, from 0: see architecture")
 _SEED = Column("seed", "integer", "of the training: 1, and of up to 100 first places 2 and 3 as well")
@@ -91,4 +94,17 @@ PREDICTIONS = Relation(
         Column("probabilities", "real[]", "of the same rows for every architecture, in the dataset's order"),
     ),
     ("dataset", "place", "seed", "split"),
+)
+
+EXPLORED = Relation(
+    "explored",
+    "searches of scored cells: what each had after so many of them",
+    (
+        _DATASET,
+        Column("run_id", "integer", "of the search, from 1; its seed"),
+        Column("current_explored_model", "integer", "cells scored so far"),
+        Column("top_400", "text[]", "the best of them by published name, best first"),
+        Column("time_usage", "double precision", "seconds of scoring them, one at a time on one core"),
+    ),
+    ("dataset", "run_id", "current_explored_model"),
 )

@@ -10,6 +10,7 @@ from typing import get_args
 
 from trails.bench import Pictures
 from trails.bench.folder import tables
+from trails.bench.relations import SCHEMA
 from trails.errors import InvalidInput
 
 EXAMPLES = """\
@@ -57,6 +58,11 @@ def declare(actions: argparse._SubParsersAction[argparse.ArgumentParser], say: C
     explored.add_argument("--batch-seed", type=int, default=1, metavar="N", help="of the scores (default: %(default)s)")
     explored.add_argument(
         "--database", type=Path, metavar="FILE", help="(default: explored.sqlite in the benchmark's folder)"
+    )
+    explored.add_argument("--load", action="store_true", help="put all runs of the file into PostgreSQL as well")
+    explored.add_argument("--dsn", help="connection string or URI (default: $TRAILS_DSN, else libpq's environment)")
+    explored.add_argument(
+        "--schema", default=SCHEMA, help="of the table explored; made if needed (default: %(default)s)"
     )
     explored.set_defaults(act=_explore, say=say)
     for action in (convert, scores, times, explored):
@@ -110,13 +116,14 @@ def _time(options: argparse.Namespace) -> None:
 
 def _explore(options: argparse.Namespace) -> None:
     from trails.bench.image.benchmark import ImageBenchmark
-    from trails.bench.image.explore import explore
+    from trails.bench.image.explore import explore, load_explored
 
     folder = options.folder / options.dataset
+    file = options.database or folder / "explored.sqlite"
     added = explore(
         ImageBenchmark(folder),
         options.tfmem,
-        options.database or folder / "explored.sqlite",
+        file,
         runs=options.runs,
         steps=options.steps,
         sampler=options.sampler,
@@ -124,6 +131,9 @@ def _explore(options: argparse.Namespace) -> None:
         say=options.say,
     )
     print(f"{added} runs added")
+    if options.load:
+        rows = load_explored(file, options.dataset, options.dsn, schema=options.schema)
+        print(f"{options.schema}.explored: {rows} rows")
 
 
 def _pictures(options: argparse.Namespace) -> Path:

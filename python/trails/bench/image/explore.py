@@ -11,6 +11,8 @@ Source: the published study, whose experiments replay such explorations instead 
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sqlite3
 from bisect import insort
@@ -23,9 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.bench.image.benchmark import ImageBenchmark
+from trails.bench.relations import EXPLORED, SCHEMA
 from trails.bench.space import RecordedSpace
 from trails.errors import InvalidInput, UnusableData
 from trails.filtering.samplers import make_sampler
+from trails.loading.relations import Rows, replace
 
 TOP = 400
 """Cells that a row names at most."""
@@ -160,17 +164,43 @@ def read_run(file: Path, run_id: int) -> list[Explored]:
         InvalidInput: There is no such file or run.
         UnusableData: The file is no database of searches.
     """
-    if not file.exists():
-        raise InvalidInput(f"there is no {file}", hint="python -m trails bench explore --dataset nasbench201")
-    with _opened(file) as database:
-        rows = database.execute(
-            "SELECT run_id, current_explored_model, top_400, time_usage FROM explored WHERE run_id = ? "
-            "ORDER BY current_explored_model",
-            (run_id,),
-        ).fetchall()
+    rows = list(_read(file, "WHERE run_id = ?", (run_id,)))
     if not rows:
         raise InvalidInput(f"{file} holds no run {run_id}")
-    return [Explored(run, count, tuple(json.loads(best)), seconds) for run, count, best, seconds in rows]
+    return rows
+
+
+def load_explored(file: Path, dataset: str, dsn: str | None = None, *, schema: str = SCHEMA) -> int:
+    """Put all searches into PostgreSQL, in place of those of the dataset that are there; how many rows these are.
+
+    Args:
+        file: The database of `explore`.
+        dataset: That they are of.
+        dsn: See `trails.loading.connection.transaction`.
+        schema: That holds the table ``explored``; it is made where it is not there.
+
+    Raises:
+        InvalidInput: There is no such file, or a table there has other columns.
+        UnusableData: The file is no database of searches.
+        DatabaseError: The server refused, or cannot be reached.
+    """
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    for row in _read(file):
+        names = ",".join(json.dumps(name, ensure_ascii=False) for name in row.top_400)
+        best = "{" + names + "}"
+        lines.writerow([dataset, row.run_id, row.current_explored_model, best, repr(row.time_usage)])
+    return replace([Rows(EXPLORED, text.getvalue().encode())], dataset, dsn, schema)[EXPLORED.name]
+
+
+def _read(file: Path, where: str = "", values: tuple[int, ...] = ()) -> Iterator[Explored]:
+    if not file.exists():
+        raise InvalidInput(f"there is no {file}", hint="python -m trails bench explore --dataset nasbench201")
+    columns = "run_id, current_explored_model, top_400, time_usage"
+    with _opened(file) as database:
+        query = f"SELECT {columns} FROM explored {where} ORDER BY run_id, current_explored_model"
+        for run, count, best, seconds in database.execute(query, values):
+            yield Explored(run, count, tuple(json.loads(best)), seconds)
 
 
 def _claim(database: sqlite3.Connection, file: Path, setting: dict[str, str]) -> None:
