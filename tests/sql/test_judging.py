@@ -115,10 +115,11 @@ def test_two_classes_are_judged_as_by_scikit_learn(sql: Any, by_threshold: bool,
 @pytest.mark.parametrize("weight", [None, "w"])
 def test_several_classes_are_judged_as_by_scikit_learn(sql: Any, weight: str | None) -> None:
     classes = ("one", "zwei", "三")
-    store(sql, "m", make_model(columns_of(TRAINED), "multiclass"))
+    store(sql, "m", make_model(columns_of(TRAINED), "multiclass", seed=2))
     label_things(sql, classes)
     rows = predicted(sql)
     actual, guessed = [row[0] for row in rows], [row[1] for row in rows]
+    assert set(guessed) == set(classes), "a class that is never predicted has no precision, and scikit-learn says 0"
     shares = np.array([row[3] for row in rows])
     weights = np.array([row[4] for row in rows]) if weight else None
     found = evaluated(sql, "m", "labelled", weight=weight)
