@@ -34,7 +34,8 @@ def integers(name: str, values: NDArray[np.int64]) -> Column:
 def trained(columns: Columns, target: Column, split: Column | None = None, seed: int = 1) -> set[int]:
     """Numbers of the rows that refinement trains on: a row's number is a category, and these are learnt of."""
     whole = Columns(columns.rows, (integers("row", np.arange(columns.rows)), target, *([split] if split else [])))
-    data = prepare(whole, None, target.name, seed, CPU, split=split.name if split else None, options=Options())
+    options = Options(categories=("row",))
+    data = prepare(whole, None, target.name, seed, CPU, split=split.name if split else None, options=options)
     return set(data.encoder.parts[0].categories.tolist())
 
 
