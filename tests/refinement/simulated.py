@@ -187,7 +187,7 @@ def _dataset(case: Case) -> Dataset:
     target: Any = SimpleNamespace(
         task=case.task, outputs=case.outputs, std=1.0, metrics=metrics[case.task], metric=metrics[case.task][0]
     )
-    encoder: Any = SimpleNamespace(fields=case.fields, ids=case.ids, parts=())
+    encoder: Any = SimpleNamespace(fields=case.fields, ids=case.ids, interpolated=[], parts=())
     return Dataset(_rows(case, case.rows), _rows(case, case.held_rows), encoder, target, not case.validation)
 
 
