@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -80,3 +81,12 @@ def _origin(document: Document) -> str:
         last["started"][:10],
     ]
     return " · ".join(parts)
+
+
+def dots(axis: Axes, found: Mapping[str, Sequence[float]]) -> None:
+    """A line of dots for each name, first on top, and a bar at its median."""
+    for place, values in enumerate(found.values()):
+        axis.plot(values, [place] * len(values), "o", color=COLOURS[place], markersize=4, alpha=0.6)
+        axis.plot([statistics.median(values)], [place], "|", color=COLOURS[place], markersize=16)
+    axis.set_yticks(range(len(found)), list(found))
+    axis.invert_yaxis()

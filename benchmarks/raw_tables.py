@@ -176,24 +176,22 @@ def _logistic(connection: Any) -> float:
 def summarise(document: Document) -> list[str]:
     """Median and range over folds."""
     lines = [f"{document.settings['dataset']}, test AUC:"]
-    for variant in (_LOGISTIC, *VARIANTS):
-        aucs = [row["test_auc"] for row in document.select(variant=variant)]
-        if aucs:
-            spread = f"({min(aucs):.4f} to {max(aucs):.4f}, {len(aucs)} folds)"
-            lines.append(f"  {variant:22} {statistics.median(aucs):.4f} {spread}")
+    for variant, aucs in _tested(document).items():
+        spread = f"({min(aucs):.4f} to {max(aucs):.4f}, {len(aucs)} folds)"
+        lines.append(f"  {variant:22} {statistics.median(aucs):.4f} {spread}")
     return lines
+
+
+def _tested(document: Document) -> dict[str, list[float]]:
+    """Test AUCs by variant, of those that were run."""
+    found = {v: [row["test_auc"] for row in document.select(variant=v)] for v in (_LOGISTIC, *VARIANTS)}
+    return {variant: aucs for variant, aucs in found.items() if aucs}
 
 
 def draw(document: Document) -> Mapping[str, Figure]:
     """Every fold as a dot, the median as a bar."""
     figure, (axis,) = plots.panels(1, width=6.0, height=2.6)
-    variants = [v for v in (_LOGISTIC, *VARIANTS) if document.select(variant=v)]
-    for place, variant in enumerate(variants):
-        aucs = [row["test_auc"] for row in document.select(variant=variant)]
-        axis.plot(aucs, [place] * len(aucs), "o", color=plots.COLOURS[place], markersize=4, alpha=0.6)
-        axis.plot([statistics.median(aucs)], [place], "|", color=plots.COLOURS[place], markersize=16)
-    axis.set_yticks(range(len(variants)), variants)
-    axis.invert_yaxis()
+    plots.dots(axis, _tested(document))
     axis.set_xlabel("test AUC; bar: median over folds")
     axis.set_title(f"{document.settings['dataset']} as it comes")
     return {"": figure}

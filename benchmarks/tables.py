@@ -200,24 +200,22 @@ def _quoted(name: str) -> str:
 def summarise(document: Document) -> list[str]:
     """Median over seeds, and range."""
     lines = [f"{document.settings['dataset']}, {document.rows[0]['metric']} on the test rows:"]
-    for variant in (*VARIANTS, _TREES):
-        found = [row["test"] for row in document.select(variant=variant)]
-        if found:
-            spread = f"({min(found):.4f} to {max(found):.4f}, {len(found)} seeds)"
-            lines.append(f"  {variant:30} {statistics.median(found):.4f} {spread}")
+    for variant, found in _tested(document).items():
+        spread = f"({min(found):.4f} to {max(found):.4f}, {len(found)} seeds)"
+        lines.append(f"  {variant:30} {statistics.median(found):.4f} {spread}")
     return lines
+
+
+def _tested(document: Document) -> dict[str, list[float]]:
+    """Metrics of the test rows by variant, of those that were run."""
+    found = {v: [row["test"] for row in document.select(variant=v)] for v in (*VARIANTS, _TREES)}
+    return {variant: values for variant, values in found.items() if values}
 
 
 def draw(document: Document) -> Mapping[str, Figure]:
     """Every seed as a dot, the median as a bar."""
     figure, (axis,) = plots.panels(1, width=6.0, height=2.4)
-    variants = [variant for variant in (*VARIANTS, _TREES) if document.select(variant=variant)]
-    for place, variant in enumerate(variants):
-        found = [row["test"] for row in document.select(variant=variant)]
-        axis.plot(found, [place] * len(found), "o", color=plots.COLOURS[place], markersize=4, alpha=0.6)
-        axis.plot([statistics.median(found)], [place], "|", color=plots.COLOURS[place], markersize=16)
-    axis.set_yticks(range(len(variants)), variants)
-    axis.invert_yaxis()
+    plots.dots(axis, _tested(document))
     axis.set_xlabel(f"{document.rows[0]['metric']} on the test rows; bar: median over seeds")
     axis.set_title(str(document.settings["dataset"]))
     return {"": figure}

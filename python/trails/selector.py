@@ -151,8 +151,8 @@ class ModelSelector(Estimator):
                     stacklevel=2,
                 )
                 held = given.train
-            with contextlib.ExitStack() as kept_:
-                hear = self._listener(settings.budget, started, kept_)
+            with contextlib.ExitStack() as kept:
+                hear = self._listener(settings.budget, started, kept)
                 found = select(given.train, given.target, held, settings, hear=hear, started=started)
         for warning in found.warnings:
             warnings.warn(warning, stacklevel=2)
