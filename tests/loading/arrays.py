@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.loading import Fields, read_blocks
+from trails.loading.fields import Fields
+from trails.loading.libsvm import read_blocks
 
 
 def read_arrays(path: Path, fields: Fields | None = None) -> tuple[NDArray[np.int8], NDArray[np.int32]]:

@@ -21,7 +21,9 @@ from tests.loading.conftest import (
 )
 from tests.loading.malformed_lines import MALFORMED
 from trails.errors import InvalidInput, TrailsError
-from trails.loading import Fields, MalformedLine, find_dataset
+from trails.loading.fields import Fields
+from trails.loading.libsvm import MalformedLine
+from trails.loading.sources import find_dataset
 from trails.loading.connection import DatabaseError
 from trails.loading.copy import load
 
