@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import struct
+import subprocess
+import sys
 import tarfile
 import zlib
 from pathlib import Path
@@ -12,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.refinement.backend import PYTHON_ROOT
+from tools.ray_nodes import Nodes
 from trails.bench.image import score_table as image_score_table
 from trails.bench.image.benchmark import ImageBenchmark
 from trails.bench.image.pictures import read_pictures
@@ -179,3 +185,29 @@ def test_the_command_scores(
     monkeypatch.delenv("TRAILS_DATA", raising=False)
     assert main(arguments) == 2
     assert "no pictures are named" in capsys.readouterr().err
+
+
+def test_a_cluster_scores_as_this_machine_does_and_is_asked_for_what_is_missing_alone(
+    pictures: Path, benchmark: ImageBenchmark, tmp_path: Path
+) -> None:
+    here = ImageBenchmark(shutil.copytree(benchmark.folder, tmp_path / "here" / "nasbench201"))
+    assert score(here, read_pictures(pictures), parse_tfmems("naswot+synflow+zico"), cells=99) == 3
+    assert score(benchmark, read_pictures(pictures), parse_tfmems("naswot"), cells=1) == 1
+    # Ray wants a process of its own: it changes the working folder and starts threads.
+    command = [sys.executable, "-m", "trails", "bench", "score-cells", "--dataset", "nasbench201"]
+    command += ["--folder", str(benchmark.folder.parent), "--pictures", str(pictures), "--tfmem", "naswot+synflow+zico"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with Nodes((1, 1), environment={"PYTHONPATH": str(PYTHON_ROOT)}) as nodes:
+        for said in ("3 cells scored; 9 scores", "0 cells scored; 9 scores"):
+            arguments = [*command, "--ray-address", nodes.address]
+            done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=240)
+            assert (done.returncode, done.stdout.strip()) == (0, said), done.stderr
+            assert "UserWarning" not in done.stderr, done.stderr
+    for name in ("naswot", "synflow", "zico"):
+        # Sums depend on the processor, in their last digits.
+        np.testing.assert_allclose(benchmark.scores(name), here.scores(name), rtol=1e-5)
+
+
+def test_an_address_of_a_cluster_that_is_none_is_told(pictures: Path, benchmark: ImageBenchmark) -> None:
+    with pytest.raises(InvalidInput, match="is not the address of a Ray cluster"):
+        score(benchmark, read_pictures(pictures), parse_tfmems("naswot"), cells=1, ray_address="nowhere")

@@ -40,6 +40,7 @@ def declare(actions: argparse._SubParsersAction[argparse.ArgumentParser], say: C
     scores.add_argument("--published", action="store_true", help="only cells whose scores others published")
     scores.add_argument("--batch-seed", type=int, default=1, metavar="N", help="(default: %(default)s)")
     scores.add_argument("--processes", type=int, default=0, help="that score, each on one core (default: all cores)")
+    scores.add_argument("--ray-address", metavar="HOST:PORT", help="of a Ray cluster that scores, a cell to a core")
     scores.set_defaults(act=_score, say=say)
     times = actions.add_parser("time-cells", help="time some cells of NAS-Bench-201, whose seconds nobody published")
     times.add_argument("--cells", type=int, default=40, metavar="N", help="in the end (default: %(default)s)")
@@ -96,6 +97,7 @@ def _score(options: argparse.Namespace) -> None:
         batch_seed=options.batch_seed,
         published=options.published,
         processes=options.processes or os.cpu_count() or 1,
+        ray_address=options.ray_address,
         say=options.say,
     )
     print(f"{scored} cells scored; {compact(benchmark.folder)} scores")

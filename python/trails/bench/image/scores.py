@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import repeat
+from typing import TypeAlias
 
 import numpy as np
 
@@ -29,6 +31,12 @@ ROWS = 32
 _AT_ONCE = 16
 """Cells between two writes."""
 
+_Part: TypeAlias = Sequence[tuple[int, Sequence[str]]]
+"""Cells by their index, and the metrics that are missing of each."""
+
+_Rows: TypeAlias = list[Mapping[str, object]]
+"""Of the table of scores."""
+
 
 def score(
     benchmark: ImageBenchmark,
@@ -39,6 +47,7 @@ def score(
     batch_seed: int = 1,
     published: bool = False,
     processes: int = 1,
+    ray_address: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Score what is not scored yet; how many cells were.
@@ -51,10 +60,12 @@ def score(
         batch_seed: Draws the batch and the networks' weights.
         published: Only cells whose scores others published.
         processes: That score, each on one core; a single one is this process.
+        ray_address: host:port of a Ray cluster whose nodes score in their place.
         say: Told of progress.
 
     Raises:
-        InvalidInput: There is nothing to score, or there are too few pictures.
+        InvalidInput: There is nothing to score, there are too few pictures, or no cluster answers.
+        TrailsError: The cluster failed.
     """
     if cells < 1 or processes < 1:
         raise InvalidInput(f"{cells} cells in {processes} processes cannot be scored")
@@ -74,36 +85,51 @@ def score(
     batches = [pictures.batch(ROWS, 10 * batch_seed + number) for number in range(max(m.batches for m in asked))]
     parts = [work[start : start + _AT_ONCE] for start in range(0, len(work), _AT_ONCE)]
     began, finished = time.monotonic(), 0
-    arguments = [(benchmark.space.name, part, batches, batch_seed) for part in parts]
     with ExitStack() as stack:
-        run: Iterator[list[Mapping[str, object]]] = map(_score_part, arguments)
-        if processes > 1:
-            pool = stack.enter_context(process_pool(processes))
-            run = pool.map(_score_part, arguments)
-        for part, rows in zip(parts, run, strict=True):
+        for rows in _scored(stack, benchmark.space.name, parts, batches, batch_seed, processes, ray_address):
             add(benchmark.folder, rows)
-            finished += len(part)
+            finished += len({row["index"] for row in rows})
             say(f"{finished} of {len(work)} cells scored, {(time.monotonic() - began) / finished:.2f} s each")
     return len(work)
 
 
-def _score_part(
-    arguments: tuple[str, Sequence[tuple[int, Sequence[str]]], Sequence[Batch], int],
-) -> list[Mapping[str, object]]:
+def _scored(
+    stack: ExitStack,
+    space: str,
+    parts: Sequence[_Part],
+    batches: Sequence[Batch],
+    batch_seed: int,
+    processes: int,
+    ray_address: str | None,
+) -> Iterator[_Rows]:
+    """The scores of each part, as they come."""
+    if not parts:
+        return iter(())
+    if ray_address is not None:
+        from trails.bench.ray_jobs import RayJobs
+
+        jobs = stack.enter_context(RayJobs(ray_address))
+        shipped = jobs.put(list(batches))
+        return jobs.run(_score_part, ((space, part, shipped, batch_seed) for part in parts), "a scoring")
+    run: Callable[..., Iterator[_Rows]] = map
+    if processes > 1:
+        run = stack.enter_context(process_pool(processes)).map
+    return run(_score_part, repeat(space), parts, repeat(batches), repeat(batch_seed))
+
+
+def _score_part(space: str, part: _Part, batches: Sequence[Batch], batch_seed: int) -> _Rows:
     """Scores of some cells, on one core."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return list(_scores_of(picture_space(arguments[0]), *arguments[1:]))
+        return list(_scores_of(picture_space(space), part, batches, batch_seed))
     finally:
         torch.set_num_threads(threads)
 
 
-def _scores_of(
-    space: Space, part: Sequence[tuple[int, Sequence[str]]], batches: Sequence[Batch], seed: int
-) -> Iterator[Mapping[str, object]]:
+def _scores_of(space: Space, part: _Part, batches: Sequence[Batch], seed: int) -> Iterator[Mapping[str, object]]:
     for index, names in part:
         own = space.family.scoring.initialise(
             named("+".join(names)), space.architecture(index), batches[0].inputs, seed
