@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::interrupts::ClientWatch;
 use crate::protocol::{self, ProfileResult};
 use crate::rows::FilteringRequest;
-use crate::run::{Begun, Relations};
+use crate::run::Begun;
 use crate::run_request::RunRequest;
 use crate::selection::{self, Origin};
 
@@ -29,8 +29,7 @@ pub fn run(request: &RunRequest, architectures: Option<Vec<String>>) -> Result<P
             sampler: None,
         }),
     };
-    let relations = Relations::describe(request)?;
-    selection::check(request, &origin)?;
+    let relations = selection::describe(request, &origin)?;
     catalog::keep_extension();
     let watch = ClientWatch::start();
     let Begun { rows, mut refinement, .. } = Begun::new(request, relations, Clock::start(), None)?;

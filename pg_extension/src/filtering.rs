@@ -57,8 +57,10 @@ fn on_rows<T>(
     work: impl FnOnce(&TrainingRows) -> Result<T>,
 ) -> Result<T> {
     let FilteredRelation { source, target, features } = relation;
-    let chosen = ChosenColumns::describe(*source, target.as_deref(), features.as_deref(), None)?;
-    asked.check(chosen.target.is_some())?;
+    let chosen = rows::checked(
+        ChosenColumns::describe(*source, target.as_deref(), features.as_deref(), None),
+        || asked.check(target.is_some()),
+    )?;
     let watch = ClientWatch::start();
     let read = chosen.read()?;
     rows::warn_of_unusable(read.unusable);

@@ -19,7 +19,7 @@ use crate::rows::FilteringRequest;
 use crate::run::{add_phases, Begun, Relations};
 use crate::run_request::RunRequest;
 use crate::run_so_far::RunSoFar;
-use crate::{catalog, leaderboard, progress};
+use crate::{catalog, leaderboard, progress, rows};
 
 /// Where the candidates come from.
 pub enum Origin {
@@ -65,8 +65,13 @@ fn check_writable() -> Result<()> {
     catalog::check_rights()
 }
 
+/// The relations of a request, looked up, and its names and numbers checked: a mistake in them must not cost a process.
+pub fn describe(request: &RunRequest, origin: &Origin) -> Result<Relations> {
+    rows::checked(Relations::describe(request), || check(request, origin))
+}
+
 /// Refuses names and numbers that no run could use, before anything is read or started.
-pub fn check(request: &RunRequest, origin: &Origin) -> Result<()> {
+fn check(request: &RunRequest, origin: &Origin) -> Result<()> {
     match origin {
         Origin::Filtering(scoring) => request.check_refinement().and_then(|()| scoring.check(true)),
         Origin::Named(architectures) => {
@@ -79,9 +84,7 @@ pub fn check(request: &RunRequest, origin: &Origin) -> Result<()> {
 fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: Clock) -> Result<Outcome> {
     // Until the rows are read; the refinement process has a deadline of its own.
     let deadline = Deadline::of(request.budget, clock.began);
-    // Names and types first: a mistake in them must not cost a process.
-    let relations = Relations::describe(request)?;
-    check(request, origin)?;
+    let relations = describe(request, origin)?;
     let resumed = match origin {
         Origin::Checkpoint(resumed) => Some(resumed.as_ref()),
         _ => None,
