@@ -21,11 +21,11 @@ from tests.loading.conftest import (
 )
 from tests.loading.malformed_lines import MALFORMED
 from trails.errors import InvalidInput, TrailsError
+from trails.loading.connection import DatabaseError
+from trails.loading.copy import load
 from trails.loading.fields import Fields
 from trails.loading.libsvm import MalformedLine
 from trails.loading.sources import find_dataset
-from trails.loading.connection import DatabaseError
-from trails.loading.copy import load
 
 STRANGE = Fields.consecutive(
     ("plain", "Upper Case", 'quo"te', "it's", "größe 東京", "back\\slash", ":colon", "%percent", "select"),

@@ -15,9 +15,9 @@ from tests.loading.arrays import read_arrays
 from tests.loading.conftest import COMPRESS, FRAPPE_FIELDS, FRAPPE_LINES, made_lines
 from tests.loading.malformed_lines import GOOD, MALFORMED
 from trails.errors import UnusableData
+from trails.loading import libsvm as module
 from trails.loading.fields import Fields, read_fields
 from trails.loading.libsvm import MalformedLine, read_blocks
-from trails.loading import libsvm as module
 
 
 def _file(folder: Path, text: str, name: str = "train.libsvm") -> Path:

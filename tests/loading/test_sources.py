@@ -19,9 +19,9 @@ from tests.loading.arrays import read_arrays
 from tests.loading.conftest import FRAPPE_FIELDS, FRAPPE_LINES, write_dataset
 from trails.errors import InvalidInput
 from trails.loading import small, sources
+from trails.loading.download import HOMES, Home, NotAvailable, download, git_blob_id
 from trails.loading.libsvm import MalformedLine
 from trails.loading.sources import SPLITS, find_dataset
-from trails.loading.download import HOMES, Home, NotAvailable, download, git_blob_id
 
 
 @pytest.fixture(autouse=True)
