@@ -13,7 +13,7 @@ from trails.refinement.dataset import class_weights
 from trails.refinement.metrics import accuracy, cross_entropy, macro_auc, measure, report
 from trails.table.columns import Column
 from trails.table.split import MOST_HELD_OUT, by_column, holdout
-from trails.table.target import Target, learn_target, leave_unknown_out
+from trails.table.target import Target, absurd_values, learn_target, leave_unknown_out
 
 
 def integers(values: list[int], kind: str = "int64") -> Column:
@@ -96,6 +96,45 @@ def test_numbers_of_every_size_are_learnt_on_a_scale_of_their_own(values: list[f
     labels = target.labels(column)
     assert np.isfinite(labels).all() and 0 < target.std < np.inf
     assert abs(labels.mean(dtype=np.float64)) < 1e-6 and labels.std(dtype=np.float64) == pytest.approx(1.0, rel=1e-3)
+
+
+@given(
+    st.integers(20, 3000), st.integers(0, 9), st.sampled_from([1e4, 1e6, 1e200]), st.sampled_from([1e-250, 1.0, 1e90])
+)
+def test_an_absurd_value_counts_as_the_nearest_of_the_others(rows: int, seed: int, times: float, unit: float) -> None:
+    generator = np.random.default_rng(seed)
+    values = generator.lognormal(size=rows)
+    ordinary = learn_target(floats((values * unit).tolist()), "regression")
+    place = int(generator.integers(rows))
+    other = np.delete(values, place)
+    for absurd, nearest in ((times, other.max()), (-times, other.min())):
+        values[place] = absurd
+        column = floats((values * unit).tolist())
+        target = learn_target(column, "regression")
+        assert target.mean == pytest.approx(ordinary.mean, rel=0.9) and target.std < 10 * ordinary.std
+        labels = target.labels(column)
+        assert labels[place] == np.float32((nearest * unit - target.mean) / target.std)
+        told = absurd_values(target, column)
+        assert told is not None and told.startswith('1 value of "y"') and f"{absurd * unit:g};" in told
+        held = floats([absurd * unit, float(other[0]) * unit])
+        assert target.labels(held).tolist() == [labels[place], target.labels(held)[1]], "in validation rows, too"
+
+
+@pytest.mark.parametrize("draw", ["lognormal", "exponential", "zeros", "few", "counts", "cauchy"])
+def test_heavy_tails_are_believed(draw: str) -> None:
+    generator = np.random.default_rng(1)
+    values = {
+        "lognormal": lambda: generator.lognormal(sigma=2.0, size=20_000),
+        "exponential": lambda: generator.exponential(size=20_000),
+        "zeros": lambda: np.where(generator.random(20_000) < 0.999, 0.0, 1e6),
+        "few": lambda: np.array([1.0, 2.0, 1e9]),
+        "counts": lambda: generator.negative_binomial(1, 0.01, 20_000),
+        "cauchy": lambda: np.abs(generator.standard_cauchy(2_000)),
+    }[draw]()
+    column = floats(values.astype(float).tolist())
+    target = learn_target(column, "regression")
+    assert absurd_values(target, column) is None
+    assert target.mean == pytest.approx(values.mean()) and target.std == pytest.approx(values.std(), rel=1e-6)
 
 
 def test_class_weights_make_classes_weigh_the_same() -> None:

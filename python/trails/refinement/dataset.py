@@ -16,7 +16,7 @@ from trails.table.columns import Columns
 from trails.table.conform import SQL_CASTS, conform, conform_all
 from trails.table.encoder import Encoder
 from trails.table.split import by_column, holdout
-from trails.table.target import Target, learn_target, leave_unknown_out
+from trails.table.target import Target, absurd_values, learn_target, leave_unknown_out
 from trails.training.knots import Between, Knots
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
@@ -69,7 +69,7 @@ def prepare(
     """Hold rows out if there is no validation table, learn the target, fit the encoder, encode.
 
     What is learnt is learnt of the training rows: validation rows of a class that these do not have are left out, with
-    a warning.
+    a warning, and of numbers that are absurdly far from all others the nearest ordinary one is learnt, with another.
 
     Args:
         train: Features and target, and the column that splits rows if there is one.
@@ -111,6 +111,7 @@ def prepare(
         features, column = features.take(train_rows), column.take(train_rows)
     learnt = learn_target(column, task)
     known, warning = leave_unknown_out(learnt, held_column)
+    warnings = [text for text in (warning, absurd_values(learnt, column, held_column)) if text is not None]
     if warning is not None:
         rows = np.flatnonzero(known)
         held_features, held_column = held_features.take(rows), held_column.take(rows)
@@ -125,7 +126,7 @@ def prepare(
         encoder,
         learnt,
         drawn,
-        () if warning is None else (warning,),
+        tuple(warnings),
     )
 
 
