@@ -104,11 +104,11 @@ def _selected(connection: Any, target: str, kind: Kind, budget: int, options: st
     if kind == "auc":
         test = auc(truth == max(set(truth.tolist())), scores)
     else:
-        test = float(np.mean(truth == said)) if kind == "accuracy" else _r2(truth.astype(np.float64), scores)
+        test = float(np.mean(truth == said)) if kind == "accuracy" else r2(truth.astype(np.float64), scores)
     return {"test": test, "validation": validation, "architecture": architecture}
 
 
-def _r2(truth: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
+def r2(truth: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
     return 1.0 - float(np.sum((truth - predicted) ** 2) / np.sum((truth - truth.mean()) ** 2))
 
 
@@ -150,13 +150,13 @@ def _trees(connection: Any, target: str, kind: Kind, seed: int) -> float:
     truth = y[len(train) :]
     if kind == "auc":
         return auc(truth == 1, model.predict_proba(held)[:, 1])
-    return float(np.mean(model.predict(held) == truth)) if kind == "accuracy" else _r2(truth, model.predict(held))
+    return float(np.mean(model.predict(held) == truth)) if kind == "accuracy" else r2(truth, model.predict(held))
 
 
 @contextmanager
 def _loaded(table: str, target: str) -> Iterator[Any]:
     """A server's connection with the view ``train`` and the table ``test``, which nothing else sees."""
-    with lzma.open(_folder() / f"{table}.csv.xz", "rt") as lines:
+    with lzma.open(folder() / f"{table}.csv.xz", "rt") as lines:
         header, *rows = csv.reader(lines)
     with temporary_server() as server, closing(psycopg2.connect(server.uri())) as connection:
         connection.autocommit = True
@@ -175,7 +175,7 @@ def _loaded(table: str, target: str) -> Iterator[Any]:
         yield connection
 
 
-def _folder() -> Path:
+def folder() -> Path:
     """Where the tables lie; they are no part of the project.
 
     Raises:

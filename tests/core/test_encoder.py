@@ -123,6 +123,19 @@ def test_rare_texts_share_the_unknown_slot_and_very_many_share_slots_by_hash() -
     assert none.slots_of(texts(["v7"])).tolist() == [UNKNOWN]
 
 
+@pytest.mark.parametrize(("rows", "least"), [(40, 3), (2_900, 3), (5_400, 5), (40_000, 10)])
+def test_the_fewer_rows_hold_a_text_the_rarer_it_may_be(rows: int, least: int) -> None:
+    values = ["often"] * (rows - 2 * least + 1) + ["kept"] * least + ["rare"] * (least - 1)
+    for column in (texts(values), texts([*values, *[None] * rows])):
+        found = Encoder.fit(table(column), Fitting()).parts[0]
+        assert sorted(found.spellings.values()) == ["kept", "often"]
+    with pytest.raises(InvalidInput, match="option min_count is a whole number"):
+        parse_options({"min_count": 2.5})
+    with pytest.raises(InvalidInput, match="min_count is a number or auto"):
+        parse_options({"min_count": "few"})
+    assert parse_options({"min_count": 2}).fitting().min_count == 2 and Options().fitting().min_count is None
+
+
 def test_a_standardised_number_is_a_factor_and_never_a_huge_one() -> None:
     column = number([1.0, 3.0, 5.0, float("nan"), 1e300])
     fitted = Encoder.fit(table(number([1.0, 3.0, 5.0])), Fitting(bins=0))

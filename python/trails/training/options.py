@@ -33,11 +33,13 @@ def _option(
     among: tuple[str, ...] = (),
     weights: bool = False,
     number: bool = False,
+    whole: bool = False,
 ) -> Any:
     """A field of `Options` with its limits, both inclusive, or the words it is chosen among; ``weights`` if it may be
-    an object of names and positive numbers instead, ``number`` if it may be a number instead."""
-    limits = {"sentence": sentence, "least": least, "most": most, "among": among, "weights": weights, "number": number}
-    return field(default=default, metadata=limits)
+    an object of names and positive numbers instead, ``number`` if it may be a number instead, ``whole`` if that must be
+    a whole one."""
+    limits = {"sentence": sentence, "least": least, "most": most, "among": among, "weights": weights}
+    return field(default=default, metadata={**limits, "number": number, "whole": whole})
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,15 @@ class Options:
         "interpolated: numbers keep their place between an interval's ends; bins: they are told apart by interval only",
         among=get_args(NumbersAs),
     )
-    min_count: int = _option(10, "rows in which a text must occur; rarer ones share the slot of unknown texts", 1)
+    min_count: int | str = _option(
+        "auto",
+        "rows in which a text must occur; rarer ones share the slot of unknown texts; auto: one in 1,000 of those with "
+        "a text, 3 at least and 10 at most",
+        1,
+        among=("auto",),
+        number=True,
+        whole=True,
+    )
     max_categories: int = _option(1 << 16, "most frequent categories of a column; the rest shares slots by hash", 1)
     buckets: int = _option(1 << 10, "slots that the rest shares; 0: one, that of unknown categories", 0, 1 << 20)
 
@@ -141,7 +151,7 @@ class Options:
             self.categories,
             self.numbers,
             self.bins,
-            self.min_count,
+            None if isinstance(self.min_count, str) else self.min_count,
             self.max_categories,
             self.buckets,
             cast(NumbersAs, self.numbers_as),
@@ -206,14 +216,15 @@ def _checked(name: str, value: Any) -> Any:
             return {str(key): _weight(name, key, weight) for key, weight in value.items()}
         raise InvalidInput(f"option {name} is one of {', '.join(limits['among'])}, not {shown_json(value)}")
     number = isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
-    if not number or (kind is int and value != int(value)):
-        raise InvalidInput(f"option {name} is {'a whole' if kind is int else 'a'} number, not {shown_json(value)}")
-    most = min(limits["most"], _LARGEST_WHOLE) if kind is int else limits["most"]
+    whole = kind is int or limits["whole"]
+    if not number or (whole and value != int(value)):
+        raise InvalidInput(f"option {name} is {'a whole' if whole else 'a'} number, not {shown_json(value)}")
+    most = min(limits["most"], _LARGEST_WHOLE) if whole else limits["most"]
     if not limits["least"] <= value <= most:
         open_ended = math.isinf(limits["most"]) and value < limits["least"]
         bounds = f"at least {limits['least']:g}" if open_ended else f"{limits['least']:g} to {_plain(most)}"
         raise InvalidInput(f"option {name} is {bounds}, not {value:g}")
-    return float(value) if limits["number"] else kind(value)
+    return int(value) if whole else float(value)
 
 
 def _plain(number: float) -> str:
