@@ -82,6 +82,7 @@ fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: C
     // Names and types first: a mistake in them must not cost a process.
     let relations = Relations::describe(request)?;
     check(request, origin)?;
+    let run = LockWait::of(clock.began, request.budget).attempt(CATALOGUE, catalog::draw_run)?;
     let resumed = match origin {
         Origin::Checkpoint(resumed) => Some(resumed.as_ref()),
         _ => None,
@@ -157,6 +158,7 @@ fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: C
     let total_seconds = clock.seconds();
     let continues = resumed.map(|r| r.run);
     Ok(Outcome {
+        run,
         function,
         continues,
         clock,
