@@ -136,8 +136,8 @@ def test_each_phase_is_seen_with_what_is_known_of_it(stage: Stage) -> None:
         "rung, epochs, best_metric, stopping FROM trails.progress",
     )
     assert row == [
-        running.backend, 1, "model_selection", stage.witness.info.dbname, "postgres", "public.train", "kept", True, True,
-        True, None, 0, None, False,
+        running.backend, 1, "model_selection", stage.witness.info.dbname, "postgres", "public.train", "kept", True,
+        True, True, None, 0, None, False,
     ]  # fmt: skip
     stage.let("start", "plan")
     stage.until("phase = 'refining' AND metric = 'auc' AND k = 2 AND u = 1", running)
@@ -442,7 +442,8 @@ def test_the_latest_epochs_are_kept(stage: Stage) -> None:
     stage.until("epochs = 5000", running)
     ((count, first, last, in_order),) = query(
         stage.witness,
-        "SELECT count(*), min(place), max(place), bool_and(place = epoch AND rung = epoch / 1000) FROM trails.live_trials",
+        "SELECT count(*), min(place), max(place), bool_and(place = epoch AND rung = epoch / 1000) "
+        "FROM trails.live_trials",
     )
     assert (count, first, last, in_order) == (4096, 905, 5000, True)
     query(stage.witness, "SELECT trails.stop(1)")
@@ -614,12 +615,15 @@ def test_of_a_backend_that_was_killed_nothing_is_seen(pg: Server, cluster: Path,
         os.kill(running.backend, signal.SIGKILL)
         running.join()
 
-        def answers() -> Any:
+        def answers(session: Any = None) -> Any:
             try:
-                return connected(server)
-            except psycopg2.OperationalError:
+                session = session or connected(server)
+                query(session, "SELECT 1")
+            except psycopg2.Error:
                 return None
+            return session
 
+        wait_until(lambda: not answers(witness))
         witness = wait_until(answers)
         assert left(witness) == [name], "the server keeps temporary files, for those who look for the cause"
         assert query(witness, "SELECT * FROM trails.progress") == []
