@@ -488,6 +488,10 @@ def test_a_filtering_phase_is_seen_without_a_number(session: Any, connect: Calla
     shown = "SELECT pid, run_id, function, source, model, budget FROM trails.progress WHERE phase = 'filtering'"
     (row,) = wait_until(lambda: query(session, shown) or running.ended)
     assert row == (running.backend, None, "filtering_phase", "public.train", None, None)
+    wait_until(
+        lambda: query(session, "SELECT 1 FROM trails.progress WHERE scored BETWEEN 1 AND 159999") or running.ended
+    )
+    assert not running.ended, "it is told on the way"
     query(session, "SELECT pg_cancel_backend(%s)", running.backend)
     running.join()
     assert query(session, "SELECT * FROM trails.progress") == [] and left(session) == []
