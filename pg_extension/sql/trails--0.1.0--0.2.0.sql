@@ -814,6 +814,74 @@ CREATE FUNCTION partial_dependence(
 COMMENT ON FUNCTION partial_dependence IS
     'what a model says on average of the rows of a table or view where a column has the same value in each, value by value';
 
+CREATE FUNCTION statements_under_way() RETURNS TABLE (
+    pid integer,
+    run_id bigint,
+    function pg_catalog.text,
+    database pg_catalog.text,
+    role pg_catalog.text,
+    source pg_catalog.text,
+    model pg_catalog.text,
+    phase pg_catalog.text,
+    started double precision,
+    elapsed double precision,
+    budget double precision,
+    scored bigint,
+    candidates integer,
+    k integer,
+    u integer,
+    rung integer,
+    epochs bigint,
+    metric pg_catalog.text,
+    best_architecture pg_catalog.text,
+    best_metric double precision,
+    stopping boolean
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'statements_under_way_wrapper';
+COMMENT ON FUNCTION statements_under_way IS 'what trails.progress shows, with times in seconds';
+
+CREATE VIEW progress AS
+SELECT s.pid, s.run_id, s.function, s.database::pg_catalog.name, s.role::pg_catalog.name, s.source, s.model, s.phase,
+       pg_catalog.to_timestamp(s.started) AS started,
+       pg_catalog.make_interval(secs => s.elapsed) AS elapsed,
+       pg_catalog.make_interval(secs => s.budget) AS budget,
+       CASE WHEN s.budget OPERATOR(pg_catalog.>) 0
+            THEN LEAST(100, 100 OPERATOR(pg_catalog.*) s.elapsed OPERATOR(pg_catalog./) s.budget) END AS percent,
+       CASE WHEN s.budget OPERATOR(pg_catalog.>) 0
+            THEN pg_catalog.make_interval(secs => GREATEST(0, s.budget OPERATOR(pg_catalog.-) s.elapsed)) END AS remaining,
+       s.scored, s.candidates, s.k, s.u, s.rung, s.epochs, s.metric, s.best_architecture, s.best_metric, s.stopping
+FROM trails.statements_under_way() s;
+COMMENT ON VIEW progress IS 'selections and filtering phases that run just now: a role''s own, in every database';
+
+CREATE FUNCTION trials_under_way() RETURNS TABLE (
+    pid integer,
+    run_id bigint,
+    place bigint,
+    architecture pg_catalog.text,
+    rung integer,
+    epoch integer,
+    train_loss double precision,
+    validation_loss double precision,
+    validation_metric double precision,
+    seconds double precision,
+    at double precision
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'trials_under_way_wrapper';
+COMMENT ON FUNCTION trials_under_way IS 'what trails.live_trials shows, with times in seconds';
+
+CREATE VIEW live_trials AS
+SELECT t.pid, t.run_id, t.place, t.architecture, t.rung, t.epoch, t.train_loss, t.validation_loss, t.validation_metric,
+       t.seconds, pg_catalog.to_timestamp(t.at) AS at
+FROM trails.trials_under_way() t;
+COMMENT ON VIEW live_trials IS 'the latest 4,096 epochs of each run that trains just now';
+
+CREATE FUNCTION stop(run bigint) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'stop_wrapper';
+COMMENT ON FUNCTION stop IS
+    'has a run that is under way finish now with the best so far; false if that was asked before, or it is ending anyway';
+
+CREATE FUNCTION cancel(run bigint) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cancel_wrapper';
+COMMENT ON FUNCTION cancel IS 'cancels the statement that runs a run: nothing of it is kept';
+
 -- Who may do what: everything goes to the role trails_user, nothing to everybody. A DBA grants that role.
 
 DO $$ BEGIN
@@ -826,6 +894,8 @@ END $$;
 GRANT USAGE ON SCHEMA trails TO trails_user;
 -- No DELETE, with which comes the right to lock a table against everybody: trails.drop_run and trails.drop_model delete.
 GRANT SELECT ON runs, candidates, trials, timings, checkpoints, models, unregistered_models, model_grants TO trails_user;
+-- Each role sees its own there, whoever selects: the functions beneath look at who asks.
+GRANT SELECT ON progress, live_trials TO trails_user;
 -- By column: a run's number comes from its sequence, its owner is who writes it. Models are written by the functions only.
 GRANT INSERT (
     function, continues, source, relation, target, task, metric, model, validation, validation_relation, split, features,

@@ -46,10 +46,7 @@ impl Clock {
 
     /// CLOCK_MONOTONIC at the call, in seconds: the clock that Python calls `time.monotonic`.
     pub fn monotonic_start(&self) -> f64 {
-        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: it writes one timespec, into this one.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
-        now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9 - self.seconds()
+        monotonic() - self.seconds()
     }
 
     /// The backend's phase that began at `begin` ends now; returns what it took.
@@ -69,6 +66,14 @@ impl Clock {
         timings.sort_by(|a, b| a.phase.begin.total_cmp(&b.phase.begin));
         timings
     }
+}
+
+/// CLOCK_MONOTONIC now, in seconds: one clock for all processes of the machine.
+pub fn monotonic() -> f64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it writes one timespec, into this one.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9
 }
 
 #[cfg(test)]

@@ -19,9 +19,9 @@ use crate::sqlstate::Callbacks;
 
 // utils/timeout.h is not among pgrx's bindings; PostgreSQL 17 added TRANSACTION_TIMEOUT before this one.
 #[cfg(any(feature = "pg15", feature = "pg16"))]
-const USER_TIMEOUT: c_int = 12;
+pub const USER_TIMEOUT: c_int = 12;
 #[cfg(any(feature = "pg17", feature = "pg18"))]
-const USER_TIMEOUT: c_int = 13;
+pub const USER_TIMEOUT: c_int = 13;
 
 /// The same in every version.
 const STATEMENT_TIMEOUT: c_int = 3;
@@ -137,7 +137,7 @@ impl Drop for Timer {
 }
 
 /// Whether the statement's own time is over, too, which counts as if it alone were.
-fn statement_timed_out() -> bool {
+pub fn statement_timed_out() -> bool {
     // SAFETY: variables of the backend's one thread; the timeout is registered when a backend starts.
     unsafe {
         let at = get_timeout_finish_time(STATEMENT_TIMEOUT);

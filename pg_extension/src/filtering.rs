@@ -8,6 +8,7 @@ use crate::interrupts::ClientWatch;
 use crate::rows::{
     self, ChosenColumns, FilteredRelation, FilteringRequest, MetricCost, RankedArchitecture, ReadColumns, TrainingRows,
 };
+use crate::watching::{run as watched, Phase};
 use crate::{pictures, python};
 
 /// What there is to know of a metric.
@@ -35,6 +36,7 @@ pub fn rank(
     budget: Option<f64>,
     clock: Clock,
 ) -> Result<Vec<RankedArchitecture>> {
+    let _watched = watched::Watched::begin("filtering_phase", budget, None, &clock);
     if let Some(wanted) = asked.pictures_wanted()? {
         return pictures::rank(relation, asked, wanted, budget, clock);
     }
@@ -62,9 +64,14 @@ fn on_rows<T>(
         || asked.check(target.is_some()),
     )?;
     let watch = ClientWatch::start();
+    watched::source(&chosen.source.name);
+    watched::phase(Phase::Reading);
     let read = chosen.read()?;
     rows::warn_of_unusable(read.unusable);
-    let answer = work(&TrainingRows::take(&chosen, ReadColumns::Own(read), None, None, None)?)?;
+    let rows = TrainingRows::take(&chosen, ReadColumns::Own(read), None, None, None)?;
+    watched::phase(Phase::Filtering);
+    let answer = work(&rows)?;
+    drop(rows);
     watch.stop();
     Ok(answer)
 }

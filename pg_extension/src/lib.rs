@@ -54,6 +54,7 @@ mod sqlstate;
 mod subtransaction;
 mod tell;
 mod unregistered;
+mod watching;
 
 pg_module_magic!(name, version);
 

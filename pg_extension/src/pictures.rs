@@ -18,6 +18,7 @@ use crate::reader::pictures::{draw, Drawn, Form, Label};
 use crate::reader::source::{check_features, RelationColumn, Source, SourceColumn};
 use crate::refinement::Refinement;
 use crate::rows::{self, FilteredRelation, FilteringRequest, RankedArchitecture};
+use crate::watching::{run as watched, Phase};
 use crate::{budget, progress, settings};
 
 /// For hints.
@@ -101,6 +102,8 @@ pub fn rank(
     check_budget(budget)?;
     let deadline = Deadline::of(budget, clock.began);
     let columns = PictureColumns::describe(relation)?;
+    watched::source(&columns.source.name);
+    watched::phase(Phase::Reading);
     let watch = ClientWatch::start();
     let limit = budget.map(|budget| (clock.began, budget));
     let mut process = Refinement::start(&settings::virtualenv()?, limit, None)?;
@@ -109,6 +112,7 @@ pub fn rank(
     let (file, descriptor) = process.columns().0;
     let layout = lay_out(drawn, columns.form, file, descriptor)?;
     let began = clock.seconds();
+    watched::phase(Phase::Filtering);
     let scored = process.score(CellsRequest {
         filtering: CellsAsked {
             space: &asked.space,

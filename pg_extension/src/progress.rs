@@ -2,7 +2,7 @@
 
 use crate::protocol::Plan;
 use crate::settings::{self, Progress};
-use crate::tell;
+use crate::{tell, watching};
 
 /// A phase has begun or ended.
 pub fn phase(message: &str) {
@@ -21,6 +21,7 @@ pub fn epochs(done: f64, total: f64, best: Option<String>) {
 
 /// Scoring networks one after another has moved on; nothing in all where the time decides how many.
 pub fn scored(done: f64, total: f64) {
+    watching::run::scored(done as i64);
     if settings::progress() == Progress::Epochs {
         let of = if total > 0.0 { format!("/{total:.0}") } else { String::new() };
         tell::notice(&format!("progress: {done:.0}{of} architectures scored"));

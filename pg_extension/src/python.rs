@@ -17,7 +17,7 @@ use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
 
 use crate::error::{code_of, Result, TrailsError};
 use crate::reader::columns::{Column, Values};
-use crate::{encoding, interrupts, settings};
+use crate::{encoding, interrupts, settings, watching};
 
 /// Items of a list that are taken over between two looks at the caller: a few milliseconds.
 const EXTRACTED_AT_ONCE: usize = 4096;
@@ -132,6 +132,15 @@ pub fn check<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyCFunction>> {
             Ok(())
         },
     )
+}
+
+/// The callback that long Python work tells how many architectures it has scored.
+pub fn told<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyCFunction>> {
+    let scored = |args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| -> PyResult<()> {
+        watching::run::scored(args.get_item(0)?.extract()?);
+        Ok(())
+    };
+    PyCFunction::new_closure(py, Some(c"told"), None, scored)
 }
 
 /// Items of a list that may hold millions, with a look at the caller between some thousands of them.

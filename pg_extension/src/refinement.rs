@@ -22,6 +22,8 @@ use crate::protocol::{self, CellRow, Event, ProfileResult, Request};
 use crate::reader::layout::TableLayout;
 use crate::run_request::RunRequest;
 use crate::run_so_far::RunSoFar;
+use crate::watching::run::stop_asked;
+use crate::watching::stopping::{heed, stopped, stopped_too_early};
 use crate::{progress, settings};
 
 /// A process that lives, and gets little of a busy machine, is not taken for one that hangs.
@@ -131,11 +133,12 @@ impl Refinement {
     /// is returned; one before it is an error.
     pub fn refine(&mut self, request: protocol::RefineRequest<'_>, told: &mut RunSoFar) -> Result<Option<TrailsError>> {
         self.spent = self.budget.map(|(began, _)| began.elapsed().as_secs_f64());
-        let outcome = self.send(&Request::Refine(request)).and_then(|()| self.follow(told));
+        let outcome = heed(|| self.send(&Request::Refine(request))).and_then(|()| self.follow(told));
         self.child.end();
         match outcome {
             Ok(()) => Ok(None),
             Err(fault) if told.best().is_some() => Ok(Some(fault)),
+            Err(fault) if fault == stopped() => Err(stopped_too_early()),
             Err(fault) => Err(fault),
         }
     }
@@ -266,6 +269,9 @@ impl Refinement {
     fn event(&mut self) -> Result<Event> {
         let patience = Duration::from_secs_f64(EVENT_WAIT_SECONDS);
         loop {
+            if stop_asked() {
+                return Err(stopped());
+            }
             let waiting = Instant::now();
             match self.child.next(patience)? {
                 ChildMessage::Event(Event::Error(failure)) => return Err(failure.into()),

@@ -279,7 +279,7 @@ impl TrainingRows {
     pub fn shortlist(&self, asked: &FilteringRequest, seconds: Option<f64>) -> Result<Offered> {
         let (mut offered, notices) = python::call(|bridge| {
             let py = bridge.py();
-            let arguments = (asked, seconds, settings::filtering_threads(), python::check(py)?);
+            let arguments = (asked, seconds, settings::filtering_threads(), python::check(py)?, python::told(py)?);
             let found: Shortlist<'_> = self.rows.bind(py).call_method1("shortlist", arguments)?.extract()?;
             let names = python::extract_all::<String>(&found.architectures)?;
             let candidates = names.into_iter().zip(found.scores.to_vec()?).collect();
@@ -303,7 +303,7 @@ impl TrainingRows {
         let began = std::time::Instant::now();
         let (best, scored, failed, notices) = python::call(|bridge| {
             let py = bridge.py();
-            let arguments = (asked, settings::filtering_threads(), python::check(py)?);
+            let arguments = (asked, settings::filtering_threads(), python::check(py)?, python::told(py)?);
             let found: Ranking<'_> = self.rows.bind(py).call_method1("rank", arguments)?.extract()?;
             let best = python::extract_all::<RankedArchitecture>(&found.architectures)?;
             Ok((best, found.scored, found.failed, found.notices))

@@ -16,7 +16,7 @@ use crate::rows::{self, ChosenColumns, ReadColumns, TrainingRows};
 use crate::run_request::RunRequest;
 use crate::run_so_far::RunSoFar;
 use crate::shared::Shared;
-use crate::{budget, progress, settings};
+use crate::{budget, progress, settings, watching};
 
 /// The relations of a request, looked up; nothing of them is read.
 pub struct Relations {
@@ -82,6 +82,7 @@ impl Begun {
         let mut refinement = Refinement::start(&settings::virtualenv()?, deadline, checkpoint)?;
         clock.phase("prepare", 0.0);
 
+        watching::run::phase(watching::Phase::Reading);
         let reading = clock.seconds();
         let (train_file, validation_file) = refinement.columns();
         let train = wanted.read()?;

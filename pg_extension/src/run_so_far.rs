@@ -1,8 +1,8 @@
 //! What the refinement process has told of a run so far: the result if it ends before its time.
 
 use crate::error::TrailsError;
-use crate::progress;
 use crate::protocol::{CheckpointWritten, Epoch, Event, LeaderboardRow, ModelWritten, Phase, Plan, RowsEncoded};
+use crate::{progress, watching::run as watched};
 
 #[derive(Debug, Default)]
 pub struct RunSoFar {
@@ -45,13 +45,20 @@ impl RunSoFar {
                 self.start_seconds = Some(seconds);
                 self.device = Some(device);
             }
-            Event::Rows(encoded) => self.encoded = Some(encoded),
+            Event::Rows(encoded) => {
+                watched::metric(&encoded.metric);
+                self.encoded = Some(encoded);
+            }
             Event::Warning { message } => TrailsError::warning(message).warn(),
             Event::Plan(plan) => {
+                watched::plan(&plan);
                 progress::plan(&plan);
                 self.plan = Some(plan);
             }
-            Event::Epoch(epoch) => self.trials.push(epoch),
+            Event::Epoch(epoch) => {
+                watched::epoch(&epoch);
+                self.trials.push(epoch);
+            }
             Event::Progress { done, total } => progress::epochs(done, total, self.best_shown()),
             Event::Rung { rung, candidates, survivors } => progress::phase(&format!(
                 "rung {rung}: {candidates} candidates trained, {} go on{}",

@@ -19,6 +19,8 @@ use crate::rows::FilteringRequest;
 use crate::run::{add_phases, Begun, Relations};
 use crate::run_request::RunRequest;
 use crate::run_so_far::RunSoFar;
+use crate::watching::stopping::heed;
+use crate::watching::{run as watched, Phase};
 use crate::{catalog, leaderboard, progress, rows};
 
 /// Where the candidates come from.
@@ -38,7 +40,9 @@ pub fn run(function: &'static str, request: &RunRequest, origin: &Origin, clock:
     check_writable()?;
     catalog::keep_extension();
     let watch = ClientWatch::start();
+    let _watched = watched::Watched::begin(function, request.budget, request.name.as_deref(), &clock);
     let mut outcome = train(function, request, origin, clock)?;
+    watched::phase(Phase::Writing);
     let Recorded { run, model } = record::record(request, &mut outcome);
     watch.stop();
     report(run, model.as_deref(), &outcome);
@@ -85,19 +89,24 @@ fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: C
     // Until the rows are read; the refinement process has a deadline of its own.
     let deadline = Deadline::of(request.budget, clock.began);
     let relations = describe(request, origin)?;
+    watched::source(&relations.wanted.source.name);
+    let run = LockWait::of(clock.began, request.budget).attempt(CATALOGUE, catalog::draw_run)?;
+    watched::drawn(run);
     let resumed = match origin {
         Origin::Checkpoint(resumed) => Some(resumed.as_ref()),
         _ => None,
     };
     let file = resumed.map(Resumed::file).transpose()?;
-    let Begun { mut clock, rows, facts, mut refinement } = Begun::new(request, relations, clock, file)?;
+    let Begun { mut clock, rows, facts, mut refinement } = heed(|| Begun::new(request, relations, clock, file))?;
     drop(deadline);
 
     let (mut candidates, scored) = match origin {
         Origin::Filtering(scoring) => {
             let begin = clock.seconds();
             let share = request.budget.map(|budget| budget * FILTERING_SHARE);
-            let found = rows.shortlist(scoring, share)?;
+            watched::phase(Phase::Filtering);
+            let found = heed(|| rows.shortlist(scoring, share))?;
+            watched::scored(found.scored);
             clock.phase("filter", begin);
             let scored = Scored {
                 tfmem: Some(scoring.tfmem.clone()),
@@ -117,6 +126,8 @@ fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: C
     };
     // Refinement has the rows in memory of its own.
     drop(rows);
+    watched::candidates(candidates.len(), request.k, request.u);
+    watched::phase(Phase::Starting);
 
     let begin = clock.seconds();
     let mut told = RunSoFar::default();
@@ -160,6 +171,7 @@ fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: C
     let total_seconds = clock.seconds();
     let continues = resumed.map(|r| r.run);
     Ok(Outcome {
+        run,
         function,
         continues,
         clock,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.checks import Check, no_check
+from trails.checks import Check, Told, no_check, not_told
 from trails.coordinator import Plan
 from trails.coordinator import plan as plan_budget
 from trails.filtering import cells, phase
@@ -190,13 +190,15 @@ class TrainingRows:
         """Features that no network can learn from, with the reason."""
         return list(self._rows.useless.items())
 
-    def shortlist(self, request: Mapping[str, Any], seconds: float | None, threads: int, check: Check) -> Shortlist:
+    def shortlist(
+        self, request: Mapping[str, Any], seconds: float | None, threads: int, check: Check, told: Told = not_told
+    ) -> Shortlist:
         """See `phase.shortlist`."""
-        return phase.shortlist(self._rows, FilteringRequest(**request), seconds, threads, check)
+        return phase.shortlist(self._rows, FilteringRequest(**request), seconds, threads, check, told)
 
-    def rank(self, request: Mapping[str, Any], threads: int, check: Check) -> Ranking:
+    def rank(self, request: Mapping[str, Any], threads: int, check: Check, told: Told = not_told) -> Ranking:
         """See `phase.rank`."""
-        return phase.rank(self._rows, FilteringRequest(**request), threads, check)
+        return phase.rank(self._rows, FilteringRequest(**request), threads, check, told)
 
     def costs(self, request: Mapping[str, Any], threads: int, check: Check) -> list[MetricCost]:
         """See `phase.costs`."""

@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 Check: TypeAlias = Callable[[], None]
 """Looks whether the caller has cancelled; what it raises ends the work."""
 
+Told: TypeAlias = Callable[[int], None]
+"""Hears how much is done so far; returns at once."""
+
 PIECE = 1 << 16
 """Elements between two calls of a check: a sort of so many takes some 5 ms."""
 
 
 def no_check() -> None:
     """The ``check`` of a caller that nothing can interrupt."""
+
+
+def not_told(done: int) -> None:
+    """The ``told`` of a caller who waits for the end."""
 
 
 def pieces(count: int, check: Check = no_check, size: int = PIECE) -> Iterator[slice]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from benchmarks import faults, harness, plots, refinement_speed, selection, tfmem_cost, training_defaults
+from benchmarks import faults, harness, plots, refinement_speed, selection, tfmem_cost, training_defaults, watching
 from benchmarks.__main__ import main
 from tools.server import default_pg_config
 from trails.errors import InvalidInput
@@ -234,6 +234,24 @@ def test_a_selection_outside_the_database_keeps_its_budget_and_tests_its_winner(
     assert found["wall"] < 8.5 and found["trained"] >= 1
     # The label follows the first field.
     assert found["test_auc"] > 0.6
+
+
+def test_watching_is_summed_up_from_runs_looks_and_lags(tmp_path: Path) -> None:
+    rows: list[harness.Row] = [
+        {"what": "run", "watched": watched, "seconds": seconds, "pause": 0.1}
+        for watched, times in ((False, (10.0, 10.2, 10.4)), (True, (10.3, 10.4, 10.5)))
+        for seconds in times
+    ]
+    rows += [{"what": "look", "view": "progress", "seconds": 0.001 * n, "pause": 0.0} for n in range(1, 4)]
+    rows += [{"what": "look", "view": "live_trials", "seconds": 0.004, "pause": 0.0}]
+    rows += [{"what": "epoch", "seconds": lag, "pause": pause} for lag, pause in ((0.01, 0.0), (0.02, 0.0), (9.0, 0.1))]
+    rows += [{"what": "phase", "phase": "reading", "seconds": 0.05, "pause": 0.0}]
+    document = document_of(tmp_path, watching, rows)
+    lines = watching.summarise(document)
+    assert "10.20 s alone and 10.40 s watched every 100 ms (+2.0%; runs alone differ by 0.40 s)" in lines[1]
+    assert "trails.progress: median 2.00 ms, 99 % below 3.00 ms (3 looks)" in lines[2]
+    assert "a new phase is seen after 0.050 s" in lines[4] and "at most 0.020 s" in lines[5]
+    assert len(plots.draw(cast(harness.Experiment, watching), document)) == 3
 
 
 def test_faults_are_counted_against_the_promise(tmp_path: Path) -> None:

@@ -84,6 +84,13 @@ def test_lower_is_better_where_the_metric_says_so() -> None:
     assert np.isfinite(scores[: finite.size]).all()
 
 
+@pytest.mark.parametrize(("sampler", "stride"), [("random", 512), ("evolution", 10)])
+def test_the_caller_is_told_how_many_are_scored(sampler: str, stride: int) -> None:
+    told: list[int] = []
+    score_pool(SPACE, parse_tfmems("snip"), setting(), n=600, sampler=sampler, told=told.append)
+    assert told == sorted(told) and told[-1] == 600 and told[0] <= stride and len(told) == -(-600 // stride)
+
+
 def scored_by(values: np.ndarray) -> Space:
     """``SPACE``, but what scores it by SynFlow at once is this array."""
     scoring = TableScoring({"synflow": lambda design: float(values[SPACE.index(design)])}, at_once=["synflow"])

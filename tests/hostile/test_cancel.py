@@ -106,6 +106,7 @@ QUICK = {
     "export_model": "SELECT trails.export_model('m', 'onnx')",
     "find_model": "SELECT * FROM trails.find_model('m')",
     "caller": "SELECT trails.caller()",
+    "cancel": "DO $$ BEGIN PERFORM trails.cancel(-1); EXCEPTION WHEN undefined_object THEN NULL; END $$",
     "deployed_models": "SELECT * FROM trails.deployed_models('big', NULL, true)",
     "forget_grants": "DELETE FROM trails.models WHERE name = 'no such model'",
     "forget_runs": "DELETE FROM trails.runs WHERE run_id < 0",
@@ -116,6 +117,8 @@ QUICK = {
     "relation_exists": "SELECT trails.relation_exists(trails.relation_identity('big'))",
     "relation_identity": "SELECT trails.relation_identity('big')",
     "shown": "SELECT trails.shown('m')",
+    "statements_under_way": "SELECT * FROM trails.progress",
+    "stop": "DO $$ BEGIN PERFORM trails.stop(-1); EXCEPTION WHEN undefined_object THEN NULL; END $$",
     "refinement_options": "SELECT * FROM trails.refinement_options()",
     "tfmem_in": "SELECT trails.tfmem_in('naswot')",
     "tfmem_of": "SELECT trails.tfmem_of(ARRAY['naswot', 'synflow'])",
@@ -123,6 +126,7 @@ QUICK = {
     "tfmem_recv": "CREATE TEMP TABLE binary_input (t trails.tfmem)",
     "tfmem_send": "SELECT trails.tfmem_send('naswot')",
     "tfmems": "SELECT * FROM trails.tfmems()",
+    "trials_under_way": "SELECT * FROM trails.live_trials",
 }
 
 # Arguments that keep a function at work before it reads anything.

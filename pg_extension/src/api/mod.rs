@@ -10,6 +10,7 @@ mod prediction;
 mod reading;
 mod refinement;
 mod selection;
+mod watching;
 
 use std::ffi::CStr;
 

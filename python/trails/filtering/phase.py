@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.checks import Check, no_check, pieces
+from trails.checks import Check, Told, no_check, not_told, pieces
 from trails.errors import InvalidInput
 from trails.filtering.rows import TableRows, check_batch_size, check_target
 from trails.filtering.samplers import make_sampler
@@ -130,7 +130,12 @@ class MetricCost(NamedTuple):
 
 
 def shortlist(
-    rows: TableRows, request: FilteringRequest, seconds: float | None, threads: int = 0, check: Check = no_check
+    rows: TableRows,
+    request: FilteringRequest,
+    seconds: float | None,
+    threads: int = 0,
+    check: Check = no_check,
+    told: Told = not_told,
 ) -> Shortlist:
     """Score, and return the architectures that refinement may choose from.
 
@@ -140,11 +145,14 @@ def shortlist(
         seconds: Wall time for metrics that are paid for one architecture at a time, if ``n`` is not fixed.
         threads: Threads; 0 is one per core.
         check: Called at least every 50 ms; what it raises ends the call.
+        told: Called with the number of architectures scored so far.
     """
     began = time.perf_counter()
     space, metrics = parse_space(request.space), parse_tfmems(request.tfmem)
     setting, notices = _setting(rows, space, metrics, request, threads, check)
-    pool = score_pool(space, metrics, setting, n=request.n, seconds=seconds, sampler=request.sampler, check=check)
+    pool = score_pool(
+        space, metrics, setting, n=request.n, seconds=seconds, sampler=request.sampler, check=check, told=told
+    )
     chosen = places_offered(space, pool, setting.inputs, request.k or 0, check)
     names = []
     for place in pieces(chosen.size, check, _LOOK_EVERY):
@@ -153,12 +161,14 @@ def shortlist(
     return Shortlist(names, scores, pool.indices.size, pool.failed, time.perf_counter() - began, notices)
 
 
-def rank(rows: TableRows, request: FilteringRequest, threads: int = 0, check: Check = no_check) -> Ranking:
+def rank(
+    rows: TableRows, request: FilteringRequest, threads: int = 0, check: Check = no_check, told: Told = not_told
+) -> Ranking:
     """Score, and return the best ``k``, all where it is not fixed, with everything that is known of them; arguments as
     `shortlist`."""
     space, metrics = parse_space(request.space), parse_tfmems(request.tfmem)
     setting, notices = _setting(rows, space, metrics, request, threads, check)
-    pool = score_pool(space, metrics, setting, n=request.n, sampler=request.sampler, check=check)
+    pool = score_pool(space, metrics, setting, n=request.n, sampler=request.sampler, check=check, told=told)
     best: list[RankedArchitecture] = []
     places = pool.best(pool.indices.size if request.k is None else request.k, check)
     for piece in pieces(places.size, check, _LOOK_EVERY):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.checks import Check, no_check, order_of
+from trails.checks import Check, Told, no_check, not_told, order_of
 from trails.errors import InvalidInput
 from trails.filtering.pool import Pool, combine_ranks
 from trails.filtering.samplers import LearningSampler, make_sampler
@@ -73,6 +73,7 @@ def score_pool(
     sampler: str | None = None,
     seconds: float | None = None,
     check: Callable[[], None] = no_check,
+    told: Told = not_told,
 ) -> ScoredPool:
     """Score architectures.
 
@@ -86,6 +87,7 @@ def score_pool(
             evolution, or at random within ``seconds``.
         seconds: Wall time for metrics that are paid for one architecture at a time, if ``n`` is None.
         check: Called at least every 50 ms; what it raises ends the call.
+        told: Called with the number of architectures scored so far, whenever there are more.
 
     Raises:
         InvalidInput: ``n`` outside the space, an unknown sampler, or a metric that needs what is not there.
@@ -127,6 +129,7 @@ def score_pool(
         result = scorer.scores(indices)
         parts.append((indices, result))
         scored += indices.size
+        told(scored)
         if learns:
             for index, scores in zip(indices.tolist(), result.scores.T.tolist(), strict=True):
                 pool.add(index, scores)

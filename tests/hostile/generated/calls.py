@@ -58,6 +58,8 @@ _ARGUMENTS = {
     "drop_model": {"model": "'m'", "all_versions": "true"},
     "drop_run": {"run": "1", "checkpoint_only": "false"},
     "encoding": {"model": "'m'"},
+    "stop": {"run": "1"},
+    "cancel": {"run": "1"},
 }
 
 # What NULL is not refused as an argument for.
