@@ -31,14 +31,40 @@ pub enum Origin {
     Checkpoint(Box<Resumed>),
 }
 
+/// The transactions that a run is done in. A statement has its caller's alone.
+pub trait Transactions {
+    /// The rows are read, and nothing of the database is looked at until the run is recorded.
+    fn rows_read(&self) {}
+
+    /// What came of it is about to be recorded.
+    fn trained(&self) {}
+}
+
+/// Of a statement.
+pub struct Callers;
+
+impl Transactions for Callers {}
+
 /// Does what `function` was asked for and writes what it did to the catalogue.
 pub fn run(function: &'static str, request: &RunRequest, origin: &Origin, clock: Clock) -> Result<Finished> {
+    run_in(&Callers, function, request, origin, clock)
+}
+
+/// The same in transactions that are not one statement's.
+pub fn run_in(
+    transactions: &impl Transactions,
+    function: &'static str,
+    request: &RunRequest,
+    origin: &Origin,
+    clock: Clock,
+) -> Result<Finished> {
     request.check_budget()?;
     request.check_name()?;
     check_writable()?;
     catalog::keep_extension();
     let watch = ClientWatch::start();
-    let mut outcome = train(function, request, origin, clock)?;
+    let mut outcome = train(transactions, function, request, origin, clock)?;
+    transactions.trained();
     let Recorded { run, model } = record::record(request, &mut outcome);
     watch.stop();
     report(run, model.as_deref(), &outcome);
@@ -53,7 +79,7 @@ pub fn resume(earlier: i64, budget: f64, clock: Clock) -> Result<Finished> {
 }
 
 /// What a run did is recorded, which is better refused before it is done.
-fn check_writable() -> Result<()> {
+pub fn check_writable() -> Result<()> {
     // SAFETY: a variable of the transaction under way, read on the backend's one thread.
     if unsafe { pg_sys::XactReadOnly } {
         return Err(TrailsError::new(
@@ -76,7 +102,13 @@ pub fn check(request: &RunRequest, origin: &Origin) -> Result<()> {
     }
 }
 
-fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: Clock) -> Result<Outcome> {
+fn train(
+    transactions: &impl Transactions,
+    function: &'static str,
+    request: &RunRequest,
+    origin: &Origin,
+    clock: Clock,
+) -> Result<Outcome> {
     // Until the rows are read; the refinement process has a deadline of its own.
     let deadline = Deadline::of(request.budget, clock.began);
     // Names and types first: a mistake in them must not cost a process.
@@ -89,6 +121,7 @@ fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: C
     let file = resumed.map(Resumed::file).transpose()?;
     let Begun { mut clock, rows, facts, mut refinement } = Begun::new(request, relations, clock, file)?;
     drop(deadline);
+    transactions.rows_read();
 
     let (mut candidates, scored) = match origin {
         Origin::Filtering(scoring) => {
