@@ -1,4 +1,5 @@
-//! Writing what a run did into the catalogue tables, as the caller.
+//! Writing what a run did into the catalogue tables, as the caller, whose right to it is asked for before anything is
+//! trained. Numbers of runs are drawn, and written with their rows, as the tables' owner: no role may choose one.
 //!
 //! Statements here, as all in this crate, run with the caller's search path and beside its temporary types, which come
 //! before all others: every type, function and operator is named with its schema, or arrives as a parameter, whose type
@@ -64,8 +65,19 @@ pub fn check_rights() -> Result<()> {
     Ok(())
 }
 
-/// The run itself; returns its id.
-pub fn write_run(request: &RunRequest, outcome: &Outcome) -> Result<i64> {
+/// The number of a run that begins. Numbers are not given back: a run that ends in an error leaves a gap.
+pub fn draw_run() -> Result<i64> {
+    let draw = "SELECT pg_catalog.nextval(CAST(pg_catalog.pg_get_serial_sequence('trails.runs', 'run_id') AS \
+        pg_catalog.regclass))";
+    owner::acting(|| owner::first::<i64>(draw, &[]))?.ok_or_else(|| {
+        let message = "trails.runs has no sequence that its numbers come from";
+        TrailsError::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .hint("Somebody altered the column run_id; a new database with the extension has it as it should be.")
+    })
+}
+
+/// The run itself, under the number that was drawn for it.
+pub fn write_run(run: i64, request: &RunRequest, outcome: &Outcome) -> Result<()> {
     let Outcome { facts, scored, told, .. } = outcome;
     let left_out: serde_json::Map<String, serde_json::Value> =
         facts.left_out.iter().map(|(name, reason)| (name.clone(), reason.clone().into())).collect();
@@ -109,20 +121,19 @@ pub fn write_run(request: &RunRequest, outcome: &Outcome) -> Result<i64> {
         request.split.clone().into(),
         identity::of(request.source).into(),
         request.validation.map(identity::of).into(),
+        run.into(),
+        owner::caller().into(),
     ];
-    let run = Spi::get_one_with_args::<i64>(
-        &format!(
-            "INSERT INTO trails.runs ({RUN}) \
+    let statement = format!(
+        "INSERT INTO trails.runs ({RUN}, run_id, owner) OVERRIDING SYSTEM VALUE \
              VALUES ($1, $2, $3, $4::pg_catalog.name, $5, $6::pg_catalog.name[], $7, \
                 pg_catalog.make_interval(secs => $8), $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
                 $20, $21, $22, $23, $24, $25, $26, $27, $28, \
                 $29, $30, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $30), \
-                pg_catalog.clock_timestamp(), $31, $32, $33, $34, $35, $36::pg_catalog.name, $37, $38) \
-             RETURNING run_id"
-        ),
-        &arguments,
-    )?;
-    Ok(run.expect("an insert of one row returns one row"))
+                pg_catalog.clock_timestamp(), $31, $32, $33, $34, $35, $36::pg_catalog.name, $37, $38, \
+                $39, $40::pg_catalog.regrole)"
+    );
+    owner::acting(|| owner::written(&statement, &arguments)).map(|_| ())
 }
 
 /// Those that refinement trained at all; what it was offered is many times as much.

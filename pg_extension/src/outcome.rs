@@ -18,6 +18,8 @@ pub struct Scored {
 
 /// What came of a run.
 pub struct Outcome {
+    /// The number drawn for it.
+    pub run: i64,
     pub function: &'static str,
     pub continues: Option<i64>,
     pub clock: Clock,

@@ -20,7 +20,8 @@ pub fn record(request: &RunRequest, outcome: &mut Outcome) -> Recorded {
     let wait = LockWait::of(outcome.clock.began, request.budget);
     let begin = outcome.clock.seconds();
     let run = wait
-        .attempt("trails.runs", || catalog::write_run(request, outcome))
+        .attempt("trails.runs", || catalog::write_run(outcome.run, request, outcome))
+        .map(|()| outcome.run)
         .map_err(|error| {
             let hint = "Mend the cause, and run it again for a record of it.";
             hinting(warn("the run is not recorded", error), hint).warn();

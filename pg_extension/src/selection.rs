@@ -114,6 +114,7 @@ fn train(
     // Names and types first: a mistake in them must not cost a process.
     let relations = Relations::describe(request)?;
     check(request, origin)?;
+    let run = LockWait::of(clock.began, request.budget).attempt(CATALOGUE, catalog::draw_run)?;
     let resumed = match origin {
         Origin::Checkpoint(resumed) => Some(resumed.as_ref()),
         _ => None,
@@ -190,6 +191,7 @@ fn train(
     let total_seconds = clock.seconds();
     let continues = resumed.map(|r| r.run);
     Ok(Outcome {
+        run,
         function,
         continues,
         clock,

@@ -1,6 +1,7 @@
 -- The catalogue of Trails: what was run, what was ranked, what was trained.
 -- Everything here belongs to the extension, is dumped by pg_dump (checkpoints are not), and shows each role its own runs
--- only: the functions write as the caller, and row-level security ties every row to the role that made it.
+-- only: the functions write as the caller, but for a run's own row, and row-level security ties every row to the role
+-- that made it.
 
 -- Trails works in UTF-8 alone: texts are compared by their bytes, and go to Python and to JSON and back.
 DO $$

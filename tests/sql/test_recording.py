@@ -143,6 +143,15 @@ def test_a_run_that_cannot_be_recorded_still_returns_its_leaderboard_and_keeps_i
     assert count(keeping, "runs") == 0
 
 
+def test_a_runs_number_is_drawn_when_it_begins(keeping: Any, stub: Stub) -> None:
+    stub.script("rows = receive(); ready(); receive(); os._exit(3)")
+    assert refused(keeping, RUN).sqlstate == "38000"
+    assert refused(keeping, RUN.replace("'label'", "'nothing'")).sqlstate == "42703"
+    stub.script(SCRIPT)
+    selected(keeping)
+    assert query(keeping, "SELECT run_id FROM trails.runs") == [(2,)], "one that trained nothing leaves a gap"
+
+
 def test_workloads_of_a_run_that_cannot_be_recorded_have_no_number(keeping: Any) -> None:
     query(keeping, RAISE.format("runs"))
     rows = query(keeping, "SELECT run_id, phase FROM trails.model_selection_workloads('train', 'label', 100, 2)")
