@@ -31,8 +31,13 @@ pub enum Origin {
     Checkpoint(Box<Resumed>),
 }
 
-/// The transactions that a run is done in. A statement has its caller's alone.
-pub trait Transactions {
+/// What is around a run: a statement of its caller's, or a worker.
+pub trait Surroundings {
+    /// The run's number, drawn now unless it has one.
+    fn number(&self) -> Result<i64> {
+        catalog::draw_run()
+    }
+
     /// The rows are read, and nothing of the database is looked at until the run is recorded.
     fn rows_read(&self) {}
 
@@ -40,19 +45,19 @@ pub trait Transactions {
     fn trained(&self) {}
 }
 
-/// Of a statement.
-pub struct Callers;
+/// A statement: its transaction is its caller's.
+pub struct Statement;
 
-impl Transactions for Callers {}
+impl Surroundings for Statement {}
 
 /// Does what `function` was asked for and writes what it did to the catalogue.
 pub fn run(function: &'static str, request: &RunRequest, origin: &Origin, clock: Clock) -> Result<Finished> {
-    run_in(&Callers, function, request, origin, clock)
+    run_in(&Statement, function, request, origin, clock)
 }
 
-/// The same in transactions that are not one statement's.
+/// The same, wherever it runs.
 pub fn run_in(
-    transactions: &impl Transactions,
+    around: &impl Surroundings,
     function: &'static str,
     request: &RunRequest,
     origin: &Origin,
@@ -63,8 +68,8 @@ pub fn run_in(
     check_writable()?;
     catalog::keep_extension();
     let watch = ClientWatch::start();
-    let mut outcome = train(transactions, function, request, origin, clock)?;
-    transactions.trained();
+    let mut outcome = train(around, function, request, origin, clock)?;
+    around.trained();
     let Recorded { run, model } = record::record(request, &mut outcome);
     watch.stop();
     report(run, model.as_deref(), &outcome);
@@ -103,7 +108,7 @@ pub fn check(request: &RunRequest, origin: &Origin) -> Result<()> {
 }
 
 fn train(
-    transactions: &impl Transactions,
+    around: &impl Surroundings,
     function: &'static str,
     request: &RunRequest,
     origin: &Origin,
@@ -114,7 +119,7 @@ fn train(
     // Names and types first: a mistake in them must not cost a process.
     let relations = Relations::describe(request)?;
     check(request, origin)?;
-    let run = LockWait::of(clock.began, request.budget).attempt(CATALOGUE, catalog::draw_run)?;
+    let run = LockWait::of(clock.began, request.budget).attempt(CATALOGUE, || around.number())?;
     let resumed = match origin {
         Origin::Checkpoint(resumed) => Some(resumed.as_ref()),
         _ => None,
@@ -122,7 +127,7 @@ fn train(
     let file = resumed.map(Resumed::file).transpose()?;
     let Begun { mut clock, rows, facts, mut refinement } = Begun::new(request, relations, clock, file)?;
     drop(deadline);
-    transactions.rows_read();
+    around.rows_read();
 
     let (mut candidates, scored) = match origin {
         Origin::Filtering(scoring) => {

@@ -9,7 +9,8 @@ END $$;
 
 GRANT USAGE ON SCHEMA trails TO trails_user;
 -- No DELETE, with which comes the right to lock a table against everybody: trails.drop_run and trails.drop_model delete.
-GRANT SELECT ON runs, candidates, trials, timings, checkpoints, models, unregistered_models, model_grants, jobs, background_runs TO trails_user;
+GRANT SELECT ON runs, candidates, trials, timings, checkpoints, models, unregistered_models, model_grants, jobs, background_runs
+    TO trails_user;
 -- By column: a run's number comes from its sequence, its owner is who writes it. Models are written by the functions only.
 GRANT INSERT (
     function, continues, source, relation, target, task, metric, model, validation, validation_relation, split, features,

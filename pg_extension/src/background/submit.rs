@@ -33,17 +33,11 @@ pub fn submit(work: Work) -> Result<i64> {
     let relations = Relations::describe(&work.request)?;
     selection::check(&work.request, &Origin::Filtering(work.filtering.clone()))?;
 
-    let run = draw_run()?;
+    let run = catalog::draw_run()?;
     let text = json(&work)?;
     jobs::add(run, caller, &relations.wanted.source.name, &work.request, text, json(&session::captured())?)?;
     pending::at_commit(Start { run, role: caller });
     Ok(run)
-}
-
-fn draw_run() -> Result<i64> {
-    let drawn =
-        acting(|| first::<i64>("SELECT pg_catalog.nextval('trails.runs_run_id_seq'::pg_catalog.regclass)", &[]))?;
-    drawn.ok_or_else(|| TrailsError::data("the sequence of runs returns nothing"))
 }
 
 fn json(value: &impl Serialize) -> Result<String> {

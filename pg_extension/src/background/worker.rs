@@ -19,7 +19,7 @@ use super::submit::Work;
 use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
 use crate::outcome::Finished;
-use crate::selection::{self, Origin, Transactions};
+use crate::selection::{self, Origin, Surroundings};
 use crate::subtransaction::error_of;
 use crate::{catalog, tell};
 
@@ -99,16 +99,16 @@ fn carry_out(run: i64, asked: &str, settings: &Settings) -> Result<()> {
         .map_err(|error| TrailsError::data("a row of trails.jobs cannot be read").detail(error.to_string()))?;
     let origin = Origin::Filtering(work.filtering);
     let Finished { run: recorded, model, outcome } =
-        selection::run_in(&WithoutSnapshot, "model_selection", &work.request, &origin, clock)?;
-    let Some(recorded) = recorded else {
+        selection::run_in(&Worker(run), "model_selection", &work.request, &origin, clock)?;
+    if recorded.is_none() {
         return Err(TrailsError::external(format!("run {run} is not recorded, and what it found is lost"))
             .hint("The server's log says why; mend the cause, and submit it again."));
-    };
+    }
     let fault = match (outcome.fault, &work.request.name, &model) {
         (Some(fault), _, _) => Some(TrailsError::external(fault)),
         (None, Some(name), None) => Some(
             TrailsError::external(format!("the model is not kept as \"{name}\""))
-                .hint(format!("The server's log says why; SELECT trails.keep_model({recorded}) keeps it if it waits.")),
+                .hint(format!("The server's log says why; SELECT trails.keep_model({run}) keeps it if it waits.")),
         ),
         _ => None,
     };
@@ -116,9 +116,14 @@ fn carry_out(run: i64, asked: &str, settings: &Settings) -> Result<()> {
     jobs::end(run, "running", &End { state, model: model.as_deref(), fault: fault.as_ref() })
 }
 
-struct WithoutSnapshot;
+/// A worker, with the number of its run.
+struct Worker(i64);
 
-impl Transactions for WithoutSnapshot {
+impl Surroundings for Worker {
+    fn number(&self) -> Result<i64> {
+        Ok(self.0)
+    }
+
     fn rows_read(&self) {
         // SAFETY: the transaction and the snapshot are those of `in_transaction`, whose end ends what is begun here; no
         // statement is under way, because reading has ended.
