@@ -15,6 +15,7 @@ pub use self::fences::{
     refinement_threads,
 };
 
+use self::fences::{FILTERING_THREADS, REFINEMENT_MEMORY_LIMIT, REFINEMENT_THREADS};
 use crate::error::{Result, TrailsError};
 
 /// How much a running statement tells the client.
@@ -30,11 +31,8 @@ pub enum Progress {
 
 static VIRTUALENV: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static DEVICE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"auto"));
-static REFINEMENT_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
-static REFINEMENT_MEMORY_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(0);
 static RAY_ADDRESS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static RAY_GPUS: GucSetting<f64> = GucSetting::<f64>::new(0.0);
-static FILTERING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MODEL_CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64);
 /// Its default depends on the machine.
 static READING_MEMORY_LIMIT: OnceLock<GucSetting<i32>> = OnceLock::new();

@@ -55,17 +55,19 @@ def test_a_run_is_recorded_under_the_number_that_submitting_returned(quick: Any)
     told = "SELECT state, message, submitted <= started, started < finished FROM trails.background_runs"
     assert query(quick, told) == [("complete", None, True, True)]
     quick.poll()
-    assert [json.loads(notify.payload) for notify in quick.notifies] == [{"run": run, "state": "complete", "model": None}]
+    assert [json.loads(notify.payload) for notify in quick.notifies] == [
+        {"run": run, "state": "complete", "model": None}
+    ]
     assert {notify.channel for notify in quick.notifies} == {"trails"}
     began = time.monotonic()
-    assert wait(quick, run) == "complete" and time.monotonic() - began < within(0.2)
+    assert wait(quick, run) == "complete" and within(time.monotonic() - began, 0.0, 0.2)
 
 
 def test_submitting_does_not_wait_and_the_end_is_seen_at_once(slow: Any, stub: Stub) -> None:
     query(slow, "SELECT * FROM trails.filtering_phase('train', 'label', 10)")  # the interpreter is there
     began = time.monotonic()
     run = submit(slow)
-    assert time.monotonic() - began < within(0.5)
+    assert within(time.monotonic() - began, 0.0, 0.5)
     wait_for_training(slow, stub, run)
     query(slow, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM trails.jobs")
     assert wait(slow, run, 0) == "running"
@@ -74,7 +76,7 @@ def test_submitting_does_not_wait_and_the_end_is_seen_at_once(slow: Any, stub: S
     seen = time.time()
     query(slow, "COMMIT")
     ((finished,),) = query(slow, "SELECT extract(epoch FROM finished)::float8 FROM trails.jobs")
-    assert seen - finished < within(0.4)
+    assert within(seen - finished, 0.2, 0.2)
 
 
 def test_waiting_ends_with_its_own_patience_and_with_the_statements(slow: Any, stub: Stub) -> None:
@@ -82,7 +84,8 @@ def test_waiting_ends_with_its_own_patience_and_with_the_statements(slow: Any, s
     wait_for_training(slow, stub, run)
     began = time.monotonic()
     assert wait(slow, run, 1) == "running"
-    assert 0.9 < time.monotonic() - began < within(2.0)
+    waited = time.monotonic() - began
+    assert waited > 0.9 and within(waited, 1.0, 1.0)
     query(slow, "SET statement_timeout = 500")
     assert refused(slow, f"SELECT trails.wait({run})").sqlstate == "57014"
     query(slow, "RESET statement_timeout")
@@ -126,7 +129,8 @@ def test_twenty_runs_go_two_at_a_time_and_in_order(session: Any, stub: Stub, con
     assert runs == sorted(runs)
     assert [wait(session, run, 240) for run in runs] == ["complete"] * 20
     rows = query(session, "SELECT run_id, started, finished FROM trails.jobs ORDER BY started")
-    assert [row[0] for row in rows] == runs, "they begin in the order in which they were submitted"
+    # Two whose turn comes at once begin in either order.
+    assert all(abs(runs.index(row[0]) - place) <= 1 for place, row in enumerate(rows))
     at_once = [sum(1 for row in rows if row[1] <= begun < row[2]) for _, begun, _ in rows]
     assert max(at_once) == 2
 
@@ -229,7 +233,7 @@ def test_what_goes_wrong_later_leaves_a_row_that_says_so(slow: Any, stub: Stub) 
     assert (wait(slow, first), wait(slow, second)) == ("complete", "failed")
     asked = "SELECT state, sqlstate, message FROM trails.background_runs WHERE run_id = %s"
     ((now, code, message),) = query(slow, asked, second)
-    assert (now, code) == ("failed", "42P01") and "exist" in message
+    assert (now, code) == ("failed", "42P01") and "no relation" in message
     assert query(slow, "SELECT run_id FROM trails.runs") == [(first,)]
 
 
@@ -304,6 +308,12 @@ def connected(server: Server) -> Any:
     return session
 
 
+def answers(session: Any) -> bool:
+    with contextlib.suppress(psycopg2.Error):
+        return query(session, "SELECT 1") == [(1,)]
+    return False
+
+
 def reconnected(server: Server) -> Any:
     def attempt() -> Any:
         with contextlib.suppress(psycopg2.Error):
@@ -323,6 +333,7 @@ def test_after_a_crash_nothing_is_said_to_run(own_server: Server, stub: Stub, ki
     assert state(session, third) == "queued" and started
     if killed == "worker":
         os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: not answers(session))  # every session ends
     else:
         own_server.terminate(signal.SIGKILL if killed == "postmaster" else signal.SIGINT)
         wait_until(lambda: not own_server.is_alive())
@@ -330,7 +341,11 @@ def test_after_a_crash_nothing_is_said_to_run(own_server: Server, stub: Stub, ki
     session.close()
     session = reconnected(own_server)
     rows = query(session, "SELECT run_id, state, sqlstate, message FROM trails.background_runs ORDER BY 1")
-    assert [row[:3] for row in rows] == [(first, "failed", "57P01"), (second, "failed", "57P01"), (third, "queued", None)]
+    assert [row[:3] for row in rows] == [
+        (first, "failed", "57P01"),
+        (second, "failed", "57P01"),
+        (third, "queued", None),
+    ]
     assert "killed" in rows[0][3]
     assert wait(session, first, 5) == "failed"
     wait_until(lambda: not children(worker))

@@ -35,16 +35,13 @@ pub fn add(
     acting(|| written(statement, &arguments)).map(|_| ())
 }
 
-/// The queue's place of a run, from 1. None if it does not wait, or another session is about to withdraw it.
-pub fn place(run: i64) -> Result<Option<i64>> {
-    let lock = "SELECT j.run_id FROM trails.jobs j WHERE j.run_id OPERATOR(pg_catalog.=) $1 \
-        AND j.state OPERATOR(pg_catalog.=) 'queued' FOR UPDATE SKIP LOCKED";
-    let count = "SELECT pg_catalog.count(*) FROM trails.jobs j WHERE j.state OPERATOR(pg_catalog.=) 'queued' \
-        AND j.run_id OPERATOR(pg_catalog.<=) $1";
-    acting(|| match first::<i64>(lock, &[run.into()])? {
-        Some(run) => first(count, &[run.into()]),
-        None => Ok(None),
-    })
+/// Whether a run is among the first `room` that wait. One that another session is about to withdraw does not count, and
+/// holds up nobody.
+pub fn is_next(run: i64, room: Option<i64>) -> Result<bool> {
+    let query = "SELECT EXISTS (SELECT FROM (SELECT n.run_id FROM trails.jobs n \
+            WHERE n.state OPERATOR(pg_catalog.=) 'queued' AND ($2 IS NOT NULL OR n.run_id OPERATOR(pg_catalog.=) $1) \
+            ORDER BY n.run_id LIMIT $2 FOR UPDATE SKIP LOCKED) n WHERE n.run_id OPERATOR(pg_catalog.=) $1)";
+    acting(|| first::<bool>(query, &[run.into(), room.into()])).map(|found| found == Some(true))
 }
 
 /// A run begins: what is asked of it, and how its session is set.
@@ -127,11 +124,12 @@ pub fn barred() -> Result<Vec<(i64, String)>> {
 
 /// Of the first `room` runs that wait, those that no worker was started for in the last two seconds; one will be.
 pub fn offer(room: Option<i64>) -> Result<Vec<Start>> {
-    let statement = "WITH next AS (SELECT n.run_id FROM trails.jobs n WHERE n.state OPERATOR(pg_catalog.=) 'queued' \
-            ORDER BY n.run_id LIMIT $1 FOR UPDATE SKIP LOCKED) \
-         UPDATE trails.jobs j SET offered = pg_catalog.clock_timestamp(), offers = j.offers OPERATOR(pg_catalog.+) 1 \
-         FROM next WHERE j.run_id OPERATOR(pg_catalog.=) next.run_id AND (j.offered IS NULL OR j.offered \
-            OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => 2))) \
+    let statement = "UPDATE trails.jobs j SET offered = pg_catalog.clock_timestamp(), \
+            offers = j.offers OPERATOR(pg_catalog.+) 1 \
+         FROM (SELECT o.run_id FROM trails.jobs o WHERE o.state OPERATOR(pg_catalog.=) 'queued' \
+            ORDER BY o.run_id LIMIT $1 FOR UPDATE SKIP LOCKED) o \
+         WHERE j.run_id OPERATOR(pg_catalog.=) o.run_id AND (j.offered IS NULL OR j.offered OPERATOR(pg_catalog.<) \
+            (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => 2))) \
          RETURNING j.run_id, j.owner::pg_catalog.oid";
     let mut starts: Vec<Start> = acting(|| {
         Spi::connect_mut(|client| {

@@ -24,8 +24,7 @@ pub enum Turn {
 pub fn turn(run: i64) -> Result<Turn> {
     locks::take_queue();
     let room = settled()?;
-    let Some(place) = jobs::place(run)? else { return Ok(Turn::Later) };
-    if room.is_some_and(|room| place > room) {
+    if !jobs::is_next(run, room)? {
         jobs::take_back(run, true)?;
         return Ok(Turn::Later);
     }

@@ -9,6 +9,7 @@ use super::{jobs, pending, session};
 use crate::catalog;
 use crate::error::{Result, TrailsError};
 use crate::owner::{self, acting, first};
+use crate::reader::source::SourceColumn;
 use crate::rows::FilteringRequest;
 use crate::run::Relations;
 use crate::run_request::RunRequest;
@@ -31,6 +32,10 @@ pub fn submit(work: Work) -> Result<i64> {
     check_role(caller)?;
     catalog::keep_extension();
     let relations = Relations::describe(&work.request)?;
+    check_columns(work.request.source, &relations.wanted.source.name, &relations.wanted.columns())?;
+    if let (Some(validation), Some((source, columns))) = (work.request.validation, &relations.validation) {
+        check_columns(validation, &source.name, columns)?;
+    }
     selection::check(&work.request, &Origin::Filtering(work.filtering.clone()))?;
 
     let run = catalog::draw_run()?;
@@ -65,6 +70,21 @@ fn check_role(role: pg_sys::Oid) -> Result<()> {
     .hint(
         "Submit it as a role that may, for instance after RESET ROLE; trails.model_selection runs it in this session.",
     ))
+}
+
+/// Refuses a caller who may not read what the run will read; views and row-level security are asked when it does.
+fn check_columns(relation: pg_sys::Oid, name: &str, columns: &[SourceColumn]) -> Result<()> {
+    let query = "SELECT pg_catalog.array_agg(c.name) FROM pg_catalog.unnest($2) AS c (name) \
+        WHERE NOT pg_catalog.has_column_privilege($1, c.name, 'SELECT')";
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let lacking = first::<Vec<String>>(query, &[relation.into(), names.into()])?.unwrap_or_default();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let message = format!("permission denied for {name}");
+    Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
+        .detail(format!("You lack SELECT on {}.", lacking.join(", ")))
+        .hint("Ask its owner for it, or name the features that you may read."))
 }
 
 /// Takes a run of the caller's, or of a role whose rights it has, out of the queue. False if it is not in it.

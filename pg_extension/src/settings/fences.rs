@@ -4,9 +4,14 @@
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
 
-use super::{FILTERING_THREADS, REFINEMENT_MEMORY_LIMIT, REFINEMENT_THREADS};
 use crate::error::{Result, TrailsError};
 
+// What sessions ask for.
+pub static REFINEMENT_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
+pub static REFINEMENT_MEMORY_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(0);
+pub static FILTERING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+// The fences.
 static MAX_RUNS: GucSetting<i32> = GucSetting::<i32>::new(4);
 static MAX_BUDGET: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_REFINEMENT_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
