@@ -882,6 +882,113 @@ CREATE FUNCTION cancel(run bigint) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cancel_wrapper';
 COMMENT ON FUNCTION cancel IS 'cancels the statement that runs a run: nothing of it is kept';
 
+-- Runs in the background: what was submitted, and what became of it. Row-level security shows each role its own rows, and
+-- no role writes any: trails.submit and the workers do, as the table's owner. Nothing of it is dumped: a dump is loaded
+-- into another server, where nobody has submitted anything.
+
+CREATE TABLE jobs (
+    run_id      bigint PRIMARY KEY,
+    owner       pg_catalog.regrole NOT NULL,
+    source      pg_catalog.text NOT NULL,
+    target      pg_catalog.name NOT NULL,
+    budget      interval,
+    model       pg_catalog.text,
+    request     pg_catalog.jsonb NOT NULL,
+    settings    pg_catalog.jsonb NOT NULL,
+    state       pg_catalog.text NOT NULL DEFAULT 'queued' CHECK (
+                    state OPERATOR(pg_catalog.=) ANY (
+                        ARRAY['queued', 'running', 'complete', 'best so far', 'failed', 'cancelled']
+                    )
+                ),
+    submitted   pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    started     pg_catalog.timestamptz,
+    finished    pg_catalog.timestamptz,
+    pid         integer,
+    offered     pg_catalog.timestamptz,
+    offers      integer NOT NULL DEFAULT 0,
+    sqlstate    pg_catalog.text,
+    message     pg_catalog.text,
+    detail      pg_catalog.text,
+    hint        pg_catalog.text
+);
+CREATE INDEX jobs_unfinished ON jobs (run_id) WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'running']);
+COMMENT ON TABLE jobs IS 'runs that trails.submit was asked for; trails.background_runs shows them as they are now';
+COMMENT ON COLUMN jobs.run_id IS 'the number that trails.submit returned, and that the row in trails.runs has once the run has ended';
+COMMENT ON COLUMN jobs.owner IS 'the role that the run runs as';
+COMMENT ON COLUMN jobs.model IS 'the name under which the winner is to be kept; with its version, once it is';
+COMMENT ON COLUMN jobs.request IS 'what the run is asked for';
+COMMENT ON COLUMN jobs.settings IS 'settings of the session that submitted it, which the worker has too';
+COMMENT ON COLUMN jobs.state IS 'what was written last; a worker that was killed wrote nothing more, which trails.job_state knows';
+COMMENT ON COLUMN jobs.pid IS 'the process that runs it, or ran it';
+COMMENT ON COLUMN jobs.offered IS 'when a worker was last started for it';
+COMMENT ON COLUMN jobs.offers IS 'how many workers were started for it in vain';
+COMMENT ON COLUMN jobs.sqlstate IS 'of what ended it, or cut it';
+
+ALTER TABLE jobs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_jobs ON jobs FOR SELECT USING (owner OPERATOR(pg_catalog.=) trails.caller());
+
+CREATE FUNCTION submit(
+    source pg_catalog.regclass,
+    target pg_catalog.name,
+    budget interval DEFAULT '60 s',
+    features pg_catalog.name[] DEFAULT NULL,
+    validation pg_catalog.regclass DEFAULT NULL,
+    space pg_catalog.text DEFAULT 'mlp4x20',
+    tfmem trails.tfmem DEFAULT 'expressflow',
+    refinement pg_catalog.text DEFAULT 'sh',
+    n integer DEFAULT NULL,
+    k integer DEFAULT NULL,
+    u integer DEFAULT NULL,
+    seed bigint DEFAULT 1,
+    batch_size integer DEFAULT 32,
+    options pg_catalog.jsonb DEFAULT NULL,
+    task pg_catalog.text DEFAULT NULL,
+    split pg_catalog.name DEFAULT NULL,
+    name pg_catalog.text DEFAULT NULL
+) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'submit_wrapper';
+COMMENT ON FUNCTION submit IS
+    'has trails.model_selection run in the background once the transaction is committed; returns the number of the run';
+
+CREATE FUNCTION wait(run bigint, timeout interval DEFAULT NULL) RETURNS pg_catalog.text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'wait_wrapper';
+COMMENT ON FUNCTION wait IS
+    'waits until a run in the background has ended, or for as long as is said; returns the state that it has then';
+
+CREATE FUNCTION withdraw(run bigint) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'withdraw_wrapper';
+COMMENT ON FUNCTION withdraw IS 'takes a run that waits for its turn out of the queue; false if it does not wait';
+
+CREATE FUNCTION job_state(run bigint, state pg_catalog.text) RETURNS pg_catalog.text
+    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'job_state_wrapper';
+COMMENT ON FUNCTION job_state IS
+    'what is true now of a run whose row says state: one that says running, and whose worker is gone, has failed';
+
+CREATE FUNCTION purge_runs(older_than interval, keep integer DEFAULT 0, with_models boolean DEFAULT false) RETURNS bigint
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'purge_runs_wrapper';
+COMMENT ON FUNCTION purge_runs IS
+    'deletes your runs that ended longer ago, but your newest, and those that models came from; returns how many';
+
+-- As the caller, whose own rows these are. The state is asked for once a row.
+CREATE VIEW background_runs WITH (security_invoker) AS
+SELECT j.run_id, j.owner, j.source, j.target, j.budget, j.model, s.state, j.submitted, j.started, j.finished, j.pid,
+    CASE WHEN s.gone AND j.state OPERATOR(pg_catalog.=) 'running' THEN '57P01' WHEN s.gone THEN '28000'
+        ELSE j.sqlstate END AS sqlstate,
+    CASE WHEN s.gone AND j.state OPERATOR(pg_catalog.=) 'running'
+            THEN 'the worker ended: the server was restarted, or it was killed'
+        WHEN s.gone THEN 'the run cannot start: its role may not log in'
+        ELSE j.message END AS message,
+    j.detail, j.hint
+FROM trails.jobs j
+CROSS JOIN LATERAL (
+    SELECT n.state, n.state OPERATOR(pg_catalog.=) 'failed' AND j.finished IS NULL AS gone
+    FROM (
+        SELECT CASE WHEN j.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'running'])
+            THEN trails.job_state(j.run_id, j.state) ELSE j.state END AS state
+        OFFSET 0
+    ) n
+) s;
+COMMENT ON VIEW background_runs IS 'your runs that trails.submit was asked for, with the state that each has now';
+
 -- Who may do what: everything goes to the role trails_user, nothing to everybody. A DBA grants that role.
 
 DO $$ BEGIN
@@ -893,7 +1000,8 @@ END $$;
 
 GRANT USAGE ON SCHEMA trails TO trails_user;
 -- No DELETE, with which comes the right to lock a table against everybody: trails.drop_run and trails.drop_model delete.
-GRANT SELECT ON runs, candidates, trials, timings, checkpoints, models, unregistered_models, model_grants TO trails_user;
+GRANT SELECT ON runs, candidates, trials, timings, checkpoints, models, unregistered_models, model_grants, jobs, background_runs
+    TO trails_user;
 -- Each role sees its own there, whoever selects: the functions beneath look at who asks.
 GRANT SELECT ON progress, live_trials TO trails_user;
 -- By column: a run's number comes from its sequence, its owner is who writes it. Models are written by the functions only.

@@ -37,14 +37,20 @@ thread_local! {
 }
 
 /// While it lives, PostgreSQL itself notices a client that has gone, in the executor as in our own loops.
-pub struct ClientWatch(Overridden);
+///
+/// A background worker has no client.
+pub struct ClientWatch(Option<Overridden>);
 
 impl ClientWatch {
     pub fn start() -> Self {
+        // SAFETY: a variable of the backend's one thread.
+        if unsafe { pg_sys::MyProcPort.is_null() } {
+            return Self(None);
+        }
         let settings = Overridden::begin();
         // SAFETY: variables of the backend's one thread; the timeout is registered when a backend starts.
         unsafe {
-            if pg_sys::client_connection_check_interval == 0 && !pg_sys::MyProcPort.is_null() {
+            if pg_sys::client_connection_check_interval == 0 {
                 settings.set(c"client_connection_check_interval", CLIENT_CHECK_MS);
                 // The setting alone takes effect with the next statement; this one wants it now.
                 if !get_timeout_active(CLIENT_CONNECTION_CHECK_TIMEOUT) {
@@ -52,12 +58,14 @@ impl ClientWatch {
                 }
             }
         }
-        Self(settings)
+        Self(Some(settings))
     }
 
     /// Puts the session's own setting back. On an error the transaction's end does it.
     pub fn stop(self) {
-        self.0.end();
+        if let Some(settings) = self.0 {
+            settings.end();
+        }
     }
 }
 
@@ -124,6 +132,18 @@ pub enum Direction {
     Write,
 }
 
+/// Sleeps until this backend is woken or the time is over, and raises pending interrupts.
+pub fn pause(timeout: Duration) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    let milliseconds = timeout.as_millis().min(60_000) as _;
+    // SAFETY: the latch is this backend's own.
+    unsafe {
+        pg_sys::WaitLatch(pg_sys::MyLatch, events as c_int, milliseconds, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pg_sys::check_for_interrupts!();
+}
+
 /// Sleeps until the descriptor is ready or the time is over, and raises pending interrupts.
 pub fn wait_for(descriptor: RawFd, direction: Direction, timeout: Duration) -> Woken {
     let readiness = match direction {
@@ -131,6 +151,10 @@ pub fn wait_for(descriptor: RawFd, direction: Direction, timeout: Duration) -> W
         Direction::Write => pg_sys::WL_SOCKET_WRITEABLE,
     };
     let events = pg_sys::WL_LATCH_SET | readiness | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // A look into the catalogue leaves a snapshot behind, which would hold back vacuum for as long as this waits where
+    // nothing else does: in the background.
+    // SAFETY: it lets go of no snapshot but that one, and of that only where it is the last.
+    unsafe { pg_sys::InvalidateCatalogSnapshotConditionally() };
     // SAFETY: the latch is this backend's own, and the descriptor is the caller's, open for as long as this takes.
     let woken = unsafe {
         pg_sys::WaitLatchOrSocket(

@@ -8,6 +8,7 @@
 use pgrx::prelude::*;
 
 mod api;
+mod background;
 mod budget;
 mod candidate;
 mod catalog;
@@ -34,6 +35,7 @@ mod pictures;
 mod prediction;
 mod progress;
 mod protocol;
+mod purge;
 mod python;
 mod random;
 mod reader;
@@ -61,6 +63,8 @@ pg_module_magic!(name, version);
 extension_sql_file!("../../sql/install/catalogue.sql", name = "catalogue", bootstrap);
 extension_sql_file!("../../sql/install/tfmem.sql", name = "tfmem_type", requires = ["catalogue"]);
 extension_sql_file!("../../sql/install/models.sql", name = "models", requires = ["catalogue"]);
+extension_sql_file!("../../sql/install/jobs.sql", name = "jobs", requires = ["catalogue"]);
+extension_sql_file!("../../sql/install/background_runs.sql", name = "background_runs", requires = ["jobs", job_state]);
 extension_sql_file!("../../sql/install/rights.sql", name = "rights", finalize);
 
 #[pg_guard]

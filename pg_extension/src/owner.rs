@@ -4,6 +4,8 @@
 //! writes them: no role has INSERT or UPDATE on `trails.models`. The functions check, as their caller, what the caller may
 //! do, and write as the owner. That identity lasts for the statements of one closure and never reaches SQL of a user's.
 
+use std::ffi::CStr;
+
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -24,7 +26,7 @@ pub fn name_of(role: pg_sys::Oid) -> String {
         return format!("a role that was dropped (OID {})", role.to_u32());
     }
     // SAFETY: it was just made, in the memory context of the statement, and ends in a NUL byte.
-    unsafe { std::ffi::CStr::from_ptr(name) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()
 }
 
 /// Whether a role may do everything.
@@ -62,12 +64,36 @@ impl Drop for Borrowed {
 
 /// Runs statements on the registry as its owner. `work` runs nothing but statements of this crate's on tables of `trails`.
 pub fn acting<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let query = "SELECT c.relowner FROM pg_catalog.pg_class c \
-                 WHERE c.oid OPERATOR(pg_catalog.=) 'trails.models'::pg_catalog.regclass";
-    let owner = first::<pg_sys::Oid>(query, &[])?
-        .ok_or_else(|| TrailsError::new(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, "there is no registry of models"))?;
-    let _borrowed = Borrowed::from(owner);
+    let _borrowed = Borrowed::from(tables_owner()?);
     work()
+}
+
+/// Who owns the extension's tables. Looked up without a statement, for which the caller might have no right.
+fn tables_owner() -> Result<pg_sys::Oid> {
+    let missing = || TrailsError::new(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, "there is no registry of models");
+    let registry = table(c"models").ok_or_else(missing)?;
+    // SAFETY: a look into the server's caches, within the calling transaction; a row of pg_class begins with what is
+    // declared of one, and is released once it was read.
+    unsafe {
+        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as _, registry.into());
+        if row.is_null() {
+            return Err(missing());
+        }
+        let owner = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_class>()).relowner;
+        pg_sys::ReleaseSysCache(row);
+        Ok(owner)
+    }
+}
+
+/// A table of the extension's, whatever the caller may do in its schema; None if there is none.
+pub fn table(name: &CStr) -> Option<pg_sys::Oid> {
+    // SAFETY: looks into the server's caches, within the calling transaction; both names end in a NUL byte, and what is
+    // missing is no error.
+    let found = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"trails".as_ptr(), true);
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    };
+    (found != pg_sys::InvalidOid).then_some(found)
 }
 
 /// The first column of the first row of a statement that may write, in a snapshot of its own; None without a row.

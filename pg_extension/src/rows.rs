@@ -6,6 +6,7 @@ use numpy::{PyArray1, PyArrayMethods};
 use pgrx::{pg_sys, PgSqlErrorCode};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, TrailsError};
 use crate::python::ArrayColumn;
@@ -117,7 +118,7 @@ pub struct FilteredRelation {
 }
 
 /// What is asked of filtering, whichever way its scores are used.
-#[derive(Debug, Clone, IntoPyObjectRef)]
+#[derive(Debug, Clone, IntoPyObjectRef, Serialize, Deserialize)]
 pub struct FilteringRequest {
     pub space: String,
     pub tfmem: String,
@@ -277,6 +278,7 @@ impl TrainingRows {
 
     /// What refinement is offered; `seconds` is what scoring may take where `n` is not given, None for no limit.
     pub fn shortlist(&self, asked: &FilteringRequest, seconds: Option<f64>) -> Result<Offered> {
+        tell_less();
         let (mut offered, notices) = python::call(|bridge| {
             let py = bridge.py();
             let arguments = (asked, seconds, settings::filtering_threads(), python::check(py)?, python::told(py)?);
@@ -300,6 +302,7 @@ impl TrainingRows {
 
     /// The best `k`, best first.
     pub fn rank(&self, asked: &FilteringRequest) -> Result<Vec<RankedArchitecture>> {
+        tell_less();
         let began = std::time::Instant::now();
         let (best, scored, failed, notices) = python::call(|bridge| {
             let py = bridge.py();
@@ -321,6 +324,11 @@ impl TrainingRows {
             self.rows.bind(py).call_method1("costs", arguments)?.extract()
         })
     }
+}
+
+/// Tells the client that filtering gets less than was asked for.
+fn tell_less() {
+    settings::less_for_filtering().iter().for_each(|less| progress::phase(less));
 }
 
 /// Tells the client what scoring came to.

@@ -79,6 +79,7 @@ impl Begun {
     ) -> Result<Self> {
         let Relations { wanted, validation } = relations;
         let deadline = request.budget.map(|budget| (clock.began, budget));
+        settings::less_for_refinement().iter().for_each(|less| progress::phase(less));
         let mut refinement = Refinement::start(&settings::virtualenv()?, deadline, checkpoint)?;
         clock.phase("prepare", 0.0);
 

@@ -4,6 +4,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pyo3::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::budget::{budget_to_try, work_seconds};
 use crate::error::{Result, TrailsError};
@@ -31,7 +32,7 @@ struct RefinementArguments<'a> {
 }
 
 /// Which rows, and how candidates are trained on them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunRequest {
     pub source: pg_sys::Oid,
     pub target: String,
@@ -54,8 +55,9 @@ pub struct RunRequest {
 }
 
 impl RunRequest {
-    /// Refuses a budget that holds nothing.
+    /// Refuses a budget that holds nothing, or more than the server allows.
     pub fn check_budget(&self) -> Result<()> {
+        settings::check_budget(self.budget)?;
         match self.budget {
             Some(budget) if budget < SMALLEST_BUDGET => Err(TrailsError::new(
                 PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,

@@ -33,15 +33,46 @@ pub enum Origin {
     Checkpoint(Box<Resumed>),
 }
 
+/// What is around a run: a statement of its caller's, or a worker.
+pub trait Surroundings {
+    /// The run's number, drawn now unless it has one.
+    fn number(&self) -> Result<i64> {
+        catalog::draw_run()
+    }
+
+    /// The rows are read, and nothing of the database is looked at until the run is recorded.
+    fn rows_read(&self) {}
+
+    /// What came of it is about to be recorded.
+    fn trained(&self) {}
+}
+
+/// A statement: its transaction is its caller's.
+pub struct Statement;
+
+impl Surroundings for Statement {}
+
 /// Does what `function` was asked for and writes what it did to the catalogue.
 pub fn run(function: &'static str, request: &RunRequest, origin: &Origin, clock: Clock) -> Result<Finished> {
+    run_in(&Statement, function, request, origin, clock)
+}
+
+/// The same, wherever it runs.
+pub fn run_in(
+    around: &impl Surroundings,
+    function: &'static str,
+    request: &RunRequest,
+    origin: &Origin,
+    clock: Clock,
+) -> Result<Finished> {
     request.check_budget()?;
     request.check_name()?;
     check_writable()?;
     catalog::keep_extension();
     let watch = ClientWatch::start();
     let _watched = watched::Watched::begin(function, request.budget, request.name.as_deref(), &clock);
-    let mut outcome = train(function, request, origin, clock)?;
+    let mut outcome = train(around, function, request, origin, clock)?;
+    around.trained();
     watched::phase(Phase::Writing);
     let Recorded { run, model } = record::record(request, &mut outcome);
     watch.stop();
@@ -57,7 +88,7 @@ pub fn resume(earlier: i64, budget: f64, clock: Clock) -> Result<Finished> {
 }
 
 /// What a run did is recorded, which is better refused before it is done.
-fn check_writable() -> Result<()> {
+pub fn check_writable() -> Result<()> {
     // SAFETY: a variable of the transaction under way, read on the backend's one thread.
     if unsafe { pg_sys::XactReadOnly } {
         return Err(TrailsError::new(
@@ -85,12 +116,18 @@ fn check(request: &RunRequest, origin: &Origin) -> Result<()> {
     }
 }
 
-fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: Clock) -> Result<Outcome> {
+fn train(
+    around: &impl Surroundings,
+    function: &'static str,
+    request: &RunRequest,
+    origin: &Origin,
+    clock: Clock,
+) -> Result<Outcome> {
     // Until the rows are read; the refinement process has a deadline of its own.
     let deadline = Deadline::of(request.budget, clock.began);
     let relations = describe(request, origin)?;
     watched::source(&relations.wanted.source.name);
-    let run = LockWait::of(clock.began, request.budget).attempt(CATALOGUE, catalog::draw_run)?;
+    let run = LockWait::of(clock.began, request.budget).attempt(CATALOGUE, || around.number())?;
     watched::drawn(run);
     let resumed = match origin {
         Origin::Checkpoint(resumed) => Some(resumed.as_ref()),
@@ -99,6 +136,7 @@ fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: C
     let file = resumed.map(Resumed::file).transpose()?;
     let Begun { mut clock, rows, facts, mut refinement } = heed(|| Begun::new(request, relations, clock, file))?;
     drop(deadline);
+    around.rows_read();
 
     let (mut candidates, scored) = match origin {
         Origin::Filtering(scoring) => {

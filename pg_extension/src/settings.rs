@@ -1,5 +1,7 @@
 //! Every setting of the extension, in one place.
 
+mod fences;
+
 use std::ffi::{c_int, CStr, CString};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -8,6 +10,12 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 use pgrx::pg_sys;
 
+pub use self::fences::{
+    check_budget, filtering_threads, less_for_filtering, less_for_refinement, max_runs, refinement_memory_limit,
+    refinement_threads,
+};
+
+use self::fences::{FILTERING_THREADS, REFINEMENT_MEMORY_LIMIT, REFINEMENT_THREADS};
 use crate::error::{Result, TrailsError};
 
 /// How much a running statement tells the client.
@@ -23,11 +31,8 @@ pub enum Progress {
 
 static VIRTUALENV: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static DEVICE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"auto"));
-static REFINEMENT_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
-static REFINEMENT_MEMORY_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(0);
 static RAY_ADDRESS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static RAY_GPUS: GucSetting<f64> = GucSetting::<f64>::new(0.0);
-static FILTERING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MODEL_CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64);
 /// Its default depends on the machine.
 static READING_MEMORY_LIMIT: OnceLock<GucSetting<i32>> = OnceLock::new();
@@ -130,6 +135,10 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    fences::define();
+    // A name that is misspelt is an error from here on.
+    // SAFETY: the text ends in a NUL byte and is copied; called once, when the library is loaded.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"trails".as_ptr()) };
 }
 
 /// The virtual environment, checked to be one; the error names the commands that make one.
@@ -181,15 +190,6 @@ pub fn device() -> String {
     DEVICE.get().map(|d| d.to_string_lossy().into_owned()).unwrap_or_else(|| "auto".into())
 }
 
-pub fn refinement_threads() -> i32 {
-    REFINEMENT_THREADS.get()
-}
-
-/// In bytes; 0 for none.
-pub fn refinement_memory_limit() -> i64 {
-    i64::from(REFINEMENT_MEMORY_LIMIT.get()) << 20
-}
-
 /// In bytes; as much as can be named where there is no limit.
 pub fn reading_memory_limit() -> usize {
     match READING_MEMORY_LIMIT.get().map_or(0, GucSetting::get) {
@@ -214,10 +214,6 @@ pub fn ray_address() -> Option<String> {
 
 pub fn ray_gpus() -> f64 {
     RAY_GPUS.get()
-}
-
-pub fn filtering_threads() -> i32 {
-    FILTERING_THREADS.get()
 }
 
 /// In bytes.

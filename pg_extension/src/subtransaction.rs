@@ -49,7 +49,8 @@ pub fn attempt<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
-fn error_of(caught: &CaughtError) -> TrailsError {
+/// What was raised, as an error of this crate.
+pub fn error_of(caught: &CaughtError) -> TrailsError {
     let (CaughtError::PostgresError(report)
     | CaughtError::ErrorReport(report)
     | CaughtError::RustPanic { ereport: report, .. }) = caught;

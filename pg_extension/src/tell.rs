@@ -32,7 +32,7 @@ const LONGEST_DETAIL: usize = 100_000;
 impl TrailsError {
     /// As the client is told it. What must be kept from it is written to the server's log, so that pending interrupts
     /// may be raised.
-    fn disclosed(mut self) -> Self {
+    pub fn disclosed(mut self) -> Self {
         self.message = cut(self.message, LONGEST_MESSAGE);
         let [detail, hint] = [self.detail, self.hint].map(|text| text.map(|text| cut(text, LONGEST_DETAIL)));
         (self.detail, self.hint) = (detail, hint);

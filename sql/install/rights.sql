@@ -9,7 +9,8 @@ END $$;
 
 GRANT USAGE ON SCHEMA trails TO trails_user;
 -- No DELETE, with which comes the right to lock a table against everybody: trails.drop_run and trails.drop_model delete.
-GRANT SELECT ON runs, candidates, trials, timings, checkpoints, models, unregistered_models, model_grants TO trails_user;
+GRANT SELECT ON runs, candidates, trials, timings, checkpoints, models, unregistered_models, model_grants, jobs, background_runs
+    TO trails_user;
 -- Each role sees its own there, whoever selects: the functions beneath look at who asks.
 GRANT SELECT ON progress, live_trials TO trails_user;
 -- By column: a run's number comes from its sequence, its owner is who writes it. Models are written by the functions only.

@@ -55,6 +55,8 @@ INSERT INTO trails.runs (function, source, target, task, metric, features, space
 VALUES ('model_selection', 'public.big', 'label', 'binary', 'auc', '{a,b,t,m}', 'mlp4x20', 'sh', 1, %s,
     0, 'best so far', now(), now(), 0, 0, 0);
 INSERT INTO trails.checkpoints SELECT run_id, 0, 'x' FROM trails.runs;
+INSERT INTO trails.jobs (run_id, owner, source, target, request, settings, state)
+VALUES (1, 'postgres', 'public.big', 'label', '{}', '{}', 'complete');
 """
 
 MANY = "(SELECT array_agg(a || '-' || b || '-' || c) FROM generate_series(8, 512, 8) a, generate_series(8, 512, 8) b, "
@@ -112,6 +114,11 @@ QUICK = {
     "forget_runs": "DELETE FROM trails.runs WHERE run_id < 0",
     "import_model": "BEGIN; SELECT trails.import_model('m', trails.export_model('m')); ROLLBACK",
     "is_member": "SELECT trails.is_member('pg_monitor')",
+    "job_state": "SELECT trails.job_state(1, 'running')",
+    "purge_runs": "SELECT trails.purge_runs('1 day')",
+    "submit": "BEGIN; SELECT trails.submit('big', 'label'); ROLLBACK",
+    "wait": "SELECT trails.wait(1)",
+    "withdraw": "SELECT trails.withdraw(1)",
     "keep_model": "SELECT count(*) FROM (SELECT trails.keep_model(run_id) FROM trails.unregistered_models) k",
     "leaderboard": "SELECT * FROM trails.leaderboard((SELECT max(run_id) FROM trails.runs))",
     "relation_exists": "SELECT trails.relation_exists(trails.relation_identity('big'))",

@@ -1,5 +1,6 @@
 //! The SQL surface: each function here is a shell over an inner one.
 
+mod background;
 mod benchmarks;
 mod explaining;
 mod filtering;

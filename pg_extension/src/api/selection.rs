@@ -66,6 +66,33 @@ fn recorded(run: i64, model: String) -> Result<Shown> {
     Ok(Shown { leaderboard, model: Some(model) })
 }
 
+/// What a selection is asked for, in this session or in the background.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn asked(
+    source: Option<pg_sys::Oid>,
+    target: Option<&CStr>,
+    budget: Option<Interval>,
+    features: Option<Array<&CStr>>,
+    validation: Option<pg_sys::Oid>,
+    space: Option<String>,
+    tfmem: Option<String>,
+    refinement: Option<String>,
+    n: Option<i32>,
+    k: Option<i32>,
+    u: Option<i32>,
+    seed: Option<i64>,
+    batch_size: Option<i32>,
+    options: Option<AnyElement>,
+    task: Option<String>,
+    split: Option<&CStr>,
+    name: Option<String>,
+) -> Result<(RunRequest, FilteringRequest)> {
+    let request = request_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
+    let request = RunRequest { budget: Some(seconds_of(budget)?), k, u, name, ..request };
+    let scoring = scoring(&request, tfmem, n, batch_size)?;
+    Ok((request, scoring))
+}
+
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 #[pg_extern(sql = r#"
 CREATE FUNCTION model_selection(
@@ -132,10 +159,11 @@ fn model_selection(
 > {
     let run = || -> Result<Finished> {
         let clock = Clock::start();
-        let request = request_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
-        let request = RunRequest { budget: Some(seconds_of(budget)?), k, u, name, ..request };
-        let origin = Origin::Filtering(scoring(&request, tfmem, n, batch_size)?);
-        selection::run("model_selection", &request, &origin, clock)
+        let (request, scoring) = asked(
+            source, target, budget, features, validation, space, tfmem, refinement, n, k, u, seed, batch_size, options,
+            task, split, name,
+        )?;
+        selection::run("model_selection", &request, &Origin::Filtering(scoring), clock)
     };
     TableIterator::new(Shown::from(run().unwrap_or_else(|error| error.raise())).rows())
 }

@@ -11,6 +11,10 @@ _SCORING = {"batch_size": "32", "tfmem": "'expressflow'"}
 # Calls with every argument that must be given.
 _ARGUMENTS = {
     "model_selection": _ROWS | _SPACE | _SCORING | {"budget": "'6 s'", "refinement": "'sh'"},
+    "submit": _ROWS | _SPACE | _SCORING | {"budget": "'6 s'", "refinement": "'sh'"},
+    "wait": {"run": "1"},
+    "withdraw": {"run": "1"},
+    "purge_runs": {"older_than": "'1 day'", "keep": "0", "with_models": "false"},
     "refinement_phase": _ROWS | _SPACE | {"architectures": "'{64-64-64-64}'", "budget": "'6 s'", "refinement": "'sh'"},
     "model_selection_workloads": _ROWS | _SPACE | _SCORING | {"n": "5", "k": "1", "refinement": "'sh'"},
     "profile_refinement": _ROWS | _SPACE,

@@ -1,0 +1,371 @@
+"""Runs in the background: who runs them, in what order, and what is said of them whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.sql.background import SUBMIT, follow, go, state, submit, wait, wait_for_training
+from tests.sql.stub import Stub
+from tests.sql.tables import children, make_pair, query, wait_until
+from tests.timing import within
+from tools.server import Server, temporary_server
+
+
+@pytest.fixture
+def quick(session: Any, stub: Stub) -> Any:
+    """A superuser's session in a database where runs train for a moment."""
+    follow(session, stub, 0.0)
+    return session
+
+
+@pytest.fixture
+def slow(session: Any, stub: Stub) -> Any:
+    """The same where runs train until `go`, or for 50 s."""
+    follow(session, stub, 50.0)
+    return session
+
+
+def refused(session: Any, statement: str) -> psycopg2.extensions.Diagnostics:
+    with pytest.raises(psycopg2.Error) as caught:
+        query(session, statement)
+    return caught.value.diag
+
+
+def limit(session: Any, most: int) -> None:
+    ((database,),) = query(session, "SELECT current_database()")
+    query(session, f'ALTER DATABASE "{database}" SET trails.max_runs = {most}')
+
+
+def test_a_run_is_recorded_under_the_number_that_submitting_returned(quick: Any) -> None:
+    query(quick, "LISTEN trails")
+    run = submit(quick)
+    assert wait(quick, run) == "complete"
+    rows = query(quick, "SELECT run_id, function, state, owner::text, extract(epoch FROM budget) FROM trails.runs")
+    assert rows == [(run, "model_selection", "complete", "postgres", 60)]
+    told = "SELECT state, message, submitted <= started, started < finished FROM trails.background_runs"
+    assert query(quick, told) == [("complete", None, True, True)]
+    quick.poll()
+    assert [json.loads(notify.payload) for notify in quick.notifies] == [
+        {"run": run, "state": "complete", "model": None}
+    ]
+    assert {notify.channel for notify in quick.notifies} == {"trails"}
+    began = time.monotonic()
+    assert wait(quick, run) == "complete" and within(time.monotonic() - began, 0.0, 0.2)
+
+
+def test_submitting_does_not_wait_and_the_end_is_seen_at_once(slow: Any, stub: Stub) -> None:
+    query(slow, "SELECT * FROM trails.filtering_phase('train', 'label', 10)")  # the interpreter is there
+    began = time.monotonic()
+    run = submit(slow)
+    assert within(time.monotonic() - began, 0.0, 0.5)
+    wait_for_training(slow, stub, run)
+    query(slow, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM trails.jobs")
+    assert wait(slow, run, 0) == "running"
+    go(stub)
+    assert wait(slow, run) == "complete"
+    seen = time.time()
+    query(slow, "COMMIT")
+    ((finished,),) = query(slow, "SELECT extract(epoch FROM finished)::float8 FROM trails.jobs")
+    assert within(seen - finished, 0.2, 0.2)
+
+
+def test_waiting_ends_with_its_own_patience_and_with_the_statements(slow: Any, stub: Stub) -> None:
+    run = submit(slow)
+    wait_for_training(slow, stub, run)
+    began = time.monotonic()
+    assert wait(slow, run, 1) == "running"
+    waited = time.monotonic() - began
+    assert waited > 0.9 and within(waited, 1.0, 1.0)
+    query(slow, "SET statement_timeout = 500")
+    assert refused(slow, f"SELECT trails.wait({run})").sqlstate == "57014"
+    query(slow, "RESET statement_timeout")
+    assert state(slow, run) == "running", "it goes on"
+    go(stub)
+    assert wait(slow, run) == "complete"
+
+
+def test_what_is_rolled_back_is_never_run(quick: Any) -> None:
+    query(quick, "BEGIN")
+    submit(quick)
+    query(quick, "ROLLBACK")
+    query(quick, "BEGIN")
+    kept = submit(quick)
+    query(quick, "SAVEPOINT s")
+    submit(quick)
+    query(quick, "ROLLBACK TO s")
+    told = refused(quick, f"SELECT trails.wait({kept})")
+    assert told.sqlstate == "55000" and "COMMIT" in told.message_hint
+    query(quick, "ROLLBACK")
+    query(quick, "BEGIN")
+    kept = submit(quick)
+    query(quick, "SAVEPOINT s")
+    submit(quick)
+    query(quick, "ROLLBACK TO s; SAVEPOINT t")
+    also = submit(quick)
+    query(quick, "RELEASE t; COMMIT")
+    assert (wait(quick, kept), wait(quick, also)) == ("complete", "complete")
+    assert query(quick, "SELECT run_id FROM trails.background_runs ORDER BY 1") == [(kept,), (also,)]
+    query(quick, "BEGIN")
+    submit(quick)
+    assert refused(quick, "PREPARE TRANSACTION 'x'").sqlstate == "0A000"
+
+
+def test_twenty_runs_go_two_at_a_time_and_in_order(session: Any, stub: Stub, connect: Callable[..., Any]) -> None:
+    follow(session, stub, 0.3)
+    limit(session, 2)
+    submitter = connect()
+    runs = [submit(submitter) for _ in range(12)]
+    runs += [run for (run,) in query(submitter, SUBMIT.format(budget=60) + " FROM generate_series(1, 8)")]
+    assert runs == sorted(runs)
+    assert [wait(session, run, 240) for run in runs] == ["complete"] * 20
+    rows = query(session, "SELECT run_id, started, finished FROM trails.jobs ORDER BY started")
+    # Two whose turn comes at once begin in either order.
+    assert all(abs(runs.index(row[0]) - place) <= 1 for place, row in enumerate(rows))
+    at_once = [sum(1 for row in rows if row[1] <= begun < row[2]) for _, begun, _ in rows]
+    assert max(at_once) == 2
+
+
+def test_more_run_at_once_without_a_limit(session: Any, stub: Stub) -> None:
+    follow(session, stub, 50.0)
+    limit(session, 0)
+    query(session, SUBMIT.format(budget=60) + " FROM generate_series(1, 5)")
+    wait_until(lambda: query(session, "SELECT count(*) FROM trails.background_runs WHERE state = 'running'") == [(5,)])
+    go(stub)
+    assert {wait(session, run) for (run,) in query(session, "SELECT run_id FROM trails.jobs")} == {"complete"}
+
+
+def test_it_runs_as_the_role_with_its_rows_and_settings(quick: Any, connect: Callable[..., Any]) -> None:
+    alice, bob = connect(role="alice"), connect(role="bob")
+    query(quick, "GRANT trails_user TO alice, bob; GRANT SELECT ON train, valid TO alice")
+    query(quick, "ALTER TABLE train ENABLE ROW LEVEL SECURITY")
+    query(quick, "CREATE POLICY p ON train TO alice USING (id <= current_setting('app.most')::int)")
+    query(alice, "SET app.most = '1000'; SET trails.refinement_threads = 1")
+    run = submit(alice)
+    # Superuser's settings stay with the session.
+    ((settings,),) = query(quick, "SELECT settings FROM trails.jobs")
+    assert settings["app.most"] == "1000" and settings["trails.refinement_threads"] == "1"
+    assert wait(alice, run) == "complete"
+    assert query(alice, "SELECT owner::text, train_rows FROM trails.runs") == [("alice", 1000)]
+    assert query(bob, "SELECT * FROM trails.background_runs") == []
+    assert refused(bob, f"SELECT trails.wait({run})").sqlstate == "42704"
+    assert query(bob, f"SELECT trails.withdraw({run}), trails.job_state({run}, 'running')") == [(False, "failed")]
+    assert query(quick, "SELECT owner::text FROM trails.background_runs") == [("alice",)], "a superuser sees all"
+    assert refused(bob, SUBMIT.format(budget=60)).sqlstate == "42501"
+    assert refused(bob, "INSERT INTO trails.jobs SELECT * FROM trails.jobs").sqlstate == "42501"
+    for forged in ("UPDATE trails.jobs SET owner = 'postgres'", "DELETE FROM trails.jobs"):
+        assert refused(alice, forged).sqlstate == "42501"
+
+
+def test_superusers_settings_are_not_carried(quick: Any) -> None:
+    query(quick, "SET trails.max_budget = '1h'; SET work_mem = '5MB'; SET statement_timeout = '1h'")
+    submit(quick)
+    ((settings,),) = query(quick, "SELECT settings FROM trails.jobs")
+    assert settings["work_mem"] == "5MB"
+    assert not {"trails.max_budget", "statement_timeout", "role", "transaction_isolation"} & settings.keys()
+
+
+def test_a_run_is_its_roles_wherever_it_is_submitted(quick: Any, connect: Callable[..., Any]) -> None:
+    alice = connect(role="alice")
+    query(quick, "GRANT trails_user TO alice")
+    query(
+        quick,
+        f"CREATE FUNCTION wrapped() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS $$ {SUBMIT.format(budget=60)} $$",
+    )
+    ((run,),) = query(alice, "SELECT wrapped()")
+    assert wait(quick, run) == "complete"
+    assert query(quick, "SELECT owner::text FROM trails.runs") == [("postgres",)]
+    assert query(alice, "SELECT count(*) FROM trails.background_runs") == [(0,)]
+
+
+def test_a_role_that_cannot_log_in_submits_nothing(quick: Any, connect: Callable[..., Any]) -> None:
+    connect(role="analysts")
+    query(quick, "ALTER ROLE analysts NOLOGIN; GRANT trails_user TO analysts; GRANT SELECT ON train, valid TO analysts")
+    query(quick, "SET ROLE analysts")
+    told = refused(quick, SUBMIT.format(budget=60))
+    assert told.sqlstate == "28000" and "log in" in told.message_primary
+
+
+@pytest.mark.parametrize("change", ["ALTER ROLE alice NOLOGIN", "REVOKE CONNECT ON DATABASE {} FROM PUBLIC"])
+def test_a_role_that_is_kept_out_meanwhile(slow: Any, stub: Stub, connect: Callable[..., Any], change: str) -> None:
+    alice = connect(role="alice")
+    query(slow, "GRANT trails_user TO alice; GRANT SELECT ON train, valid TO alice")
+    limit(slow, 1)
+    first = submit(slow)
+    wait_for_training(slow, stub, first)
+    second, third = submit(alice), submit(slow)
+    ((database,),) = query(slow, "SELECT current_database()")
+    query(slow, change.format(database))
+    assert wait(alice, second) == "failed"
+    go(stub)
+    assert (wait(slow, first), wait(slow, third)) == ("complete", "complete"), "others go on"
+    ((now, code, message),) = query(slow, f"SELECT state, sqlstate, message FROM trails.jobs WHERE run_id = {second}")
+    assert (now, code) == ("failed", "28000") and "alice" in message
+
+
+def test_a_mistake_is_told_at_once(quick: Any) -> None:
+    assert refused(quick, "SELECT trails.submit('train', 'nothing')").sqlstate == "42703"
+    assert refused(quick, "SELECT trails.submit('train', 'label', space => 'none')").sqlstate == "22023"
+    assert refused(quick, "SELECT trails.submit('train', 'label', name => 'a/b')").sqlstate == "22023"
+    assert refused(quick, "SELECT trails.submit('train', 'label', '1 ms')").sqlstate == "53400"
+    assert refused(quick, "BEGIN READ ONLY; SELECT trails.submit('train', 'label')").sqlstate == "25006"
+    query(quick, "ROLLBACK")
+    assert query(quick, "SELECT count(*) FROM trails.jobs") == [(0,)]
+    assert refused(quick, "SELECT trails.wait(-1)").sqlstate == "42704"
+
+
+def test_what_goes_wrong_later_leaves_a_row_that_says_so(slow: Any, stub: Stub) -> None:
+    limit(slow, 1)
+    first = submit(slow)
+    wait_for_training(slow, stub, first)
+    second = submit(slow)
+    query(slow, "DROP TABLE valid")
+    go(stub)
+    assert (wait(slow, first), wait(slow, second)) == ("complete", "failed")
+    asked = "SELECT state, sqlstate, message FROM trails.background_runs WHERE run_id = %s"
+    ((now, code, message),) = query(slow, asked, second)
+    assert (now, code) == ("failed", "42P01") and "no relation" in message
+    assert query(slow, "SELECT run_id FROM trails.runs") == [(first,)]
+
+
+def test_the_worker_holds_no_snapshot_while_it_trains(slow: Any, stub: Stub) -> None:
+    run = submit(slow)
+    worker = wait_for_training(slow, stub, run)
+    asked = "SELECT backend_xmin, backend_xid, backend_type, usename FROM pg_stat_activity WHERE pid = %s"
+    assert query(slow, asked, worker) == [(None, None, "trails run", "postgres")]
+    locked = "SELECT count(*) FROM pg_locks WHERE pid = %s AND relation = 'train'::regclass"
+    assert query(slow, locked, worker) == [(0,)]
+    query(slow, "ALTER TABLE train RENAME TO elsewhere")
+    go(stub)
+    assert wait(slow, run) == "complete"
+
+
+def test_a_cancelled_run_says_so_and_its_process_is_gone(slow: Any, stub: Stub) -> None:
+    query(slow, "LISTEN trails")
+    run = submit(slow)
+    worker = wait_for_training(slow, stub, run)
+    assert children(worker)
+    query(slow, "SELECT pg_cancel_backend(%s)", worker)
+    assert wait(slow, run, 10) == "cancelled"
+    assert query(slow, "SELECT sqlstate FROM trails.background_runs") == [("57014",)]
+    assert query(slow, "SELECT count(*) FROM trails.runs") == [(0,)]
+    assert not children(worker)
+    slow.poll()
+    assert [json.loads(notify.payload)["state"] for notify in slow.notifies] == ["cancelled"]
+
+
+def test_a_run_that_waits_can_be_withdrawn(slow: Any, stub: Stub, connect: Callable[..., Any]) -> None:
+    limit(slow, 1)
+    first = submit(slow)
+    wait_for_training(slow, stub, first)
+    second, third = submit(slow), submit(slow)
+    assert (state(slow, second), state(slow, third)) == ("queued", "queued")
+    query(slow, f"BEGIN; SELECT trails.withdraw({second}); ROLLBACK")
+    assert state(slow, second) == "queued"
+    undecided = connect()
+    query(undecided, f"BEGIN; SELECT trails.withdraw({second})")
+    go(stub)
+    assert (wait(slow, first), wait(slow, third)) == ("complete", "complete"), "what is undecided holds nobody up"
+    query(undecided, "COMMIT")
+    assert (state(slow, second), wait(slow, second)) == ("cancelled", "cancelled")
+    assert query(slow, f"SELECT trails.withdraw({first}), trails.withdraw({second})") == [(False, False)]
+    assert query(slow, "SELECT run_id FROM trails.runs ORDER BY 1") == [(first,), (third,)]
+
+
+def test_a_child_that_is_killed_leaves_the_best_so_far(slow: Any, stub: Stub) -> None:
+    run = submit(slow)
+    (child,) = children(wait_for_training(slow, stub, run))
+    time.sleep(0.5)  # the epoch is on its way
+    os.kill(child, signal.SIGKILL)
+    assert wait(slow, run) == "best so far"
+    ((message,),) = query(slow, "SELECT message FROM trails.background_runs")
+    assert "killed" in message
+
+
+@pytest.fixture
+def own_server(pg: Server, cluster: Path, stub: Stub) -> Iterator[Server]:
+    """A server that the test may crash, whose runs train until `go`; two at once, and a queue."""
+    settings = {"trails.max_runs": "2"}
+    with temporary_server(pg.pg_config, pg.virtualenv, settings, copy_data_from=cluster) as server:
+        with contextlib.closing(connected(server)) as session:
+            make_pair(session)
+            follow(session, stub, 50.0)
+        yield server
+
+
+def connected(server: Server) -> Any:
+    session = psycopg2.connect(**server.socket_parameters())
+    session.autocommit = True
+    return session
+
+
+def answers(session: Any) -> bool:
+    with contextlib.suppress(psycopg2.Error):
+        return query(session, "SELECT 1") == [(1,)]
+    return False
+
+
+def reconnected(server: Server) -> Any:
+    def attempt() -> Any:
+        with contextlib.suppress(psycopg2.Error):
+            return connected(server)
+        return None
+
+    return wait_until(attempt)
+
+
+@pytest.mark.parametrize("killed", ["worker", "postmaster", "fast shutdown"])
+def test_after_a_crash_nothing_is_said_to_run(own_server: Server, stub: Stub, killed: str) -> None:
+    session = connected(own_server)
+    first, second, third = submit(session), submit(session), submit(session)
+    worker = wait_for_training(session, stub, first)
+    wait_until(lambda: state(session, second) == "running")
+    started = children(worker)
+    assert state(session, third) == "queued" and started
+    if killed == "worker":
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: not answers(session))  # every session ends
+    else:
+        own_server.terminate(signal.SIGKILL if killed == "postmaster" else signal.SIGINT)
+        wait_until(lambda: not own_server.is_alive())
+        own_server.start()
+    session.close()
+    session = reconnected(own_server)
+    rows = query(session, "SELECT run_id, state, sqlstate, message FROM trails.background_runs ORDER BY 1")
+    assert [row[:3] for row in rows] == [
+        (first, "failed", "57P01"),
+        (second, "failed", "57P01"),
+        (third, "queued", None),
+    ]
+    assert "killed" in rows[0][3]
+    assert wait(session, first, 5) == "failed"
+    wait_until(lambda: not children(worker))
+    # What waited is not lost: whoever waits for it has it started.
+    go(stub)
+    assert wait(session, third) == "complete"
+    assert query(session, "SELECT state FROM trails.jobs ORDER BY run_id") == [("failed",), ("failed",), ("complete",)]
+
+
+def test_a_server_without_room_for_a_worker_says_so(pg: Server, cluster: Path, stub: Stub) -> None:
+    # The launcher of logical replication has the one place.
+    for most, full in (("0", False), ("1", True)):
+        settings = {"max_worker_processes": most}
+        with temporary_server(pg.pg_config, pg.virtualenv, settings, copy_data_from=cluster) as server:
+            session = connected(server)
+            make_pair(session)
+            if not full:
+                told = refused(session, SUBMIT.format(budget=60))
+                assert told.sqlstate == "53400" and "max_worker_processes" in told.message_detail
+                continue
+            run = submit(session)
+            assert any("WARNING" in notice and "max_worker_processes" in notice for notice in session.notices)
+            assert wait(session, run, 2) == "queued"
