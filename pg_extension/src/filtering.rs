@@ -6,8 +6,10 @@ use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
 use crate::rows::{
-    self, ChosenColumns, FilteredRelation, FilteringRequest, MetricCost, RankedArchitecture, ReadColumns, TrainingRows,
+    self, ChosenColumns, FilteredRelation, FilteringRequest, Learning, MetricCost, RankedArchitecture, ReadColumns,
+    TrainingRows,
 };
+use crate::run_request::ByColumns;
 use crate::{pictures, python};
 
 /// What there is to know of a metric.
@@ -57,12 +59,12 @@ fn on_rows<T>(
     work: impl FnOnce(&TrainingRows) -> Result<T>,
 ) -> Result<T> {
     let FilteredRelation { source, target, features } = relation;
-    let chosen = ChosenColumns::describe(*source, target.as_deref(), features.as_deref(), None)?;
+    let chosen = ChosenColumns::describe(*source, target.as_deref(), features.as_deref(), &ByColumns::default())?;
     asked.check(chosen.target.is_some())?;
     let watch = ClientWatch::start();
     let read = chosen.read()?;
     rows::warn_of_unusable(read.unusable);
-    let answer = work(&TrainingRows::take(&chosen, ReadColumns::Own(read), None, None, None)?)?;
+    let answer = work(&TrainingRows::take(&chosen, ReadColumns::Own(read), Learning::default())?)?;
     watch.stop();
     Ok(answer)
 }

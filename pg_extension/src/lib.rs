@@ -60,6 +60,7 @@ pg_module_magic!(name, version);
 extension_sql_file!("../../sql/install/catalogue.sql", name = "catalogue", bootstrap);
 extension_sql_file!("../../sql/install/tfmem.sql", name = "tfmem_type", requires = ["catalogue"]);
 extension_sql_file!("../../sql/install/models.sql", name = "models", requires = ["catalogue"]);
+extension_sql_file!("../../sql/install/recipe.sql", name = "recipe", requires = ["models"]);
 extension_sql_file!("../../sql/install/rights.sql", name = "rights", finalize);
 
 #[pg_guard]

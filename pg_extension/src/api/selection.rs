@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::AnyElement;
 
-use super::{metrics_of, request_of, required, seconds_of};
+use super::{compared_by, metrics_of, request_of, required, seconds_of};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::outcome::Finished;
@@ -85,7 +85,11 @@ CREATE FUNCTION model_selection(
     options pg_catalog.jsonb DEFAULT NULL,
     task pg_catalog.text DEFAULT NULL,
     split pg_catalog.name DEFAULT NULL,
-    name pg_catalog.text DEFAULT NULL
+    name pg_catalog.text DEFAULT NULL,
+    group_by pg_catalog.name DEFAULT NULL,
+    time_by pg_catalog.name DEFAULT NULL,
+    weight pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
     architecture pg_catalog.text,
@@ -117,6 +121,10 @@ fn model_selection(
     task: Option<String>,
     split: Option<&CStr>,
     name: Option<String>,
+    group_by: Option<&CStr>,
+    time_by: Option<&CStr>,
+    weight: Option<&CStr>,
+    metric: Option<String>,
 ) -> TableIterator<
     'static,
     (
@@ -133,6 +141,7 @@ fn model_selection(
     let run = || -> Result<Finished> {
         let clock = Clock::start();
         let request = request_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
+        let request = compared_by(request, group_by, time_by, weight, metric);
         let request = RunRequest { budget: Some(seconds_of(budget)?), k, u, name, ..request };
         let origin = Origin::Filtering(scoring(&request, tfmem, n, batch_size)?);
         selection::run("model_selection", &request, &origin, clock)
@@ -157,7 +166,11 @@ CREATE FUNCTION model_selection_workloads(
     batch_size integer DEFAULT 32,
     options pg_catalog.jsonb DEFAULT NULL,
     task pg_catalog.text DEFAULT NULL,
-    split pg_catalog.name DEFAULT NULL
+    split pg_catalog.name DEFAULT NULL,
+    group_by pg_catalog.name DEFAULT NULL,
+    time_by pg_catalog.name DEFAULT NULL,
+    weight pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     run_id bigint,
     phase pg_catalog.text,
@@ -184,6 +197,10 @@ fn model_selection_workloads(
     options: Option<AnyElement>,
     task: Option<String>,
     split: Option<&CStr>,
+    group_by: Option<&CStr>,
+    time_by: Option<&CStr>,
+    weight: Option<&CStr>,
+    metric: Option<String>,
 ) -> TableIterator<
     'static,
     (
@@ -197,6 +214,7 @@ fn model_selection_workloads(
     let run = || -> Result<Finished> {
         let clock = Clock::start();
         let request = request_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
+        let request = compared_by(request, group_by, time_by, weight, metric);
         let request = RunRequest { k: Some(required(k, "k")?), u, ..request };
         let origin = Origin::Filtering(scoring(&request, tfmem, Some(required(n, "n")?), batch_size)?);
         selection::run("model_selection_workloads", &request, &origin, clock).map_err(|error| {

@@ -159,7 +159,7 @@ def _buckets(
 ) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     """The bucket of every row, and how many rows each has; the same value is in the same bucket."""
     buckets, sizes = np.empty(len(known), np.uint16), np.zeros(_BUCKETS, np.int64)
-    salt = _mixed(np.array([seed % 2**64], np.uint64) + np.uint64(draw) * np.uint64(0x9E3779B97F4A7C15))
+    salt = _mixed(np.array([(seed + draw * 0x9E3779B97F4A7C15) % 2**64], np.uint64))
     for piece in pieces(len(known), check):
         buckets[piece] = _mixed(_mixed(_bits(column.data[piece])) ^ salt) >> np.uint64(48)
         sizes += np.bincount(buckets[piece][known[piece]], minlength=_BUCKETS)

@@ -71,8 +71,9 @@ class ByColumns:
         if validation:
             given.insert(0, "validation")
         if len(given) > 1:
+            both = "both" if len(given) == 2 else "all"
             raise InvalidInput(
-                f"{' and '.join(given)} cannot all say which rows are held out", hint=f"Leave all but {given[0]} out."
+                f"{' and '.join(given)} cannot {both} say which rows are held out", hint="Leave all but one of them out."
             )
 
 
