@@ -20,7 +20,7 @@ epoch(a, 0, 1, 0.8); result([row(a, 0.8, score=score)])
 
 ORDERS = """
 CREATE TABLE orders AS
-SELECT id, label, colour, shape, 'customer "' || mod(id * 7, 50) || '"' AS "the ''customer",
+SELECT id, label, colour, shape, 'customer "' || mod(id * 7, 50) || '"' AS "the 'customer",
     date '2026-01-01' + mod(id, 100) AS day, CASE WHEN mod(id, 4) = 0 THEN 0 ELSE mod(id, 3) + 0.5 END AS exposure
 FROM train;
 ALTER TABLE orders ADD PRIMARY KEY (id)
@@ -181,7 +181,7 @@ def test_a_validation_table_needs_the_weight(scripted: Any, stub: Stub) -> None:
     with pytest.raises(psycopg2.Error, match='"exposure"') as caught:
         query(scripted, statement % (features + "'valid'"))
     assert caught.value.pgcode == "42703"
-    query(scripted, "CREATE VIEW other AS SELECT *, 2 AS exposure FROM valid")
+    query(scripted, "CREATE VIEW other AS SELECT *, 'two' AS exposure FROM valid")
     with pytest.raises(psycopg2.Error, match='"exposure" has type') as caught:
         query(scripted, statement % (features + "'other'"))
     query(scripted, "CREATE VIEW weighed AS SELECT *, 2.5::numeric AS exposure FROM valid")
