@@ -53,11 +53,12 @@ def report(
         ``auc`` and ``log_loss``; ``accuracy``, ``macro_auc`` and ``log_loss``; ``r2``, ``rmse`` and ``mae``; and
         ``metric`` beside them. Losses have their own sign.
     """
-    names = {
+    by_task: Mapping[str, tuple[str, ...]] = {
         "binary": ("auc", "log_loss", "accuracy"),
         "multiclass": ("accuracy", "macro_auc", "log_loss"),
         "regression": ("r2", "rmse", "mae"),
-    }[target.task]
+    }
+    names = by_task[target.task]
     if metric is not None and metric not in names:
         names = (metric, *names)
     return {name: value_of(name, target, truth, outputs, weights) for name in names}

@@ -36,7 +36,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ByColumns:
-    """Names of the columns that say something of the rows themselves.
+    """Names of columns that say something of the rows themselves.
 
     Args:
         split: Says which rows are held out.
@@ -73,13 +73,13 @@ class ByColumns:
         if len(given) > 1:
             both = "both" if len(given) == 2 else "all"
             raise InvalidInput(
-                f"{' and '.join(given)} cannot {both} say which rows are held out", hint="Leave all but one of them out."
+                f"{' and '.join(given)} cannot {both} say which rows are held out", hint="Leave all but one out."
             )
 
 
 @dataclass(frozen=True)
 class Held:
-    """Which rows are held out, as refinement will hold them out.
+    """Which rows are held out.
 
     Args:
         split: Column that says so; or
@@ -134,8 +134,7 @@ def divide(held: Held, target: Column, task: str | None = None, check: Check = n
 
 
 def facts(held: Held, division: Division) -> Mapping[str, Any]:
-    """What was held out, for people: ``how``, the ``column`` that said so, rows and groups on each side, the first
-    value that was held out, and rows without a value."""
+    """What was held out, for people: how, by which column, rows and groups on each side, from which value on."""
     column = held.split or held.group or held.time
     how = {id(held.split): "split", id(held.group): "group_by", id(held.time): "time_by"}
     told: dict[str, Any] = {"how": "drawn", "seed": held.seed}
@@ -157,10 +156,13 @@ def facts(held: Held, division: Division) -> Mapping[str, Any]:
 def _spelt_time(column: Column, value: Any) -> Any:
     if column.family not in ("date", "timestamp"):
         return value.item()
-    unit, number = "D" if column.family == "date" else "us", int(value)
-    if abs(number) >= (2**31 - 1 if unit == "D" else 9 * 10**18):  # an infinity, or what NumPy cannot write
+    number = int(value)
+    # Beyond is an infinity, or more than NumPy can write.
+    if abs(number) >= (2**31 - 1 if column.family == "date" else 9 * 10**18):
         return "infinity" if number > 0 else "-infinity"
-    return str(np.datetime64("2000-01-01", unit) + np.timedelta64(number, unit)).replace("T", " ")
+    if column.family == "date":
+        return str(np.datetime64("2000-01-01", "D") + np.timedelta64(number, "D"))
+    return str(np.datetime64("2000-01-01", "us") + np.timedelta64(number, "us")).replace("T", " ")
 
 
 def holdout(labels: NDArray[Any], seed: int, fraction: float = 0.2, binary: bool = True) -> Split:
