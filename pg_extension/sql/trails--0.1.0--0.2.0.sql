@@ -110,11 +110,29 @@ ALTER TABLE runs ADD COLUMN metric pg_catalog.text NOT NULL DEFAULT 'auc';
 ALTER TABLE runs ALTER COLUMN metric DROP DEFAULT;
 ALTER TABLE runs ADD COLUMN model pg_catalog.text;
 ALTER TABLE runs ADD COLUMN split pg_catalog.name;
+ALTER TABLE runs ADD COLUMN group_by pg_catalog.name;
+ALTER TABLE runs ADD COLUMN time_by pg_catalog.name;
+ALTER TABLE runs ADD COLUMN weight pg_catalog.name;
+ALTER TABLE runs ADD COLUMN held_out pg_catalog.jsonb;
+ALTER TABLE runs ADD COLUMN asked_n integer;
+ALTER TABLE runs ADD COLUMN batch_size integer;
+ALTER TABLE runs ADD COLUMN asked_task pg_catalog.text;
+ALTER TABLE runs ADD COLUMN asked_features pg_catalog.name[];
+ALTER TABLE runs ADD COLUMN asked_architectures pg_catalog.text[];
 ALTER TABLE candidates RENAME COLUMN validation_auc TO validation_metric;
 ALTER TABLE trials RENAME COLUMN validation_auc TO validation_metric;
-COMMENT ON COLUMN runs.metric IS 'what validation_metric is: auc, accuracy or r2; higher is better';
+COMMENT ON COLUMN runs.metric IS 'what validation_metric is; candidates are compared by it';
 COMMENT ON COLUMN runs.model IS 'the name under which the winner was to be kept';
 COMMENT ON COLUMN runs.split IS 'the column that says which rows are held out';
+COMMENT ON COLUMN runs.group_by IS 'the column whose groups are held out as a whole';
+COMMENT ON COLUMN runs.time_by IS 'the column by which the latest rows are held out';
+COMMENT ON COLUMN runs.weight IS 'the column that says what a row counts for';
+COMMENT ON COLUMN runs.held_out IS 'how rows were held out, by which column, rows and groups on each side, and from which time on';
+COMMENT ON COLUMN runs.asked_n IS 'n as the caller fixed it; NULL where it was left to the metric';
+COMMENT ON COLUMN runs.batch_size IS 'rows that metrics read; NULL where nothing was scored, and of runs of an earlier release';
+COMMENT ON COLUMN runs.asked_task IS 'task as the caller said; NULL where it was inferred';
+COMMENT ON COLUMN runs.asked_features IS 'features as the caller named them; NULL where nobody did';
+COMMENT ON COLUMN runs.asked_architectures IS 'the candidates that the caller named';
 COMMENT ON COLUMN candidates.rank IS 'place on the leaderboard by validation metric; NULL when it was never trained for a whole epoch';
 -- Rights come by the role trails_user from now on.
 REVOKE SELECT, INSERT, DELETE ON runs, candidates, trials, timings, checkpoints FROM PUBLIC;
@@ -147,6 +165,7 @@ CREATE TABLE models (
     classes         pg_catalog.text[],
     encoder         pg_catalog.jsonb NOT NULL,
     metrics         pg_catalog.jsonb NOT NULL,
+    made_of         pg_catalog.jsonb,
     digest          pg_catalog.bytea NOT NULL,
     weights         pg_catalog.bytea NOT NULL,
     created         pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
@@ -169,6 +188,7 @@ COMMENT ON COLUMN models.columns IS 'the columns that a source must have to pred
 COMMENT ON COLUMN models.classes IS 'the classes in the order of probabilities; NULL for regression';
 COMMENT ON COLUMN models.encoder IS 'how columns become fields; trails.encoding(model) shows what each has learnt';
 COMMENT ON COLUMN models.metrics IS 'of the validation rows';
+COMMENT ON COLUMN models.made_of IS 'the run that made it, as trails.runs had it: rows, columns, seconds, options; stays when the run is dropped';
 COMMENT ON COLUMN models.digest IS 'SHA-256 of weights, checked whenever they are read';
 COMMENT ON COLUMN models.weights IS 'weights and encoder as safetensors';
 COMMENT ON COLUMN models.deployed IS 'when it was last deployed; trails.rollback goes back in this order';
@@ -365,6 +385,87 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION leaderboard IS 'the candidates of an earlier run, best first, with the model that was kept';
 
+CREATE FUNCTION recipe(run bigint) RETURNS pg_catalog.text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    r trails.runs;
+    -- By the names that the relations have now, or else had then.
+    source_name text;
+    validation_name text;
+    searched boolean;
+    told text := '';
+    arguments text[];
+BEGIN
+    SELECT s.* INTO r FROM trails.runs s WHERE s.run_id = run;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'you have no run %', run USING ERRCODE = 'undefined_object',
+            HINT = 'SELECT run_id, source, state FROM trails.runs shows your runs.';
+    END IF;
+    IF r.function = 'resume' THEN
+        IF r.continues IS NULL THEN
+            RETURN '-- It went on from a run that has been dropped, and nothing repeats it.';
+        END IF;
+        arguments := ARRAY[format('run => %s', r.continues)];
+        IF r.budget <> '60 s' THEN
+            arguments := arguments || format('budget => %L', trim_scale(extract(epoch FROM r.budget)) || ' s');
+        END IF;
+        RETURN format(E'SELECT * FROM trails.resume(\n    %s\n);', array_to_string(arguments, E',\n    '));
+    END IF;
+
+    SELECT format('%I.%I', n.nspname, c.relname) INTO source_name
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = CASE WHEN trails.relation_exists(r.relation) THEN split_part(r.relation, ':', 3)::oid END;
+    SELECT format('%I.%I', n.nspname, c.relname) INTO validation_name
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = CASE WHEN trails.relation_exists(r.validation_relation)
+        THEN split_part(r.validation_relation, ':', 3)::oid END;
+    searched := r.function <> 'refinement_phase';
+    IF searched AND r.batch_size IS NULL THEN
+        told := E'-- An earlier release made this run, and did not record which n, batch_size, task and features it was\n'
+            || E'-- asked for: they are left out.\n';
+    ELSIF NOT searched AND r.asked_architectures IS NULL THEN
+        told := E'-- An earlier release made this run, and did not record which task and features it was asked for, nor\n'
+            || E'-- candidates that it did not come to train: they are left out.\n';
+        r.asked_architectures := ARRAY(
+            SELECT c.architecture FROM trails.candidates c WHERE c.run_id = run ORDER BY c.score_rank, c.architecture
+        );
+    END IF;
+    arguments := ARRAY[
+        format('source => %L', COALESCE(source_name, r.source)),
+        format('target => %L', r.target),
+        CASE WHEN NOT searched THEN format('architectures => %L', r.asked_architectures) END,
+        CASE WHEN r.function = 'model_selection_workloads' THEN format('n => %s', COALESCE(r.asked_n, r.n))
+            ELSE 'n => ' || r.asked_n END,
+        CASE WHEN searched THEN 'k => ' || r.asked_k END,
+        CASE WHEN r.function <> 'model_selection_workloads' THEN 'u => ' || r.asked_u
+            WHEN r.asked_u IS DISTINCT FROM 1 THEN 'u => ' || COALESCE(r.asked_u::text, 'NULL') END,
+        CASE WHEN r.budget <> '60 s'
+            THEN format('budget => %L', trim_scale(extract(epoch FROM r.budget)) || ' s') END,
+        CASE WHEN r.asked_features IS NOT NULL THEN format('features => %L', r.asked_features) END,
+        CASE WHEN r.validation IS NOT NULL THEN format('validation => %L', COALESCE(validation_name, r.validation)) END,
+        CASE WHEN r.space <> 'mlp4x20' THEN format('space => %L', r.space) END,
+        CASE WHEN searched AND r.tfmem <> 'expressflow' THEN format('tfmem => %L', r.tfmem) END,
+        CASE WHEN r.refinement <> 'sh' THEN format('refinement => %L', r.refinement) END,
+        CASE WHEN r.seed <> 1 THEN format('seed => %L', r.seed) END,
+        CASE WHEN r.batch_size <> 32 THEN 'batch_size => ' || r.batch_size END,
+        CASE WHEN r.options IS NOT NULL THEN format('options => %L', r.options) END,
+        CASE WHEN r.asked_task IS NOT NULL THEN format('task => %L', r.asked_task) END,
+        CASE WHEN r.split IS NOT NULL THEN format('split => %L', r.split) END,
+        CASE WHEN r.model IS NOT NULL THEN format('name => %L', r.model) END,
+        CASE WHEN r.group_by IS NOT NULL THEN format('group_by => %L', r.group_by) END,
+        CASE WHEN r.time_by IS NOT NULL THEN format('time_by => %L', r.time_by) END,
+        CASE WHEN r.weight IS NOT NULL THEN format('weight => %L', r.weight) END,
+        CASE WHEN r.metric <> CASE r.task WHEN 'binary' THEN 'auc' WHEN 'multiclass' THEN 'accuracy' ELSE 'r2' END
+            THEN format('metric => %L', r.metric) END
+    ];
+    RETURN format(
+        E'%sSELECT * FROM trails.%s(\n    %s\n);', told, r.function,
+        array_to_string(array_remove(arguments, NULL), E',\n    ')
+    );
+END $$;
+COMMENT ON FUNCTION recipe IS
+    'the statement that repeats a run, with every argument that is not the default; the tables by the names they have now';
+
 CREATE FUNCTION checked_weights(model trails.models) RETURNS pg_catalog.bytea
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -469,7 +570,11 @@ CREATE FUNCTION model_selection(
     options pg_catalog.jsonb DEFAULT NULL,
     task pg_catalog.text DEFAULT NULL,
     split pg_catalog.name DEFAULT NULL,
-    name pg_catalog.text DEFAULT NULL
+    name pg_catalog.text DEFAULT NULL,
+    group_by pg_catalog.name DEFAULT NULL,
+    time_by pg_catalog.name DEFAULT NULL,
+    weight pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
     architecture pg_catalog.text,
@@ -498,7 +603,11 @@ CREATE FUNCTION model_selection_workloads(
     batch_size integer DEFAULT 32,
     options pg_catalog.jsonb DEFAULT NULL,
     task pg_catalog.text DEFAULT NULL,
-    split pg_catalog.name DEFAULT NULL
+    split pg_catalog.name DEFAULT NULL,
+    group_by pg_catalog.name DEFAULT NULL,
+    time_by pg_catalog.name DEFAULT NULL,
+    weight pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     run_id bigint,
     phase pg_catalog.text,
@@ -627,7 +736,11 @@ CREATE FUNCTION refinement_phase(
     options pg_catalog.jsonb DEFAULT NULL,
     task pg_catalog.text DEFAULT NULL,
     split pg_catalog.name DEFAULT NULL,
-    name pg_catalog.text DEFAULT NULL
+    name pg_catalog.text DEFAULT NULL,
+    group_by pg_catalog.name DEFAULT NULL,
+    time_by pg_catalog.name DEFAULT NULL,
+    weight pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
     architecture pg_catalog.text,
@@ -944,7 +1057,11 @@ CREATE FUNCTION submit(
     options pg_catalog.jsonb DEFAULT NULL,
     task pg_catalog.text DEFAULT NULL,
     split pg_catalog.name DEFAULT NULL,
-    name pg_catalog.text DEFAULT NULL
+    name pg_catalog.text DEFAULT NULL,
+    group_by pg_catalog.name DEFAULT NULL,
+    time_by pg_catalog.name DEFAULT NULL,
+    weight pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT NULL
 ) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'submit_wrapper';
 COMMENT ON FUNCTION submit IS
     'has trails.model_selection run in the background once the transaction is committed; returns the number of the run';
@@ -1006,9 +1123,9 @@ GRANT SELECT ON runs, candidates, trials, timings, checkpoints, models, unregist
 GRANT SELECT ON progress, live_trials TO trails_user;
 -- By column: a run's number comes from its sequence, its owner is who writes it. Models are written by the functions only.
 GRANT INSERT (
-    function, continues, source, relation, target, task, metric, model, validation, validation_relation, split, features,
-    left_out, budget, space, tfmem, refinement, options, seed, device, train_rows, validation_rows, unusable_rows, scored,
-    failed_scores, n, k, u, asked_k, asked_u, state, fault, started, finished, reading_seconds, filtering_seconds,
+    function, continues, source, relation, target, task, metric, model, validation, validation_relation, split, group_by,
+    time_by, weight, held_out, features, left_out, budget, space, tfmem, refinement, options, seed, device, train_rows, validation_rows, unusable_rows, scored,
+    failed_scores, n, k, u, asked_n, asked_k, asked_u, batch_size, asked_task, asked_features, asked_architectures, state, fault, started, finished, reading_seconds, filtering_seconds,
     start_seconds, first_batch_seconds, refinement_seconds, total_seconds
 ) ON runs TO trails_user;
 GRANT INSERT ON candidates, trials, timings, checkpoints TO trails_user;

@@ -21,7 +21,8 @@ use crate::{identity, owner};
 const RUN: &str = "function, continues, source, target, validation, features, left_out, budget, space, tfmem, refinement, \
     options, seed, device, train_rows, validation_rows, unusable_rows, scored, failed_scores, n, k, u, state, fault, \
     reading_seconds, filtering_seconds, start_seconds, first_batch_seconds, refinement_seconds, total_seconds, started, \
-    finished, asked_k, asked_u, task, metric, model, split, relation, validation_relation";
+    finished, asked_k, asked_u, task, metric, model, split, relation, validation_relation, group_by, time_by, weight, \
+    held_out, asked_n, batch_size, asked_task, asked_features, asked_architectures";
 const CANDIDATE: &str = "run_id, architecture, score, score_rank, rank, validation_metric, epochs, parameters, seconds";
 const TRIAL: &str = "run_id, architecture, rung, epoch, train_loss, validation_loss, validation_metric, seconds";
 const CHECKPOINT: &str = "run_id, rung, weights";
@@ -118,9 +119,18 @@ pub fn write_run(run: i64, request: &RunRequest, outcome: &Outcome) -> Result<()
         encoded.map_or("binary", |e| e.task.as_str()).into(),
         told.metric().to_owned().into(),
         request.name.clone().into(),
-        request.split.clone().into(),
+        request.by.split.clone().into(),
         identity::of(request.source).into(),
         request.validation.map(identity::of).into(),
+        request.by.group_by.clone().into(),
+        request.by.time_by.clone().into(),
+        request.by.weight.clone().into(),
+        encoded.map(|e| e.held_out.clone()).filter(|held_out| !held_out.is_null()).map(pgrx::JsonB).into(),
+        scored.asked_n.into(),
+        scored.batch_size.into(),
+        request.task.clone().into(),
+        request.features.clone().into(),
+        scored.architectures.clone().into(),
         run.into(),
         owner::caller().into(),
     ];
@@ -131,7 +141,8 @@ pub fn write_run(run: i64, request: &RunRequest, outcome: &Outcome) -> Result<()
                 $20, $21, $22, $23, $24, $25, $26, $27, $28, \
                 $29, $30, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $30), \
                 pg_catalog.clock_timestamp(), $31, $32, $33, $34, $35, $36::pg_catalog.name, $37, $38, \
-                $39, $40::pg_catalog.regrole)"
+                $39::pg_catalog.name, $40::pg_catalog.name, $41::pg_catalog.name, $42, $43, $44, $45, \
+                $46::pg_catalog.name[], $47, $48, $49::pg_catalog.regrole)"
     );
     owner::acting(|| owner::written(&statement, &arguments)).map(|_| ())
 }

@@ -6,8 +6,10 @@ use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
 use crate::interrupts::ClientWatch;
 use crate::rows::{
-    self, ChosenColumns, FilteredRelation, FilteringRequest, MetricCost, RankedArchitecture, ReadColumns, TrainingRows,
+    self, ChosenColumns, FilteredRelation, FilteringRequest, Learning, MetricCost, RankedArchitecture, ReadColumns,
+    TrainingRows,
 };
+use crate::run_request::ByColumns;
 use crate::watching::{run as watched, Phase};
 use crate::{pictures, python};
 
@@ -60,7 +62,7 @@ fn on_rows<T>(
 ) -> Result<T> {
     let FilteredRelation { source, target, features } = relation;
     let chosen = rows::checked(
-        ChosenColumns::describe(*source, target.as_deref(), features.as_deref(), None),
+        ChosenColumns::describe(*source, target.as_deref(), features.as_deref(), &ByColumns::default()),
         || asked.check(target.is_some()),
     )?;
     let watch = ClientWatch::start();
@@ -68,7 +70,7 @@ fn on_rows<T>(
     watched::phase(Phase::Reading);
     let read = chosen.read()?;
     rows::warn_of_unusable(read.unusable);
-    let rows = TrainingRows::take(&chosen, ReadColumns::Own(read), None, None, None)?;
+    let rows = TrainingRows::take(&chosen, ReadColumns::Own(read), Learning::default())?;
     watched::phase(Phase::Filtering);
     let answer = work(&rows)?;
     drop(rows);

@@ -7,14 +7,20 @@ use std::collections::{HashMap, HashSet};
 use crate::candidate::Candidate;
 use crate::protocol::{Epoch, LeaderboardRow};
 
-/// `rows` and, from their learning curves, the candidates that are missing in them; best validation metric first. Of equal
-/// ones those of `rows` come first, as they are, then the others in the order in which they were offered.
-pub fn complete(mut rows: Vec<LeaderboardRow>, trials: &[Epoch], candidates: &[Candidate]) -> Vec<LeaderboardRow> {
+/// `rows` and, from their learning curves, the candidates that are missing in them; best validation metric first, which is
+/// the smallest of a loss. Of equal ones those of `rows` come first, as they are, then the others in the order in which they
+/// were offered.
+pub fn complete(
+    mut rows: Vec<LeaderboardRow>,
+    trials: &[Epoch],
+    candidates: &[Candidate],
+    less_is_better: bool,
+) -> Vec<LeaderboardRow> {
     let known: HashSet<&str> = rows.iter().map(|r| r.architecture.as_str()).collect();
     let missing = trials.iter().filter(|t| !known.contains(t.architecture.as_str()));
     let offered: HashMap<&str, (usize, &Candidate)> =
         candidates.iter().enumerate().map(|(place, c)| (c.architecture.as_str(), (place, c))).collect();
-    let mut made = of_epochs(missing);
+    let mut made = of_epochs(missing, less_is_better);
     made.sort_by_key(|row| offered.get(row.architecture.as_str()).map_or(usize::MAX, |(place, _)| *place));
     rows.extend(made);
     for row in &mut rows {
@@ -23,12 +29,15 @@ pub fn complete(mut rows: Vec<LeaderboardRow>, trials: &[Epoch], candidates: &[C
             row.parameters = row.parameters.or(candidate.parameters);
         }
     }
-    rows.sort_by(|a, b| b.validation_metric.partial_cmp(&a.validation_metric).unwrap_or(Ordering::Equal));
+    let sign = sign_of(less_is_better);
+    let merit = |row: &LeaderboardRow| sign * row.validation_metric;
+    rows.sort_by(|a, b| merit(b).partial_cmp(&merit(a)).unwrap_or(Ordering::Equal));
     rows
 }
 
 /// A row for every candidate that has a metric, in the order of their first epochs. An epoch without one has failed.
-fn of_epochs<'a>(trials: impl Iterator<Item = &'a Epoch>) -> Vec<LeaderboardRow> {
+fn of_epochs<'a>(trials: impl Iterator<Item = &'a Epoch>, less_is_better: bool) -> Vec<LeaderboardRow> {
+    let sign = sign_of(less_is_better);
     let mut rows: Vec<LeaderboardRow> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for trial in trials {
@@ -38,7 +47,7 @@ fn of_epochs<'a>(trials: impl Iterator<Item = &'a Epoch>) -> Vec<LeaderboardRow>
             rows.push(LeaderboardRow {
                 architecture: trial.architecture.clone(),
                 score: None,
-                validation_metric: f64::NEG_INFINITY,
+                validation_metric: sign * f64::NEG_INFINITY,
                 validation_loss: None,
                 epochs: 0,
                 best_epoch: None,
@@ -47,7 +56,7 @@ fn of_epochs<'a>(trials: impl Iterator<Item = &'a Epoch>) -> Vec<LeaderboardRow>
             });
         }
         let row = &mut rows[place];
-        if is_better(metric, trial.validation_loss, row) {
+        if is_better(sign, metric, trial.validation_loss, row) {
             row.validation_metric = metric;
             row.validation_loss = trial.validation_loss;
             row.best_epoch = Some(trial.epoch);
@@ -59,9 +68,19 @@ fn of_epochs<'a>(trials: impl Iterator<Item = &'a Epoch>) -> Vec<LeaderboardRow>
 }
 
 /// Where the metric cannot tell, as between AUCs of 1, the loss does.
-fn is_better(metric: f64, loss: Option<f64>, than: &LeaderboardRow) -> bool {
+fn is_better(sign: f64, metric: f64, loss: Option<f64>, than: &LeaderboardRow) -> bool {
     let [loss, best] = [loss, than.validation_loss].map(|loss| loss.unwrap_or(f64::INFINITY));
-    metric > than.validation_metric || (metric == than.validation_metric && loss < best)
+    let [metric, best_metric] = [metric, than.validation_metric].map(|metric| sign * metric);
+    metric > best_metric || (metric == best_metric && loss < best)
+}
+
+/// What makes a metric one of which more is better.
+fn sign_of(less_is_better: bool) -> f64 {
+    if less_is_better {
+        -1.0
+    } else {
+        1.0
+    }
 }
 
 /// The learning curves of a run that was continued: `earlier` ones, and those that came after them.
@@ -91,6 +110,8 @@ mod tests {
         about: String,
         candidates: Vec<(String, Option<f64>)>,
         epochs: Vec<Epoch>,
+        #[serde(default)]
+        less_is_better: bool,
         leaderboard: Vec<LeaderboardRow>,
     }
 
@@ -103,28 +124,33 @@ mod tests {
             let candidates: Vec<Candidate> = offered
                 .map(|(architecture, score)| Candidate { architecture, score, place: None, parameters: None })
                 .collect();
-            assert_eq!(complete(Vec::new(), &case.epochs, &candidates), case.leaderboard, "{}", case.about);
+            let made = complete(Vec::new(), &case.epochs, &candidates, case.less_is_better);
+            assert_eq!(made, case.leaderboard, "{}", case.about);
         }
     }
 
     #[test]
     fn what_is_known_of_a_candidate_is_told() {
-        let rows =
-            complete(Vec::new(), &[epoch("a", 0, 1, Some(0.7)), epoch("b", 0, 1, Some(0.8))], &[candidate("a", 2.0)]);
+        let rows = complete(
+            Vec::new(),
+            &[epoch("a", 0, 1, Some(0.7)), epoch("b", 0, 1, Some(0.8))],
+            &[candidate("a", 2.0)],
+            false,
+        );
         assert_eq!((rows[1].score, rows[1].parameters, rows[0].score), (Some(2.0), Some(7), None));
     }
 
     #[test]
     fn rows_that_are_there_stay_in_their_order_among_equal_ones() {
-        let there = complete(Vec::new(), &[epoch("b", 0, 1, Some(0.5))], &[]);
-        let rows = complete(there, &[epoch("a", 0, 1, Some(0.5))], &[candidate("a", 2.0), candidate("b", 1.0)]);
+        let there = complete(Vec::new(), &[epoch("b", 0, 1, Some(0.5))], &[], false);
+        let rows = complete(there, &[epoch("a", 0, 1, Some(0.5))], &[candidate("a", 2.0), candidate("b", 1.0)], false);
         assert_eq!(rows.iter().map(|r| r.architecture.as_str()).collect::<Vec<_>>(), ["b", "a"]);
     }
 
     #[test]
     fn rows_that_are_there_stay_as_they_are() {
-        let there = complete(Vec::new(), &[epoch("a", 0, 1, Some(0.9))], &[]);
-        let rows = complete(there, &[epoch("a", 0, 2, Some(0.95)), epoch("b", 0, 1, Some(0.5))], &[]);
+        let there = complete(Vec::new(), &[epoch("a", 0, 1, Some(0.9))], &[], false);
+        let rows = complete(there, &[epoch("a", 0, 2, Some(0.95)), epoch("b", 0, 1, Some(0.5))], &[], false);
         assert_eq!(rows.iter().map(|r| r.validation_metric).collect::<Vec<_>>(), [0.9, 0.5]);
     }
 

@@ -65,6 +65,7 @@ extension_sql_file!("../../sql/install/tfmem.sql", name = "tfmem_type", requires
 extension_sql_file!("../../sql/install/models.sql", name = "models", requires = ["catalogue"]);
 extension_sql_file!("../../sql/install/jobs.sql", name = "jobs", requires = ["catalogue"]);
 extension_sql_file!("../../sql/install/background_runs.sql", name = "background_runs", requires = ["jobs", job_state]);
+extension_sql_file!("../../sql/install/recipe.sql", name = "recipe", requires = ["models"]);
 extension_sql_file!("../../sql/install/rights.sql", name = "rights", finalize);
 
 #[pg_guard]

@@ -14,6 +14,11 @@ pub struct Scored {
     pub scored: Option<i64>,
     pub failed: Option<i64>,
     pub seconds: Option<f64>,
+    /// As the caller fixed it.
+    pub asked_n: Option<i32>,
+    pub batch_size: Option<i32>,
+    /// Those that the caller named.
+    pub architectures: Option<Vec<String>>,
 }
 
 /// What came of a run.

@@ -38,6 +38,26 @@ pub fn metric(name: &str, value: f64) -> String {
     format!("validation {shown} {value:.4}")
 }
 
+/// Which rows are held out, where a column said so by its groups or by its time.
+pub fn held_out(told: &serde_json::Value) {
+    let rows = |name: &str| told[name].as_i64().unwrap_or_default();
+    let column = told["column"].as_str().unwrap_or_default();
+    let which = match told["how"].as_str() {
+        Some("group_by") => {
+            let groups = rows("training_groups") + rows("validation_groups");
+            format!("{} of {groups} groups by \"{column}\"", rows("validation_groups"))
+        }
+        Some("time_by") => {
+            let from = &told["from"];
+            let from = from.as_str().map_or_else(|| from.to_string(), str::to_owned);
+            format!("the latest rows by \"{column}\", from {from} on")
+        }
+        _ => return,
+    };
+    let all = rows("training_rows") + rows("validation_rows");
+    phase(&format!("held out: {which}, {} of {all} rows", rows("validation_rows")));
+}
+
 /// How the refinement process will spend its time.
 pub fn plan(plan: &Plan) {
     let number = |name: &str, value: Option<i64>| value.map(|v| format!("{name} = {v}"));

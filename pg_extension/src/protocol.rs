@@ -43,6 +43,16 @@ pub struct RowsRequest<'a> {
     pub task: Option<&'a str>,
     /// The column that says which rows are held out.
     pub split: Option<&'a str>,
+    /// The column whose groups are held out as a whole.
+    pub group_by: Option<&'a str>,
+    /// The column by which the latest rows are held out.
+    pub time_by: Option<&'a str>,
+    /// The column that says what a row counts for.
+    pub weight: Option<&'a str>,
+    /// Columns that are no features.
+    pub aside: &'a [&'a str],
+    /// By which candidates are compared; None for that of the task.
+    pub metric: Option<&'a str>,
     pub options: &'a serde_json::Value,
     pub train: &'a TableLayout,
     pub validation: Option<&'a TableLayout>,
@@ -196,6 +206,12 @@ pub struct RowsEncoded {
     pub first_batch: Option<f64>,
     pub task: String,
     pub metric: String,
+    /// Whether the metric, told with its own sign, is a loss.
+    #[serde(default)]
+    pub less_is_better: bool,
+    /// Which rows are held out, for people.
+    #[serde(default)]
+    pub held_out: serde_json::Value,
 }
 
 /// The best model so far is the first `length` bytes of model file `which`.

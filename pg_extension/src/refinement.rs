@@ -90,10 +90,12 @@ impl Refinement {
         ((&self.train, self.train.as_raw_fd()), (&self.validation, self.validation.as_raw_fd()))
     }
 
-    /// Tells where the rows lie and what is asked of them; `deadline` is on the clock that `started` is on.
+    /// Tells where the rows lie and what is asked of them; `aside` are columns that are no features, and `deadline` is on
+    /// the clock that `started` is on.
     pub fn send_rows(
         &mut self,
         request: &RunRequest,
+        aside: &[&str],
         started: f64,
         deadline: Option<f64>,
         train: &TableLayout,
@@ -116,7 +118,12 @@ impl Refinement {
             checkpoints: descriptors(&self.checkpoints),
             models: request.name.as_ref().map(|_| descriptors(&self.models)),
             task: request.task.as_deref(),
-            split: request.split.as_deref(),
+            split: request.by.split.as_deref(),
+            group_by: request.by.group_by.as_deref(),
+            time_by: request.by.time_by.as_deref(),
+            weight: request.by.weight.as_deref(),
+            aside,
+            metric: request.metric.as_deref(),
             options: &request.options(),
             train,
             validation,

@@ -130,9 +130,12 @@ pub fn insert(name: &str, model: NewModel<'_>) -> Result<i32> {
         model.weights.into(),
     ];
     let statement = "INSERT INTO trails.models (owner, name, version, run_id, task, architecture, source, relation, \
-            target, columns, classes, encoder, metrics, digest, weights) \
+            target, columns, classes, encoder, metrics, made_of, digest, weights) \
          SELECT $1, $2, COALESCE(pg_catalog.max(m.version), 0) OPERATOR(pg_catalog.+) 1, $3, $4, $5, $6, $7, \
             $8::pg_catalog.name, $9::pg_catalog.jsonb, $10, $11::pg_catalog.jsonb, $12::pg_catalog.jsonb, \
+            (SELECT pg_catalog.jsonb_strip_nulls(pg_catalog.to_jsonb(r) OPERATOR(pg_catalog.-) \
+                ARRAY['owner', 'relation', 'validation_relation']) \
+             FROM trails.runs r WHERE r.run_id OPERATOR(pg_catalog.=) $3), \
             pg_catalog.sha256($13), $13 \
          FROM trails.models m WHERE m.owner OPERATOR(pg_catalog.=) $1 AND m.name OPERATOR(pg_catalog.=) $2 \
          ON CONFLICT DO NOTHING RETURNING version";

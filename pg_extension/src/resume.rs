@@ -12,7 +12,7 @@ use crate::child;
 use crate::error::{shown, Result, TrailsError};
 use crate::identity;
 use crate::protocol::Epoch;
-use crate::run_request::{parse_options, RunRequest};
+use crate::run_request::{parse_options, ByColumns, RunRequest};
 
 /// What a new run takes over from the one that it continues.
 pub struct Resumed {
@@ -38,7 +38,8 @@ pub fn read(run: i64, budget: f64) -> Result<(RunRequest, Resumed)> {
         let rows = client.select(
             "SELECT source, target::pg_catalog.text, validation, features::pg_catalog.text[], space, tfmem, refinement, \
                     options::pg_catalog.text, seed, n, asked_k, asked_u, state, task, split::pg_catalog.text, model, \
-                    relation, validation_relation \
+                    relation, validation_relation, group_by::pg_catalog.text, time_by::pg_catalog.text, \
+                    weight::pg_catalog.text, metric \
              FROM trails.runs WHERE run_id OPERATOR(pg_catalog.=) $1",
             Some(1),
             &[run.into()],
@@ -90,7 +91,9 @@ pub fn read(run: i64, budget: f64) -> Result<(RunRequest, Resumed)> {
         k: earlier.k,
         u: earlier.u,
         task: Some(earlier.task),
-        split: earlier.split,
+        by: earlier.by,
+        // That of the task has always been the one of earlier releases.
+        metric: Some(earlier.metric),
         name: earlier.model,
     };
     let (tfmem, n) = (earlier.tfmem, earlier.n);
@@ -114,7 +117,8 @@ struct Earlier {
     u: Option<i32>,
     complete: bool,
     task: String,
-    split: Option<String>,
+    by: ByColumns,
+    metric: String,
     model: Option<String>,
     relation: Option<String>,
     validation_relation: Option<String>,
@@ -141,7 +145,8 @@ impl Earlier {
             u: row.get(12)?,
             complete: row.get::<String>(13)?.is_some_and(|state| state == "complete"),
             task: row.get(14)?.ok_or_else(missing)?,
-            split: row.get(15)?,
+            by: ByColumns { split: row.get(15)?, group_by: row.get(19)?, time_by: row.get(20)?, weight: row.get(21)? },
+            metric: row.get(22)?.ok_or_else(missing)?,
             model: row.get(16)?,
             relation: row.get(17)?,
             validation_relation: row.get(18)?,

@@ -14,6 +14,7 @@ use crate::reader;
 use crate::reader::columns::{Table, Values};
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::texts::spellings;
+use crate::run_request::ByColumns;
 use crate::shared::Shared;
 use crate::{progress, python, settings};
 
@@ -22,10 +23,11 @@ use crate::{progress, python, settings};
 pub struct ChosenColumns {
     pub source: Source,
     pub features: Vec<SourceColumn>,
-    /// Says which rows are held out; it is no feature.
-    pub split: Option<SourceColumn>,
+    pub by: ByColumns,
+    /// Columns that say something of the rows and are no features.
+    pub aside: Vec<SourceColumn>,
     pub target: Option<SourceColumn>,
-    /// Columns of types that cannot be learnt from, which nobody named: name and reason.
+    /// Columns that are not learnt from, which nobody named as features: name and reason.
     pub left_out: Vec<(String, String)>,
 }
 
@@ -46,30 +48,50 @@ impl ChosenColumns {
     pub fn describe(
         source: pg_sys::Oid,
         target: Option<&str>,
-        features: Option<&[String]>,
-        split: Option<&str>,
+        named: Option<&[String]>,
+        by: &ByColumns,
     ) -> Result<Self> {
         let source = Source::describe(source)?;
         let target_column = target.map(|name| source.target(name)).transpose()?;
-        let split_column = split.map(|name| source.readable(name)).transpose()?;
-        if split.is_some() && split == target {
-            return Err(TrailsError::argument("the target cannot say which rows are held out"));
+        let is = |role: &Option<String>, name: &str| role.as_deref() == Some(name);
+        if let Some(target) = target.filter(|target| by.names().contains(target)) {
+            let what = if is(&by.weight, target) { "say what rows count for" } else { "say which rows are held out" };
+            return Err(TrailsError::argument(format!("the target cannot {what}")));
         }
-        let left_out = if features.is_none() { source.unreadable(target) } else { Vec::new() };
-        let mut features = source.features(features, target)?;
-        features.retain(|column| split != Some(column.name.as_str()));
+        let mut left_out = if named.is_none() { source.unreadable(target) } else { Vec::new() };
+        let mut features = source.features(named, target)?;
+        if let Some(weight) = by.weight.as_deref().filter(|weight| named.is_some_and(|n| n.iter().any(|f| f == weight)))
+        {
+            return Err(TrailsError::argument(format!("the weight \"{weight}\" is among the features"))
+                .hint("Leave it out of features; what a row counts for is not known of rows to predict."));
+        }
+        features.retain(|column| {
+            let name = column.name.as_str();
+            if is(&by.split, name) {
+                return false;
+            }
+            let reason = if is(&by.weight, name) {
+                "it says what a row counts for"
+            } else if (is(&by.group_by, name) || is(&by.time_by, name)) && named.is_none() {
+                "it says which rows are held out; features may name it"
+            } else {
+                return true;
+            };
+            left_out.push((name.to_owned(), reason.to_owned()));
+            false
+        });
+        let missing = by.names().into_iter().filter(|name| !features.iter().any(|column| column.name == *name));
+        // A group is a label, whatever it looks like.
+        let aside: Vec<SourceColumn> = missing
+            .map(|name| if is(&by.group_by, name) { source.target(name) } else { source.readable(name) })
+            .collect::<Result<_>>()?;
         tell_left_out(&left_out);
-        Ok(Self { source, features, split: split_column, target: target_column, left_out })
+        Ok(Self { source, features, by: by.clone(), aside, target: target_column, left_out })
     }
 
-    /// The features, the column that splits rows if there is one, then the target.
+    /// The features, then columns that are none, then the target.
     pub fn columns(&self) -> Vec<SourceColumn> {
-        self.features.iter().chain(&self.split).chain(&self.target).cloned().collect()
-    }
-
-    /// What both a source and its validation table have.
-    pub fn shared_columns(&self) -> Vec<SourceColumn> {
-        self.features.iter().chain(&self.target).cloned().collect()
+        self.features.iter().chain(&self.aside).chain(&self.target).cloned().collect()
     }
 
     pub fn read(&self) -> Result<Table> {
@@ -148,8 +170,13 @@ impl FilteringRequest {
 struct TrainingRowsArguments<'py> {
     features: Vec<ArrayColumn<'py>>,
     target: Option<ArrayColumn<'py>>,
-    split: Option<ArrayColumn<'py>>,
+    aside: Vec<ArrayColumn<'py>>,
+    split: Option<String>,
+    group_by: Option<String>,
+    time_by: Option<String>,
+    weight: Option<String>,
     task: Option<String>,
+    metric: Option<String>,
     options: Option<String>,
     seed: Option<i64>,
     /// Hashes and texts of target and split column by name, as far as they are known.
@@ -203,6 +230,18 @@ pub struct MetricCost {
     pub seconds: f64,
 }
 
+/// What is to be learnt of the rows.
+#[derive(Default)]
+pub struct Learning<'a> {
+    pub task: Option<&'a str>,
+    /// By which candidates are compared.
+    pub metric: Option<&'a str>,
+    /// JSON of training options.
+    pub options: Option<String>,
+    /// What refinement draws held-out rows with, if it does.
+    pub seed: Option<i64>,
+}
+
 /// Training rows whose buffers have become NumPy's, without the features that cannot help.
 pub struct TrainingRows {
     rows: python::Held,
@@ -240,26 +279,37 @@ impl ReadColumns {
 
 impl TrainingRows {
     /// Takes over what `ChosenColumns::read` has read. A target that cannot be learnt, and a table without a feature that can
-    /// help, are errors. `seed` is what refinement draws held-out rows with, if it does: neither these nor those that
-    /// the split column holds out are looked at.
-    pub fn take(
-        chosen: &ChosenColumns,
-        columns: ReadColumns,
-        task: Option<&str>,
-        options: Option<String>,
-        seed: Option<i64>,
-    ) -> Result<Self> {
-        // The column that splits rows comes after the features, and the target is the last one.
-        let spelt = chosen.split.iter().chain(&chosen.target).zip(chosen.features.len()..);
+    /// help, are errors. Rows that refinement will hold out are not looked at.
+    pub fn take(chosen: &ChosenColumns, columns: ReadColumns, learning: Learning<'_>) -> Result<Self> {
+        // Columns that are no features come after these, and the target is the last one.
+        let spelt = chosen.aside.iter().chain(&chosen.target).zip(chosen.features.len()..).filter(|(column, _)| {
+            chosen.by.split.as_ref() == Some(&column.name)
+                || chosen.target.as_ref().is_some_and(|t| t.name == column.name)
+        });
         let spellings: HashMap<String, Vec<(i64, String)>> =
             spelt.map(|(column, place)| (column.name.clone(), columns.spellings(place))).collect();
-        let task = task.map(str::to_owned);
+        let Learning { task, metric, options, seed } = learning;
+        let (task, metric) = (task.map(str::to_owned), metric.map(str::to_owned));
+        let ByColumns { split, group_by, time_by, weight } = chosen.by.clone();
         let (rows, left_out) = python::call(move |bridge| {
             let py = bridge.py();
             let mut columns = columns.arrays(py)?;
             let target = chosen.target.as_ref().and_then(|_| columns.pop());
-            let split = chosen.split.as_ref().and_then(|_| columns.pop());
-            let arguments = TrainingRowsArguments { features: columns, target, split, task, options, seed, spellings };
+            let aside = columns.split_off(columns.len() - chosen.aside.len());
+            let arguments = TrainingRowsArguments {
+                features: columns,
+                target,
+                aside,
+                split,
+                group_by,
+                time_by,
+                weight,
+                task,
+                metric,
+                options,
+                seed,
+                spellings,
+            };
             let rows = bridge.call_method1("training_rows", (arguments, python::check(py)?))?;
             let left_out: Vec<(String, String)> = rows.call_method0("left_out")?.extract()?;
             Ok((python::Held::new(rows), left_out))

@@ -12,7 +12,7 @@ use crate::reader::columns::Table;
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::Kind;
 use crate::refinement::Refinement;
-use crate::rows::{self, ChosenColumns, ReadColumns, TrainingRows};
+use crate::rows::{self, ChosenColumns, Learning, ReadColumns, TrainingRows};
 use crate::run_request::RunRequest;
 use crate::run_so_far::RunSoFar;
 use crate::shared::Shared;
@@ -26,19 +26,12 @@ pub struct Relations {
 
 impl Relations {
     pub fn describe(request: &RunRequest) -> Result<Self> {
-        if request.split.is_some() && request.validation.is_some() {
-            return Err(TrailsError::argument("validation and split cannot both say which rows are held out")
-                .hint("Leave one of them out."));
-        }
-        let wanted = ChosenColumns::describe(
-            request.source,
-            Some(&request.target),
-            request.features.as_deref(),
-            request.split.as_deref(),
-        )?;
+        request.check_held_out()?;
+        let wanted =
+            ChosenColumns::describe(request.source, Some(&request.target), request.features.as_deref(), &request.by)?;
         let validation = match request.validation.map(Source::describe).transpose()? {
             Some(source) => {
-                let columns = matching_columns(&source, &wanted.shared_columns())?;
+                let columns = matching_columns(&source, &wanted.columns())?;
                 Some((source, columns))
             }
             None => None,
@@ -108,15 +101,29 @@ impl Begun {
         ));
         rows::warn_of_unusable(unusable);
 
-        let seed = (validation.is_none() && request.split.is_none()).then_some(request.seed);
+        let seed = (validation.is_none() && request.by.split.is_none()).then_some(request.seed);
         let columns = ReadColumns::Shared(train);
-        let rows = TrainingRows::take(&wanted, columns, request.task.as_deref(), request.options_text(), seed)?;
+        let rows = TrainingRows::take(
+            &wanted,
+            columns,
+            Learning {
+                task: request.task.as_deref(),
+                metric: request.metric.as_deref(),
+                options: request.options_text(),
+                seed,
+            },
+        )?;
         for layout in [Some(&mut train_layout), validation_layout.as_mut()].into_iter().flatten() {
-            layout.columns.retain(|c| !rows.left_out.iter().any(|(name, _)| *name == c.name));
+            // What says something of the rows is needed there, whether or not it can be learnt from.
+            layout.columns.retain(|c| {
+                request.by.names().contains(&c.name.as_str()) || !rows.left_out.iter().any(|(name, _)| *name == c.name)
+            });
         }
         let started = clock.monotonic_start();
         let deadline = request.budget.map(|budget| budget::deadline(started, budget));
-        refinement.send_rows(request, started, deadline, &train_layout, validation_layout.as_ref())?;
+        let aside: Vec<&str> =
+            request.by.names().into_iter().filter(|name| !rows.features.iter().any(|f| f == name)).collect();
+        refinement.send_rows(request, &aside, started, deadline, &train_layout, validation_layout.as_ref())?;
         clock.phase("read", reading);
         let facts = Facts {
             source: wanted.source.name,

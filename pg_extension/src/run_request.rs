@@ -29,6 +29,52 @@ struct RefinementArguments<'a> {
     options: Option<String>,
     device: String,
     task: Option<&'a str>,
+    metric: Option<&'a str>,
+}
+
+/// Names of the columns that say something of the rows themselves.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ByColumns {
+    /// Says which rows are held out.
+    pub split: Option<String>,
+    /// Rows of the same value are held out together.
+    pub group_by: Option<String>,
+    /// The latest rows are held out.
+    pub time_by: Option<String>,
+    /// What a row counts for.
+    pub weight: Option<String>,
+}
+
+impl ByColumns {
+    /// Each of them once.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for name in [&self.split, &self.group_by, &self.time_by, &self.weight].into_iter().flatten() {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Refuses several that say which rows are held out.
+    fn check(&self, validation: bool) -> Result<()> {
+        let ways = [
+            ("validation", validation),
+            ("split", self.split.is_some()),
+            ("group_by", self.group_by.is_some()),
+            ("time_by", self.time_by.is_some()),
+        ];
+        let given: Vec<&str> = ways.into_iter().filter_map(|(name, given)| given.then_some(name)).collect();
+        match given.as_slice() {
+            [] | [_] => Ok(()),
+            several => {
+                let both = if several.len() == 2 { "both" } else { "all" };
+                let message = format!("{} cannot {both} say which rows are held out", several.join(" and "));
+                Err(TrailsError::argument(message).hint("Leave all but one of them out."))
+            }
+        }
+    }
 }
 
 /// Which rows, and how candidates are trained on them.
@@ -48,8 +94,9 @@ pub struct RunRequest {
     pub u: Option<i32>,
     /// What is learnt of the target; None infers it.
     pub task: Option<String>,
-    /// The column that says which rows are held out.
-    pub split: Option<String>,
+    pub by: ByColumns,
+    /// By which metric candidates are compared; None for that of the task.
+    pub metric: Option<String>,
     /// The name under which the winner is kept.
     pub name: Option<String>,
 }
@@ -96,6 +143,11 @@ impl RunRequest {
         self.name.as_deref().map_or(Ok(()), models::check_name)
     }
 
+    /// Refuses several answers to which rows are held out.
+    pub fn check_held_out(&self) -> Result<()> {
+        self.by.check(self.validation.is_some())
+    }
+
     /// Refuses names and numbers that no refinement could use.
     pub fn check_refinement(&self) -> Result<()> {
         let arguments = RefinementArguments {
@@ -105,6 +157,7 @@ impl RunRequest {
             options: self.options_text(),
             device: settings::device(),
             task: self.task.as_deref(),
+            metric: self.metric.as_deref(),
         };
         python::call(|bridge| bridge.call_method1("check_refinement", (arguments,)).map(|_| ()))
     }

@@ -24,7 +24,13 @@ pub struct RunSoFar {
 impl RunSoFar {
     /// The best metric, if any candidate has one.
     pub fn best(&self) -> Option<f64> {
-        self.trials.iter().filter_map(|t| t.validation_metric).reduce(f64::max)
+        let better = if self.less_is_better() { f64::min } else { f64::max };
+        self.trials.iter().filter_map(|t| t.validation_metric).reduce(better)
+    }
+
+    /// Whether the metric is a loss.
+    pub fn less_is_better(&self) -> bool {
+        self.encoded.as_ref().is_some_and(|encoded| encoded.less_is_better)
     }
 
     /// What the validation metric is.
@@ -47,6 +53,7 @@ impl RunSoFar {
             }
             Event::Rows(encoded) => {
                 watched::metric(&encoded.metric);
+                progress::held_out(&encoded.held_out);
                 self.encoded = Some(encoded);
             }
             Event::Warning { message } => TrailsError::warning(message).warn(),

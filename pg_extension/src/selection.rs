@@ -152,11 +152,15 @@ fn train(
                 scored: Some(found.scored),
                 failed: Some(found.failed),
                 seconds: Some(found.seconds),
+                asked_n: scoring.n,
+                batch_size: Some(scoring.batch_size),
+                architectures: None,
             };
             (scored_candidates(found.candidates), scored)
         }
         Origin::Named(architectures) => {
-            (named_candidates(request.check_architectures(architectures)?), Scored::default())
+            let named = request.check_architectures(architectures)?;
+            (named_candidates(named.clone()), Scored { architectures: Some(named), ..Scored::default() })
         }
         Origin::Checkpoint(resumed) => {
             (resumed.candidates.clone(), Scored { tfmem: resumed.tfmem.clone(), n: resumed.n, ..Scored::default() })
@@ -196,7 +200,7 @@ fn train(
     }
     if fault.is_some() || resumed.is_some() {
         let rows = std::mem::take(&mut told.leaderboard);
-        told.leaderboard = leaderboard::complete(rows, &told.trials, &candidates);
+        told.leaderboard = leaderboard::complete(rows, &told.trials, &candidates, told.less_is_better());
     }
     if resumed.is_some() {
         add_unknown(&mut candidates, &told.leaderboard);

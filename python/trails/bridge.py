@@ -22,12 +22,14 @@ from trails.coordinator import plan as plan_budget
 from trails.filtering import cells, phase
 from trails.filtering.latency import LatencyScorer, parse_config
 from trails.filtering.phase import FilteringRequest, MetricCost, RankedArchitecture, Ranking, Shortlist
-from trails.filtering.rows import Held, TableRows
+from trails.filtering.rows import TableRows
 from trails.model.formats import export as export_model
 from trails.model.store import Model
 from trails.refinement.checks import RefinementArguments, check_architectures
 from trails.space import parse_space, spaces
 from trails.table.columns import Column, Columns
+from trails.table.judged import parse_metric
+from trails.table.split import Held
 from trails.table.texts import texts_of
 from trails.tfmem import REGISTRY
 from trails.training.options import describe_options as refinement_options
@@ -76,13 +78,21 @@ class ArrayColumn(TypedDict):
 
 class TrainingRowsArguments(TypedDict):
     """The columns of a table: to learn from, without NULLs the target, and what says which rows are held out; what is
-    learnt of the target (None to infer it), training options as JSON, and the seed with which refinement will draw
-    rows to hold out, if it will; hashes and texts of target and split column by name, as far as they are known."""
+    learnt of the target (None to infer it), by which metric candidates will be compared, training options as JSON, and
+    the seed with which refinement will draw rows to hold out, if it will; hashes and texts of target and split column
+    by name, as far as they are known.
+
+    Columns that say something of the rows are named, and are among the features or those ``aside`` of them."""
 
     features: Sequence[ArrayColumn]
     target: ArrayColumn | None
-    split: ArrayColumn | None
+    aside: Sequence[ArrayColumn]
+    split: str | None
+    group_by: str | None
+    time_by: str | None
+    weight: str | None
     task: str | None
+    metric: str | None
     options: str | None
     seed: int | None
     spellings: Mapping[str, Sequence[tuple[int, str]]]
@@ -157,27 +167,36 @@ def training_rows(arguments: TrainingRowsArguments, check: Check = no_check) -> 
     """Take the columns of a table over.
 
     Raises:
-        UnusableData: Nothing can be learnt of the target.
-        InvalidInput: Its type cannot be learnt, the split column cannot say which rows are held out, or the options are
-            wrong.
+        UnusableData: Nothing can be learnt of the target, or a column that says which rows are held out, or what they
+            count for, leaves nothing.
+        InvalidInput: Its type cannot be learnt, that of such a column says nothing of the kind, or the options or the
+            metric are wrong.
     """
-    features, split, seed = arguments["features"], arguments["split"], arguments["seed"]
+    features, seed = arguments["features"], arguments["seed"]
     columns = Columns(len(features[0]["data"]) if features else 0, tuple(Column(**column) for column in features))
     options = parse_options(arguments["options"])
     fitting = options.fitting()
     fitting.check(columns)
 
-    def spelt(array: ArrayColumn | None) -> Column | None:
-        if array is None:
-            return None
+    def spelt(array: ArrayColumn) -> Column:
         texts = {code: text.encode() for code, text in arguments["spellings"].get(array["name"], ())}
         return replace(Column(**array), texts=texts_of(texts) if texts else None)
 
+    by_name = {array["name"]: array for array in (*features, *arguments["aside"])}
+
+    def named(name: str | None) -> Column | None:
+        return None if name is None else spelt(by_name[name])
+
     held = None
-    if split is not None or seed is not None:
-        held = Held(spelt(split), seed or 0, options.validation_share)
-    target = spelt(arguments["target"])
-    return TrainingRows(TableRows(columns, target, arguments["task"], fitting, options.embedding, held, check))
+    split, group, time = (named(name) for name in (arguments["split"], arguments["group_by"], arguments["time_by"]))
+    if seed is not None or any(column is not None for column in (split, group, time)):
+        held = Held(split, seed or 0, options.validation_share, group, time)
+    target = None if arguments["target"] is None else spelt(arguments["target"])
+    weight = named(arguments["weight"])
+    rows = TableRows(columns, target, arguments["task"], fitting, options.embedding, held, weight, check)
+    if rows.learnt is not None:
+        parse_metric(arguments["metric"], rows.learnt.task)
+    return TrainingRows(rows)
 
 
 class TrainingRows:

@@ -45,7 +45,7 @@ class ProgressBar:
             ) from None
         self._budget = budget
         self._started = time.monotonic() if started is None else started
-        self._metric, self._best = "", -math.inf
+        self._metric, self._sign, self._best = "", 1.0, -math.inf
         unit = "s" if math.isfinite(budget) else " epochs"
         shape = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} {unit}{postfix}"
         total = budget if math.isfinite(budget) else 1.0
@@ -57,10 +57,11 @@ class ProgressBar:
         if kind in _PHASES:
             self._bar.set_description_str(_PHASES[kind], refresh=False)
         if kind == "rows":
-            self._metric = metric_name(event)
-        elif kind == "epoch" and event["validation_metric"] > self._best:
-            self._best = event["validation_metric"]
-            self._bar.set_postfix_str(f"{self._metric} {self._best:.4f} {event['architecture']}", refresh=False)
+            self._metric, self._sign = metric_name(event), -1.0 if event.get("less_is_better") else 1.0
+        elif kind == "epoch" and self._sign * event["validation_metric"] > self._best:
+            value = event["validation_metric"]
+            self._best = self._sign * value
+            self._bar.set_postfix_str(f"{self._metric} {value:.4f} {event['architecture']}", refresh=False)
         elif kind == "progress" and not math.isfinite(self._budget):
             self._bar.total, self._bar.n = event["total"], min(event["done"], event["total"])
         if math.isfinite(self._budget):

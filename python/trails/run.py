@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trails.plots.common import metric_name, title_of
+from trails.refinement.leaderboard import in_order
+from trails.table.judged import is_loss
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,7 +52,7 @@ class Run:
     def leaderboard(self) -> list[Mapping[str, Any]]:
         """Candidates that were trained, best validation metric first."""
         trained = [c for c in self.candidates if c.get("validation_metric") is not None]
-        return sorted(trained, key=lambda candidate: -float(candidate["validation_metric"]))
+        return in_order(trained, is_loss(str(self.facts.get("metric"))))
 
     def draw(self, path_stem: str | Path) -> None:
         """Write ``path_stem.svg`` and ``path_stem.png``: learning curves, and what scores said beforehand.

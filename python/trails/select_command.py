@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +59,13 @@ examples:
     command.add_argument("--tfmem", default="expressflow", metavar="M", help="metrics that rank (default: expressflow)")
     command.add_argument("--space", default="mlp4x20", metavar="SPACE", help="architectures (default: mlp4x20)")
     command.add_argument("--refinement", default="sh", metavar="R", help="sh, sj, ua or hyperband (default: sh)")
+    command.add_argument("--metric", metavar="M", help="that candidates are compared by (default: as the task has it)")
+    for name, of_which in (
+        ("group-by", "its groups are held out as a whole"),
+        ("time-by", "the latest rows by it are held out"),
+        ("weight", "what a row counts for"),
+    ):
+        command.add_argument(f"--{name}", metavar="COLUMN", help=f"of the tables of --dsn: {of_which}; no feature")
     for name, what in (
         ("n", "architectures to score (default: the whole space, or what the time holds)"),
         ("k", "candidates to train (default: what the time holds)"),
@@ -89,6 +96,10 @@ def run(options: argparse.Namespace) -> None:
         n=options.n,
         k=options.k,
         u=options.u,
+        metric=options.metric,
+        group_by=options.group_by,
+        time_by=options.time_by,
+        weight=options.weight,
         batch_size=options.batch_size,
         seed=options.seed,
         options=training,
@@ -109,12 +120,17 @@ def _select(options: argparse.Namespace, settings: Settings, log: _Log, started:
     from trails import progress_bar
     from trails.selection import select
 
-    source = _Tables(options.dsn, options.dataset, options.target) if options.dsn else _Files(options)
+    source = (
+        _Tables(options.dsn, options.dataset, options.target, settings.by.no_features)
+        if options.dsn
+        else _Files(options)
+    )
     train = source.read("train", None)
     validation = source.read("valid", train)
     assert train is not None, "a source without training rows is an error"
     held = "some held out" if validation is None else f"{validation.rows:,} for validation"
-    log.say(f"{source.name}: {train.rows:,} rows, {len(train) - 1} features; {held}")
+    features = len([column for column in train.without(options.target) if column.name not in settings.by.no_features])
+    log.say(f"{source.name}: {train.rows:,} rows, {features} features; {held}")
     with contextlib.ExitStack() as kept:
         if sys.stderr.isatty() and progress_bar.is_available():
             log.bar = kept.enter_context(progress_bar.ProgressBar(settings.budget, started))
@@ -166,6 +182,7 @@ def measure(found: Selection, train: Columns, test: Columns, task: str | None) -
     from trails.table.target import learn_target, leave_unknown_out
 
     target = found.model.target
+    asked = None if found.metric == target.metric else found.metric
     # The model knows its classes' names; which values those are, the training rows tell.
     learnt = target if target.task == "regression" else learn_target(train[target.name], task)
     known, warning = leave_unknown_out(learnt, test[target.name], "test")
@@ -175,7 +192,7 @@ def measure(found: Selection, train: Columns, test: Columns, task: str | None) -
         return {}, warning or f'the target "{shown(target.name)}" is the same in all {len(labels)} test rows'
     outputs = found.model.outputs(rows)
     truth: Any = labels != 0 if target.task == "binary" else labels
-    return report(target, truth, outputs if target.task == "multiclass" else outputs[:, 0]), warning
+    return report(target, truth, outputs if target.task == "multiclass" else outputs[:, 0], asked), warning
 
 
 class _Files:
@@ -199,8 +216,9 @@ class _Files:
 class _Tables:
     """The splits as tables of a database."""
 
-    def __init__(self, dsn: str, name: str, target: str) -> None:
+    def __init__(self, dsn: str, name: str, target: str, by: Iterable[str] = ()) -> None:
         self._dsn, self._table, self._target = dsn, name, target
+        self._kept = {target, *by}
         self.name = f"tables {name}_*"
 
     def read(self, split: str, like: Columns | None) -> Columns | None:
@@ -219,7 +237,7 @@ class _Tables:
                 raise
             if like is not None:
                 return found
-            keys = key_of(connection, table) - {self._target}
+            keys = key_of(connection, table) - self._kept
             return Columns(found.rows, tuple(column for column in found if column.name not in keys))
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trails.errors import InvalidInput, TrailsError, UnusableData, shown
 from trails.filtering.phase import shortlist
-from trails.filtering.rows import Held, TableRows
+from trails.filtering.rows import TableRows
 from trails.limits import FILTERING_SHARE, RESERVE_SECONDS
 from trails.model.store import Model
 from trails.refinement.leaderboard import from_epochs
 from trails.settings import Settings, plain_options
 from trails.table.columns import Columns
+from trails.table.judged import parse_metric
+from trails.table.split import ByColumns, Held
 from trails.trainer import Event, InProcess, OwnProcess
 from trails.training.options import Options, parse_options
 
@@ -38,6 +40,8 @@ class Selection:
         complete: False if time cut what was planned.
         fault: What ended training before its time; the model is then the best so far.
         warnings: What else a person should know.
+        held_out: Which rows candidates were compared on: ``how``, the column that said so, rows and groups on each
+            side, and from which time on.
     """
 
     model: Model
@@ -51,6 +55,7 @@ class Selection:
     complete: bool
     fault: str | None = None
     warnings: tuple[str, ...] = ()
+    held_out: Mapping[str, Any] = field(default_factory=dict)
 
 
 def select(
@@ -90,12 +95,13 @@ def select(
     bounded = math.isfinite(settings.budget)
     with (OwnProcess if settings.isolated else InProcess)(started, settings.budget, settings.threads) as trainer:
         began = time.monotonic()
-        seed = settings.seed if validation is None else None
-        rows = training_rows(train, target, settings.task, options, seed)
+        seed, by = settings.seed if validation is None else None, settings.by
+        by.check(validation is not None)
+        rows = training_rows(train, target, settings.task, options, seed, by, settings.metric)
         left_out = dict(rows.useless)
-        train, validation = _useful(train, left_out), None if validation is None else _useful(validation, left_out)
-        if len(train) < 2:
+        if not rows.useful:
             raise _no_feature(left_out)
+        train, validation = _useful(train, left_out), None if validation is None else _useful(validation, left_out)
         trainer.rows(
             train,
             validation,
@@ -108,6 +114,11 @@ def select(
                 "device": settings.device,
                 "threads": settings.threads,
                 "task": settings.task,
+                "group_by": by.group_by,
+                "time_by": by.time_by,
+                "weight": by.weight,
+                "aside": sorted(by.no_features),
+                "metric": settings.metric,
                 "options": asked,
             },
         )
@@ -148,7 +159,7 @@ def select(
     model = Model.from_bytes(blob)
     return Selection(
         model,
-        record.leaderboard or from_epochs(record.curves, dict(candidates)),
+        record.leaderboard or from_epochs(record.curves, dict(candidates), record.less_is_better),
         record.metric,
         found.scored,
         left_out,
@@ -158,6 +169,7 @@ def select(
         record.complete and fault is None,
         fault,
         tuple(record.warnings),
+        record.held_out,
     )
 
 
@@ -170,13 +182,15 @@ class _RefinementRecord:
         self.curves: list[dict[str, Any]] = []
         self.timings: list[dict[str, Any]] = []
         self.warnings: list[str] = []
-        self.metric, self.complete = "", False
+        self.metric, self.less_is_better, self.complete = "", False, False
+        self.held_out: dict[str, Any] = {}
         self.unkept: str | None = None
 
     def __call__(self, event: Event) -> None:
         rest = {name: value for name, value in event.items() if name != "event"}
         if event["event"] == "rows":
-            self.metric = event["metric"]
+            self.metric, self.less_is_better = event["metric"], event["less_is_better"]
+            self.held_out = event["held_out"]
         elif event["event"] == "warning":
             self.warnings.append(event["message"])
         elif event["event"] == "epoch":
@@ -188,7 +202,13 @@ class _RefinementRecord:
 
 
 def training_rows(
-    train: Columns, target: str, task: str | None = None, options: Options | None = None, seed: int | None = None
+    train: Columns,
+    target: str,
+    task: str | None = None,
+    options: Options | None = None,
+    seed: int | None = None,
+    by: ByColumns | None = None,
+    metric: str | None = None,
 ) -> TableRows:
     """What filtering looks at of a table.
 
@@ -198,19 +218,29 @@ def training_rows(
         task: What is learnt of it; None to infer it.
         options: Of training.
         seed: With which refinement will draw rows to hold out, if it will.
+        by: Columns that say something of the rows themselves.
+        metric: By which candidates will be compared.
 
     Raises:
-        InvalidInput: The target cannot be learnt, or an option names a column that is not there.
-        UnusableData: Nothing can be learnt of the target.
+        InvalidInput: The target cannot be learnt, an option names a column that is not there, or the task has no such
+            metric.
+        UnusableData: Nothing can be learnt of the target, or a column of ``by`` leaves nothing.
     """
-    options = options or Options()
+    options, by = options or Options(), by or ByColumns()
     # How a feature's texts are spelt tells a score nothing.
-    features = Columns(train.rows, tuple(replace(column, texts=None) for column in train.without(target)))
+    features = Columns(
+        train.rows,
+        tuple(replace(column, texts=None) for column in train.without(target) if column.name not in by.no_features),
+    )
     fitting = options.fitting()
     fitting.check(features)
-    held = None if seed is None else Held(None, seed, options.validation_share)
+    group, time, weight = (None if name is None else train[name] for name in (by.group_by, by.time_by, by.weight))
+    held = None if seed is None else Held(None, seed, options.validation_share, group, time)
     own = replace(train[target], values=None, nulls=None)
-    return TableRows(features, own, task, fitting, options.embedding, held)
+    rows = TableRows(features, own, task, fitting, options.embedding, held, weight)
+    assert rows.learnt is not None, "there is a target"
+    parse_metric(metric, rows.learnt.task)
+    return rows
 
 
 def _useful(columns: Columns, left_out: Mapping[str, str]) -> Columns:

@@ -21,6 +21,7 @@ from trails.run import Run
 from trails.selection import Selection, line_of, select
 from trails.selector_columns import (
     Given,
+    OfRows,
     SeenFeatures,
     example,
     features_of,
@@ -32,7 +33,8 @@ from trails.selector_inputs import as_value_errors, is_connection, seconds_of, s
 from trails.settings import Settings, plain_options
 from trails.table.columns import Column, Columns
 from trails.table.conform import conform_all
-from trails.table.split import holdout
+from trails.table.row_weights import weighed
+from trails.table.split import Held, divide
 from trails.table.target import learn_target, parse_task
 from trails.training.options import parse_options
 
@@ -53,6 +55,9 @@ class ModelSelector(Estimator):
         n: Architectures to score, if fixed.
         k: Candidates to train, if fixed.
         u: Epochs of the first rung, if fixed. With k and u the result depends on ``random_state`` alone.
+        metric: By which candidates are compared: for two classes auc (as by default), average_precision, log_loss,
+            brier, accuracy, balanced_accuracy, f1 or mcc; for several accuracy (as by default), auc, log_loss or
+            balanced_accuracy; for numbers r2 (as by default), rmse or mae.
         options: Of training, such as ``{"dropout": 0.1}``; see docs/refinement.md.
         random_state: Of everything random: a whole number, None for 1, or a NumPy generator that one is drawn from.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
@@ -69,6 +74,7 @@ class ModelSelector(Estimator):
         classes_: Labels of the classes, in the order of `predict_proba`'s columns; not there for a regression.
         task_: What was learnt: binary, multiclass or regression.
         metric_: What candidates were ranked by.
+        held_out_: Which rows candidates were compared on; see `trails.selection.Selection`.
         left_out_: Features that cannot help, with the reason.
         rows_left_out_: Rows without a target that were left out.
         curves_: Every finished epoch of every candidate.
@@ -97,6 +103,7 @@ class ModelSelector(Estimator):
         n: int | None = None,
         k: int | None = None,
         u: int | None = None,
+        metric: str | None = None,
         options: Mapping[str, Any] | None = None,
         random_state: Any = 1,
         device: str = "auto",
@@ -113,6 +120,7 @@ class ModelSelector(Estimator):
         self.n = n
         self.k = k
         self.u = u
+        self.metric = metric
         self.options = options
         self.random_state = random_state
         self.device = device
@@ -123,15 +131,29 @@ class ModelSelector(Estimator):
 
     # Learning
 
-    def fit(self, X: Any, y: Any, *, target: str | None = None, validation: Any = None) -> ModelSelector:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        target: str | None = None,
+        validation: Any = None,
+        groups: Any = None,
+        times: Any = None,
+        sample_weight: Any = None,
+    ) -> ModelSelector:
         """Select and train a model.
 
         Args:
             X: Features, or a psycopg2 connection.
             y: Labels or numbers, shape (rows,); with a connection the name of a table or view, as in SQL.
             target: With a connection: name of the target column. Rows without it are left out.
-            validation: Rows that candidates are compared on: a pair (X, y), with a connection a table's name; None to
-                hold some out.
+            validation: Rows that candidates are compared on: a pair (X, y), or (X, y, sample_weight) where rows have
+                weights; with a connection a table's name; None to hold some out.
+            groups: Group of every row, shape (rows,); with a connection the name of a column, as for the next two.
+                Rows of a group are held out together; those without one are trained on.
+            times: Date, time or number of every row, shape (rows,): the latest rows are held out.
+            sample_weight: What each row counts for in training and in comparing, shape (rows,): 0 or more.
 
         Raises:
             ValueError: X or y cannot be learnt from, or a parameter is wrong; it is a `TrailsError` too.
@@ -142,8 +164,8 @@ class ModelSelector(Estimator):
             for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
                 delattr(self, name)  # Of an earlier fit, which may have been of another task.
             seed = seed_of(self.random_state)
-            given = self._given(X, y, target, validation)
-            settings = self._settings(seed, given.train[given.target])
+            given = self._given(X, y, target, validation, OfRows(groups, times, sample_weight))
+            settings = self._settings(seed, given)
             held = given.validation
             if held is None and _is_too_small(given, settings):
                 warnings.warn(
@@ -161,22 +183,26 @@ class ModelSelector(Estimator):
         self._keep(found, given, settings.budget)
         return self
 
-    def _given(self, X: Any, y: Any, target: str | None, validation: Any) -> Given:
+    def _given(self, X: Any, y: Any, target: str | None, validation: Any, of_rows: OfRows) -> Given:
         if is_connection(X):
-            given = given_tables(X, y, target, validation)
+            given = given_tables(X, y, target, validation, of_rows)
         elif target is not None:
             raise InvalidInput("target names a column of a table, and X is none", hint="Give the labels as y.")
         else:
-            given = given_arrays(X, y, validation, type(self).__name__)
+            given = given_arrays(X, y, validation, type(self).__name__, of_rows)
         self.rows_left_out_, self.n_features_in_ = given.rows_left_out, given.seen.count
         if given.seen.names is not None:
             self.feature_names_in_ = np.array(given.seen.names, object)
         return given
 
-    def _settings(self, seed: int, target: Column) -> Settings:
+    def _settings(self, seed: int, given: Given) -> Settings:
         return Settings(
             budget=seconds_of(self.budget),
-            task=self._task_of(target),
+            task=self._task_of(given.train[given.target]),
+            metric=self.metric,
+            group_by=given.by.get("group_by"),
+            time_by=given.by.get("time_by"),
+            weight=given.by.get("weight"),
             space=self.space,
             tfmem=self.tfmem,
             refinement=self.refinement,
@@ -196,6 +222,7 @@ class ModelSelector(Estimator):
         self._predictor = found.model.in_double()
         self.leaderboard_, self.curves_, self.timings_ = found.leaderboard, found.curves, found.timings
         self.task_, self.metric_ = found.model.target.task, found.metric
+        self.held_out_ = dict(found.held_out)
         self.left_out_, self.seconds_, self.complete_ = found.left_out, found.seconds, found.complete
         # Parameters may be set anew after fit.
         self._facts = {
@@ -352,13 +379,14 @@ class ModelSelectorRegressor(ModelSelector):
 
 
 def _is_too_small(given: Given, settings: Settings) -> bool:
-    """Whether too few rows differ for some to be held out."""
-    column = given.train[given.target]
-    learnt = learn_target(column, settings.task)
-    labels = learnt.labels(column)
+    """Whether too few rows differ for some to be held out; where it was said of which, that is an error instead."""
+    if settings.group_by is not None or settings.time_by is not None:
+        return False
+    column = weighed(given.train, settings.weight)[0][given.target]
+    labels = learn_target(column, settings.task).labels(column)
     share = parse_options(settings.options).validation_share
     try:
-        sides = holdout(learnt.strata(column), settings.seed, share, learnt.task == "binary")
-        return not all(len(side) and (labels[side] != labels[side[0]]).any() for side in sides)
+        division = divide(Held(seed=settings.seed, share=share), column, settings.task)
     except UnusableData:
         return True
+    return not all(len(side) and (side != side[0]).any() for side in (labels[division.train], labels[division.held]))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, shown
 from trails.limits import LONGEST_SPELLING
 from trails.model.store import Model
 from trails.selector_inputs import check_size, matrix_of, vector_of
 from trails.table.columns import KINDS, Column, Columns
 from trails.table.conform import conform, conform_all
-from trails.table.frames import array_columns, column_of, frame_columns, is_frame, names_of
+from trails.table.frames import array_columns, column_of, frame_columns, is_frame, names_of, series_column
 
 _TARGET = "y"
 _FEWEST_ROWS = 10
@@ -42,6 +43,7 @@ class Given:
         seen: The features.
         labels: The labels of the classes as they are given back; None if the model says them.
         rows_left_out: Rows without a target.
+        by: Names of the columns that say something of the rows themselves; see `trails.settings.Settings`.
     """
 
     train: Columns
@@ -50,16 +52,38 @@ class Given:
     seen: SeenFeatures
     labels: NDArray[Any] | None
     rows_left_out: int
+    by: Mapping[str, str] = field(default_factory=dict)
 
 
-def given_arrays(X: Any, y: Any, validation: Any, owner: str) -> Given:
+@dataclass(frozen=True)
+class OfRows:
+    """What else is said of the rows: vectors of shape (rows,), or with a connection names of columns; or None.
+
+    Args:
+        groups: Rows of the same value are held out together.
+        times: The latest rows are held out.
+        sample_weight: What a row counts for.
+    """
+
+    groups: Any = None
+    times: Any = None
+    sample_weight: Any = None
+
+    def given(self) -> dict[str, Any]:
+        """What there is, by the names that settings have for it."""
+        named = {"group_by": self.groups, "time_by": self.times, "weight": self.sample_weight}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+def given_arrays(X: Any, y: Any, validation: Any, owner: str, of_rows: OfRows | None = None) -> Given:
     """Columns of arrays or data frames, the target among them under a name of its own.
 
     Args:
         X: Features, shape (rows, features).
         y: Labels or numbers, shape (rows,).
-        validation: A pair of X and y, or None.
+        validation: A pair of X and y, or of both and the weights of these rows; or None.
         owner: The estimator's class, for messages.
+        of_rows: What else is said of the rows.
 
     Raises:
         InvalidInput: They cannot be learnt from.
@@ -67,25 +91,56 @@ def given_arrays(X: Any, y: Any, validation: Any, owner: str) -> Given:
     """
     features, seen = features_of(X, None, owner)
     vector = vector_of(y, features.rows)
-    name = _TARGET
-    while any(column.name == name for column in features):
-        name += "_"
+    used = {column.name for column in features}
+    name = _free(_TARGET, used)
     target = _target(name, vector)
+    more, by = [], {}
+    for role, values in (of_rows or OfRows()).given().items():
+        by[role] = _free(role, used)
+        more.append(_of_rows(by[role], role, values, features.rows))
     labels = _labels(target, vector)
     held = None
     if validation is not None:
         try:
-            other, other_labels = validation
+            other, other_labels, *weights = validation
+            if len(weights) != ("weight" in by):
+                raise ValueError
         except (TypeError, ValueError):
-            raise InvalidInput("validation is a pair of X and y") from None
+            wanted = "X, y and their sample_weight" if "weight" in by else "a pair of X and y"
+            raise InvalidInput(f"validation is {wanted}") from None
         held_features, _ = features_of(other, seen, owner)
         held_target = _target(name, vector_of(other_labels, held_features.rows))
         same = conform_all(held_features, {column.name: column.family for column in features})
-        held = Columns(held_features.rows, (*same.columns, conform(held_target, target.family)))
-    return Given(Columns(features.rows, (*features.columns, target)), held, name, seen, labels, 0)
+        held_more = [_of_rows(by["weight"], "weight", values, held_features.rows) for values in weights]
+        held = Columns(held_features.rows, (*same.columns, *held_more, conform(held_target, target.family)))
+    return Given(Columns(features.rows, (*features.columns, *more, target)), held, name, seen, labels, 0, by)
 
 
-def given_tables(connection: Any, table: Any, target: str | None, validation: Any) -> Given:
+def _free(name: str, used: set[str]) -> str:
+    """The name, or one like it that no column has; it is used then."""
+    while name in used:
+        name += "_"
+    used.add(name)
+    return name
+
+
+def _of_rows(name: str, role: str, values: Any, rows: int) -> Column:
+    said = {"group_by": "groups", "time_by": "times", "weight": "sample_weight"}[role]
+    if hasattr(values, "dtype") and hasattr(values, "isna"):
+        column = series_column(name, values)
+        shape: tuple[int, ...] = (len(column.data),)
+    else:
+        vector = np.asarray(values)
+        shape = vector.shape
+        column = column_of(name, vector) if vector.ndim == 1 else Column(name, "int32", np.empty(0, np.int32))
+    if shape != (rows,):
+        raise InvalidInput(f"{said} has the shape {shape}, and X has {rows} rows")
+    return column
+
+
+def given_tables(
+    connection: Any, table: Any, target: str | None, validation: Any, of_rows: OfRows | None = None
+) -> Given:
     """Columns of tables of a database; a primary key is no feature.
 
     Args:
@@ -93,6 +148,7 @@ def given_tables(connection: Any, table: Any, target: str | None, validation: An
         table: Name of a table or view.
         target: Name of its target column.
         validation: Name of another one, or None.
+        of_rows: What else is said of the rows: names of columns, which are no features.
 
     Raises:
         InvalidInput: A name is missing, or the table cannot be read.
@@ -105,7 +161,12 @@ def given_tables(connection: Any, table: Any, target: str | None, validation: An
             hint='For instance: fit(connection, "frappe_train", target="label", validation="frappe_valid").',
         )
     train, left_out = read_table(connection, table, target=target)
-    keys = key_of(connection, table) - {target}
+    by = (of_rows or OfRows()).given()
+    for role, name in by.items():
+        if not isinstance(name, str):
+            raise InvalidInput(f"with a connection, {role} is the name of a column, not {shown(str(name))}")
+        train[name]  # there is one
+    keys = key_of(connection, table) - {target, *by.values()}
     train = Columns(train.rows, tuple(column for column in train if column.name not in keys))
     held = None
     if validation is not None:
@@ -114,8 +175,8 @@ def given_tables(connection: Any, table: Any, target: str | None, validation: An
         names = [column.name for column in train]
         held, held_left_out = read_table(connection, validation, names, target=target, like=train)
         left_out += held_left_out
-    seen = SeenFeatures(len(train) - 1, [column.name for column in train.without(target)])
-    return Given(train, held, target, seen, None, left_out)
+    names = [column.name for column in train if column.name not in {target, *by.values()}]
+    return Given(train, held, target, SeenFeatures(len(names), names), None, left_out, by)
 
 
 def features_of(X: Any, seen: SeenFeatures | None, owner: str) -> tuple[Columns, SeenFeatures]:

@@ -15,6 +15,7 @@ from trails.limits import SMALLEST_BUDGET
 from trails.refinement.checks import RefinementArguments
 from trails.space import DEFAULT_SPACE
 from trails.table.columns import Columns
+from trails.table.split import ByColumns
 from trails.trainer import budget_to_try, work_seconds
 
 
@@ -37,6 +38,10 @@ class Settings:
         device: See `trails.refinement.device_names.parse_devices`.
         threads: CPU threads; 0 for all cores.
         isolated: Whether refinement runs in a process of its own.
+        metric: By which candidates are compared; None for that of the task.
+        group_by: Column whose groups are held out as a whole.
+        time_by: Column by which the latest rows are held out.
+        weight: Column that says what a row counts for. None of the three is a feature.
     """
 
     budget: float = 60.0
@@ -53,6 +58,15 @@ class Settings:
     device: str = "auto"
     threads: int = 0
     isolated: bool = True
+    metric: str | None = None
+    group_by: str | None = None
+    time_by: str | None = None
+    weight: str | None = None
+
+    @property
+    def by(self) -> ByColumns:
+        """The columns that say something of the rows themselves."""
+        return ByColumns(group_by=self.group_by, time_by=self.time_by, weight=self.weight)
 
     def filtering(self) -> FilteringRequest:
         """What is asked of the first phase."""
@@ -101,7 +115,7 @@ class Settings:
             raise InvalidInput("without a budget k must be given", hint="Give k, or a budget.")
         self.filtering().check(target=True)
         options = json.dumps(plain_options(self.options))
-        RefinementArguments(self.refinement, self.k, self.u, options, self.device, self.task).check()
+        RefinementArguments(self.refinement, self.k, self.u, options, self.device, self.task, self.metric).check()
 
 
 def plain_options(options: Any) -> dict[str, Any]:

@@ -288,7 +288,15 @@ class InProcess(Trainer):
         devices, timings = select_devices(parsed.device), Timings(self._started)
         with timings.phase("encode"):
             data = prepare(
-                train, validation, parsed.target, parsed.seed, devices[0], task=parsed.task, options=parsed.options
+                train,
+                validation,
+                parsed.target,
+                parsed.seed,
+                devices[0],
+                task=parsed.task,
+                by=parsed.by,
+                metric=parsed.metric,
+                options=parsed.options,
             )
         self._prepared = parsed, devices, data, timings
 
@@ -305,8 +313,8 @@ class InProcess(Trainer):
         parsed = parse_request(json.dumps({"request": "refine", **request}))
         assert isinstance(parsed, Refine)
         events = Events(lambda line: self._heard(json.loads(line), hear))
-        target = data.target
-        events.rows(timings.rows[-1]["seconds"], time.monotonic() - self._started, target.task, target.metric)
+        begun = time.monotonic() - self._started
+        events.rows(timings.rows[-1]["seconds"], begun, data.target.task, data.metric, data.held_out)
         for warning in data.warnings:
             events.warning(warning)
         threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()

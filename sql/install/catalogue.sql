@@ -73,6 +73,10 @@ CREATE TABLE runs (
     validation          pg_catalog.text,
     validation_relation pg_catalog.text,
     split               pg_catalog.name,
+    group_by            pg_catalog.name,
+    time_by             pg_catalog.name,
+    weight              pg_catalog.name,
+    held_out            pg_catalog.jsonb,
     features            pg_catalog.name[] NOT NULL,
     left_out            pg_catalog.jsonb NOT NULL DEFAULT '{}',
     budget              interval,
@@ -90,8 +94,13 @@ CREATE TABLE runs (
     n                   bigint,
     k                   integer,
     u                   integer,
+    asked_n             integer,
     asked_k             integer,
     asked_u             integer,
+    batch_size          integer,
+    asked_task          pg_catalog.text,
+    asked_features      pg_catalog.name[],
+    asked_architectures pg_catalog.text[],
     state               pg_catalog.text NOT NULL CHECK (
                             state OPERATOR(pg_catalog.=) ANY (ARRAY['complete', 'best so far'])
                         ),
@@ -111,9 +120,13 @@ COMMENT ON COLUMN runs.function IS 'the function that was called';
 COMMENT ON COLUMN runs.continues IS 'the run that trails.resume continued';
 COMMENT ON COLUMN runs.relation IS 'source as trails.relation_identity tells relations apart, whatever they are called';
 COMMENT ON COLUMN runs.validation_relation IS 'the same of validation';
-COMMENT ON COLUMN runs.metric IS 'what validation_metric is: auc, accuracy or r2; higher is better';
+COMMENT ON COLUMN runs.metric IS 'what validation_metric is; candidates are compared by it';
 COMMENT ON COLUMN runs.model IS 'the name under which the winner was to be kept';
 COMMENT ON COLUMN runs.split IS 'the column that says which rows are held out';
+COMMENT ON COLUMN runs.group_by IS 'the column whose groups are held out as a whole';
+COMMENT ON COLUMN runs.time_by IS 'the column by which the latest rows are held out';
+COMMENT ON COLUMN runs.weight IS 'the column that says what a row counts for';
+COMMENT ON COLUMN runs.held_out IS 'how rows were held out, by which column, rows and groups on each side, and from which time on';
 COMMENT ON COLUMN runs.left_out IS 'features that cannot help, with the reason each was left out';
 COMMENT ON COLUMN runs.budget IS 'NULL where there was no limit';
 COMMENT ON COLUMN runs.tfmem IS 'the metric that ranked the candidates; NULL where the caller named them';
@@ -124,8 +137,13 @@ COMMENT ON COLUMN runs.scored IS 'architectures that this run scored; NULL where
 COMMENT ON COLUMN runs.n IS 'architectures scored; NULL where the caller named the candidates';
 COMMENT ON COLUMN runs.k IS 'candidates of the first rung';
 COMMENT ON COLUMN runs.u IS 'epochs of the first rung; NULL where the scheduler has no such number';
+COMMENT ON COLUMN runs.asked_n IS 'n as the caller fixed it; NULL where it was left to the metric';
 COMMENT ON COLUMN runs.asked_k IS 'k as the caller fixed it; NULL where it was planned';
 COMMENT ON COLUMN runs.asked_u IS 'u as the caller fixed it; NULL where it was planned';
+COMMENT ON COLUMN runs.batch_size IS 'rows that metrics read; NULL where nothing was scored, and of runs of an earlier release';
+COMMENT ON COLUMN runs.asked_task IS 'task as the caller said; NULL where it was inferred';
+COMMENT ON COLUMN runs.asked_features IS 'features as the caller named them; NULL where nobody did';
+COMMENT ON COLUMN runs.asked_architectures IS 'the candidates that the caller named';
 COMMENT ON COLUMN runs.state IS '''complete'' when every rung was trained as planned, ''best so far'' when the deadline or a fault cut it';
 COMMENT ON COLUMN runs.fault IS 'what cut the run, if it was not its deadline';
 COMMENT ON COLUMN runs.start_seconds IS 'from the start of the refinement process until it was ready (interpreter and torch)';

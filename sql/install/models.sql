@@ -24,6 +24,7 @@ CREATE TABLE models (
     classes         pg_catalog.text[],
     encoder         pg_catalog.jsonb NOT NULL,
     metrics         pg_catalog.jsonb NOT NULL,
+    made_of         pg_catalog.jsonb,
     digest          pg_catalog.bytea NOT NULL,
     weights         pg_catalog.bytea NOT NULL,
     created         pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
@@ -46,6 +47,7 @@ COMMENT ON COLUMN models.columns IS 'the columns that a source must have to pred
 COMMENT ON COLUMN models.classes IS 'the classes in the order of probabilities; NULL for regression';
 COMMENT ON COLUMN models.encoder IS 'how columns become fields; trails.encoding(model) shows what each has learnt';
 COMMENT ON COLUMN models.metrics IS 'of the validation rows';
+COMMENT ON COLUMN models.made_of IS 'the run that made it, as trails.runs had it: rows, columns, seconds, options; stays when the run is dropped';
 COMMENT ON COLUMN models.digest IS 'SHA-256 of weights, checked whenever they are read';
 COMMENT ON COLUMN models.weights IS 'weights and encoder as safetensors';
 COMMENT ON COLUMN models.deployed IS 'when it was last deployed; trails.rollback goes back in this order';

@@ -15,9 +15,9 @@ GRANT SELECT ON runs, candidates, trials, timings, checkpoints, models, unregist
 GRANT SELECT ON progress, live_trials TO trails_user;
 -- By column: a run's number comes from its sequence, its owner is who writes it. Models are written by the functions only.
 GRANT INSERT (
-    function, continues, source, relation, target, task, metric, model, validation, validation_relation, split, features,
-    left_out, budget, space, tfmem, refinement, options, seed, device, train_rows, validation_rows, unusable_rows, scored,
-    failed_scores, n, k, u, asked_k, asked_u, state, fault, started, finished, reading_seconds, filtering_seconds,
+    function, continues, source, relation, target, task, metric, model, validation, validation_relation, split, group_by,
+    time_by, weight, held_out, features, left_out, budget, space, tfmem, refinement, options, seed, device, train_rows, validation_rows, unusable_rows, scored,
+    failed_scores, n, k, u, asked_n, asked_k, asked_u, batch_size, asked_task, asked_features, asked_architectures, state, fault, started, finished, reading_seconds, filtering_seconds,
     start_seconds, first_batch_seconds, refinement_seconds, total_seconds
 ) ON runs TO trails_user;
 GRANT INSERT ON candidates, trials, timings, checkpoints TO trails_user;

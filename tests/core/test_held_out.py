@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from trails import bridge
 from trails.errors import InvalidInput, UnusableData
 from trails.filtering.phase import FilteringRequest, rank
-from trails.filtering.rows import WIDEST_ROW, Held, TableRows
+from trails.filtering.rows import WIDEST_ROW, TableRows
 from trails.refinement.dataset import prepare
 from trails.table.columns import Column, Columns
-from trails.table.split import held_out
+from trails.table.split import Held, held_out
 from trails.table.texts import text_column
 from trails.tfmem import parse_tfmems
 from trails.training.options import Options
@@ -64,8 +64,13 @@ def taken(
     arguments: bridge.TrainingRowsArguments = {
         "features": [array(column) for column in features],
         "target": array(target),
-        "split": None if split is None else array(split),
+        "aside": [] if split is None else [array(split)],
+        "split": None if split is None else split.name,
+        "group_by": None,
+        "time_by": None,
+        "weight": None,
         "task": None,
+        "metric": None,
         "options": options,
         "seed": seed,
         "spellings": texts if spelt else {},

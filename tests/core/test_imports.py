@@ -37,7 +37,8 @@ from trails import bridge
 column = lambda name, data: {"name": name, "kind": "int64", "data": data, "nulls": None, "values": None}
 numbers = np.random.default_rng(0).integers(0, 9, (3, 200))
 features = [column("a", numbers[0]), column("b", numbers[1])]
-arguments = {"features": features, "target": column("y", numbers[2] % 2), "split": None, "task": None,
+arguments = {"features": features, "target": column("y", numbers[2] % 2), "aside": [column("w", numbers[2] + 1)],
+             "split": None, "group_by": "a", "time_by": None, "weight": "w", "task": None, "metric": "log_loss",
              "options": '{"dropout": 0.1}', "seed": 1, "spellings": {}}
 rows = bridge.training_rows(arguments)
 request = {"space": "mlp2x10", "tfmem": "jacflow+snip", "n": 40, "k": 3, "batch_size": 8, "seed": 1, "sampler": None}

@@ -121,6 +121,7 @@ QUICK = {
     "withdraw": "SELECT trails.withdraw(1)",
     "keep_model": "SELECT count(*) FROM (SELECT trails.keep_model(run_id) FROM trails.unregistered_models) k",
     "leaderboard": "SELECT * FROM trails.leaderboard((SELECT max(run_id) FROM trails.runs))",
+    "recipe": "SELECT trails.recipe((SELECT max(run_id) FROM trails.runs))",
     "relation_exists": "SELECT trails.relation_exists(trails.relation_identity('big'))",
     "relation_identity": "SELECT trails.relation_identity('big')",
     "shown": "SELECT trails.shown('m')",

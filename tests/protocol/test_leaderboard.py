@@ -26,7 +26,8 @@ WEIGHTS = Weights({"table": torch.zeros(1)})
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["about"])
 def test_epochs_make_the_leaderboard_that_the_extension_makes_of_them(case: dict[str, Any]) -> None:
-    assert from_epochs(case["epochs"], dict(case["candidates"])) == case["leaderboard"]
+    less = case.get("less_is_better", False)
+    assert from_epochs(case["epochs"], dict(case["candidates"]), less) == case["leaderboard"]
 
 
 class Run:

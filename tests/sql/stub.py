@@ -28,8 +28,8 @@ def receive():
 def ready():
     send("ready", seconds=0.1, device="cpu")
 
-def rows(task="binary", metric="auc"):
-    send("rows", seconds=0.1, first_batch=0.2, task=task, metric=metric)
+def rows(task="binary", metric="auc", **more):
+    send("rows", seconds=0.1, first_batch=0.2, task=task, metric=metric, **more)
 
 def plan(k=2, u=1):
     send("plan", n=100, k=k, u=u, filtering_seconds=0.1, refinement_seconds=1.0, epoch_seconds=0.5)

@@ -33,7 +33,11 @@ CREATE FUNCTION submit(
     options pg_catalog.jsonb DEFAULT NULL,
     task pg_catalog.text DEFAULT NULL,
     split pg_catalog.name DEFAULT NULL,
-    name pg_catalog.text DEFAULT NULL
+    name pg_catalog.text DEFAULT NULL,
+    group_by pg_catalog.name DEFAULT NULL,
+    time_by pg_catalog.name DEFAULT NULL,
+    weight pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT NULL
 ) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION submit IS
     'has trails.model_selection run in the background once the transaction is committed; returns the number of the run';
@@ -56,11 +60,15 @@ fn submit(
     task: Option<String>,
     split: Option<&CStr>,
     name: Option<String>,
+    group_by: Option<&CStr>,
+    time_by: Option<&CStr>,
+    weight: Option<&CStr>,
+    metric: Option<String>,
 ) -> i64 {
     let submitted = || -> Result<i64> {
         let (request, filtering) = asked(
             source, target, budget, features, validation, space, tfmem, refinement, n, k, u, seed, batch_size, options,
-            task, split, name,
+            task, split, name, group_by, time_by, weight, metric,
         )?;
         background::submit(Work { request, filtering })
     };

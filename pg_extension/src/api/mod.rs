@@ -20,7 +20,7 @@ use pgrx::prelude::*;
 use pgrx::{direct_function_call, AnyElement};
 
 use crate::error::{Result, TrailsError};
-use crate::run_request::{parse_options, RunRequest};
+use crate::run_request::{parse_options, ByColumns, RunRequest};
 
 /// A required argument: NULL is an error that names it.
 fn required<T>(value: Option<T>, name: &str) -> Result<T> {
@@ -97,6 +97,18 @@ fn json_of(options: AnyElement) -> Result<serde_json::Value> {
     parse_options(&text.map(CStr::to_string_lossy).unwrap_or_default())
 }
 
+/// The request of one that may also say of which rows, what they count for, and what candidates are compared by.
+fn compared_by(
+    request: RunRequest,
+    group_by: Option<&CStr>,
+    time_by: Option<&CStr>,
+    weight: Option<&CStr>,
+    metric: Option<String>,
+) -> RunRequest {
+    let [group_by, time_by, weight] = [group_by, time_by, weight].map(|name| name.map(name_text));
+    RunRequest { by: ByColumns { group_by, time_by, weight, ..request.by.clone() }, metric, ..request }
+}
+
 /// What every function that trains takes; without k, u and a budget.
 #[allow(clippy::too_many_arguments)]
 fn request_of(
@@ -124,7 +136,8 @@ fn request_of(
         k: None,
         u: None,
         task,
-        split: split.map(name_text),
+        by: ByColumns { split: split.map(name_text), ..ByColumns::default() },
+        metric: None,
         name: None,
     })
 }

@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 use pgrx::{AnyElement, JsonB};
 use pyo3::types::PyAnyMethods;
 
-use super::{request_of, required, seconds_of, texts_of};
+use super::{compared_by, request_of, required, seconds_of, texts_of};
 use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
 use crate::outcome::Finished;
@@ -56,7 +56,11 @@ CREATE FUNCTION refinement_phase(
     options pg_catalog.jsonb DEFAULT NULL,
     task pg_catalog.text DEFAULT NULL,
     split pg_catalog.name DEFAULT NULL,
-    name pg_catalog.text DEFAULT NULL
+    name pg_catalog.text DEFAULT NULL,
+    group_by pg_catalog.name DEFAULT NULL,
+    time_by pg_catalog.name DEFAULT NULL,
+    weight pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
     architecture pg_catalog.text,
@@ -85,6 +89,10 @@ fn refinement_phase(
     task: Option<String>,
     split: Option<&CStr>,
     name: Option<String>,
+    group_by: Option<&CStr>,
+    time_by: Option<&CStr>,
+    weight: Option<&CStr>,
+    metric: Option<String>,
 ) -> TableIterator<
     'static,
     (
@@ -101,6 +109,7 @@ fn refinement_phase(
     let run = || -> Result<Finished> {
         let clock = Clock::start();
         let request = request_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
+        let request = compared_by(request, group_by, time_by, weight, metric);
         let architectures = texts_of(required(architectures, "architectures")?, "architectures")?;
         let k = i32::try_from(architectures.len()).map_err(|_| TrailsError::argument("too many architectures"))?;
         // Without an architecture there is nothing to count; that is refused with a better message.

@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::AnyElement;
 
-use super::{metrics_of, request_of, required, seconds_of};
+use super::{compared_by, metrics_of, request_of, required, seconds_of};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::outcome::Finished;
@@ -86,8 +86,13 @@ pub(super) fn asked(
     task: Option<String>,
     split: Option<&CStr>,
     name: Option<String>,
+    group_by: Option<&CStr>,
+    time_by: Option<&CStr>,
+    weight: Option<&CStr>,
+    metric: Option<String>,
 ) -> Result<(RunRequest, FilteringRequest)> {
     let request = request_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
+    let request = compared_by(request, group_by, time_by, weight, metric);
     let request = RunRequest { budget: Some(seconds_of(budget)?), k, u, name, ..request };
     let scoring = scoring(&request, tfmem, n, batch_size)?;
     Ok((request, scoring))
@@ -112,7 +117,11 @@ CREATE FUNCTION model_selection(
     options pg_catalog.jsonb DEFAULT NULL,
     task pg_catalog.text DEFAULT NULL,
     split pg_catalog.name DEFAULT NULL,
-    name pg_catalog.text DEFAULT NULL
+    name pg_catalog.text DEFAULT NULL,
+    group_by pg_catalog.name DEFAULT NULL,
+    time_by pg_catalog.name DEFAULT NULL,
+    weight pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     rank integer,
     architecture pg_catalog.text,
@@ -144,6 +153,10 @@ fn model_selection(
     task: Option<String>,
     split: Option<&CStr>,
     name: Option<String>,
+    group_by: Option<&CStr>,
+    time_by: Option<&CStr>,
+    weight: Option<&CStr>,
+    metric: Option<String>,
 ) -> TableIterator<
     'static,
     (
@@ -161,7 +174,7 @@ fn model_selection(
         let clock = Clock::start();
         let (request, scoring) = asked(
             source, target, budget, features, validation, space, tfmem, refinement, n, k, u, seed, batch_size, options,
-            task, split, name,
+            task, split, name, group_by, time_by, weight, metric,
         )?;
         selection::run("model_selection", &request, &Origin::Filtering(scoring), clock)
     };
@@ -185,7 +198,11 @@ CREATE FUNCTION model_selection_workloads(
     batch_size integer DEFAULT 32,
     options pg_catalog.jsonb DEFAULT NULL,
     task pg_catalog.text DEFAULT NULL,
-    split pg_catalog.name DEFAULT NULL
+    split pg_catalog.name DEFAULT NULL,
+    group_by pg_catalog.name DEFAULT NULL,
+    time_by pg_catalog.name DEFAULT NULL,
+    weight pg_catalog.name DEFAULT NULL,
+    metric pg_catalog.text DEFAULT NULL
 ) RETURNS TABLE (
     run_id bigint,
     phase pg_catalog.text,
@@ -212,6 +229,10 @@ fn model_selection_workloads(
     options: Option<AnyElement>,
     task: Option<String>,
     split: Option<&CStr>,
+    group_by: Option<&CStr>,
+    time_by: Option<&CStr>,
+    weight: Option<&CStr>,
+    metric: Option<String>,
 ) -> TableIterator<
     'static,
     (
@@ -225,6 +246,7 @@ fn model_selection_workloads(
     let run = || -> Result<Finished> {
         let clock = Clock::start();
         let request = request_of(source, target, features, validation, space, refinement, seed, options, task, split)?;
+        let request = compared_by(request, group_by, time_by, weight, metric);
         let request = RunRequest { k: Some(required(k, "k")?), u, ..request };
         let origin = Origin::Filtering(scoring(&request, tfmem, Some(required(n, "n")?), batch_size)?);
         selection::run("model_selection_workloads", &request, &origin, clock).map_err(|error| {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from trails.errors import InvalidInput, UnusableData, shown
 from trails.table.columns import Column, Columns
 from trails.table.encoder import Encoded, Encoder, parts_of
 from trails.table.fitting import Fitting
-from trails.table.split import held_out, sides
+from trails.table.row_weights import counting_rows
+from trails.table.split import Held, divide, sides
 from trails.table.target import Target, learn_target
 from trails.table.useless import useless_features
 from trails.tfmem import REGISTRY, Batch, Tfmem
@@ -45,21 +47,6 @@ _STREAM = 2
 
 
 @dataclass(frozen=True)
-class Held:
-    """Which rows are held out, as refinement will hold them out (`trails.table.split`).
-
-    Args:
-        split: Column that says so; or
-        seed: that draws them, with
-        share: of the rows.
-    """
-
-    split: Column | None = None
-    seed: int = 0
-    share: float = 0.2
-
-
-@dataclass(frozen=True)
 class TableRows:
     """The rows of one run.
 
@@ -70,6 +57,7 @@ class TableRows:
         fitting: How columns become fields.
         embedding: Numbers that stand for a category.
         held: Which rows are held out; None for none.
+        weight: What a row counts for; rows of weight 0 are not looked at, and all others alike.
         check: Called at least every 50 ms while rows are looked at; what it raises ends that.
         training: bool, shape (rows,): rows that are not held out; None for all of them.
         learnt: What can be learnt of the target of the training rows.
@@ -83,6 +71,7 @@ class TableRows:
     fitting: Fitting = field(default_factory=Fitting)
     embedding: int = EMBEDDING
     held: Held | None = None
+    weight: Column | None = None
     check: Check = no_check
     useless: dict[str, str] = field(init=False)
     training: NDArray[np.bool_] | None = field(init=False, default=None)
@@ -101,15 +90,25 @@ class TableRows:
 
     def _training(self) -> tuple[NDArray[np.bool_] | None, str | None]:
         """Rows that are not held out, and the task, which all rows decide where these are drawn."""
-        if self.held is None:
-            return None, self.task
-        if self.held.split is not None:
-            return sides(self.held.split, self.check)[0], self.task
-        if self.target is None:
-            return None, self.task
-        everywhere = learn_target(self.target, self.task, self.check)
-        strata, binary = everywhere.strata(self.target, self.check), everywhere.task == "binary"
-        return ~held_out(strata, self.held.seed, self.held.share, binary, self.check), everywhere.task
+        counting = None if self.weight is None else counting_rows(self.weight, self.check)
+        if self.held is None or self.target is None:
+            if self.held is not None and self.held.split is not None:
+                return sides(self.held.split, self.check)[0], self.task
+            return counting, self.task
+        held, target = self.held, self.target
+        if counting is None:
+            division = divide(held, target, self.task, self.check)
+            return division.train, division.task
+        # Rows of weight 0 are as if they were not there: what is drawn of the others does not hang on them.
+        split, group, time = (
+            None if column is None else _chosen(column, counting, self.check)
+            for column in (held.split, held.group, held.time)
+        )
+        of_counting = replace(held, split=split, group=group, time=time)
+        division = divide(of_counting, _chosen(target, counting, self.check), self.task, self.check)
+        training = np.zeros(len(counting), np.bool_)
+        training[counting] = division.train
+        return training, division.task
 
     @property
     def useful(self) -> list[Column]:
@@ -251,9 +250,18 @@ class TableRows:
 
 
 def _chosen(column: Column, rows: NDArray[np.bool_], check: Check) -> Column:
-    """A copy of a column without NULLs at the rows that are chosen."""
-    parts = [column.data[piece][rows[piece]] for piece in pieces(len(rows), check)]
-    return replace(column, data=np.concatenate(parts) if parts else column.data, nulls=None)
+    """A copy of a column at the rows that are chosen."""
+
+    def at(data: NDArray[Any]) -> NDArray[Any]:
+        parts = [data[piece][rows[piece]] for piece in pieces(len(rows), check)]
+        return np.concatenate(parts) if parts else data
+
+    return replace(
+        column,
+        data=at(column.data),
+        nulls=None if column.nulls is None else at(column.nulls),
+        values=None if column.values is None else at(column.values),
+    )
 
 
 def check_target(metrics: Sequence[Tfmem], target: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 RUNGS = ("#8c8c8c", "#56B4E9", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
 WINNER = "#D55E00"
 
-_METRICS: Mapping[str, str] = MappingProxyType({"auc": "AUC", "accuracy": "accuracy", "r2": "R²"})
+_METRICS: Mapping[str, str] = MappingProxyType({"auc": "AUC", "r2": "R²"})
 
 
 def colour_of(rung: int, winner: bool) -> str:
@@ -21,7 +21,7 @@ def colour_of(rung: int, winner: bool) -> str:
 def metric_name(facts: Mapping[str, Any]) -> str:
     """How people write a run's ``metric``; AUC where the facts do not name it."""
     metric = str(facts.get("metric") or "auc")
-    return _METRICS.get(metric, metric)
+    return _METRICS.get(metric, metric.replace("_", " "))
 
 
 def title_of(facts: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from trails.plots.common import WINNER, colour_of, metric_name, title_of
+from trails.table.judged import is_loss
 
 _STYLE: Mapping[str, Any] = {
     "font.size": 9,
@@ -55,7 +56,10 @@ def draw(run: Mapping[str, Any], path_stem: str | Path) -> None:
     candidates = [c for c in run["candidates"] if c.get("validation_metric") is not None]
     if not candidates:
         raise ValueError("there is nothing to draw: no candidate was trained")
-    winner = min(candidates, key=lambda c: (math.inf if c["rank"] is None else c["rank"], -c["validation_metric"]))
+    sign = 1.0 if is_loss(str(run["run"].get("metric"))) else -1.0
+    winner = min(
+        candidates, key=lambda c: (math.inf if c["rank"] is None else c["rank"], sign * c["validation_metric"])
+    )
     trials = [trial for trial in run["trials"] if trial["validation_metric"] is not None]
     last_rung: dict[str, int] = {}
     for trial in trials:

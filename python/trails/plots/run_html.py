@@ -8,6 +8,8 @@ from html import escape
 from typing import Any
 
 from trails.plots.common import colour_of, metric_name, title_of
+from trails.refinement.leaderboard import in_order
+from trails.table.judged import is_loss
 
 _SHOWN_ROWS = 10
 _CURVES = 40
@@ -41,7 +43,7 @@ def run_html(run: Mapping[str, Any]) -> str:
     """
     facts = run["run"]
     trained = [c for c in run["candidates"] if c.get("validation_metric") is not None]
-    trained.sort(key=lambda candidate: -float(candidate["validation_metric"]))
+    trained = in_order(trained, is_loss(str(facts.get("metric"))))
     metric = metric_name(facts)
     parts = [_curves(trained, run["trials"], metric), _table(trained, metric)] if trained else []
     notes = [str(facts[name]) for name in ("state", "fault") if facts.get(name) not in (None, "complete")]

@@ -10,6 +10,7 @@ from trails.errors import InvalidInput
 from trails.refinement.device_names import parse_devices
 from trails.refinement.schedulers import check_scheduler
 from trails.space import parse_space
+from trails.table.judged import parse_metric
 from trails.table.target import parse_task
 from trails.training.options import parse_options
 
@@ -28,6 +29,7 @@ class RefinementArguments:
         options: JSON object of training options, or None for the defaults.
         device: Setting of the device.
         task: What is learnt of the target; None to infer it.
+        metric: By which candidates are compared; None for that of the task.
     """
 
     refinement: str
@@ -36,16 +38,17 @@ class RefinementArguments:
     options: str | None = None
     device: str = "auto"
     task: str | None = None
+    metric: str | None = None
 
     def check(self) -> None:
         """Refuse what no refinement could use.
 
         Raises:
-            InvalidInput: Unknown scheduler, option, device or task; a number out of range.
+            InvalidInput: Unknown scheduler, option, device, task or metric; a number out of range.
         """
         chosen = parse_options(self.options)
         parse_devices(self.device)
-        parse_task(self.task)
+        parse_metric(self.metric, parse_task(self.task))
         check_scheduler(self.refinement, k=self.k, u=self.u, eta=chosen.eta, max_epochs=chosen.max_epochs)
 
 

@@ -92,11 +92,12 @@ def _serve(setting: Setting, next_line: Callable[[], bytes], events: Events) -> 
             setting.seed,
             devices[0],
             task=setting.task,
-            split=setting.split,
+            by=setting.by,
+            metric=setting.metric,
             options=setting.options,
         )
-    target = data.target
-    events.rows(timings.rows[-1]["seconds"], time.monotonic() - setting.started, target.task, target.metric)
+    begun = time.monotonic() - setting.started
+    events.rows(timings.rows[-1]["seconds"], begun, data.target.task, data.metric, data.held_out)
     for warning in data.warnings:
         events.warning(warning)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, UnusableData, listed, shown
 from trails.family.networks import Shape
+from trails.refinement.metrics import measure, report
 from trails.table.columns import Columns
 from trails.table.conform import SQL_CASTS, conform, conform_all
 from trails.table.encoder import Encoder
-from trails.table.split import by_column, holdout
+from trails.table.judged import parse_metric
+from trails.table.row_weights import scaled, weighed
+from trails.table.split import ByColumns, Held, divide, facts
 from trails.table.target import Target, absurd_values, learn_target, leave_unknown_out
 from trails.training.knots import Between, Knots
 from trails.training.options import Options
@@ -36,6 +39,10 @@ class Dataset:
         target: What is learnt.
         drawn: Whether the validation rows were drawn from the training table, not named by the caller.
         warnings: What a person should know of the rows.
+        chosen: By which metric candidates are compared; None for that of the task.
+        weights: What each training and each validation row counts for as the column says, float64 (rows,) each; None
+            where there is none.
+        held_out: Which rows are held out; see `trails.table.split.facts`.
     """
 
     train: EncodedRows
@@ -44,6 +51,28 @@ class Dataset:
     target: Target
     drawn: bool = False
     warnings: tuple[str, ...] = ()
+    chosen: str | None = None
+    weights: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    held_out: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> str:
+        """What candidates are compared by."""
+        return self.chosen or self.target.metric
+
+    @property
+    def held_weights(self) -> NDArray[np.float64] | None:
+        """What validation rows count for, float64 (rows,); None where all count alike."""
+        weights = self.validation.weights
+        return None if weights is None else weights.cpu().numpy().astype(np.float64)
+
+    def measured(self, outputs: NDArray[Any]) -> tuple[float, float]:
+        """What a candidate is ranked by, higher is better, and its validation loss; see `trails.refinement.metrics`."""
+        return measure(self.target, self.validation.truth, outputs, self.chosen, self.held_weights)
+
+    def reported(self, outputs: NDArray[Any]) -> dict[str, float]:
+        """Everything that is told of a model that predicts ``outputs`` for the validation rows."""
+        return report(self.target, self.validation.truth, outputs, self.chosen, self.held_weights)
 
     def to(self, device: torch.device) -> Dataset:
         """The same rows on ``device``."""
@@ -64,6 +93,8 @@ def prepare(
     *,
     task: str | None = None,
     split: str | None = None,
+    by: ByColumns | None = None,
+    metric: str | None = None,
     options: Options | None = None,
 ) -> Dataset:
     """Hold rows out if there is no validation table, learn the target, fit the encoder, encode.
@@ -72,81 +103,109 @@ def prepare(
     a warning, and of numbers that are absurdly far from all others the nearest ordinary one is learnt, with another.
 
     Args:
-        train: Features and target, and the column that splits rows if there is one.
+        train: Features and target, and the columns that ``by`` names.
         validation: The same columns of other rows, or None to hold out rows of ``train``.
         target: Name of the target column.
         seed: Of the hold-out.
         device: Where the encoded rows go.
         task: See `learn_target`.
-        split: Name of the column that says which rows are held out; None for a seeded, stratified share.
+        split: Name of the column that says which rows are held out, where that is all that ``by`` would say.
+        by: Columns that say which rows are held out, and what each counts; none for a seeded, stratified share.
+        metric: By which candidates are compared; None for that of the task.
         options: What is a category, how many rows are held out, what classes weigh.
 
     Raises:
         UnusableData: One class only, or too few rows.
         InvalidInput: No target, no feature, columns that differ between the tables, a target that cannot be learnt.
     """
-    options = options or Options()
-    features, column = train.without(target), train[target]
-    if split is not None and validation is None:
-        features = features.without(split)
+    options, by = options or Options(), by or ByColumns(split=split)
+    by.check(validation is not None)
+    counted, weights = weighed(train, by.weight)
+    features, column = counted.without(target), counted[target]
+    features = Columns(features.rows, tuple(c for c in features if c.name not in by.no_features))
     if len(features) == 0:
         raise InvalidInput("there is no feature to learn from", detail=f'The only column is "{shown(target)}".')
-    if train.rows < MIN_TRAINING_ROWS:
-        raise UnusableData(f"too few rows to train on: {train.rows}", hint=f"At least {MIN_TRAINING_ROWS} are needed.")
-    drawn = validation is None and split is None
+    if counted.rows < MIN_TRAINING_ROWS:
+        raise UnusableData(
+            f"too few rows to train on: {counted.rows}", hint=f"At least {MIN_TRAINING_ROWS} are needed."
+        )
+    drawn = validation is None and by.split is None
     if validation is not None:
+        validation, held_weights = weighed(validation, by.weight)
         families = {column.name: column.family for column in features}
         held_features = conform_all(validation, families, SQL_CASTS)
         held_column = conform(validation[target], column.family, SQL_CASTS)
+        held_out: dict[str, Any] = {"how": "validation", "training_rows": counted.rows}
     else:
-        if split is not None:
-            train_rows, held = by_column(train[split])
-        else:
-            everywhere = learn_target(column, task)
-            strata, binary = everywhere.strata(column), everywhere.task == "binary"
-            train_rows, held = holdout(strata, seed, options.validation_share, binary)
-            # Of few rows of several classes only two may be left.
-            task = everywhere.task
+        how = Held(
+            None if by.split is None else counted[by.split],
+            seed,
+            options.validation_share,
+            None if by.group_by is None else counted[by.group_by],
+            None if by.time_by is None else counted[by.time_by],
+        )
+        division = divide(how, column, task)
+        held_out = dict(facts(how, division))
+        # Of few rows of several classes only two may be left.
+        task = division.task
+        train_rows, held = np.flatnonzero(division.train), np.flatnonzero(division.held)
         held_features, held_column = features.take(held), column.take(held)
         features, column = features.take(train_rows), column.take(train_rows)
+        held_weights = None if weights is None else weights[held]
+        weights = None if weights is None else weights[train_rows]
     learnt = learn_target(column, task)
+    chosen = parse_metric(metric, learnt.task)
     known, warning = leave_unknown_out(learnt, held_column)
     warnings = [text for text in (warning, absurd_values(learnt, column, held_column)) if text is not None]
     if warning is not None:
         rows = np.flatnonzero(known)
         held_features, held_column = held_features.take(rows), held_column.take(rows)
+        held_weights = None if held_weights is None else held_weights[rows]
+    held_out["validation_rows"] = len(held_column.data)
+    if by.weight is not None:
+        held_out["rows_of_weight_0"] = train.rows - counted.rows
     labels, held_labels = learnt.labels(column), learnt.labels(held_column)
     _check(learnt, labels, "training")
     _check(learnt, held_labels, "validation")
     encoder = Encoder.fit(features, options.fitting().among(features))
-    weights = class_weights(learnt, labels, options.class_weights)
+    each = class_weights(learnt, labels, options.class_weights, weights)
+    held_each = None if held_weights is None else scaled(held_weights)
     return Dataset(
-        encoded_rows(encoder, features, labels, learnt, device, weights),
-        encoded_rows(encoder, held_features, held_labels, learnt, device),
+        encoded_rows(encoder, features, labels, learnt, device, each),
+        encoded_rows(encoder, held_features, held_labels, learnt, device, held_each),
         encoder,
         learnt,
         drawn,
         tuple(warnings),
+        chosen,
+        None if weights is None or held_weights is None else (weights, held_weights),
+        held_out,
     )
 
 
-def class_weights(target: Target, labels: NDArray[Any], asked: str | Mapping[str, float]) -> NDArray[np.float32] | None:
+def class_weights(
+    target: Target,
+    labels: NDArray[Any],
+    asked: str | Mapping[str, float],
+    rows: NDArray[np.float64] | None = None,
+) -> NDArray[np.float32] | None:
     """What each training row's loss is multiplied by, float32 (rows,), 1 on average; None when all are 1.
 
     Args:
         target: Of the run.
         labels: Of the training rows.
         asked: ``none``, ``balanced`` (every class weighs the same), or a weight by class; others weigh 1.
+        rows: What each row counts for besides, above 0; None where all count alike.
 
     Raises:
         InvalidInput: Regression has no classes, or there is no such class.
     """
     if asked == "none":
-        return None
+        return None if rows is None else scaled(rows)
     if target.task == "regression":
         raise InvalidInput("option class_weights needs classes, and the task is regression")
     if isinstance(asked, str):
-        weights = target.balanced(labels)
+        weights = target.balanced(labels, rows)
     else:
         classes = set(target.classes)
         unknown = next((name for name in asked if name not in classes), None)
@@ -157,6 +216,8 @@ def class_weights(target: Target, labels: NDArray[Any], asked: str | Mapping[str
             )
         weights = np.array([asked.get(name, 1.0) for name in target.classes], np.float32)
     each: NDArray[np.float32] = weights[labels.astype(np.int64)]
+    if rows is not None:
+        return scaled(rows / rows.max() * each) if each.any() else each
     return each / np.float32(each.mean(dtype=np.float64))
 
 

@@ -9,6 +9,7 @@ from trails.family.networks import ModelFacts
 from trails.model.store import Model
 from trails.refinement.dataset import Dataset
 from trails.refinement.trial import Trial
+from trails.table.judged import is_loss
 
 
 def model_of(
@@ -27,12 +28,13 @@ def model_of(
         InvalidInput: A stored model cannot say what the network computes.
     """
     assert trial.best is not None, "a trial has a best epoch once it has a metric"
-    metric, loss = data.target.metrics
+    loss = data.target.metrics[1]
+    value = -trial.best_metric if is_loss(data.metric) else trial.best_metric
     facts = ModelFacts(
         trial.architecture,
         data.target,
         data.encoder,
-        metrics or {metric: trial.best_metric, loss: trial.best_loss},
+        metrics or {data.metric: value, loss: trial.best_loss},
         {
             "rows": len(data.train),
             "validation_rows": len(data.validation),

@@ -14,7 +14,7 @@ from trails.refinement import checkpoint
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.dataset import Dataset
 from trails.refinement.export import blob_size, model_of
-from trails.refinement.metrics import report, report_seconds
+from trails.refinement.metrics import report_seconds
 from trails.refinement.protocol import Events, Refine, Setting
 from trails.refinement.timings import Timings
 from trails.refinement.trial import EpochResult, Trial
@@ -115,7 +115,7 @@ class ModelKeeper:
             else:  # of an earlier run
                 assert trial.best is not None, "who has metrics had weights"
                 outputs = trial.family.networks.predict(trial.layout, trial.best, self._data.validation).numpy()
-            self._reported = epoch, report(self._data.target, self._data.validation.truth, outputs)
+            self._reported = epoch, self._data.reported(outputs)
         return self._reported[1]
 
     def _write(self, best: Trial, rows: int, last: bool) -> None:

@@ -28,24 +28,29 @@ def is_better(metric: float, loss: float, best_metric: float, best_loss: float) 
     return metric > best_metric or (metric == best_metric and loss < best_loss)
 
 
-def in_order(rows: Iterable[_Row]) -> list[_Row]:
+def in_order(rows: Iterable[_Row], less_is_better: bool = False) -> list[_Row]:
     """Rows with a ``validation_metric``, best first; equal ones stay in the order given: that of the offer."""
-    return sorted(rows, key=lambda row: -float(row["validation_metric"]))
+    sign = 1.0 if less_is_better else -1.0
+    return sorted(rows, key=lambda row: sign * float(row["validation_metric"]))
 
 
-def from_epochs(epochs: Iterable[Mapping[str, Any]], scores: Mapping[str, float | None]) -> list[dict[str, Any]]:
+def from_epochs(
+    epochs: Iterable[Mapping[str, Any]], scores: Mapping[str, float | None], less_is_better: bool = False
+) -> list[dict[str, Any]]:
     """The leaderboard of a run that did not come to tell one.
 
     Args:
         epochs: Those that were finished, in the order of time, with the fields of `Events.epoch`. One without a metric
             has failed, and counts for nothing.
         scores: Of the candidates, in the order in which they were offered.
+        less_is_better: Whether the metric, told with its own sign, is a loss.
 
     Returns:
         Rows as in `protocol.LeaderboardRow`; ``parameters`` is None, and ``validation_loss`` where no loss was told.
     """
     places = {architecture: place for place, architecture in enumerate(scores)}
     rows: dict[str, dict[str, Any]] = {}
+    sign = -1.0 if less_is_better else 1.0
     for epoch in epochs:
         name, metric, loss = epoch["architecture"], epoch["validation_metric"], epoch["validation_loss"]
         if metric is None:
@@ -55,7 +60,7 @@ def from_epochs(epochs: Iterable[Mapping[str, Any]], scores: Mapping[str, float 
             {
                 "architecture": name,
                 "score": scores.get(name),
-                "validation_metric": -math.inf,
+                "validation_metric": sign * -math.inf,
                 "validation_loss": None,
                 "epochs": 0,
                 "best_epoch": None,
@@ -65,9 +70,11 @@ def from_epochs(epochs: Iterable[Mapping[str, Any]], scores: Mapping[str, float 
         )
         row["epochs"] = max(row["epochs"], epoch["epoch"])
         row["seconds"] += epoch["seconds"]
-        if is_better(metric, _or_infinite(loss), row["validation_metric"], _or_infinite(row["validation_loss"])):
+        best = sign * row["validation_metric"]
+        if is_better(sign * metric, _or_infinite(loss), best, _or_infinite(row["validation_loss"])):
             row.update(validation_metric=metric, validation_loss=loss, best_epoch=epoch["epoch"])
-    return in_order(sorted(rows.values(), key=lambda row: places.get(row["architecture"], len(places))))
+    offered = sorted(rows.values(), key=lambda row: places.get(row["architecture"], len(places)))
+    return in_order(offered, less_is_better)
 
 
 def _or_infinite(loss: float | None) -> float:

@@ -17,6 +17,8 @@ from trails.family import Design, Family
 from trails.filtering.phase import FilteringRequest
 from trails.refinement.schedulers import takes_u
 from trails.space import DEFAULT_SPACE, parse_space
+from trails.table.judged import is_loss
+from trails.table.split import ByColumns
 from trails.training.options import Options, parse_options
 
 FORMS = ("bytes", "int16", "int32", "float32", "float64")
@@ -59,6 +61,11 @@ class Setting:
         validation: The same of the validation columns, or None to hold rows out.
         task: What is learnt of the target; None to infer it.
         split: Column that says which rows are held out; None for a seeded share.
+        group_by: Column whose groups are held out as a whole.
+        time_by: Column by which the latest rows are held out.
+        weight: Column that says what a row counts for.
+        aside: Columns that are no features.
+        metric: By which candidates are compared; None for that of the task.
         options: How columns are encoded and rows held out.
         models: Descriptors of two memory files that the best model so far is written to in turn; none to keep none.
     """
@@ -78,8 +85,18 @@ class Setting:
     checkpoints: tuple[int, ...] = ()
     task: str | None = None
     split: str | None = None
+    group_by: str | None = None
+    time_by: str | None = None
+    weight: str | None = None
+    aside: tuple[str, ...] = ()
+    metric: str | None = None
     options: Options = field(default_factory=Options)
     models: tuple[int, ...] = ()
+
+    @property
+    def by(self) -> ByColumns:
+        """The columns that say something of the rows themselves."""
+        return ByColumns(self.split, self.group_by, self.time_by, self.weight, self.aside)
 
 
 @dataclass(frozen=True)
@@ -216,6 +233,11 @@ def parse_setting(line: bytes | str) -> Setting:
             validation=fields.get("validation"),
             task=fields.get("task"),
             split=fields.get("split"),
+            group_by=fields.get("group_by"),
+            time_by=fields.get("time_by"),
+            weight=fields.get("weight"),
+            aside=tuple(map(str, fields.get("aside") or ())),
+            metric=fields.get("metric"),
             options=parse_options(fields.get("options")),
             models=tuple(int(fd) for fd in fields.get("models") or ()),
         )
@@ -377,12 +399,15 @@ class CellRow(TypedDict):
 class Events:
     """Writes events, each a whole line in one go; any thread may.
 
+    Within a run a metric is the better the higher it is. What is told has the metric's own sign, and whether less is
+    better is told with the rows.
+
     Args:
         write: Takes the bytes of one line.
     """
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
-        self._write = write
+        self._write, self._sign = write, 1.0
         self._lock = threading.Lock()
 
     @classmethod
@@ -404,9 +429,27 @@ class Events:
         """Sent every second from the first on, so that a process that hangs can be told from one that computes."""
         self._send("alive")
 
-    def rows(self, seconds: float, first_batch: float, task: str = "binary", metric: str = "auc") -> None:
-        """Rows are encoded, which took ``seconds``; the first batch was ready ``first_batch`` after the start."""
-        self._send("rows", seconds=seconds, first_batch=first_batch, task=task, metric=metric)
+    def rows(
+        self,
+        seconds: float,
+        first_batch: float,
+        task: str = "binary",
+        metric: str = "auc",
+        held_out: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Rows are encoded, which took ``seconds``; the first batch was ready ``first_batch`` after the start. By
+        ``metric`` candidates are compared, and ``held_out`` is what `trails.table.split.facts` says."""
+        less = is_loss(metric)
+        self._sign = -1.0 if less else 1.0
+        self._send(
+            "rows",
+            seconds=seconds,
+            first_batch=first_batch,
+            task=task,
+            metric=metric,
+            less_is_better=less,
+            held_out=dict(held_out or {}),
+        )
 
     def warning(self, message: str) -> None:
         """Something of the rows that a person should know; the run goes on."""
@@ -452,7 +495,7 @@ class Events:
             epoch=epoch,
             train_loss=train_loss,
             validation_loss=validation_loss,
-            validation_metric=validation_metric,
+            validation_metric=self._sign * validation_metric,
             seconds=seconds,
         )
 
@@ -482,7 +525,8 @@ class Events:
         """The last event of a run: best validation metric first; not complete if time cut what was planned; ``unkept``
         is why the winner's model could not be written.
         """
-        rows, times = list(leaderboard), list(timings)
+        rows = [self._told(row) for row in leaderboard]
+        times = list(timings)
         self._send("result", leaderboard=rows, complete=complete, timings=times, unkept=unkept)
 
     def profile(self, workers: int, device: str, rows: Sequence[ProfileRow]) -> None:
@@ -513,6 +557,9 @@ class Events:
             sqlstate=known.sqlstate if known else "XX000",
             minimum=error.minimum if isinstance(error, BudgetTooSmall) else None,
         )
+
+    def _told(self, row: LeaderboardRow) -> dict[str, Any]:
+        return {**row, "validation_metric": self._sign * row["validation_metric"]}
 
     def _send(self, event: str, **fields: Any) -> None:
         line = json.dumps({"event": event, **fields}, allow_nan=False).encode() + b"\n"

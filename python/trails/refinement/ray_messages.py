@@ -45,6 +45,7 @@ class PackedData:
     validation: PackedRows
     encoder: Encoder
     target: Target
+    chosen: str | None = None
 
 
 @dataclass(frozen=True)
@@ -168,13 +169,13 @@ def unpack_rows(packed: PackedRows, encoder: Encoder) -> EncodedRows:
 
 def pack_data(data: Dataset, key: str) -> PackedData:
     """The data set as arrays."""
-    return PackedData(key, pack_rows(data.train), pack_rows(data.validation), data.encoder, data.target)
+    return PackedData(key, pack_rows(data.train), pack_rows(data.validation), data.encoder, data.target, data.chosen)
 
 
 def unpack_data(packed: PackedData) -> Dataset:
     """The data set in the memory of the arrays."""
     train, validation = (unpack_rows(rows, packed.encoder) for rows in (packed.train, packed.validation))
-    return Dataset(train, validation, packed.encoder, packed.target)
+    return Dataset(train, validation, packed.encoder, packed.target, chosen=packed.chosen)
 
 
 def pack_weights(weights: Weights) -> PackedWeights:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from trails.refinement.dataset import Dataset, class_weights
-from trails.refinement.metrics import measure
 from trails.refinement.trial import Trial
 from trails.training.knots import Between
 from trails.training.options import Options
@@ -58,14 +57,15 @@ def refit(trial: Trial, data: Dataset, options: Options, keep_going: Callable[[f
     outputs = networks.predict(trial.layout, weights, data.validation).numpy()
     if not np.isfinite(outputs).all():
         return None
-    metric, _ = measure(data.target, data.validation.truth, outputs)
+    metric, _ = data.measured(outputs)
     return weights if metric >= trial.best_metric else None
 
 
 def _together(data: Dataset, options: Options) -> EncodedRows:
     train, held = data.train, data.validation
     truth = np.concatenate([train.truth, held.truth])
-    weights = class_weights(data.target, truth, options.class_weights)
+    rows = None if data.weights is None else np.concatenate(data.weights)
+    weights = class_weights(data.target, truth, options.class_weights, rows)
     values = None
     if train.values is not None or held.values is not None:
         values = torch.cat([_factors(part) for part in (train, held)])

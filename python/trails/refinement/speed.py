@@ -149,7 +149,7 @@ def _time(worker: LocalWorker, trials: Sequence[Trial], limit: float) -> _Times:
             outputs = stack.predict(rows)
             assert outputs is not None, "nobody gives up"
             with suppress(ValueError):  # so few rows may hold one class only
-                measure_metrics(worker.data.target, rows.truth, outputs[0].numpy())
+                measure_metrics(worker.data.target, rows.truth, outputs[0].numpy(), worker.data.chosen)
             chunks.append(now() - before)
     # The first steps fill caches and memory pools.
     return _Times(begin, statistics.median(steps[min(_WARMING_STEPS, len(steps) - 1) :]), min(chunks))

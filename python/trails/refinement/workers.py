@@ -14,7 +14,6 @@ from trails.family.networks import Layout, Stack
 from trails.refinement import memory
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.dataset import Dataset
-from trails.refinement.metrics import measure
 from trails.refinement.trial import EpochResult, Trial
 from trails.training.batches import EVALUATION_ROWS, batches_of, rows_of_epoch
 from trails.training.options import Options
@@ -282,14 +281,13 @@ class LocalWorker:
             supervisor.fell_short(trials, (whole, evaluation))
             return False
         results = []
-        target, truth = self.data.target, self.data.validation.truth
         finished = done >= 1.0
         predictions = logits.numpy()
         for place, (trial, loss) in enumerate(zip(trials, losses, strict=True)):
             if not math.isfinite(loss) or not np.isfinite(predictions[place]).all():
                 trial.failed = True
                 continue
-            measured, validation_loss = measure(target, truth, predictions[place])
+            measured, validation_loss = self.data.measured(predictions[place])
             seconds = (now() - began) / len(trials)
             better = trial.is_better(measured, validation_loss)
             outputs = predictions[place] if better else None

@@ -5,6 +5,8 @@ Refinement and filtering ask here, each on its own: what one trains on is what t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 from trails.checks import Check, no_check, pieces
 from trails.errors import InvalidInput, UnusableData, shown, shown_json
 from trails.table.columns import Column
+from trails.table.grouped import held_groups, latest
+from trails.table.target import learn_target
 
 MOST_HELD_OUT = 200_000
 """Rows held out at most: a metric of so many is exact to the third digit, and each costs time at every epoch."""
@@ -28,6 +32,137 @@ Split = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Row numbers to train on and row numbers to validate on, int64, each in ascending order."""
 
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ByColumns:
+    """Names of columns that say something of the rows themselves.
+
+    Args:
+        split: Says which rows are held out.
+        group_by: Rows of the same value are held out together.
+        time_by: The latest rows are held out.
+        weight: What a row counts for.
+        aside: Which of these, or what other columns, are no features; None for all of these.
+    """
+
+    split: str | None = None
+    group_by: str | None = None
+    time_by: str | None = None
+    weight: str | None = None
+    aside: tuple[str, ...] | None = None
+
+    @property
+    def no_features(self) -> set[str]:
+        """Columns that nothing is learnt from."""
+        named = (self.split, self.group_by, self.time_by, self.weight)
+        return set(filter(None, named)) if self.aside is None else set(self.aside)
+
+    def check(self, validation: bool) -> None:
+        """Refuse several that say which rows are held out.
+
+        Args:
+            validation: Whether a table of validation rows does.
+
+        Raises:
+            InvalidInput: There are several.
+        """
+        given = [name for name in ("split", "group_by", "time_by") if getattr(self, name) is not None]
+        if validation:
+            given.insert(0, "validation")
+        if len(given) > 1:
+            both = "both" if len(given) == 2 else "all"
+            raise InvalidInput(
+                f"{' and '.join(given)} cannot {both} say which rows are held out", hint="Leave all but one out."
+            )
+
+
+@dataclass(frozen=True)
+class Held:
+    """Which rows are held out.
+
+    Args:
+        split: Column that says so; or
+        seed: that draws them, with
+        share: of the rows;
+        group: Column whose groups are drawn as a whole; or
+        time: Column by which the latest ones are taken.
+    """
+
+    split: Column | None = None
+    seed: int = 0
+    share: float = 0.2
+    group: Column | None = None
+    time: Column | None = None
+
+
+@dataclass(frozen=True)
+class Division:
+    """Rows for training and rows for validation, bool (rows,) each, and the task, which all rows decide where the
+    second are drawn."""
+
+    train: Mask
+    held: Mask
+    task: str | None
+
+
+def divide(held: Held, target: Column, task: str | None = None, check: Check = no_check) -> Division:
+    """Say which rows are held out.
+
+    Args:
+        held: How.
+        target: Of the same rows, without NULLs.
+        task: See `trails.table.target.learn_target`.
+        check: Called at least every 50 ms; what it raises ends the call.
+
+    Raises:
+        InvalidInput: The column cannot say so, or the target cannot be learnt.
+        UnusableData: One side would be empty, or a class has too few rows.
+    """
+    if held.split is not None:
+        return Division(*sides(held.split, check), task)
+    everywhere = learn_target(target, task, check)
+    binary = everywhere.task == "binary"
+    if held.time is not None:
+        chosen = latest(held.time, held.share, MOST_HELD_OUT, check)
+    elif held.group is not None:
+        strata = everywhere.strata(target, check)
+        chosen = held_groups(held.group, strata, held.seed, held.share, MOST_HELD_OUT, check)
+    else:
+        chosen = held_out(everywhere.strata(target, check), held.seed, held.share, binary, check)
+    return Division(~chosen, chosen, everywhere.task)
+
+
+def facts(held: Held, division: Division) -> Mapping[str, Any]:
+    """What was held out, for people: how, by which column, rows and groups on each side, from which value on."""
+    column = held.split or held.group or held.time
+    how = {id(held.split): "split", id(held.group): "group_by", id(held.time): "time_by"}
+    told: dict[str, Any] = {"how": "drawn", "seed": held.seed}
+    if column is not None:
+        absent = column.absent()
+        told = {"how": how[id(column)], "column": column.name}
+        told["rows_without"] = 0 if absent is None else int(np.count_nonzero(absent))
+        if column is held.group:
+            told["seed"] = held.seed
+            known = division.train if absent is None else division.train & ~absent
+            told["training_groups"] = len(np.unique(column.data[known]))
+            told["validation_groups"] = len(np.unique(column.data[division.held]))
+        elif column is held.time:
+            told["from"] = _spelt_time(column, column.data[division.held].min())
+    rows = {"training_rows": division.train, "validation_rows": division.held}
+    return told | {name: int(np.count_nonzero(mask)) for name, mask in rows.items()}
+
+
+def _spelt_time(column: Column, value: Any) -> Any:
+    if column.family not in ("date", "timestamp"):
+        return value.item()
+    number = int(value)
+    # Beyond is an infinity, or more than NumPy can write.
+    if abs(number) >= (2**31 - 1 if column.family == "date" else 9 * 10**18):
+        return "infinity" if number > 0 else "-infinity"
+    if column.family == "date":
+        return str(np.datetime64("2000-01-01", "D") + np.timedelta64(number, "D"))
+    return str(np.datetime64("2000-01-01", "us") + np.timedelta64(number, "us")).replace("T", " ")
 
 
 def holdout(labels: NDArray[Any], seed: int, fraction: float = 0.2, binary: bool = True) -> Split:

@@ -360,6 +360,30 @@ SELECT * FROM trails.leaderboard(-1);
 -- right: 42704 or 22023
 SELECT * FROM trails.leaderboard(NULL);
 
+-- # the recipe of a run that is not there
+-- right: 42704, says "-1", hints
+SELECT trails.recipe(-1);
+
+-- # the recipe of a run of NULL
+-- right: 42704 or 22023
+SELECT trails.recipe(NULL);
+
+-- # groups and times at once
+-- right: 22023, says "group_by and time_by", hints
+SELECT * FROM trails.model_selection('base', 'bought', '6 s', group_by => 'hour', time_by => 'hour');
+
+-- # a group that is not there
+-- right: 42703, says "nowhere", hints
+SELECT * FROM trails.model_selection('base', 'bought', '6 s', group_by => 'nowhere');
+
+-- # the target as weight
+-- right: 22023, says "target"
+SELECT * FROM trails.model_selection('base', 'bought', '6 s', weight => 'bought');
+
+-- # a metric of 10 MB
+-- right: 22023, hints
+SELECT * FROM trails.model_selection('base', 'bought', '6 s', metric => repeat('x', 10000000));
+
 -- # a resumed run that is not there
 -- right: 42704, says "99999999", hints
 SELECT * FROM trails.resume(99999999, '6 s');

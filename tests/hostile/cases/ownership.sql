@@ -241,6 +241,15 @@ INSERT INTO trails.runs (function, source, target, task, metric, features, space
 -- then
 SELECT * FROM trails.leaderboard((SELECT last_value FROM trails.runs_run_id_seq));
 
+-- # the recipe of somebody else's run
+-- right: 42704 or 42501, as hostile_ann
+INSERT INTO trails.runs (function, source, target, task, metric, features, space, refinement, seed, train_rows,
+    unusable_rows, state, started, finished, reading_seconds, refinement_seconds, total_seconds) VALUES
+    ('model_selection', 's', 't', 'binary', 'auc', '{a}', 'mlp4x20', 'sh', 1, 1, 0, 'complete', now(), now(), 0, 0,
+    0);
+-- then
+SELECT trails.recipe((SELECT last_value FROM trails.runs_run_id_seq));
+
 -- # resuming somebody else's run
 -- right: 42704 or 42501, as hostile_ann
 INSERT INTO trails.runs (function, source, target, task, metric, features, space, refinement, seed, train_rows,
