@@ -52,7 +52,7 @@ impl RunSoFar {
                 self.device = Some(device);
             }
             Event::Rows(encoded) => {
-                watched::metric(&encoded.metric);
+                watched::metric(&encoded.metric, encoded.less_is_better);
                 progress::held_out(&encoded.held_out);
                 self.encoded = Some(encoded);
             }

@@ -369,3 +369,41 @@ def test_a_server_without_room_for_a_worker_says_so(pg: Server, cluster: Path, s
             run = submit(session)
             assert any("WARNING" in notice and "max_worker_processes" in notice for notice in session.notices)
             assert wait(session, run, 2) == "queued"
+
+
+def test_what_runs_in_the_background_is_watched_stopped_and_cancelled_as_any_run(
+    session: Any, stub: Stub, connect: Callable[..., Any]
+) -> None:
+    follow(session, stub, 50.0)
+    limit(session, 1)
+    submitter = connect()
+    stopped, cancelled, *waiting = [submit(submitter) for _ in range(4)]
+    wait_for_training(session, stub, stopped)
+    wait_until(lambda: query(session, "SELECT FROM trails.progress WHERE epochs = 1"))
+    seen = "SELECT run_id, function, role, phase FROM trails.progress"
+    assert query(session, seen) == [(stopped, "model_selection", "postgres", "refining")]
+    assert query(session, "SELECT run_id, epoch FROM trails.live_trials") == [(stopped, 1)]
+    for function, run in zip(("stop", "cancel"), waiting, strict=True):
+        assert query(session, f"SELECT trails.{function}({run})") == [(True,)]
+        told = refused(session, f"SELECT trails.{function}({run})")
+        assert told.sqlstate == "55000" and '"cancelled"' in told.message_detail
+    assert query(session, f"SELECT trails.stop({stopped})") == [(True,)]
+    assert wait(session, stopped) == "best so far"
+    assert "trails.stop" in query(session, "SELECT fault FROM trails.runs WHERE run_id = %s", stopped)[0][0]
+    wait_for_training(session, stub, cancelled)
+    assert query(session, f"SELECT trails.cancel({cancelled})") == [(True,)]
+    assert wait(session, cancelled) == "cancelled"
+    assert not query(session, "SELECT FROM trails.progress")
+    assert query(session, "SELECT run_id FROM trails.runs") == [(stopped,)]
+    told = refused(session, f"SELECT trails.stop({cancelled})")
+    assert told.sqlstate == "55000" and '"cancelled"' in told.message_detail
+
+
+def test_a_run_that_has_just_begun_can_be_stopped(session: Any, stub: Stub, connect: Callable[..., Any]) -> None:
+    follow(session, stub, 50.0)
+    submitter = connect()
+    run = submit(submitter)
+    wait_until(lambda: state(session, run) == "running")
+    # Its worker may not have come so far as to be seen.
+    assert query(session, f"SELECT trails.stop({run})") == [(True,)]
+    assert wait(session, run) in ("best so far", "cancelled")

@@ -17,4 +17,4 @@ mod wait;
 mod worker;
 
 pub use submit::{submit, withdraw, Work};
-pub use wait::{state_of, wait};
+pub use wait::{is_running, state_of, wait};

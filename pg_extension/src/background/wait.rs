@@ -93,6 +93,11 @@ pub fn state_of(run: i64, state: &str) -> Result<String> {
     })
 }
 
+/// Whether a run has a worker that lives, of those that the caller may see.
+pub fn is_running(run: i64) -> Result<bool> {
+    Ok(known(run)?.is_some_and(|now| now.state == "running"))
+}
+
 /// A row, with the state that it has in truth.
 fn known(run: i64) -> Result<Option<Now>> {
     let Some(mut now) = Now::of(run)? else { return Ok(None) };

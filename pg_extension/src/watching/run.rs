@@ -21,6 +21,8 @@ use crate::{owner, tell};
 /// A statement under way. Statements nest: reading a view may call a function that selects.
 struct Running {
     state: State,
+    /// The metric is a loss.
+    less_is_better: bool,
     area: Option<Own>,
 }
 
@@ -61,7 +63,7 @@ impl Watched {
             let message = format!("trails.progress cannot show what {function} does: {error}");
             tell::log(&TrailsError::warning(message));
         });
-        let running = Running { state, area: area.ok() };
+        let running = Running { state, less_is_better: false, area: area.ok() };
         running.publish();
         if let Some(area) = &running.area {
             area.open();
@@ -172,8 +174,12 @@ pub fn candidates(candidates: usize, k: Option<i32>, u: Option<i32>) {
     });
 }
 
-pub fn metric(metric: &str) {
-    change(|running| running.state.metric = Some(metric.to_owned()));
+/// By what candidates are compared, and whether that is a loss.
+pub fn metric(metric: &str, less_is_better: bool) {
+    change(|running| {
+        running.state.metric = Some(metric.to_owned());
+        running.less_is_better = less_is_better;
+    });
 }
 
 pub fn plan(plan: &Plan) {
@@ -189,7 +195,11 @@ pub fn epoch(epoch: &Epoch) {
         state.epochs += 1;
         state.rung = Some(epoch.rung);
         if let Some(metric) = epoch.validation_metric {
-            let better = state.best.as_ref().is_none_or(|(_, best)| metric > *best);
+            let better =
+                state
+                    .best
+                    .as_ref()
+                    .is_none_or(|(_, best)| if running.less_is_better { metric < *best } else { metric > *best });
             if better {
                 state.best = Some((epoch.architecture.clone(), metric));
             }
