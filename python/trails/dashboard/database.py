@@ -89,8 +89,12 @@ class Database:
             return rows_of(cursor, statement, *values)
 
     @contextmanager
-    def reading(self, own_path: bool = False, read_only: bool = True) -> Iterator[Any]:
-        """A cursor in one transaction, whose statements see the same rows; it is never committed.
+    def reading(self, own_path: bool = False, acting: bool = False) -> Iterator[Any]:
+        """A cursor in one transaction, whose statements see the same rows.
+
+        Args:
+            own_path: As of `rows`.
+            acting: It may write, and is committed; else it is read-only and rolled back.
 
         Raises:
             DatabaseError: What the server answered; `Unreachable` where there is none.
@@ -99,7 +103,7 @@ class Database:
         try:
             connection = self._usable(connection)
             try:
-                connection.set_session(isolation_level="REPEATABLE READ", readonly=read_only, autocommit=False)
+                connection.set_session(isolation_level="REPEATABLE READ", readonly=not acting, autocommit=False)
                 with connection.cursor(cursor_factory=RealDictCursor) as cursor:
                     cursor.execute(
                         "SELECT pg_catalog.set_config('statement_timeout', %s, true), "
@@ -108,6 +112,8 @@ class Database:
                         (f"{int(self._timeout * 1000)}ms", own_path, _SAFE_PATH),
                     )
                     yield cursor
+                if acting:
+                    connection.commit()
             except psycopg2.Error as error:
                 raise readable(error) from error
             finally:

@@ -38,6 +38,7 @@ class ModelPages:
                     self._database,
                     shown,
                     source,
+                    asked(request, "target") or None,
                     asked_share(request, "threshold") if shown["task"] == "binary" else None,
                     importance=bool(asked(request, "importance")),
                 )
@@ -50,12 +51,13 @@ class ModelPages:
             shown=shown,
             learnt=models.learnt_from(self._database, shown),
             source=source,
+            target=asked(request, "target"),
             threshold=asked(request, "threshold"),
             importance=bool(asked(request, "importance")),
             judged=judged,
             fault=fault,
             matrix=models.matrix(judged.confusion) if judged and judged.confusion else None,
-            chart=_threshold_chart(judged.thresholds) if judged and judged.thresholds else None,
+            chart=_threshold_chart(judged.thresholds, judged.threshold) if judged and judged.thresholds else None,
         )
 
     def compare(self, request: Request) -> Response:
@@ -104,8 +106,8 @@ def _version(versions: list[Row], wanted: int | None) -> Row:
 _SHOWN = ("precision", "recall", "f1")
 
 
-def _threshold_chart(rows: list[Row]) -> dict[str, object]:
-    """Lines for the script; the largest threshold first, as the function gives them."""
+def _threshold_chart(rows: list[Row], used: float | None) -> dict[str, object]:
+    """Lines for the script, out of rows that have the largest threshold first, and the threshold that is used."""
     return {
         "lines": [
             {
@@ -115,7 +117,8 @@ def _threshold_chart(rows: list[Row]) -> dict[str, object]:
                 ],
             }
             for name in _SHOWN
-        ]
+        ],
+        "threshold": used,
     }
 
 

@@ -44,10 +44,10 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_c
 WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)
 """
 
-_EVALUATE = "SELECT e.* FROM trails.evaluate(%s, %s::pg_catalog.oid::pg_catalog.regclass, NULL, %s) e"
-_CONFUSION = "SELECT c.* FROM trails.confusion_matrix(%s, %s::pg_catalog.oid::pg_catalog.regclass, NULL, %s) c"
-_THRESHOLDS = "SELECT t.* FROM trails.threshold_curve(%s, %s::pg_catalog.oid::pg_catalog.regclass) t"
-_IMPORTANCE = "SELECT i.* FROM trails.feature_importance(%s, %s::pg_catalog.oid::pg_catalog.regclass) i"
+_EVALUATE = "SELECT e.* FROM trails.evaluate(%s, %s::pg_catalog.oid::pg_catalog.regclass, %s, %s) e"
+_CONFUSION = "SELECT c.* FROM trails.confusion_matrix(%s, %s::pg_catalog.oid::pg_catalog.regclass, %s, %s) c"
+_THRESHOLDS = "SELECT t.* FROM trails.threshold_curve(%s, %s::pg_catalog.oid::pg_catalog.regclass, %s) t"
+_IMPORTANCE = "SELECT i.* FROM trails.feature_importance(%s, %s::pg_catalog.oid::pg_catalog.regclass, %s) i"
 
 CLASSES_SHOWN = 30
 """Classes of a confusion matrix at most: more cannot be looked at."""
@@ -61,6 +61,7 @@ class Judged:
         version: Row of the registry.
         metrics: As of ``trails.evaluate``.
         confusion: As of ``trails.confusion_matrix``; empty for numbers and where there are too many classes.
+        threshold: At which two classes were told apart; None: the likelier one was taken.
         thresholds: As of ``trails.threshold_curve``; empty but for two classes.
         importance: As of ``trails.feature_importance``, if it was asked for.
         learnt: ``trained``: these are rows that the model has learnt from; ``compared``: rows on which it was chosen;
@@ -72,6 +73,7 @@ class Judged:
     source: str
     metrics: list[Row] = field(default_factory=list)
     confusion: list[Row] = field(default_factory=list)
+    threshold: float | None = None
     thresholds: list[Row] = field(default_factory=list)
     importance: list[Row] = field(default_factory=list)
     learnt: str = ""
@@ -106,7 +108,12 @@ def learnt_from(database: Database, version: Row) -> Row | None:
 
 
 def judge(
-    database: Database, version: Row, source: str, threshold: float | None = None, importance: bool = False
+    database: Database,
+    version: Row,
+    source: str,
+    target: str | None = None,
+    threshold: float | None = None,
+    importance: bool = False,
 ) -> Judged:
     """How a version does on a relation.
 
@@ -114,6 +121,7 @@ def judge(
         database: Where.
         version: Row of the registry.
         source: Name of a relation, as the role's statements name it.
+        target: The column to compare with; None: the one that the model predicts.
         threshold: Of two classes; None: the version's own.
         importance: Whether the columns' importance is asked for, too, which takes up to ten seconds.
 
@@ -122,18 +130,19 @@ def judge(
     """
     relation = _relation(database, source)
     named, oid = full_name(version), relation["oid"]
-    metrics = database.rows(_EVALUATE, named, oid, threshold, own_path=True)
+    metrics = database.rows(_EVALUATE, named, oid, target, threshold, own_path=True)
     parts: dict[str, Found] = {}
     if version["task"] != "regression" and len(version["classes"] or ()) <= CLASSES_SHOWN:
-        parts["confusion"] = database.find(_CONFUSION, named, oid, threshold, own_path=True)
+        parts["confusion"] = database.find(_CONFUSION, named, oid, target, threshold, own_path=True)
     if version["task"] == "binary":
-        parts["thresholds"] = database.find(_THRESHOLDS, named, oid, own_path=True)
+        parts["thresholds"] = database.find(_THRESHOLDS, named, oid, target, own_path=True)
     if importance:
-        parts["importance"] = database.find(_IMPORTANCE, named, oid, own_path=True)
+        parts["importance"] = database.find(_IMPORTANCE, named, oid, target, own_path=True)
     return Judged(
         version,
         relation["name"],
         metrics,
+        threshold=version["threshold"] if threshold is None else threshold,
         learnt=_learnt(database, version, relation),
         faults=tuple(found.fault for found in parts.values() if found.fault is not None),
         **{name: found.rows for name, found in parts.items()},
@@ -151,10 +160,10 @@ def compare(database: Database, pair: Sequence[Row], source: str) -> list[Judged
     with database.reading(own_path=True) as cursor:
         for version in pair:
             named = full_name(version)
-            metrics = rows_of(cursor, _EVALUATE, named, relation["oid"], None)
+            metrics = rows_of(cursor, _EVALUATE, named, relation["oid"], None, None)
             confusion = []
             if version["task"] != "regression" and len(version["classes"] or ()) <= CLASSES_SHOWN:
-                confusion = rows_of(cursor, _CONFUSION, named, relation["oid"], None)
+                confusion = rows_of(cursor, _CONFUSION, named, relation["oid"], None, None)
             judged.append(Judged(version, relation["name"], metrics, confusion))
     return [
         Judged(one.version, one.source, one.metrics, one.confusion, learnt=_learnt(database, one.version, relation))

@@ -12,7 +12,7 @@ from trails.dashboard.answers import asked, asked_number, missing, page, plain, 
 from trails.dashboard.database import Database, Found
 from trails.plots.common import metric_name, title_of
 
-_PHASE_COLOURS = 10
+_PHASE_COLOURS = 12
 """That the style sheet has."""
 
 STATES = ("complete", "best so far")
@@ -94,6 +94,7 @@ class RunPages:
             curves=curves,
             lines={**runs.as_lines(curves.rows), "winner": first["architecture"] if first else None},
             drawn=len({row["architecture"] for row in curves.rows}),
+            trained=curves.first["total"] if curves.first else 0,
             board=Found(board.rows[: runs.PAGE], board.fault),
             more=more,
             continued=after != (0, ""),
@@ -164,10 +165,7 @@ class RunPages:
         Raises:
             TrailsError: What the server answered.
         """
-        done = runs.act(self._database, run_id, action)
-        if done.fault is not None:
-            raise done.fault
-        if not (done.first and done.first["done"]):
+        if not runs.act(self._database, run_id, action):
             raise missing(f"run {run_id} is not at work")
         return RedirectResponse(f"/runs/{run_id}", 303)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trails.dashboard.database import Database, Found, Row
+from trails.dashboard.database import Database, Found, Row, rows_of
 
 PAGE = 50
 """Rows of a list on one page."""
@@ -56,12 +56,12 @@ SELECT rung, count(*) AS candidates, sum(epochs) AS epochs FROM (
 _CURVES = """
 WITH placed AS (
     SELECT architecture, row_number() OVER (ORDER BY rank NULLS LAST, architecture) AS place, count(*) OVER () AS total
-    FROM trails.candidates WHERE run_id = %s
+    FROM trails.candidates WHERE run_id = %s AND epochs > 0
 ), kept AS (
-    SELECT architecture, place FROM placed
+    SELECT architecture, place, total FROM placed
     WHERE place <= %s OR mod(place - %s, greatest(1, (total - %s + %s - 1) / %s)) = 0
 ), numbered AS (
-    SELECT k.place, t.architecture, t.rung, t.epoch, t.validation_metric,
+    SELECT k.place, k.total, t.architecture, t.rung, t.epoch, t.validation_metric,
         row_number() OVER epochs AS number, count(*) OVER curve AS epochs,
         t.epoch = first_value(t.epoch) OVER (
             PARTITION BY t.architecture ORDER BY t.validation_metric DESC NULLS LAST, t.epoch
@@ -70,7 +70,7 @@ WITH placed AS (
     WHERE t.validation_metric IS NOT NULL AND t.validation_metric <> 'NaN'
     WINDOW curve AS (PARTITION BY t.architecture), epochs AS (PARTITION BY t.architecture ORDER BY t.epoch)
 )
-SELECT architecture, rung, epoch, validation_metric FROM numbered
+SELECT architecture, rung, epoch, validation_metric, total FROM numbered
 WHERE best OR number = 1 OR number = epochs OR mod(number, greatest(1, epochs / %s)) = 0
 ORDER BY place, epoch
 """
@@ -207,13 +207,17 @@ def as_lines(rows: list[Row]) -> dict[str, object]:
     return {"names": list(names), "points": points}
 
 
-def act(database: Database, run_id: int, action: str) -> Found:
-    """Stop or cancel a run; whether there was such a run of the role's.
+def act(database: Database, run_id: int, action: str) -> bool:
+    """Stop or cancel a run. Returns whether there was such a run of the role's.
 
     Args:
         database: Where.
         run_id: Which one.
         action: ``stop`` or ``cancel``.
+
+    Raises:
+        DatabaseError: What the server answered.
     """
     statement = {"stop": "SELECT trails.stop(%s) AS done", "cancel": "SELECT trails.cancel(%s) AS done"}[action]
-    return database.find(statement, run_id)
+    with database.reading(acting=True) as cursor:
+        return any(row["done"] for row in rows_of(cursor, statement, run_id))

@@ -64,8 +64,8 @@ def _filtering(run: Mapping[str, Any]) -> str:
         return "The caller named the candidates: nothing was scored." if run["tfmem"] is None else ""
     took = f" in {duration(run['filtering_seconds'])}" if run["filtering_seconds"] is not None else ""
     failed = f"; {count(run['failed_scores'], 'score was', 'scores were')} no number" if run["failed_scores"] else ""
-    scored = count(run["scored"], "architecture was", "architectures were")
-    return f"{scored} of the space {run['space']} scored by {run['tfmem']}, without training{took}{failed}."
+    scored, were = count(run["scored"], "architecture"), "was" if run["scored"] == 1 else "were"
+    return f"{scored} of the space {run['space']} {were} scored by {run['tfmem']}, without training{took}{failed}."
 
 
 def _first_rung(run: Mapping[str, Any]) -> str:
