@@ -55,15 +55,16 @@ def shop(pg: Server) -> Iterator[Database]:
     made.sql(f"CREATE TABLE later AS {_ROWS.format(3001, 4000)}")
     made.sql(
         f"""CREATE TABLE {_quoted(ODD)} AS SELECT i AS id, mod(i * 7, 11) AS a, mod(i * 5, 13) AS "b<b>",
-            (ARRAY['<script>', 'it''s & "x"', '🦉'])[1 + mod(i * 7, 11) / 4] AS "tar<get>" FROM generate_series(1, 2000) i"""
+            (ARRAY['<script>', 'it''s & "x"', '🦉'])[1 + mod(i * 7, 11) / 4] AS "tar<get>"
+        FROM generate_series(1, 2000) i"""
     )
     made.sql(
         "SELECT 1 FROM trails.model_selection('visits', 'bought', '60 s', k => 4, u => 1, name => 'buyers', "
         "validation => 'later', features => ARRAY['page', 'hour', 'seconds'])"
     )
     made.sql(
-        "SELECT 1 FROM trails.model_selection(pg_catalog.quote_ident(%s)::regclass, 'tar<get>', '60 s', k => 2, u => 1, "
-        "name => %s)",
+        "SELECT 1 FROM trails.model_selection(pg_catalog.quote_ident(%s)::regclass, 'tar<get>', '60 s', k => 2, "
+        "u => 1, name => %s)",
         ODD,
         ODD_MODEL,
     )
@@ -138,9 +139,7 @@ def browser() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         # Root has no user namespaces of Chromium's sandbox.
-        launched = playwright.chromium.launch(
-            executable_path=where, args=["--no-sandbox"] if os.geteuid() == 0 else []
-        )
+        launched = playwright.chromium.launch(executable_path=where, args=["--no-sandbox"] if os.geteuid() == 0 else [])
         yield launched
         launched.close()
 
@@ -154,9 +153,10 @@ def make_watchable(database: Database) -> None:
             database.sql(f"ALTER EXTENSION trails DROP {kind} {whole}")
             database.sql(f"DROP {kind} {whole} CASCADE")
     database.sql(
-        """CREATE TABLE trails.progress (pid integer, run_id bigint, function text, database name, role name, source text,
-            model text, phase text, started timestamptz, elapsed interval, budget interval, percent double precision,
-            remaining interval, scored bigint, candidates integer, k integer, u integer, rung integer, epochs bigint,
+        """CREATE TABLE trails.progress (pid integer, run_id bigint, function text, database name, role name,
+            source text, model text, phase text, started timestamptz, elapsed interval, budget interval,
+            percent double precision, remaining interval, scored bigint,
+            candidates integer, k integer, u integer, rung integer, epochs bigint,
             metric text, best_architecture text, best_metric double precision, stopping boolean);
         CREATE TABLE trails.live_trials (pid integer, run_id bigint, place bigint, architecture text, rung integer,
             epoch integer, train_loss double precision, validation_loss double precision,
@@ -171,8 +171,8 @@ def make_watchable(database: Database) -> None:
 def begin_run(database: Database, run_id: int, source: str = "visits") -> None:
     """A run at work, of `make_watchable`'s."""
     database.sql(
-        """INSERT INTO trails.progress VALUES (1, %s, 'model_selection', current_database(), 'postgres', %s, NULL, 'rung 0',
-            now(), '3 s', '20 s', 15, '17 s', 160000, 1000, 8, 2, 0, 0, 'auc', NULL, NULL, false)""",
+        """INSERT INTO trails.progress VALUES (1, %s, 'model_selection', current_database(), 'postgres', %s, NULL,
+            'rung 0', now(), '3 s', '20 s', 15, '17 s', 160000, 1000, 8, 2, 0, 0, 'auc', NULL, NULL, false)""",
         run_id,
         source,
     )
@@ -192,4 +192,3 @@ def epoch_ends(database: Database, run_id: int, place: int, architecture: str, e
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-

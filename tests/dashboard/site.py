@@ -52,9 +52,7 @@ class Site:
         self.token = parse_qs(parts.query)["token"][0]
         self.cookie = self.get(f"/?token={self.token}", cookie="").headers["set-cookie"].partition(";")[0]
 
-    def ask(
-        self, method: str, path: str, body: str | None = None, cookie: str | None = None, **headers: str
-    ) -> Answer:
+    def ask(self, method: str, path: str, body: str | None = None, cookie: str | None = None, **headers: str) -> Answer:
         """One request; underscores in names of headers stand for hyphens."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=120)
         try:

@@ -38,9 +38,9 @@ def test_runs_are_listed_with_their_best(shop: Database, site: Site) -> None:
 def test_a_run_is_shown_as_it_was_recorded(shop: Database, site: Site) -> None:
     page = site.page("/runs/1")
     board = shop.sql("SELECT rank, architecture, validation_metric, epochs, parameters FROM trails.leaderboard(1)")
-    shown = page.tables[0][1:]
-    assert [[row[0], row[1], row[2], row[3], row[4]] for row in shown] == [
-        [str(rank), name, f"{metric:.5f}", str(epochs), f"{parameters:,}"] for rank, name, metric, epochs, parameters in board
+    assert [row[:5] for row in page.tables[0][1:]] == [
+        [str(rank), name, f"{metric:.5f}", str(epochs), f"{parameters:,}"]
+        for rank, name, metric, epochs, parameters in board
     ]
     told = json.loads(page.data[0])
     trials = shop.sql("SELECT architecture, rung, epoch, validation_metric FROM trails.trials WHERE run_id = 1")
@@ -92,8 +92,10 @@ def test_odd_values_in_an_address_do_no_harm(site: Site) -> None:
         assert site.get(f"/?{query}").status == 200
     for query in ("epoch=99999999999", "architecture=%00", "architecture=%F0%9F"):
         assert site.get(f"/runs/1/trials?{query}").status == 200
-    for query in ("threshold=x", "threshold=2", "threshold=nan", "source=%00", "source=a.b.c.d", 'source="', "source=1;2"):
-        answer = site.get(f"/models/buyers?source=later&{query}" if "threshold" in query else f"/models/buyers?{query}")
+    for query in ("threshold=x", "threshold=2", "threshold=nan"):
+        assert "no probability" in site.get(f"/models/buyers?source=later&{query}").text
+    for query in ("source=%00", "source=a.b.c.d", 'source="', "source=1;2"):
+        answer = site.get(f"/models/buyers?{query}")
         assert answer.status == 200
         assert "cannot be evaluated" in answer.text
 
@@ -101,7 +103,8 @@ def test_odd_values_in_an_address_do_no_harm(site: Site) -> None:
 def test_a_model_is_judged_as_in_sql(shop: Database, site: Site) -> None:
     page = site.page("/models/buyers?source=later&importance=yes&threshold=0.3")
     metrics = {row[0]: row[1:] for row in page.tables[1][1:]}
-    for metric, value, rows in shop.sql("SELECT metric, value, rows FROM trails.evaluate('buyers@1', 'later', threshold => 0.3)"):
+    evaluated = shop.sql("SELECT metric, value, rows FROM trails.evaluate('buyers@1', 'later', threshold => 0.3)")
+    for metric, value, rows in evaluated:
         assert metrics[metric] == [f"{value:.5f}", f"{rows:,}"]
     cells = [cell.split()[0] for row in page.tables[2][1:] for cell in row[1:]]
     confusion = shop.sql(
@@ -192,7 +195,13 @@ def test_a_hundred_thousand_epochs_are_listed_without_delay(bare: Database, star
     )
     bare.sql("ANALYZE trails.trials, trails.candidates, trails.runs")
     site = start(dsn=bare.dsn())
-    for path in ("/", "/runs/1", "/runs/1/trials", "/runs/1/trials?architecture=a5000&epoch=3", "/runs/1?place=5000&architecture=a1"):
+    for path in (
+        "/",
+        "/runs/1",
+        "/runs/1/trials",
+        "/runs/1/trials?architecture=a5000&epoch=3",
+        "/runs/1?place=5000&architecture=a1",
+    ):
         began = time.monotonic()
         page = site.page(path)
         took = time.monotonic() - began
@@ -215,8 +224,8 @@ def test_the_best_epoch_of_a_long_curve_is_drawn(bare: Database, start: Start) -
     bare.sql(COPIES, 1)
     bare.sql("INSERT INTO trails.candidates (run_id, architecture, rank, epochs) VALUES (1, 'a', 1, 5000)")
     bare.sql(
-        "INSERT INTO trails.trials SELECT 1, 'a', 0, e, 0.5, 0.5, CASE e WHEN 1237 THEN 0.9 WHEN 7 THEN 'NaN' ELSE 0.5 END, "
-        "0.01 FROM generate_series(1, 5000) e"
+        "INSERT INTO trails.trials SELECT 1, 'a', 0, e, 0.5, 0.5, "
+        "CASE e WHEN 1237 THEN 0.9 WHEN 7 THEN 'NaN' ELSE 0.5 END, 0.01 FROM generate_series(1, 5000) e"
     )
     points = json.loads(start(dsn=bare.dsn()).page("/runs/1").data[0])["points"]
     assert [0, 0, 1237, 0.9] in points and [0, 0, 1, 0.5] in points and [0, 0, 5000, 0.5] in points

@@ -31,7 +31,7 @@ def test_a_user_sees_its_own_runs_and_what_was_granted(shop: Database, start: St
     assert site.get("/runs/1").status == 404 and site.get("/models/buyers").status == 404
     shop.sql("SELECT trails.grant_model('buyers', %s)", name)
     model = site.page("/models/buyers?source=later")
-    assert "permission denied for table later" in model.text
+    assert "permission denied for table later" in model.text and "GRANT SELECT ON it" in model.text
     shop.sql(f"GRANT SELECT ON later TO {name}")
     judged = site.page("/models/buyers?source=later")
     assert "Confusion matrix" in judged.text and "permission denied" not in judged.text
@@ -79,7 +79,7 @@ def test_names_are_looked_up_as_the_roles_own_and_the_catalogue_is_not(
     shop: Database, start: Start, role: Role
 ) -> None:
     name = role(shop)
-    shop.sql(f'GRANT trails_user TO {name}; CREATE SCHEMA {name} AUTHORIZATION {name}')
+    shop.sql(f"GRANT trails_user TO {name}; CREATE SCHEMA {name} AUTHORIZATION {name}")
     shop.sql(f"CREATE TABLE {name}.mine AS SELECT * FROM later; GRANT SELECT ON {name}.mine TO {name}")
     shop.sql("SELECT trails.grant_model('buyers', %s)", name)
     shop.sql(
@@ -98,8 +98,19 @@ def test_names_are_looked_up_as_the_roles_own_and_the_catalogue_is_not(
     shop.sql(f"DROP SCHEMA {name} CASCADE")
 
 
+def test_a_database_without_the_extension_is_told_of(bare: Database, start: Start) -> None:
+    bare.sql("DROP EXTENSION trails")
+    site = start(dsn=bare.dsn())
+    for path in ("/", "/models", "/runs/1"):
+        text = Page(site.get(path).text).text
+        assert "does not exist" in text and "CREATE EXTENSION trails" in text
+    assert site.stop() == 0 and site.log == ""
+
+
 def test_a_connection_that_breaks_is_made_anew(shop: Database, site: Site) -> None:
-    mine = "SELECT pid FROM pg_stat_activity WHERE application_name = 'trails dashboard' AND datname = current_database()"
+    mine = (
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'trails dashboard' AND datname = current_database()"
+    )
     site.page("/")
     assert shop.sql(mine)
     shop.sql("SELECT pg_terminate_backend(pid) FROM (" + mine + ") found")
@@ -111,13 +122,11 @@ def test_a_database_that_has_gone_is_told_without_its_name(bare: Database, start
     site = start(dsn=bare.dsn())
     site.page("/")
     bare.server.sql("postgres", f"ALTER DATABASE {bare.name} ALLOW_CONNECTIONS false")
-    bare.server.sql(
-        "postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{bare.name}'"
-    )
+    bare.server.sql("postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{bare.name}'")
     for path in ("/runs/1", "/models/x"):
         answer = site.get(path)
         assert answer.status in (403, 503) and "cannot be reached" in Page(answer.text).text
-        assert bare.server.socket_parameters()["host"] not in answer.text
+        assert bare.server.socket_parameters()["host"] not in answer.text and bare.name not in answer.text
     assert "cannot be reached" in site.page("/").text
     bare.server.sql("postgres", f"ALTER DATABASE {bare.name} ALLOW_CONNECTIONS true")
     assert "There is no run" in site.page("/").text

@@ -18,30 +18,32 @@ from trails.dashboard.database import Unreachable
 from trails.errors import TrailsError
 from trails.plots.common import RUNGS, WINNER, metric_name
 
+_NOTHING = "\u2013"
+
 LONGEST = 1_000
 """Characters of a value in an address that are looked at."""
 
 
 def _number(value: float | None, digits: int = 5) -> str:
     if value is None:
-        return "–"
+        return _NOTHING
     return f"{value:.{digits}f}" if math.isfinite(value) else str(value)
 
 
 def _integer(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
+    return _NOTHING if value is None else f"{value:,}"
 
 
 def _brief(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    return _NOTHING if value is None else f"{value:.4g}"
 
 
 def _when(value: datetime | None) -> str:
-    return "–" if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return _NOTHING if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return _NOTHING if value is None else f"{100 * value:.1f} %"
 
 
 def _pretty(value: str) -> str:

@@ -42,13 +42,13 @@ def make_app(database: Database, actions: bool = False) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/", of_runs.list),
+            Route("/", of_runs.listed),
             Route("/live", of_runs.live_list),
             Route("/runs/{run}", of_runs.one),
             Route("/runs/{run}/live", of_runs.live),
             Route("/runs/{run}/trials", of_runs.trials),
             Route("/runs/{run}/{action}", act, methods=["POST"]),
-            Route("/models", of_models.list),
+            Route("/models", of_models.listed),
             Route("/models/{name}", of_models.one),
             Route("/models/{name}/compare", of_models.compare),
             Route("/static/colours.css", _colours),

@@ -44,12 +44,13 @@ examples:
 def run(options: argparse.Namespace) -> None:
     """Serve pages until a signal comes."""
     if options.dsn is not None:
-        hide(sys.orig_argv)
+        hide(sys.orig_argv, options.dsn)
     try:
         from trails.dashboard.serving import serve
     except ImportError as error:
         raise TrailsError(
-            f"the dashboard needs the package {error.name}", hint="Install it: python -m pip install 'trails[dashboard]'"
+            f"the dashboard needs the package {error.name}",
+            hint="Install it: python -m pip install 'trails[dashboard]'",
         ) from None
     dsn = os.environ.get("TRAILS_DSN", "") if options.dsn is None else options.dsn
     serve(
@@ -62,22 +63,26 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
-def hide(arguments: Sequence[str]) -> None:
+def hide(arguments: Sequence[str], dsn: str) -> None:
     """Begin anew without the connection string among the arguments, where every user of the machine can read it.
 
-    It goes on in the environment, which is this user's own. Does nothing if the arguments hold none, which is so the
-    second time.
+    It goes on in the environment, which is this user's own.
+
+    Args:
+        arguments: Of the process, the interpreter's included. Nothing happens if they hold no ``--dsn``, or another
+            one: then they are a program's that calls this as a function.
+        dsn: The connection string.
     """
-    kept, dsn = [], None
+    kept, found = [], None
     rest = iter(arguments)
     for argument in rest:
         name, equals, value = argument.partition("=")
         # argparse takes the beginnings of a name as well.
         if len(name) > 2 and "--dsn".startswith(name):
-            dsn = value if equals else next(rest, None)
+            found = value if equals else next(rest, None)
         else:
             kept.append(argument)
-    if dsn is not None:
+    if found == dsn:
         os.execve(sys.executable, [sys.executable, *kept[1:]], {**os.environ, "TRAILS_DSN": dsn})
 
 

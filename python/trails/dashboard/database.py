@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,6 +62,7 @@ class Database:
     def __init__(self, dsn: str, timeout: float = 30.0) -> None:
         self._dsn = dsn
         self._timeout = timeout
+        self._reached = False
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(CONNECTIONS):
             self._idle.put(None)
@@ -134,7 +135,9 @@ class Database:
             made = psycopg2.connect(self._dsn, application_name="trails dashboard", connect_timeout=10)
             made.set_client_encoding("UTF8")
         except psycopg2.Error as error:
-            raise unreachable(error) from None
+            # Whoever starts this is told more than whoever looks at its pages.
+            raise unreachable(error, in_full=not self._reached) from None
+        self._reached = True
         return made
 
     def close(self) -> None:
@@ -151,8 +154,13 @@ def rows_of(cursor: Any, statement: str, *values: object) -> list[Row]:
     return [dict(row) for row in cursor.fetchall()]
 
 
-def unreachable(error: Exception) -> Unreachable:
-    """A failed connection without the text of libpq but for what the server itself said."""
+def unreachable(error: Exception, in_full: bool) -> Unreachable:
+    """A failed connection without the text of libpq.
+
+    Args:
+        error: Of psycopg2.
+        in_full: Whether to repeat what the server itself said, which may name role and database.
+    """
     if isinstance(error, psycopg2.ProgrammingError):
         return Unreachable(
             "the connection string cannot be read", hint="For instance postgresql://reader@localhost/shop."
@@ -160,11 +168,6 @@ def unreachable(error: Exception) -> Unreachable:
     _, fatal, said = " ".join(str(error).split()).partition("FATAL: ")
     return Unreachable(
         "the database cannot be reached",
-        said.strip()[:500] if fatal else None,
+        said.strip()[:500] if fatal and in_full else None,
         "Is the server running, and are host, port, database and role those of the DSN?",
     )
-
-
-def values_of(rows: Sequence[Row], name: str) -> list[Any]:
-    """One column."""
-    return [row[name] for row in rows]

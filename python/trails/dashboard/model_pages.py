@@ -21,7 +21,7 @@ class ModelPages:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def list(self, request: Request) -> Response:
+    def listed(self, request: Request) -> Response:
         """Models by name."""
         name = asked(request, "name")
         return page(request, "models.html", found=models.list_models(self._database, name), name=name)

@@ -30,7 +30,7 @@ class RunPages:
         self._database = database
         self._actions = actions
 
-    def list(self, request: Request) -> Response:
+    def listed(self, request: Request) -> Response:
         """Runs, the newest first, above them those at work."""
         source, state, before = asked(request, "source"), asked(request, "state"), asked_number(request, "before")
         able = runs.abilities(self._database)
@@ -148,9 +148,8 @@ class RunPages:
         run = runs.one_run(self._database, run_id)
         if run.first is None and run.fault is None:
             raise missing(f"there is no run {run_id} that this role may see")
-        found = runs.trials(
-            self._database, run_id, (asked(request, "architecture"), min(asked_number(request, "epoch") or 0, 2**31 - 1))
-        )
+        epoch = min(asked_number(request, "epoch") or 0, 2**31 - 1)
+        found = runs.trials(self._database, run_id, (asked(request, "architecture"), epoch))
         more = None
         if len(found.rows) > (held := 4 * runs.PAGE):
             last = found.rows[held - 1]

@@ -19,8 +19,8 @@ _EVENTS = 2000
 """Epochs of a running run in one answer, at most."""
 
 _RUNS = """
-SELECT r.run_id, pg_get_userbyid(r.owner) AS owner, r.function, r.source, r.target, r.state, r.fault, r.metric, r.model,
-    r.started, r.total_seconds, date_part('epoch', r.budget) AS budget_seconds, best.architecture, best.validation_metric
+SELECT r.run_id, pg_get_userbyid(r.owner) AS owner, r.function, r.source, r.target, r.state, r.metric, r.started,
+    r.total_seconds, date_part('epoch', r.budget) AS budget_seconds, best.architecture, best.validation_metric
 FROM trails.runs r LEFT JOIN LATERAL (
     SELECT c.architecture, c.validation_metric FROM trails.candidates c
     WHERE c.run_id = r.run_id AND c.rank = 1 LIMIT 1
@@ -31,8 +31,8 @@ ORDER BY r.run_id DESC LIMIT %s
 """
 
 _RUN = """
-SELECT r.*, pg_get_userbyid(r.owner) AS owner, date_part('epoch', r.budget) AS budget_seconds, r.options::text AS options,
-    r.left_out::text AS left_out, r.features::text[] AS features
+SELECT r.*, pg_get_userbyid(r.owner) AS owner, date_part('epoch', r.budget) AS budget_seconds,
+    r.options::text AS options, r.left_out::text AS left_out, r.features::text[] AS features
 FROM trails.runs r WHERE r.run_id = %s
 """
 
