@@ -25,8 +25,8 @@ from playwright.sync_api import sync_playwright  # noqa: E402
 from tools.server import DATABASE, Server, temporary_server  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"
-COLOURS = 96
-"""Of a figure: enough for pages, and a third of the bytes."""
+COLOURS = 256
+"""Of a figure: enough for pages, and half of the bytes."""
 
 
 def main() -> None:
@@ -108,7 +108,9 @@ def keep(window: Any, figure: str) -> None:
     path = FIGURES / f"{figure}.png"
     window.screenshot(path=path, full_page=True)
     with Image.open(path) as image:
-        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000} kB")
 
 

@@ -31,7 +31,9 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
 def plan(run: Mapping[str, Any], rungs: Sequence[Mapping[str, Any]]) -> list[str]:
