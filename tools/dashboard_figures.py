@@ -26,27 +26,32 @@ from tools.server import DATABASE, Server, temporary_server  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"
 COLOURS = 256
-"""Of a figure: enough for pages, and half of the bytes."""
+"""Of a figure: with so many, chosen for it, areas keep theirs and a file has a third of the bytes."""
 
 
 def main() -> None:
     """Draw all figures."""
     FIGURES.mkdir(exist_ok=True)
-    with temporary_server() as server:
+    with temporary_server() as server, sync_playwright() as playwright:
         name = load(server)
-        select(server, name, "120 s", "")
-        select(server, name, "60 s", "k => 3, u => 1, ")
-        server.sql(DATABASE, f"SELECT 1 FROM trails.deploy('{name}@1', threshold => 0.4)")
         dashboard = subprocess.Popen(
             [sys.executable, "-m", "trails", "dashboard", "--dsn", server.uri(), "--port", "0"],
             env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
             stdout=subprocess.PIPE,
             text=True,
         )
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"] if os.geteuid() == 0 else []
+        )
         try:
             assert dashboard.stdout is not None
-            draw(server, name, dashboard.stdout.readline().strip())
+            url = dashboard.stdout.readline().strip()
+            watch(server, browser, url, name)
+            select(server, name, "60 s", "k => 3, u => 1, ")
+            server.sql(DATABASE, f"SELECT 1 FROM trails.deploy('{name}@1', threshold => 0.4)")
+            draw(browser, url, name)
         finally:
+            browser.close()
             dashboard.terminate()
             dashboard.wait()
 
@@ -67,33 +72,36 @@ def select(server: Server, name: str, budget: str, more: str) -> None:
     )
 
 
-def draw(server: Server, name: str, url: str) -> None:
-    """Look at the pages, and at one of a run at work if the extension shows these."""
-    base = url.partition("/?")[0]
-    judged = f"/models/{name}?version=1&source={name}_test"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"] if os.geteuid() == 0 else []
-        )
-        for figure, path, width, scheme in (
-            ("dashboard_runs", "/", 1280, "light"),
-            ("dashboard_run", "/runs/1", 1280, "light"),
-            ("dashboard_model", f"{judged}&importance=yes", 1280, "dark"),
-            ("dashboard_compare", f"/models/{name}/compare?left=1&right=2&source={name}_test", 1280, "light"),
-            ("dashboard_run_phone", "/runs/1", 390, "dark"),
-        ):
-            window = opened(browser, url, width, scheme)
-            window.goto(base + path, wait_until="networkidle")
-            keep(window, figure)
+def watch(server: Server, browser: Any, url: str, name: str) -> None:
+    """The first run, which is looked at while it goes on if the extension shows runs at work."""
+    run = threading.Thread(target=select, args=(server, name, "120 s", ""))
+    run.start()
+    try:
         if server.sql(DATABASE, "SELECT to_regclass('trails.progress') IS NOT NULL")[0][0]:
-            run = threading.Thread(target=select, args=(server, name, "120 s", ""))
-            run.start()
             window = opened(browser, url, 1280, "light")
             window.click("#running li a", timeout=60_000)
-            window.wait_for_selector("#curves line.mark", timeout=60_000)
+            # After its first rung.
+            window.wait_for_selector("#curves line.mark", state="attached", timeout=115_000)
             keep(window, "dashboard_live")
-            run.join()
-        browser.close()
+    finally:
+        run.join()
+
+
+def draw(browser: Any, url: str, name: str) -> None:
+    """Look at what is recorded."""
+    judged = f"/models/{name}?version=1&source={name}_test&importance=yes"
+    for figure, path, width, scheme in (
+        ("dashboard_runs", "/", 1280, "light"),
+        ("dashboard_run", "/runs/1", 1280, "light"),
+        ("dashboard_model", judged, 1280, "dark"),
+        ("dashboard_compare", f"/models/{name}/compare?left=1&right=2&source={name}_test", 1280, "light"),
+        ("dashboard_run_phone", "/runs/1", 390, "dark"),
+    ):
+        window = opened(browser, url, width, scheme)
+        # The list asks every second, so that its network is never idle.
+        window.goto(url.partition("/?")[0] + path)
+        window.wait_for_timeout(1000)
+        keep(window, figure)
 
 
 def opened(browser: Any, url: str, width: int, scheme: str) -> Any:
@@ -108,9 +116,8 @@ def keep(window: Any, figure: str) -> None:
     path = FIGURES / f"{figure}.png"
     window.screenshot(path=path, full_page=True)
     with Image.open(path) as image:
-        image.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-            path, optimize=True
-        )
+        few = image.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
+        few.save(path, optimize=True)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000} kB")
 
 

@@ -161,6 +161,7 @@ def test_a_run_at_work_is_told_from_where_its_reader_is(bare: Database, start: S
     site = start(dsn=bare.dsn())
     listed = json.loads(site.get("/live?newest=0").text)
     assert [run["run_id"] for run in listed["running"]] == [7] and listed["newer"] is False
+    assert "/runs/7" in site.page("/").links
     site.page("/runs/7")
     first = json.loads(site.get("/runs/7/live?after=0").text)
     assert first["state"] == "running" and first["after"] == 1 and first["points"] == [[0, 0, 1, 0.5]]

@@ -34,6 +34,7 @@ class RunPages:
         """Runs, the newest first, above them those at work."""
         source, state, before = asked(request, "source"), asked(request, "state"), asked_number(request, "before")
         able = runs.abilities(self._database)
+        working = runs.running(self._database) if able.live else Found()
         found = runs.list_runs(self._database, before, source, state)
         older = None
         if len(found.rows) > runs.PAGE:
@@ -43,7 +44,7 @@ class RunPages:
             request,
             "runs.html",
             found=Found(found.rows[: runs.PAGE], found.fault),
-            running=runs.running(self._database) if able.live else Found(),
+            running=Found([_told(row) for row in working.rows], working.fault),
             able=able,
             source=source,
             state=state,
@@ -137,6 +138,7 @@ class RunPages:
                 "state": state,
                 "progress": plain(_told(working.first)) if working.first else None,
                 "after": trials.rows[-1]["place"] if trials else after,
+                "more": len(trials.rows) >= runs.EVENTS,
                 "fault": fault.message if fault else None,
                 **runs.as_lines([plain(row) for row in trials.rows]),
             }

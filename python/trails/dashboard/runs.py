@@ -15,7 +15,7 @@ PAGE = 50
 _BEST, _OTHERS, _POINTS = 30, 30, 200
 """Curves drawn: so many of the best candidates and so many spread evenly over the others; points of each, about."""
 
-_EVENTS = 2000
+EVENTS = 2000
 """Epochs of a running run in one answer, at most."""
 
 _RUNS = """
@@ -140,7 +140,7 @@ def running(database: Database, run_id: int | None = None) -> Found:
 
 def live_trials(database: Database, run_id: int, after: int) -> Found:
     """Epochs of a run at work that come after a place, in the order in which they ended."""
-    return database.find(_LIVE, run_id, after, _EVENTS)
+    return database.find(_LIVE, run_id, after, EVENTS)
 
 
 def newest_run(database: Database) -> int:

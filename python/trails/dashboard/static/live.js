@@ -7,7 +7,7 @@ const live = document.getElementById("live");
 const curves = new Curves(document.getElementById("curves"));
 const state = document.getElementById("state");
 const fault = document.getElementById("fault");
-const FULL = 2000, SHOWN = 20;
+const SHOWN = 20;
 let after = 0, gone = 0;
 
 function cell(text, kind) {
@@ -52,7 +52,6 @@ function take(told) {
     curves.draw();
     board();
   }
-  const more = told.points.length >= FULL;
   after = told.after;
   if (told.progress) progress(told.progress);
   if (told.state === "recorded") {
@@ -64,7 +63,7 @@ function take(told) {
   if (gone > 10) {
     document.getElementById("time").textContent = "It has ended, and no record of it can be seen: it was cancelled or failed, or its transaction goes on.";
   }
-  return more ? 0 : gone > 10 ? 5000 : 1000;
+  return told.more ? 0 : gone > 10 ? 5000 : 1000;
 }
 
 poll(() => `/runs/${live.dataset.run}/live?after=${after}`, take, (text) => {
