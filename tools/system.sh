@@ -43,9 +43,16 @@ check_tools() {
     if [ "$IS_ROOT" = yes ] && ! command -v openssl >/dev/null; then
         apt_install openssl
     fi
+    provide_browser
     if [ "$IS_ROOT" = yes ] && ! readable_by_server "$TRAILS_HOME" "$TRAILS_HOME"; then
         die "the server's user '$SERVER_USER' cannot read TRAILS_HOME=$TRAILS_HOME" "choose a directory that everyone can enter"
     fi
+}
+
+# Chromium, in which the tests look at the dashboard's pages. Nothing else needs it: without it they say so.
+provide_browser() {
+    [ "$IS_ROOT" = yes ] && ! command -v chromium >/dev/null && command -v apt-get >/dev/null || return 0
+    (apt_install chromium fonts-dejavu-core) || say "without Chromium the tests of the dashboard's pages will fail"
 }
 
 install_ensurepip() {

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trails import __version__, select_command
 from trails.bench import command as bench
+from trails.dashboard import command as dashboard
 from trails.errors import InvalidInput, TrailsError, UnusableData
 from trails.service import command as data_service
 
@@ -146,5 +147,6 @@ COMMANDS: dict[str, Command] = {
     "load": ("load a dataset into PostgreSQL tables", _declare_load, _run_load),
     "select": (select_command.SUMMARY, select_command.declare, select_command.run),
     "bench": (bench.SUMMARY, bench.declare, bench.run),
+    "dashboard": (dashboard.SUMMARY, dashboard.declare, dashboard.run),
     "data-service": (data_service.SUMMARY, data_service.declare, data_service.run),
 }

@@ -1,0 +1,106 @@
+"""A run in sentences: what was asked, what was planned of it, and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from trails.plots.common import metric_name
+
+SCHEDULERS: Mapping[str, str] = MappingProxyType(
+    {
+        "sh": "successive halving",
+        "sj": "successive rejects",
+        "ua": "uniform allocation",
+        "hyperband": "Hyperband",
+    }
+)
+
+
+def count(number: int, one: str, several: str | None = None) -> str:
+    """A number with its noun."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them."""
+    if seconds is None:
+        return ""
+    if seconds < 120:
+        return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
+def plan(run: Mapping[str, Any], rungs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Sentences.
+
+    Args:
+        run: As `runs.one_run` gives it.
+        rungs: As `runs.rungs` gives them; none if they are not known.
+    """
+    said = [_rows(run), _filtering(run), _first_rung(run)]
+    said += [_rungs(rungs)] if rungs else []
+    said += [_end(run)]
+    return [sentence for sentence in said if sentence]
+
+
+def _rows(run: Mapping[str, Any]) -> str:
+    rows = count(run["train_rows"], "row")
+    if run["validation"]:
+        held = f"compared on {count(run['validation_rows'] or 0, 'row')} of {run['validation']}"
+    elif run["split"]:
+        held = f"compared on the rows that {run['split']} says"
+    else:
+        held = "compared on rows of these that were drawn and held out"
+    left = f"; {count(run['unusable_rows'], 'row')} without a target left out" if run["unusable_rows"] else ""
+    return f"Candidates learnt from {rows} of {run['source']} and were {held}{left}."
+
+
+def _filtering(run: Mapping[str, Any]) -> str:
+    if run["scored"] is None:
+        return "The caller named the candidates: nothing was scored." if run["tfmem"] is None else ""
+    took = f" in {duration(run['filtering_seconds'])}" if run["filtering_seconds"] is not None else ""
+    failed = f"; {count(run['failed_scores'], 'score was', 'scores were')} no number" if run["failed_scores"] else ""
+    scored, were = count(run["scored"], "architecture"), "was" if run["scored"] == 1 else "were"
+    return f"{scored} of the space {run['space']} {were} scored by {run['tfmem']}, without training{took}{failed}."
+
+
+def _first_rung(run: Mapping[str, Any]) -> str:
+    if run["k"] is None:
+        return ""
+    asked_k = "as asked" if run["asked_k"] is not None else "as many as the budget holds at the speed that was measured"
+    way = SCHEDULERS.get(run["refinement"], run["refinement"])
+    epochs = f" for {count(run['u'], 'epoch')} each" if run["u"] is not None else ""
+    said = f"{count(run['k'], 'candidate')} ({asked_k}) went into the first rung{epochs}, by {way}"
+    return f"{said}, on {run['device']}." if run["device"] else f"{said}."
+
+
+def _rungs(rungs: Sequence[Mapping[str, Any]]) -> str:
+    if len(rungs) == 1:
+        return f"One rung: {_rung(rungs[0])}."
+    return f"{len(rungs)} rungs: " + "; then ".join(map(_rung, rungs)) + "."
+
+
+def _rung(rung: Mapping[str, Any]) -> str:
+    epochs = count(rung["epochs"], "epoch")
+    return f"{count(rung['candidates'], 'candidate')} for {epochs}" + (" in all" if rung["candidates"] > 1 else "")
+
+
+def _end(run: Mapping[str, Any]) -> str:
+    took = f"It took {duration(run['total_seconds'])}"
+    if run["budget_seconds"] is not None:
+        took += f" of a budget of {duration(run['budget_seconds'])}"
+    if run["state"] == "complete":
+        return f"{took}, and every rung was trained as planned."
+    reason = "a fault cut it" if run["fault"] else "its budget ended before its plan did"
+    return f"{took}: {reason}, and the best so far is the result. trails.resume({run['run_id']}) goes on with it."
+
+
+def best(run: Mapping[str, Any], architecture: str | None, value: float | None) -> str:
+    """The winner and its metric; empty if there is none."""
+    return "" if architecture is None or value is None else f"{architecture}: {metric_name(run)} {value:.5f}"
