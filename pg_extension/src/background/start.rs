@@ -17,6 +17,10 @@ pub struct Start {
 impl Start {
     /// False where the server has no process left for it. May be called within the end of a transaction.
     pub fn try_now(self) -> bool {
+        // SAFETY: it reads shared memory. A standby would keep the worker's place until it is one no more.
+        if unsafe { pg_sys::RecoveryInProgress() } {
+            return false;
+        }
         // SAFETY: set once, when the backend connects.
         let database = unsafe { pg_sys::MyDatabaseId };
         BackgroundWorkerBuilder::new(&format!("trails run {}", self.run))

@@ -63,22 +63,31 @@ unsafe fn end_on(signal: c_int) {
 }
 
 fn work(run: i64) -> Result<()> {
-    if let Turn::Now(asked, settings) = in_transaction(|| queue::turn(run))? {
-        show(&format!("trails.model_selection, run {run}"));
-        // Others may have their turn as well: whoever submitted them in one transaction started one worker.
-        start_others()?;
-        if let Err(error) = in_transaction(|| carry_out(run, &asked, &settings)) {
-            let cancelled = error.code == PgSqlErrorCode::ERRCODE_QUERY_CANCELED;
+    let done = begin_and_end(run);
+    // Whatever became of this one, others wait.
+    let others = start_others();
+    done.and(others)
+}
+
+/// Does the run if its turn has come.
+fn begin_and_end(run: i64) -> Result<()> {
+    let Turn::Now(asked, settings) = in_transaction(|| queue::turn(run))? else { return Ok(()) };
+    show(&format!("trails.model_selection, run {run}"));
+    // Others may have their turn as well: whoever submitted them in one transaction started one worker.
+    start_others()?;
+    let ended = in_transaction(|| carry_out(run, &asked, &settings)).or_else(|error| {
+        let cancelled = error.code == PgSqlErrorCode::ERRCODE_QUERY_CANCELED;
+        in_transaction(|| {
             let fault = error.disclosed();
             let end = End { state: if cancelled { "cancelled" } else { "failed" }, model: None, fault: Some(&fault) };
-            in_transaction(|| jobs::end(run, "running", &end))?;
-        }
-        in_transaction(|| {
-            locks::let_go(run);
-            Ok(())
-        })?;
-    }
-    start_others()
+            jobs::end(run, "running", &end)
+        })
+    });
+    let let_go = in_transaction(|| {
+        locks::let_go(run);
+        Ok(())
+    });
+    ended.and(let_go)
 }
 
 /// Starts workers for those whose turn it is.
