@@ -106,7 +106,7 @@ def test_numbers_are_compared_by_the_metric_that_is_asked_for_and_shown_in_its_o
     [
         ({"groups": np.arange(5)}, InvalidInput, r"groups has the shape \(5,\), and X has 600 rows"),
         ({"sample_weight": np.ones((ROWS, 2))}, InvalidInput, r"sample_weight has the shape \(600, 2\)"),
-        ({"sample_weight": np.zeros(ROWS)}, UnusableData, "0 in every row"),
+        ({"sample_weight": np.zeros(ROWS)}, UnusableData, "zero in every row"),
         ({"sample_weight": np.where(np.arange(ROWS) < 7, -1.0, 1.0)}, UnusableData, "negative in 7 rows"),
         ({"sample_weight": np.where(np.arange(ROWS) < 7, np.nan, 1.0)}, UnusableData, "NULL in 7 rows"),
         ({"groups": np.zeros(ROWS)}, UnusableData, "one group only"),

@@ -248,7 +248,7 @@ def test_several_answers_to_which_rows_are_held_out_are_refused() -> None:
         ([1.0, np.inf, 1.0, 1.0], None, "not finite in 1 row"),
         ([1.0, np.nan, 1.0, 1.0], None, "NULL in 1 row"),
         ([1.0, 1.0, 1.0, 1.0], [1, 1, 1, 0], "NULL in 3 rows"),
-        ([0.0, 0.0, 0.0, 0.0], None, "0 in every row"),
+        ([0.0, 0.0, 0.0, 0.0], None, "zero in every row"),
     ],
 )
 def test_weights_that_say_nothing_are_refused_with_the_number_of_rows(

@@ -207,7 +207,7 @@ def test_a_validation_table_needs_the_weight(scripted: Any, stub: Stub) -> None:
         ("weight => 'the ''customer'", "22023", "of kind text"),
         ("weight => 'below'", "22000", "negative in 3000 rows"),
         ("weight => 'gaps'", "22000", "NULL in 1500 rows"),
-        ("weight => 'none'", "22000", "0 in every row"),
+        ("weight => 'none'", "22000", "zero in every row"),
         ("group_by => 'none'", "22000", "one group only"),
         ("time_by => 'none'", "22000", "one time only"),
     ],

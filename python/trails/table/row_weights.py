@@ -47,7 +47,7 @@ def counting_rows(column: Column, check: Check = no_check) -> NDArray[np.bool_] 
                 hint="A weight is a number from 0 on; give a view that leaves these rows out, or COALESCE(weight, 1).",
             )
     if none == len(counting):
-        raise UnusableData(f'the weight "{name}" is 0 in every row', hint="Rows of weight 0 are not trained on.")
+        raise UnusableData(f'the weight "{name}" is zero in every row', hint="Rows of weight 0 are not trained on.")
     return counting if none else None
 
 

@@ -71,10 +71,8 @@ class ByColumns:
         if validation:
             given.insert(0, "validation")
         if len(given) > 1:
-            both = "both" if len(given) == 2 else "all"
-            raise InvalidInput(
-                f"{' and '.join(given)} cannot {both} say which rows are held out", hint="Leave all but one out."
-            )
+            said = f"cannot {'both' if len(given) == 2 else 'all'} say which rows are held out"
+            raise InvalidInput(f"{' and '.join(given)} {said}", hint="Leave all but one out.")
 
 
 @dataclass(frozen=True)
