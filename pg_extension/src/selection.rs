@@ -27,6 +27,8 @@ pub enum Origin {
     Filtering(FilteringRequest),
     /// The caller names them.
     Named(Vec<String>),
+    /// They are an earlier run's best; `incumbent` is a model to compare the winner with.
+    Retrained { architectures: Vec<String>, incumbent: Option<Vec<u8>> },
     /// An earlier run's checkpoint holds them.
     Checkpoint(Box<Resumed>),
 }
@@ -69,7 +71,7 @@ fn check_writable() -> Result<()> {
 pub fn check(request: &RunRequest, origin: &Origin) -> Result<()> {
     match origin {
         Origin::Filtering(scoring) => request.check_refinement().and_then(|()| scoring.check(true)),
-        Origin::Named(architectures) => {
+        Origin::Named(architectures) | Origin::Retrained { architectures, .. } => {
             request.check_refinement().and_then(|()| request.check_architectures(architectures).map(|_| ()))
         }
         Origin::Checkpoint(_) => request.check_refinement(),
@@ -105,12 +107,16 @@ fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: C
             };
             (scored_candidates(found.candidates), scored)
         }
-        Origin::Named(architectures) => {
+        Origin::Named(architectures) | Origin::Retrained { architectures, .. } => {
             (named_candidates(request.check_architectures(architectures)?), Scored::default())
         }
         Origin::Checkpoint(resumed) => {
             (resumed.candidates.clone(), Scored { tfmem: resumed.tfmem.clone(), n: resumed.n, ..Scored::default() })
         }
+    };
+    let incumbent = match origin {
+        Origin::Retrained { incumbent: Some(weights), .. } => compared(rows.metric_of(weights)),
+        _ => None,
     };
     // Refinement has the rows in memory of its own.
     drop(rows);
@@ -169,6 +175,7 @@ fn train(function: &'static str, request: &RunRequest, origin: &Origin, clock: C
         fault,
         resume_point,
         model,
+        incumbent,
     })
 }
 
@@ -198,6 +205,18 @@ fn kept(model: Result<Vec<u8>>) -> Option<Vec<u8>> {
             TrailsError::warning(format!("the model cannot be kept: {}", fault.message)).because_of(fault).warn();
         })
         .ok()
+}
+
+/// A model that cannot be compared with is none that may be replaced unseen.
+fn compared(metric: Result<Option<f64>>) -> Option<f64> {
+    metric
+        .map_err(|fault| {
+            TrailsError::warning(format!("the deployed model cannot be compared with: {}", fault.message))
+                .because_of(fault)
+                .warn();
+        })
+        .ok()
+        .flatten()
 }
 
 fn report(run: Option<i64>, model: Option<&str>, outcome: &Outcome) {

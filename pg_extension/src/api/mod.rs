@@ -1,6 +1,7 @@
 //! The SQL surface: each function here is a shell over an inner one.
 
 mod benchmarks;
+mod drifting;
 mod explaining;
 mod filtering;
 mod judging;
@@ -9,6 +10,7 @@ mod phases;
 mod prediction;
 mod reading;
 mod refinement;
+mod retraining;
 mod selection;
 
 use std::ffi::CStr;
