@@ -70,7 +70,7 @@ def run(context: Context) -> None:
     ]
     if not todo:
         return
-    with _loaded(table, target) as connection:
+    with loaded_table(table, target) as connection:
         for seed, variant in todo:
             context.say(f"{table}: seed {seed}, {variant}")
             row: dict[str, Any] = {"run_seed": seed, "variant": variant, "metric": kind}
@@ -154,7 +154,7 @@ def _trees(connection: Any, target: str, kind: Kind, seed: int) -> float:
 
 
 @contextmanager
-def _loaded(table: str, target: str) -> Iterator[Any]:
+def loaded_table(table: str, target: str) -> Iterator[Any]:
     """A server's connection with the view ``train`` and the table ``test``, which nothing else sees."""
     with lzma.open(folder() / f"{table}.csv.xz", "rt") as lines:
         header, *rows = csv.reader(lines)

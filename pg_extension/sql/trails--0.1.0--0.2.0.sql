@@ -500,7 +500,7 @@ CREATE FUNCTION export_model(model pg_catalog.text, format pg_catalog.text DEFAU
     BEGIN ATOMIC
         SELECT trails.convert_model(trails.checked_weights(m), format) FROM trails.find_model(COALESCE(model, '')) m;
     END;
-COMMENT ON FUNCTION export_model IS 'a model as a file''s content: safetensors, with the encoder in its header, or onnx';
+COMMENT ON FUNCTION export_model IS 'a model as a file''s content: safetensors, with the encoder in its header; onnx, which takes a table''s columns; or onnx_encoded';
 
 CREATE FUNCTION describe_columns(
     source pg_catalog.regclass,
@@ -804,6 +804,45 @@ COMMENT ON FUNCTION relation_identity IS 'what tells a relation from all others,
 CREATE FUNCTION relation_exists(identity pg_catalog.text) RETURNS boolean
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'relation_exists_wrapper';
 COMMENT ON FUNCTION relation_exists IS 'whether a relation of that identity is in this database';
+
+-- Training anew.
+
+CREATE FUNCTION retrain(
+    model pg_catalog.text,
+    source pg_catalog.regclass DEFAULT NULL,
+    budget interval DEFAULT '20 s',
+    deploy pg_catalog.text DEFAULT 'if_better'
+) RETURNS TABLE (
+    new_model pg_catalog.text,
+    run_id bigint,
+    architecture pg_catalog.text,
+    metric pg_catalog.text,
+    value double precision,
+    deployed_model pg_catalog.text,
+    deployed_value double precision,
+    is_deployed boolean,
+    decision pg_catalog.text
+) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'retrain_wrapper';
+COMMENT ON FUNCTION retrain IS
+    'trains the next version of a model of yours from the best architectures of its last run, on the rows that there are now, and deploys it if it is better than the one in use';
+
+-- How far rows are from those of training.
+
+CREATE FUNCTION drift(
+    model pg_catalog.text,
+    source pg_catalog.regclass,
+    threshold double precision DEFAULT 0.1
+) RETURNS TABLE (
+    feature pg_catalog.text,
+    metric pg_catalog.text,
+    value double precision,
+    is_anomaly boolean,
+    nulls_then double precision,
+    nulls_now double precision,
+    unknown_share double precision
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drift_wrapper';
+COMMENT ON FUNCTION drift IS
+    'how far the rows of a table or view are from those that a model was trained on, column by column; model NULL: the one deployed for source';
 
 -- Judging and explaining.
 

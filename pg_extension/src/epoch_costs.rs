@@ -38,7 +38,9 @@ pub fn run(request: &RunRequest, architectures: Option<Vec<String>>) -> Result<P
             let found = rows.shortlist(scoring, None)?.candidates.into_iter();
             found.take(DEFAULT_ARCHITECTURES).map(|(architecture, _)| architecture).collect()
         }
-        Origin::Named(architectures) => request.check_architectures(architectures)?,
+        Origin::Named(architectures) | Origin::Retrained { architectures, .. } => {
+            request.check_architectures(architectures)?
+        }
         Origin::Checkpoint(_) => Vec::new(),
     };
     drop(rows);

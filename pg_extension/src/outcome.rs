@@ -39,6 +39,8 @@ pub struct Outcome {
     pub resume_point: Option<ResumePoint>,
     /// The winner, where the caller gave it a name.
     pub model: Option<Vec<u8>>,
+    /// What a model that was trained before does on the rows that were held out, where that was asked and can be said.
+    pub incumbent: Option<f64>,
 }
 
 /// What the run can be resumed from.

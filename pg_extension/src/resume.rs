@@ -32,9 +32,9 @@ impl Resumed {
     }
 }
 
-/// What an earlier run was asked for, and what is left of it.
-pub fn read(run: i64, budget: f64) -> Result<(RunRequest, Resumed)> {
-    let earlier = Spi::connect(|client| -> Result<Option<Earlier>> {
+/// The row of a run of the caller's.
+fn earlier(run: i64) -> Result<Earlier> {
+    let found = Spi::connect(|client| -> Result<Option<Earlier>> {
         let rows = client.select(
             "SELECT source, target::pg_catalog.text, validation, features::pg_catalog.text[], space, tfmem, refinement, \
                     options::pg_catalog.text, seed, n, asked_k, asked_u, state, task, split::pg_catalog.text, model, \
@@ -50,10 +50,20 @@ pub fn read(run: i64, budget: f64) -> Result<(RunRequest, Resumed)> {
         Earlier::from_row(&rows.first()).map(Some)
     })?;
     // A run of somebody else is hidden by row-level security: the error does not tell the two apart.
-    let earlier = earlier.ok_or_else(|| {
+    found.ok_or_else(|| {
         TrailsError::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("you have no run {run}"))
             .hint("SELECT run_id, source, state FROM trails.runs shows your runs.")
-    })?;
+    })
+}
+
+/// What a run was asked for, to be asked for again on `source`, or on the relation that it was trained on.
+pub fn asked(run: i64, source: Option<pg_sys::Oid>, budget: f64) -> Result<RunRequest> {
+    earlier(run)?.request(run, source, budget)
+}
+
+/// What an earlier run was asked for, and what is left of it.
+pub fn read(run: i64, budget: f64) -> Result<(RunRequest, Resumed)> {
+    let earlier = earlier(run)?;
     let not_resumable = |message: String| {
         TrailsError::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
             .hint("Start a new run, for instance with trails.model_selection.")
@@ -75,28 +85,8 @@ pub fn read(run: i64, budget: f64) -> Result<(RunRequest, Resumed)> {
              budget, or it was loaded from a dump, which holds no checkpoints.",
         )
     })?;
-    let request = RunRequest {
-        source: relation(run, "source", &earlier.source, earlier.relation.as_deref())?,
-        target: earlier.target,
-        features: Some(earlier.features),
-        validation: earlier
-            .validation
-            .map(|name| relation(run, "validation table", &name, earlier.validation_relation.as_deref()))
-            .transpose()?,
-        budget: Some(budget),
-        space: earlier.space,
-        seed: earlier.seed,
-        refinement: earlier.refinement,
-        options: earlier.options,
-        k: earlier.k,
-        u: earlier.u,
-        task: Some(earlier.task),
-        by: earlier.by,
-        // That of the task has always been the one of earlier releases.
-        metric: Some(earlier.metric),
-        name: earlier.model,
-    };
-    let (tfmem, n) = (earlier.tfmem, earlier.n);
+    let (tfmem, n) = (earlier.tfmem.clone(), earlier.n);
+    let request = earlier.request(run, None, budget)?;
     let (candidates, trials, checkpoint) = (candidates(run)?, trials(run, rung)?, checkpoint(run)?);
     Ok((request, Resumed { run, tfmem, n, candidates, trials, checkpoint }))
 }
@@ -125,6 +115,35 @@ struct Earlier {
 }
 
 impl Earlier {
+    /// The same to be asked for again.
+    fn request(self, run: i64, source: Option<pg_sys::Oid>, budget: f64) -> Result<RunRequest> {
+        let source = match source {
+            Some(source) => source,
+            None => relation(run, "source", &self.source, self.relation.as_deref())?,
+        };
+        Ok(RunRequest {
+            source,
+            target: self.target,
+            features: Some(self.features),
+            validation: self
+                .validation
+                .map(|name| relation(run, "validation table", &name, self.validation_relation.as_deref()))
+                .transpose()?,
+            budget: Some(budget),
+            space: self.space,
+            seed: self.seed,
+            refinement: self.refinement,
+            options: self.options,
+            k: self.k,
+            u: self.u,
+            task: Some(self.task),
+            by: self.by,
+            // That of the task has always been the one of earlier releases.
+            metric: Some(self.metric),
+            name: self.model,
+        })
+    }
+
     fn from_row(row: &SpiTupleTable<'_>) -> Result<Self> {
         let missing = || TrailsError::new(PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, "a run's row lacks a value");
         Ok(Self {

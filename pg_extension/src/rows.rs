@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use numpy::{PyArray1, PyArrayMethods};
 use pgrx::{pg_sys, PgSqlErrorCode};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, TrailsError};
@@ -364,6 +364,16 @@ impl TrainingRows {
         let first = best.first().map(|best| (best.architecture.as_str(), best.score));
         tell(asked, scored, failed, began.elapsed().as_secs_f64(), first, &notices);
         Ok(best)
+    }
+
+    /// What candidates are ranked by, of a model that was trained before, on the rows that are held out of these; None where
+    /// it cannot be said.
+    pub fn metric_of(&self, weights: &[u8], metric: Option<&str>) -> Result<Option<f64>> {
+        python::call(|bridge| {
+            let py = bridge.py();
+            let arguments = (PyBytes::new(py, weights), metric, python::check(py)?);
+            self.rows.bind(py).call_method1("metric_of", arguments)?.extract()
+        })
     }
 
     /// What scoring costs on these rows, by metric and route.

@@ -29,6 +29,8 @@ pub enum Origin {
     Filtering(FilteringRequest),
     /// The caller names them.
     Named(Vec<String>),
+    /// They are an earlier run's best; `incumbent` is a model to compare the winner with.
+    Retrained { architectures: Vec<String>, incumbent: Option<Vec<u8>> },
     /// An earlier run's checkpoint holds them.
     Checkpoint(Box<Resumed>),
 }
@@ -109,7 +111,7 @@ pub fn describe(request: &RunRequest, origin: &Origin) -> Result<Relations> {
 fn check(request: &RunRequest, origin: &Origin) -> Result<()> {
     match origin {
         Origin::Filtering(scoring) => request.check_refinement().and_then(|()| scoring.check(true)),
-        Origin::Named(architectures) => {
+        Origin::Named(architectures) | Origin::Retrained { architectures, .. } => {
             request.check_refinement().and_then(|()| request.check_architectures(architectures).map(|_| ()))
         }
         Origin::Checkpoint(_) => request.check_refinement(),
@@ -158,13 +160,19 @@ fn train(
             };
             (scored_candidates(found.candidates), scored)
         }
-        Origin::Named(architectures) => {
+        Origin::Named(architectures) | Origin::Retrained { architectures, .. } => {
             let named = request.check_architectures(architectures)?;
             (named_candidates(named.clone()), Scored { architectures: Some(named), ..Scored::default() })
         }
         Origin::Checkpoint(resumed) => {
             (resumed.candidates.clone(), Scored { tfmem: resumed.tfmem.clone(), n: resumed.n, ..Scored::default() })
         }
+    };
+    let incumbent = match origin {
+        Origin::Retrained { incumbent: Some(weights), .. } => {
+            compared(rows.metric_of(weights, request.metric.as_deref()))
+        }
+        _ => None,
     };
     // Refinement has the rows in memory of its own.
     drop(rows);
@@ -226,6 +234,7 @@ fn train(
         fault,
         resume_point,
         model,
+        incumbent,
     })
 }
 
@@ -255,6 +264,18 @@ fn kept(model: Result<Vec<u8>>) -> Option<Vec<u8>> {
             TrailsError::warning(format!("the model cannot be kept: {}", fault.message)).because_of(fault).warn();
         })
         .ok()
+}
+
+/// A model that cannot be compared with is none that may be replaced unseen.
+fn compared(metric: Result<Option<f64>>) -> Option<f64> {
+    metric
+        .map_err(|fault| {
+            TrailsError::warning(format!("the deployed model cannot be compared with: {}", fault.message))
+                .because_of(fault)
+                .warn();
+        })
+        .ok()
+        .flatten()
 }
 
 fn report(run: Option<i64>, model: Option<&str>, outcome: &Outcome) {

@@ -26,6 +26,7 @@ from trails.filtering.rows import TableRows
 from trails.model.formats import export as export_model
 from trails.model.store import Model
 from trails.refinement.checks import RefinementArguments, check_architectures
+from trails.refinement.incumbent import metric_of
 from trails.space import parse_space, spaces
 from trails.table.columns import Column, Columns
 from trails.table.judged import parse_metric
@@ -222,6 +223,10 @@ class TrainingRows:
     def costs(self, request: Mapping[str, Any], threads: int, check: Check) -> list[MetricCost]:
         """See `phase.costs`."""
         return phase.costs(self._rows, FilteringRequest(**request), threads, check)
+
+    def metric_of(self, blob: bytes, metric: str | None, check: Check) -> float | None:
+        """What a model that was trained before does on the rows that are held out; see `incumbent.metric_of`."""
+        return metric_of(Model.from_bytes(blob), self._rows, metric, check)
 
 
 def plan(arguments: CoordinatorArguments) -> Plan:

@@ -11,9 +11,10 @@ import random
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import psycopg2
 import pytest
 
@@ -59,6 +60,13 @@ INSERT INTO trails.jobs (run_id, owner, source, target, request, settings, state
 VALUES (1, 'postgres', 'public.big', 'label', '{}', '{}', 'complete');
 """
 
+# As if the model had been trained by that run.
+RETRAINED = """
+UPDATE trails.models SET run_id = (SELECT min(run_id) FROM trails.runs);
+INSERT INTO trails.candidates (run_id, architecture, rank)
+SELECT min(run_id), '512-512-512-512', 1 FROM trails.runs;
+"""
+
 MANY = "(SELECT array_agg(a || '-' || b || '-' || c) FROM generate_series(8, 512, 8) a, generate_series(8, 512, 8) b, "
 MANY += "generate_series(8, 120, 8) c)"
 
@@ -69,6 +77,7 @@ LONG = {
     "best_threshold": "SELECT * FROM trails.best_threshold('m', 'judged')",
     "confusion_matrix": "SELECT * FROM trails.confusion_matrix('m', 'judged')",
     "describe_columns": "SELECT * FROM trails.describe_columns('big')",
+    "drift": "SELECT * FROM trails.drift('m', 'judged')",
     "evaluate": "SELECT * FROM trails.evaluate('m', 'judged')",
     "explain": "SELECT * FROM trails.explain('m', 'judged')",
     "feature_importance": "SELECT * FROM trails.feature_importance('m', 'judged', repeats => 1000)",
@@ -85,6 +94,7 @@ LONG = {
     "profile_prediction": "SELECT * FROM trails.profile_prediction('m', 'big', 50)",
     "profile_refinement": "SELECT * FROM trails.profile_refinement('big', 'label')",
     "refinement_phase": "SELECT * FROM trails.refinement_phase('big', 'label', ARRAY['64-64-64-64', '32-32-32-32'])",
+    "retrain": "SELECT * FROM trails.retrain('m', budget => '60 s')",
     "threshold_curve": "SELECT * FROM trails.threshold_curve('m', 'judged', points => NULL)",
     "resume": "SELECT * FROM trails.resume((SELECT max(run_id) FROM trails.runs), '60 s')",
 }
@@ -186,7 +196,10 @@ class Table:
         query(self.witness, "ANALYZE big; ANALYZE ids")
         query(self.witness, CUT, rows)
         sample = query(self.witness, f"SELECT id, {', '.join(KINDS)} FROM big WHERE id <= 2000")
-        store(self.witness, "m", make_model(columns_of(sample, KINDS)), source="public.big")
+        model = make_model(columns_of(sample, KINDS))
+        model = replace(model, seen=np.ones(model.encoder.ids, np.uint32))
+        store(self.witness, "m", model, source="public.big")
+        query(self.witness, RETRAINED)
         self.took: dict[str, list[float]] = {}
 
     def connect(self) -> Any:

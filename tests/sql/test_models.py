@@ -200,13 +200,14 @@ def test_each_role_sees_its_own_models_and_those_granted_to_it(kept: Any, connec
 def test_models_go_out_and_come_in(kept: Any, connect: Callable[..., Any]) -> None:
     ((blob,),) = query(kept, "SELECT trails.export_model('shapes@1')")
     assert bytes(blob) == bytes(query(kept, "SELECT weights FROM trails.models WHERE version = 1")[0][0])
-    ((onnx,),) = query(kept, "SELECT trails.export_model('shapes', format => 'onnx')")
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(bytes(onnx))
-    kinds = {"tensor(int64)": np.int64, "tensor(float)": np.float32}
-    shares = session.run(None, {put.name: np.zeros((2, 3), kinds[put.type]) for put in session.get_inputs()})[0]
-    assert shares.shape == (2, 2)
+    kinds = {"tensor(int64)": np.int64, "tensor(float)": np.float32, "tensor(double)": np.float64}
+    for form, inputs in (("onnx", 1), ("onnx_encoded", 3)):
+        ((onnx,),) = query(kept, "SELECT trails.export_model('shapes', format => %s)", form)
+        session = onnxruntime.InferenceSession(bytes(onnx))
+        given = {put.name: np.zeros((2, inputs), kinds[put.type]) for put in session.get_inputs()}
+        assert session.run(None, given)[0].shape == (2, 2)
     assert refused(kept, "SELECT trails.export_model('shapes', format => 'pickle')").sqlstate == "22023"
 
     assert query(kept, "SELECT trails.import_model('elsewhere', %s, source => 'train', deploy => true)", blob) == [

@@ -29,6 +29,9 @@ _OTHERWISE = {
     ("filtering_phase", "budget"): "NULL",  # as many are scored as n says, however long that takes
     ("feature_importance", "repeats"): "3",  # a deviation needs some
     ("partial_dependence", "points"): "20",  # each costs the whole sample
+    ("drift", "threshold"): "0.1",  # of a distance, no probability
+    ("retrain", "budget"): "'20 s'",  # a few architectures that are known to be good
+    ("retrain", "deploy"): "'if_better'",  # a choice of three
 }
 
 # Names of arguments in Python -> in SQL.

@@ -116,6 +116,14 @@ impl Encoder {
         self.fields.iter().map(Field::slots).sum()
     }
 
+    /// The factors of a field's rows, if it has some.
+    pub fn factors<'a>(&self, field: usize, encoded: &'a Encoded) -> Option<&'a [f32]> {
+        match self.beside[field] {
+            Beside::Factor(place) => Some(encoded.numbers(place)),
+            _ => None,
+        }
+    }
+
     /// Puts `rows` rows together: the fields of a column are of the picked row that `from` says for column and row.
     pub fn compose(
         &self,

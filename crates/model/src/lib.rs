@@ -9,6 +9,7 @@
 //! - `field`, `slots`, `lookup`, `ordered`, `calendar`, `encoder`: columns to ids
 //! - `operations`, `program`, `plan`: what is computed, with what, in which order
 //! - `network`, `leading`, `vectors`, `layer`, `kernels`: ids to outputs
+//! - `drift`: ids of many rows beside those of training
 //! - `outcome`: outputs to classes, probabilities, numbers    - `memory`, `buffer`: what grows with a model or a batch
 
 mod blob;
@@ -16,6 +17,7 @@ mod buffer;
 mod calendar;
 mod columns;
 mod describe;
+mod drift;
 mod encoder;
 mod error;
 mod field;
@@ -43,6 +45,7 @@ mod vectors;
 pub use blob::{digest, Pause};
 pub use columns::{ColumnData, Data, Family};
 pub use describe::FieldDescription;
+pub use drift::{Drift, Drifted};
 pub use encoder::{Encoded, Picked};
 pub use error::Error;
 pub use header::{Input, Target, Task};

@@ -4,17 +4,22 @@ use crate::blob::{Blob, Pause};
 use crate::columns::ColumnData;
 use crate::describe::{describe, FieldDescription};
 use crate::encoder::{Encoded, Encoder, Picked};
-use crate::error::Result;
+use crate::error::{fail, Result};
 use crate::header::{Header, Input, Target, Task};
 use crate::kernels::Kernels;
 use crate::network::{Network, Workspace};
 use crate::outcome::{outcome_of, Outcome};
+
+/// The tensor of how many training rows had each embedding row, which only models of version 2 may have.
+const SEEN: &str = "seen";
 
 #[derive(Debug)]
 pub struct Model {
     header: Header,
     encoder: Encoder,
     network: Network,
+    /// Training rows by embedding row; None where nobody counted them.
+    seen: Option<Vec<u32>>,
 }
 
 impl Model {
@@ -33,8 +38,24 @@ impl Model {
         let header = Header::parse(&blob.header)?;
         let encoder = Encoder::read(&blob, &header)?;
         let network = Network::read(&blob, &header, &encoder, kernels)?;
+        let seen = match header.operations.is_some() && blob.has(SEEN) {
+            true => Some(blob.u32s(SEEN)?),
+            false => None,
+        };
+        if let Some(rows) = seen.as_ref().map(Vec::len).filter(|rows| *rows != encoder.ids()) {
+            fail!("rows are counted of {rows} embedding rows, and the encoder has {}", encoder.ids());
+        }
         blob.check_all_read()?;
-        Ok(Self { header, encoder, network })
+        Ok(Self { header, encoder, network, seen })
+    }
+
+    pub(crate) fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// Training rows by embedding row; None where nobody counted them.
+    pub fn seen(&self) -> Option<&[u32]> {
+        self.seen.as_deref()
     }
 
     pub fn task(&self) -> Task {
@@ -72,7 +93,8 @@ impl Model {
     /// Memory that it takes, about.
     pub fn bytes(&self) -> usize {
         let fields: usize = self.encoder.fields.iter().map(|field| field.bytes()).sum();
-        std::mem::size_of::<Self>() + fields + self.network.bytes()
+        let seen = self.seen.as_ref().map_or(0, |seen| std::mem::size_of_val(&seen[..]));
+        std::mem::size_of::<Self>() + fields + self.network.bytes() + seen
     }
 
     pub fn describe(&self) -> Vec<FieldDescription> {

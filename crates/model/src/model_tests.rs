@@ -170,7 +170,7 @@ fn fields_that_are_not_folded_predict_the_same() {
                 let header = Header::parse(&blob.header).unwrap();
                 let encoder = Encoder::read(&blob, &header).unwrap();
                 let network = Network::with_memory(&blob, &header, &encoder, kernels, memory).unwrap();
-                check(&parts, &Model { header, encoder, network }, 50, 3);
+                check(&parts, &Model { header, encoder, network, seen: None }, 50, 3);
             }
         }
     }
@@ -195,7 +195,7 @@ fn every_operation_predicts_what_the_rules_say() {
                         let header = Header::parse(&blob.header).unwrap();
                         let encoder = Encoder::read(&blob, &header).unwrap();
                         let network = Network::with_memory(&blob, &header, &encoder, kernels, memory).unwrap();
-                        let model = Model { header, encoder, network };
+                        let model = Model { header, encoder, network, seen: None };
                         assert!(model.multiply_adds() > width && model.bytes() > 1000);
                         for rows in [1, 70] {
                             check(&parts, &model, rows, rows as u64);

@@ -2,6 +2,7 @@
 
 mod background;
 mod benchmarks;
+mod drifting;
 mod explaining;
 mod filtering;
 mod judging;
@@ -10,6 +11,7 @@ mod phases;
 mod prediction;
 mod reading;
 mod refinement;
+mod retraining;
 mod selection;
 mod watching;
 

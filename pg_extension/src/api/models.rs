@@ -106,7 +106,7 @@ CREATE FUNCTION export_model(model pg_catalog.text, format pg_catalog.text DEFAU
     BEGIN ATOMIC
         SELECT trails.convert_model(trails.checked_weights(m), format) FROM trails.find_model(COALESCE(model, '')) m;
     END;
-COMMENT ON FUNCTION export_model IS 'a model as a file''s content: safetensors, with the encoder in its header, or onnx';
+COMMENT ON FUNCTION export_model IS 'a model as a file''s content: safetensors, with the encoder in its header; onnx, which takes a table''s columns; or onnx_encoded';
 "#, requires = ["models"])]
 fn convert_model(weights: Option<&[u8]>, format: Option<&str>) -> Vec<u8> {
     let converted =

@@ -60,6 +60,7 @@ class TableRows:
         weight: What a row counts for; rows of weight 0 are not looked at, and all others alike.
         check: Called at least every 50 ms while rows are looked at; what it raises ends that.
         training: bool, shape (rows,): rows that are not held out; None for all of them.
+        held_rows: bool, shape (rows,): rows that are; None where none are, or another table holds them.
         learnt: What can be learnt of the target of the training rows.
         positive: bool, shape (training rows,): what metrics read as labels, which are of two classes: the positive
             class; of several classes whether it is the most frequent one; of numbers whether they are above the median.
@@ -75,12 +76,14 @@ class TableRows:
     check: Check = no_check
     useless: dict[str, str] = field(init=False)
     training: NDArray[np.bool_] | None = field(init=False, default=None)
+    held_rows: NDArray[np.bool_] | None = field(init=False, default=None)
     learnt: Target | None = field(init=False, default=None)
     positive: NDArray[np.bool_] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        training, task = self._training()
+        training, held_rows, task = self._divided()
         object.__setattr__(self, "training", training)
+        object.__setattr__(self, "held_rows", held_rows)
         if self.target is not None:
             target = self.target if training is None else _chosen(self.target, training, self.check)
             learnt = learn_target(target, task, self.check)
@@ -88,17 +91,17 @@ class TableRows:
             object.__setattr__(self, "positive", _two_sides(learnt, target, self.check))
         object.__setattr__(self, "useless", useless_features(self.features, training, self.check))
 
-    def _training(self) -> tuple[NDArray[np.bool_] | None, str | None]:
-        """Rows that are not held out, and the task, which all rows decide where these are drawn."""
+    def _divided(self) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None, str | None]:
+        """Rows that are not held out, rows that are, and the task, which all rows decide where these are drawn."""
         counting = None if self.weight is None else counting_rows(self.weight, self.check)
         if self.held is None or self.target is None:
             if self.held is not None and self.held.split is not None:
-                return sides(self.held.split, self.check)[0], self.task
-            return counting, self.task
+                return *sides(self.held.split, self.check), self.task
+            return counting, None, self.task
         held, target = self.held, self.target
         if counting is None:
             division = divide(held, target, self.task, self.check)
-            return division.train, division.task
+            return division.train, division.held, division.task
         # Rows of weight 0 are as if they were not there: what is drawn of the others does not hang on them.
         split, group, time = (
             None if column is None else _chosen(column, counting, self.check)
@@ -106,9 +109,9 @@ class TableRows:
         )
         of_counting = replace(held, split=split, group=group, time=time)
         division = divide(of_counting, _chosen(target, counting, self.check), self.task, self.check)
-        training = np.zeros(len(counting), np.bool_)
-        training[counting] = division.train
-        return training, division.task
+        training, held_rows = np.zeros((2, len(counting)), np.bool_)
+        training[counting], held_rows[counting] = division.train, division.held
+        return training, held_rows, division.task
 
     @property
     def useful(self) -> list[Column]:

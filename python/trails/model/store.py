@@ -47,6 +47,7 @@ class Model:
         operations: What is computed from what is embedded, in order; `of_layers` for a plain network.
         metrics: Of the validation rows.
         training: What else is worth knowing: rows, epochs, seed, options.
+        seen: uint32, shape (ids,): training rows by embedding row; None where nobody counted them.
     """
 
     architecture: str
@@ -56,6 +57,7 @@ class Model:
     operations: tuple[Operation, ...]
     metrics: Mapping[str, float] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    seen: NDArray[np.uint32] | None = None
 
     @classmethod
     def of_layers(
@@ -89,6 +91,8 @@ class Model:
         self._widths()
         described, learnt = operations.describe(self.operations)
         tensors: dict[str, NDArray[Any]] = {"embedding": self.embedding, **learnt, **self.encoder.tensors()}
+        if self.seen is not None:
+            tensors["seen"] = self.seen
         target = self.target
         header = {
             "format": FORMAT,
@@ -232,13 +236,19 @@ def _restore(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> 
     computed, learnt = (
         _layers(tensors) if version == 1 else operations.restore(stored.listed(header, "operations"), tensors)
     )
-    if odd := tensors.keys() - {"embedding"} - learnt - stored.names_of(encoder.parts):
+    seen = None
+    if version != 1 and "seen" in tensors:
+        seen = stored.vector(tensors, "seen", np.uint32)
+        if len(seen) != encoder.ids:
+            raise ValueError(f"rows are counted of {len(seen)} embedding rows, and the encoder has {encoder.ids}")
+    named = {"embedding"} if seen is None else {"embedding", "seen"}
+    if odd := tensors.keys() - named - learnt - stored.names_of(encoder.parts):
         raise ValueError(f"the model has the tensor {min(odd)!r}, which it has no use for")
     embedding = stored.floats(tensors, "embedding", 2)
     size = embedding.shape[1]
     if embedding.shape[0] != encoder.ids or size != stored.whole(header, "embedding") or size == 0:
         raise ValueError(f"the embedding is of shape {embedding.shape}, and the encoder has {encoder.ids} rows")
-    model = Model(stored.text(header, "architecture"), target, encoder, embedding, computed, found, training)
+    model = Model(stored.text(header, "architecture"), target, encoder, embedding, computed, found, training, seen)
     if (outputs := model._widths()[-1]) != target.outputs:
         raise ValueError(f"the model has {outputs} outputs, and its task needs {target.outputs}")
     return model

@@ -7,7 +7,8 @@
 - `session` spends the budget: measure (`speed`), plan (`planning`, `costs`), rungs, the `winner`;
 - `remaining` knows what time is left, `supervision` tells workers when to stop and hears of their epochs, `revision`
   shortens plans, `saving` writes checkpoints (`checkpoint`) and resumes from them;
-- `models` is what a run asks of its networks: `keeping` writes the best one (`export`), `refit` trains it on all rows;
+- `models` is what a run asks of its networks: `keeping` writes the best one (`export`), its probabilities calibrated
+  (`calibration`), `refit` trains it on all rows; `incumbent` says what an earlier model does on the rows held out;
 - `clock` is the time: the machine's, or one that passes when it is told to; `timings` is what each phase took of it;
 - `schedulers` decides who trains next; `workers` trains on this machine's cores and GPUs; on a Ray cluster
   (`ray_cluster`, `ray_connection`, `ray_failures`) `ray_worker` has tasks (`ray_task`, `ray_messages`) do it;
@@ -17,6 +18,6 @@
   (`recorded_worker`).
 
 What the networks are is their family's matter (`trails.family`), what all of them share in training is
-`trails.training`. `checks`, `device_names`, `protocol`, `clock`, `curves`, `leaderboard` and `schedulers` import no
-torch.
+`trails.training`. `checks`, `device_names`, `protocol`, `clock`, `curves`, `incumbent`, `leaderboard` and
+`schedulers` import no torch.
 """

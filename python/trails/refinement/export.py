@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from trails.family.networks import ModelFacts
+from trails.model.calibrated import at_temperature
 from trails.model.store import Model
 from trails.refinement.dataset import Dataset
 from trails.refinement.trial import Trial
@@ -13,7 +19,11 @@ from trails.table.judged import is_loss
 
 
 def model_of(
-    trial: Trial, data: Dataset, metrics: Mapping[str, float] | None = None, training: Mapping[str, Any] | None = None
+    trial: Trial,
+    data: Dataset,
+    metrics: Mapping[str, float] | None = None,
+    training: Mapping[str, Any] | None = None,
+    seen: NDArray[np.uint32] | None = None,
 ) -> Model:
     """The best epoch of a candidate, with the encoder of its rows.
 
@@ -21,8 +31,9 @@ def model_of(
         trial: That has been trained for an epoch at least.
         data: What it was trained on.
         metrics: Of the validation rows, see `trails.refinement.metrics.report`; by default the two that the trial
-            knows.
+            knows. What it calls ``temperature`` the logits are divided by.
         training: What else is worth knowing.
+        seen: See `rows_seen`.
 
     Raises:
         InvalidInput: A stored model cannot say what the network computes.
@@ -44,10 +55,21 @@ def model_of(
             **(training or {}),
         },
     )
-    return trial.family.networks.export(trial.layout, trial.best, facts)
+    model = trial.family.networks.export(trial.layout, trial.best, facts)
+    return replace(at_temperature(model, facts.metrics.get("temperature", 1.0)), seen=seen)
+
+
+def rows_seen(data: Dataset) -> NDArray[np.uint32]:
+    """Training rows by the embedding row that each of their fields has, uint32 (ids,): what later rows are compared
+    with."""
+    found = torch.zeros(data.encoder.ids, dtype=torch.int64)
+    for place in range(data.train.ids.shape[1]):  # a column at a time: counting makes a wide copy
+        found += torch.bincount(data.train.ids[:, place], minlength=len(found)).cpu()
+    counts: NDArray[np.uint32] = found.clamp(max=2**32 - 1).numpy().astype(np.uint32)
+    return counts
 
 
 def blob_size(trial: Trial, data: Dataset) -> int:
     """Bytes of a candidate's model, about."""
     learnt = sum(part.categories.nbytes + part.edges.nbytes for part in data.encoder.parts)
-    return 4 * trial.layout.parameters + 2 * learnt
+    return 4 * trial.layout.parameters + 2 * learnt + 4 * data.encoder.ids

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from trails.limits import WRITTEN_A_SECOND
 from trails.refinement import checkpoint
+from trails.refinement.calibration import temperature
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.dataset import Dataset
-from trails.refinement.export import blob_size, model_of
-from trails.refinement.metrics import report_seconds
+from trails.refinement.export import blob_size, model_of, rows_seen
+from trails.refinement.metrics import report_seconds, value_of
 from trails.refinement.protocol import Events, Refine, Setting
 from trails.refinement.timings import Timings
 from trails.refinement.trial import EpochResult, Trial
@@ -56,6 +57,7 @@ class ModelKeeper:
         # Of the best candidate's best epoch: what it predicts for the validation rows, and all its metrics.
         self._outputs: tuple[tuple[str, int], NDArray[np.float32]] | None = None
         self._reported: tuple[tuple[str, int], Mapping[str, float]] | None = None
+        self._seen: NDArray[np.uint32] | None = None
         self.unkept: str | None = None
 
     def reserve(self, trials: Sequence[Trial]) -> tuple[float, float]:
@@ -115,8 +117,22 @@ class ModelKeeper:
             else:  # of an earlier run
                 assert trial.best is not None, "who has metrics had weights"
                 outputs = trial.family.networks.predict(trial.layout, trial.best, self._data.validation).numpy()
-            self._reported = epoch, self._data.reported(outputs)
+            self._reported = epoch, self._report(outputs)
         return self._reported[1]
+
+    def _report(self, outputs: NDArray[np.float32]) -> Mapping[str, float]:
+        """Metrics of the validation rows, with the temperature if dividing the logits by one does them good."""
+        data, found = self._data, self._data.reported(outputs)
+        if not self._request.options.calibrate:
+            return found
+        weights = data.held_weights
+        by = temperature(data.target, data.validation.truth, outputs, weights)
+        if by != 1.0:
+            divided = outputs / np.float32(by)
+            losses = [name for name in ("log_loss", "brier") if name in found]
+            found |= {name: value_of(name, data.target, data.validation.truth, divided, weights) for name in losses}
+            found["temperature"] = by
+        return found
 
     def _write(self, best: Trial, rows: int, last: bool) -> None:
         """Write to one of the files in turn. What goes wrong is told with the result, which does not hang on it."""
@@ -126,7 +142,9 @@ class ModelKeeper:
         which = self._written % len(files)
         try:
             with self._timings.phase("model") if last else nullcontext():
-                blob = model_of(best, self._data, self._metrics(best), training).to_bytes()
+                if self._seen is None:
+                    self._seen = rows_seen(self._data)
+                blob = model_of(best, self._data, self._metrics(best), training, self._seen).to_bytes()
                 checkpoint.write(files[which], blob)
         except Exception as error:
             self.unkept = f"{type(error).__name__}: {error}"

@@ -56,6 +56,10 @@ class Options:
         "whether the best candidate is trained again on held-out rows too, if rows were drawn for validation, they are "
         "200,000 in all at most, and there is time",
     )
+    calibrate: bool = _option(
+        True,
+        "whether the kept model's probabilities are calibrated on the validation rows (500 at least) by a temperature",
+    )
     patience: int = _option(3, "epochs without a better validation metric after which a candidate is done", 1)
     batch: int = _option(1024, "rows of a batch; tables of few rows get smaller batches", 2, 1 << 20)
     least_batches: int = _option(
