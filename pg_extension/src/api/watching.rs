@@ -1,11 +1,16 @@
 //! `trails.progress`, `trails.live_trials`, `trails.stop`, `trails.cancel`
 
+use std::time::Duration;
+
 use pgrx::prelude::*;
 
 use super::required;
 use crate::error::Result;
-use crate::owner;
 use crate::watching::{seen, stopping};
+use crate::{background, interrupts, owner};
+
+const LOOKS: u32 = 40;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 #[allow(clippy::type_complexity)]
 #[pg_extern(sql = r#"
@@ -160,7 +165,7 @@ COMMENT ON FUNCTION stop IS
     'has a run that is under way finish now with the best so far; false if that was asked before, or it is ending anyway';
 "#, requires = ["catalogue"])]
 fn stop(run: Option<i64>) -> bool {
-    let asked = || -> Result<bool> { stopping::stop(required(run, "run")?) };
+    let asked = || -> Result<bool> { withdrawn_or(required(run, "run")?, stopping::stop) };
     asked().unwrap_or_else(|error| error.raise())
 }
 
@@ -170,6 +175,21 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION cancel IS 'cancels the statement that runs a run: nothing of it is kept';
 "#, requires = ["catalogue"])]
 fn cancel(run: Option<i64>) -> bool {
-    let asked = || -> Result<bool> { stopping::cancel(required(run, "run")?) };
+    let asked = || -> Result<bool> { withdrawn_or(required(run, "run")?, stopping::cancel) };
     asked().unwrap_or_else(|error| error.raise())
+}
+
+/// A run that waits for its turn in the background never begins; any other is ended by `end`.
+fn withdrawn_or(run: i64, end: fn(i64) -> Result<bool>) -> Result<bool> {
+    if background::withdraw(run)? {
+        return Ok(true);
+    }
+    // A worker that has begun may not have said so yet.
+    for _ in 0..LOOKS {
+        if stopping::is_under_way(run) || !background::is_running(run)? {
+            break;
+        }
+        interrupts::pause(BETWEEN_LOOKS);
+    }
+    end(run)
 }

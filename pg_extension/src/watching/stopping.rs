@@ -9,7 +9,6 @@ use std::ffi::c_int;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -17,17 +16,13 @@ use pgrx::prelude::*;
 use super::layout::Phase;
 use super::run;
 use super::seen::{self, UnderWay};
-use crate::background;
 use crate::deadline::{statement_timed_out, USER_TIMEOUT};
 use crate::error::{Result, TrailsError};
+use crate::owner;
 use crate::sqlstate::Callbacks;
-use crate::{interrupts, owner};
 
 /// How often the timer looks.
 const LOOK_MS: c_int = 100;
-
-const LOOKS: u32 = 40;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 extern "C" {
     fn RegisterTimeout(id: c_int, handler: extern "C" fn()) -> c_int;
@@ -137,19 +132,18 @@ pub fn heed<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
+fn under_way(run: i64) -> Option<UnderWay> {
+    seen::all().into_iter().find(|seen| seen.is_here() && seen.state.run == Some(run))
+}
+
+/// Whether a backend of this database runs it.
+pub fn is_under_way(run: i64) -> bool {
+    under_way(run).is_some()
+}
+
 /// The run of this number in this database, as far as the caller may end it; whoever may not see it learns nothing of it.
 fn found(run: i64) -> Result<UnderWay> {
-    let look = || seen::all().into_iter().find(|seen| seen.is_here() && seen.state.run == Some(run));
-    let mut there = look();
-    // A worker that has begun may not have said so yet.
-    for _ in 0..LOOKS {
-        if there.is_some() || !background::is_running(run)? {
-            break;
-        }
-        interrupts::pause(BETWEEN_LOOKS);
-        there = look();
-    }
-    match there {
+    match under_way(run) {
         Some(seen) if seen.may_be_ended() => Ok(seen),
         Some(seen) if seen.is_visible() => Err(not_allowed(run, &seen)),
         _ => Err(not_under_way(run)?),
@@ -195,12 +189,8 @@ fn not_under_way(run: i64) -> Result<TrailsError> {
     })
 }
 
-/// Asks a run to finish now with the best so far; one that waits for its turn never begins. False if that had been asked
-/// before, or it is being written down anyway.
+/// Asks a run to finish now with the best so far. False if that had been asked before, or it is being written down anyway.
 pub fn stop(run: i64) -> Result<bool> {
-    if background::withdraw(run)? {
-        return Ok(true);
-    }
     let seen = found(run)?;
     if seen.state.phase == Phase::Writing {
         return Ok(false);
@@ -210,12 +200,8 @@ pub fn stop(run: i64) -> Result<bool> {
     Ok(first)
 }
 
-/// Has the statement that runs it cancelled, or a run that waits for its turn taken out of the queue; false if it could not
-/// be told so.
+/// Has the statement that runs it cancelled; false if it could not be told so.
 pub fn cancel(run: i64) -> Result<bool> {
-    if background::withdraw(run)? {
-        return Ok(true);
-    }
     let seen = found(run)?;
     let statement = "SELECT pg_catalog.pg_cancel_backend($1)";
     Ok(Spi::get_one_with_args::<bool>(statement, &[seen.state.pid.into()])?.unwrap_or(false))
