@@ -53,8 +53,8 @@ class Options:
     winner: bool = _option(True, "whether the best candidate is trained further with the time that is left")
     refit: bool = _option(
         True,
-        "whether the best candidate is trained again on held-out rows too, if rows were drawn for validation, they are "
-        "200,000 in all at most, and there is time",
+        "whether the best candidate is trained again on held-out rows too, where neither validation nor split named "
+        "these, they are 200,000 in all at most, and there is time",
     )
     calibrate: bool = _option(
         True,
