@@ -156,7 +156,7 @@ def _select(options: argparse.Namespace, settings: Settings, log: _Log, started:
     log.say(f"{found.seconds:.1f} of {settings.budget:g} s used")
     test = source.read("test", train)
     if test is not None:
-        measured, odd = measure(found, train, test, settings.task)
+        measured, odd = measure(found, train, test)
         told |= {f"test_{name}": value for name, value in measured.items()}
         if odd is not None:
             log.say(f"warning: {odd}")
@@ -170,7 +170,7 @@ def _select(options: argparse.Namespace, settings: Settings, log: _Log, started:
     print(f"log: {log.path}")
 
 
-def measure(found: Selection, train: Columns, test: Columns, task: str | None) -> tuple[dict[str, float], str | None]:
+def measure(found: Selection, train: Columns, test: Columns) -> tuple[dict[str, float], str | None]:
     """Metrics of the winner on test rows, none if these tell nothing apart; see `trails.refinement.metrics.report`.
 
     Returns:
@@ -179,12 +179,12 @@ def measure(found: Selection, train: Columns, test: Columns, task: str | None) -
     import numpy as np
 
     from trails.refinement.metrics import report
-    from trails.table.target import learn_target, leave_unknown_out
+    from trails.table.target import leave_unknown_out, with_keys
 
     target = found.model.target
     asked = None if found.metric == target.metric else found.metric
     # The model knows its classes' names; which values those are, the training rows tell.
-    learnt = target if target.task == "regression" else learn_target(train[target.name], task)
+    learnt = with_keys(train[target.name], target)
     known, warning = leave_unknown_out(learnt, test[target.name], "test")
     rows = test if warning is None else test.take(np.flatnonzero(known))
     labels = learnt.labels(rows[target.name])

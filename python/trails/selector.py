@@ -27,6 +27,7 @@ from trails.selector_columns import (
     features_of,
     given_arrays,
     given_tables,
+    known_labels,
     labels_of,
 )
 from trails.selector_inputs import as_value_errors, is_connection, seconds_of, seed_of, threads_of, vector_of
@@ -35,7 +36,7 @@ from trails.table.columns import Column, Columns
 from trails.table.conform import conform_all
 from trails.table.row_weights import weighed
 from trails.table.split import Held, divide
-from trails.table.target import learn_target, parse_task
+from trails.table.target import FEW_INTEGERS, learn_target, parse_task
 from trails.training.options import parse_options
 
 
@@ -235,7 +236,7 @@ class ModelSelector(Estimator):
             "state": "complete" if found.complete else "best so far",
         }
         if self.task_ != "regression":
-            self.classes_ = labels_of(found.model) if given.labels is None else given.labels
+            self.classes_ = labels_of(found.model) if given.labels is None else known_labels(given.labels, found.model)
 
     def _task_of(self, target: Column) -> str | None:
         if self.task not in self._tasks:
@@ -352,7 +353,12 @@ class ModelSelectorClassifier(ModelSelector):
                 "Unknown label type: continuous. y holds numbers that are no classes",
                 hint="Use ModelSelectorRegressor.",
             )
-        return "binary" if len(np.unique(target.data)) == 2 else "multiclass"
+        if target.family in ("text", "boolean"):
+            return None  # nothing else is inferred, and the training rows may hold two classes of three
+        count = len(np.unique(target.data))
+        if target.family == "integer" and count <= FEW_INTEGERS:
+            return None
+        return "binary" if count == 2 else "multiclass"
 
     def _kind(self) -> str | None:
         return "classifier"

@@ -17,6 +17,7 @@ from trails.selector_inputs import check_size, matrix_of, vector_of
 from trails.table.columns import KINDS, Column, Columns
 from trails.table.conform import conform, conform_all
 from trails.table.frames import array_columns, column_of, frame_columns, is_frame, names_of, series_column
+from trails.table.target import places_of_classes
 
 _TARGET = "y"
 _FEWEST_ROWS = 10
@@ -250,6 +251,17 @@ def _labels(target: Column, labels: NDArray[Any]) -> NDArray[Any]:
         if any("\0" in str(label) for label in classes):
             raise InvalidInput("a label of y holds a NUL character", hint="Leave it out of the label.")
     return classes
+
+
+def known_labels(labels: NDArray[Any], model: Model) -> NDArray[Any]:
+    """Of the labels that were given, sorted, those that the model knows: others were of held-out rows alone.
+
+    Returns:
+        Shape (classes,), in the order of the model's classes.
+    """
+    if len(labels) == len(model.target.classes):
+        return labels
+    return labels[places_of_classes(column_of(model.target.name, labels), model.target)[1]]
 
 
 def labels_of(model: Model) -> NDArray[Any]:

@@ -129,3 +129,51 @@ def test_a_metric_of_another_task_is_a_value_error(metric: str) -> None:
     with pytest.raises(ValueError, match="cannot be compared by") as caught:
         ModelSelector(**FIXED, metric=metric).fit(*rows())
     assert isinstance(caught.value, InvalidInput) and "auc" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("kind", [ModelSelector, ModelSelectorClassifier])
+@pytest.mark.parametrize("names", [["a", "b", "c", "d"], [0, 1, 2, 3]])
+def test_a_class_of_held_out_rows_alone_is_none_of_the_models(kind: type[ModelSelector], names: list[Any]) -> None:
+    X, _ = rows()
+    X[:, 0] %= 3
+    known = [names[place] for place in (0, 2, 3)]
+    y = np.array(known)[X[:, 0].astype(int)]
+    y[-30:] = names[1]
+    fitted = kind(**FIXED | {"u": 12, "options": {"max_epochs": 12}}).fit(X, y, times=np.arange(ROWS))
+    assert fitted.classes_.tolist() == known
+    assert fitted.predict_proba(X).shape == (ROWS, 3)
+    assert np.mean(fitted.predict(X)[:480] == y[:480]) > 0.9
+
+
+@pytest.mark.parametrize("how", ["times", "groups", "weights"])
+def test_of_three_classes_two_may_be_left_to_learn(how: str) -> None:
+    X, y = rows()
+    y = np.where(y, "yes", "no").astype(object)
+    y[-60:] = "later"
+    told: dict[str, Any] = {
+        "times": {"times": np.arange(ROWS)},
+        "groups": {"groups": np.r_[np.arange(ROWS - 60) % 9, np.full(60, 100)]},
+        "weights": {"sample_weight": np.r_[np.ones(ROWS - 60), np.zeros(60)]},
+    }[how]
+    for seed in range(20):
+        fitted = ModelSelectorClassifier(**FIXED, random_state=seed).fit(X, y, **told)
+        if len(fitted.classes_) == 2:
+            break
+    assert fitted.classes_.tolist() == ["no", "yes"] and fitted.task_ == "binary"
+    assert set(fitted.predict(X)) <= {"no", "yes"}
+
+
+def test_weights_of_any_ratio_are_metrics_of_numbers() -> None:
+    X, y = rows()
+    weight = np.exp(-np.arange(ROWS) / 2.0)
+    for metric in ("average_precision", "auc", "log_loss", "f1"):
+        fitted = ModelSelectorClassifier(**FIXED | {"metric": metric}).fit(X, y, sample_weight=weight)
+        assert all(np.isfinite(row["validation_metric"]) for row in fitted.leaderboard_)
+
+
+def test_validation_rows_that_begin_alike_end_no_run() -> None:
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(9_000, 2))
+    y = np.where(np.arange(9_000) < 4_500, 0.0, np.abs(X[:, 0]))
+    fitted = ModelSelectorRegressor(**FIXED | {"u": 1}).fit(X, y, validation=(X, y))
+    assert fitted.leaderboard_

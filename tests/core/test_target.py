@@ -13,7 +13,7 @@ from trails.refinement.dataset import class_weights
 from trails.refinement.metrics import accuracy, cross_entropy, macro_auc, measure, report
 from trails.table.columns import Column
 from trails.table.split import MOST_HELD_OUT, by_column, holdout
-from trails.table.target import Target, absurd_values, learn_target, leave_unknown_out
+from trails.table.target import Target, absurd_values, learn_target, leave_unknown_out, with_keys
 
 
 def integers(values: list[int], kind: str = "int64") -> Column:
@@ -120,13 +120,14 @@ def test_an_absurd_value_counts_as_the_nearest_of_the_others(rows: int, seed: in
         assert target.labels(held).tolist() == [labels[place], target.labels(held)[1]], "in validation rows, too"
 
 
-@pytest.mark.parametrize("draw", ["lognormal", "exponential", "zeros", "few", "counts", "cauchy"])
+@pytest.mark.parametrize("draw", ["lognormal", "exponential", "zeros", "claims", "few", "counts", "cauchy"])
 def test_heavy_tails_are_believed(draw: str) -> None:
     generator = np.random.default_rng(1)
     values = {
         "lognormal": lambda: generator.lognormal(sigma=2.0, size=20_000),
         "exponential": lambda: generator.exponential(size=20_000),
         "zeros": lambda: np.where(generator.random(20_000) < 0.999, 0.0, 1e6),
+        "claims": lambda: np.where(generator.random(20_000) < 0.994, 0.0, generator.lognormal(8.0, 2.0, 20_000)),
         "few": lambda: np.array([1.0, 2.0, 1e9]),
         "counts": lambda: generator.negative_binomial(1, 0.01, 20_000),
         "cauchy": lambda: np.abs(generator.standard_cauchy(2_000)),
@@ -135,6 +136,22 @@ def test_heavy_tails_are_believed(draw: str) -> None:
     target = learn_target(column, "regression")
     assert absurd_values(target, column) is None
     assert target.mean == pytest.approx(values.mean()) and target.std == pytest.approx(values.std(), rel=1e-6)
+
+
+def test_a_trained_target_reads_labels_again_whatever_other_classes_there_are() -> None:
+    for column, names in (
+        (integers([3, 7, 5, 7]), ("3", "7")),
+        (texts(["a", "c", "b", "a"]), ("b", "c")),
+        (floats([2.0, 1.5, 0.5]), ("0.5", "2")),
+    ):
+        stored = Target(column.name, column.family, "binary", np.empty(0), names)
+        again = with_keys(column, stored)
+        spelt = learn_target(column, "multiclass")
+        own = [spelt.classes[label] for label in spelt.labels(column)]
+        known = again.known(column)
+        assert known.tolist() == [name in names for name in own]
+        rows = column.take(np.flatnonzero(known))
+        assert again.labels(rows).tolist() == [names.index(name) for name in own if name in names]
 
 
 def test_class_weights_make_classes_weigh_the_same() -> None:

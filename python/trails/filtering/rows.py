@@ -96,7 +96,8 @@ class TableRows:
         counting = None if self.weight is None else counting_rows(self.weight, self.check)
         if self.held is None or self.target is None:
             if self.held is not None and self.held.split is not None:
-                return *sides(self.held.split, self.check), self.task
+                training, held_rows = sides(self.held.split, self.check)
+                return (training if counting is None else training & counting), held_rows, self.task
             return counting, None, self.task
         held, target = self.held, self.target
         if counting is None:

@@ -253,7 +253,10 @@ def rmse(truth: NDArray[Any], predicted: NDArray[Any], weights: Weights = None) 
 
 
 def r2(truth: NDArray[Any], predicted: NDArray[Any], weights: Weights = None) -> float:
-    """Coefficient of determination, all (rows,): 1 is perfect, 0 no better than the mean of ``truth``."""
+    """Coefficient of determination, all (rows,): 1 is perfect, 0 no better than the mean of ``truth``.
+
+    NaN where all of ``truth`` is the same.
+    """
     wide = truth.astype(np.float64)
     spread = _mean((wide - _mean(wide, weights)) ** 2, weights)
-    return 1.0 - _mean((wide - predicted) ** 2, weights) / spread
+    return 1.0 - _mean((wide - predicted) ** 2, weights) / spread if spread > 0 else math.nan

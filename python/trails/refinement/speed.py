@@ -148,7 +148,7 @@ def _time(worker: LocalWorker, trials: Sequence[Trial], limit: float) -> _Times:
             before = now()
             outputs = stack.predict(rows)
             assert outputs is not None, "nobody gives up"
-            with suppress(ValueError):  # so few rows may hold one class only
+            with suppress(ValueError, ArithmeticError):  # so few rows may hold one class only
                 measure_metrics(worker.data.target, rows.truth, outputs[0].numpy(), worker.data.chosen)
             chunks.append(now() - before)
     # The first steps fill caches and memory pools.

@@ -67,7 +67,10 @@ def weighed(columns: Columns, name: str | None) -> tuple[Columns, NDArray[np.flo
 
 
 def scaled(weights: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Weights above 0 that are 1 on average, float32 (rows,), however large or small they were."""
+    """Weights above 0 that are 1 on average, float32 (rows,), however large or small they were.
+
+    None becomes 0, with which a metric of the rows that weigh nothing would not be a number.
+    """
     weights = weights / weights.max()
-    found: NDArray[np.float32] = (weights / weights.mean()).astype(np.float32)
+    found: NDArray[np.float32] = np.maximum(weights / weights.mean(), np.finfo(np.float32).tiny).astype(np.float32)
     return found

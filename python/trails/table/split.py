@@ -119,15 +119,17 @@ def divide(held: Held, target: Column, task: str | None = None, check: Check = n
     """
     if held.split is not None:
         return Division(*sides(held.split, check), task)
-    everywhere = learn_target(target, task, check)
-    binary = everywhere.task == "binary"
+    # A class may be on one side alone: the training rows say what is learnt, as where a column holds rows out.
     if held.time is not None:
         chosen = latest(held.time, held.share, MOST_HELD_OUT, check)
-    elif held.group is not None:
-        strata = everywhere.strata(target, check)
+        return Division(~chosen, chosen, task)
+    if held.group is not None:
+        strata = learn_target(target, None if task == "binary" else task, check).strata(target, check)
         chosen = held_groups(held.group, strata, held.seed, held.share, MOST_HELD_OUT, check)
-    else:
-        chosen = held_out(everywhere.strata(target, check), held.seed, held.share, binary, check)
+        return Division(~chosen, chosen, task)
+    everywhere = learn_target(target, task, check)
+    binary = everywhere.task == "binary"
+    chosen = held_out(everywhere.strata(target, check), held.seed, held.share, binary, check)
     return Division(~chosen, chosen, everywhere.task)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -24,7 +24,7 @@ METRICS: dict[Task, tuple[str, str]] = {
 """What candidates are ranked by, higher is better, and what is reported as their validation loss."""
 
 MOST_CLASSES = 1000
-_FEW_INTEGERS = 20
+FEW_INTEGERS = 20
 """Integers with more different values than this are amounts: the task is regression."""
 
 _FEWEST_ROWS = 2
@@ -243,6 +243,30 @@ def learn_target(column: Column, task: str | None = None, check: Check = no_chec
     return Target(column.name, column.family, chosen, keys, tuple(classes))
 
 
+def places_of_classes(column: Column, target: Target) -> tuple[Target, list[int]]:
+    """Which of a column's values are a trained model's classes: rows that were held out may have had others.
+
+    Args:
+        column: Of labels, with all of the model's classes among them.
+        target: The model's, which knows its classes by their spelling alone.
+
+    Returns:
+        The column's own target, whose classes are in the order of its values, and the place there of each class of the
+        model's, in the model's order.
+    """
+    several = len(distinct(column.data, MOST_CLASSES)) > 2
+    everywhere = learn_target(column, "multiclass" if several else "binary")
+    return everywhere, [everywhere.classes.index(name) for name in target.classes]
+
+
+def with_keys(column: Column, target: Target) -> Target:
+    """A trained model's target that reads labels again; arguments as in `places_of_classes`."""
+    if target.task == "regression":
+        return target
+    everywhere, places = places_of_classes(column, target)
+    return replace(target, keys=everywhere.keys[places])
+
+
 def leave_unknown_out(
     target: Target, validation: Column, which: str = "validation"
 ) -> tuple[NDArray[np.bool_], str | None]:
@@ -291,7 +315,7 @@ def absurd_values(target: Target, *columns: Column) -> str | None:
 def _infer(column: Column, keys: NDArray[Any]) -> Task:
     if len(keys) == 2:
         return "binary"
-    if column.family == "text" or (column.family == "integer" and len(keys) <= _FEW_INTEGERS):
+    if column.family == "text" or (column.family == "integer" and len(keys) <= FEW_INTEGERS):
         return "multiclass"
     return "regression"
 
@@ -325,9 +349,14 @@ def _usual(data: NDArray[Any], check: Check) -> Usual:
     # Halves, because the difference of two numbers beyond 1e307 may be infinite.
     some = data[:: -(-len(data) // _LOOKED_AT)].astype(np.float64) * 0.5
     middle = float(np.median(some))
-    reach = _ABSURD * float(np.quantile(np.abs(some - middle), _NEARLY_ALL, method="lower"))
+    distances = np.abs(some - middle)
+    # Of a number that is nearly always 0, as claims are, the others say what is usual.
+    distances = distances[distances > 0.0]
+    if not len(distances):
+        return Usual()
+    reach = _ABSURD * float(np.quantile(distances, _NEARLY_ALL, method="lower"))
     low, high = 2.0 * (middle - reach), 2.0 * (middle + reach)
-    if reach == 0.0 or not (math.isfinite(low) and math.isfinite(high)):
+    if not (math.isfinite(low) and math.isfinite(high)):
         return Usual()
     lowest, highest = math.inf, -math.inf
     for piece in pieces(len(data), check):
