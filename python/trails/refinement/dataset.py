@@ -18,7 +18,7 @@ from trails.table.conform import SQL_CASTS, conform, conform_all
 from trails.table.encoder import Encoder
 from trails.table.judged import parse_metric
 from trails.table.row_weights import scaled, weighed
-from trails.table.split import ByColumns, Held, divide, facts
+from trails.table.split import ByColumns, Held, divide, doubts, facts
 from trails.table.target import Target, absurd_values, learn_target, leave_unknown_out
 from trails.training.knots import Between, Knots
 from trails.training.options import Options
@@ -130,6 +130,7 @@ def prepare(
             f"too few rows to train on: {counted.rows}", hint=f"At least {MIN_TRAINING_ROWS} are needed."
         )
     drawn = validation is None and by.split is None
+    doubtful: tuple[str, ...] = ()
     if validation is not None:
         validation, held_weights = weighed(validation, by.weight)
         families = {column.name: column.family for column in features}
@@ -145,7 +146,7 @@ def prepare(
             None if by.time_by is None else counted[by.time_by],
         )
         division = divide(how, column, task)
-        held_out = dict(facts(how, division))
+        held_out, doubtful = dict(facts(how, division)), doubts(how, division)
         # Of few rows of several classes only two may be left.
         task = division.task
         train_rows, held = np.flatnonzero(division.train), np.flatnonzero(division.held)
@@ -156,7 +157,8 @@ def prepare(
     learnt = learn_target(column, task)
     chosen = parse_metric(metric, learnt.task)
     known, warning = leave_unknown_out(learnt, held_column)
-    warnings = [text for text in (warning, absurd_values(learnt, column, held_column)) if text is not None]
+    odd = (*doubtful, warning, absurd_values(learnt, column, held_column))
+    warnings = [text for text in odd if text is not None]
     if warning is not None:
         rows = np.flatnonzero(known)
         held_features, held_column = held_features.take(rows), held_column.take(rows)
