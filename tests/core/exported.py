@@ -24,8 +24,9 @@ def session_of(model: Model, form: str = "onnx") -> Any:
     return onnxruntime.InferenceSession(bridge.export_model(model.to_bytes(), form))
 
 
-def by_onnx(model: Model, columns: Columns) -> NDArray[np.float32]:
-    """What an ONNX runtime computes: the same of encoded rows and, where ONNX can say how, of the columns."""
+def by_onnx(model: Model, columns: Columns) -> NDArray[Any]:
+    """What an ONNX runtime computes, float32 probabilities or float64 numbers: the same of encoded rows and, where
+    ONNX can say how, of the columns."""
     encoded, session = model.encoder.transform(columns), session_of(model, "onnx_encoded")
     given = {
         "ids": encoded.ids.astype(np.int64),
@@ -34,7 +35,7 @@ def by_onnx(model: Model, columns: Columns) -> NDArray[np.float32]:
     if "shares" in [put.name for put in session.get_inputs()]:
         assert encoded.shares is not None
         given |= {"next": given["ids"] + (encoded.shares > 0), "shares": encoded.shares}
-    found: NDArray[np.float32] = session.run(None, given)[0]
+    found: NDArray[Any] = session.run(None, given)[0]
     try:
         session = session_of(model)
     except InvalidInput as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -227,10 +228,49 @@ def test_times_are_told_as_people_write_them() -> None:
         ("date", 8_000 + np.arange(rows, dtype=np.int32), "2021-12-12"),
         ("timestamp", np.arange(rows, dtype=np.int64) * 3_600_000_000, "2000-01-01 16:00:00.000000"),
         ("date", np.where(np.arange(rows) < 16, 0, 2**31 - 1).astype(np.int32), "infinity"),
+        ("float64", np.where(np.arange(rows) < 16, 0.0, np.inf), "infinity"),
+        ("float64", np.where(np.arange(rows) < 16, -1.5, 2.5), 2.5),
     ):
         column = Column("t", kind, data)
         data_set = prepare(Columns(rows, (feature, column, target)), None, "y", 1, CPU, by=ByColumns(time_by="t"))
         assert data_set.held_out["from"] == told
+        assert json.loads(json.dumps(data_set.held_out, allow_nan=False)) == data_set.held_out
+
+
+def by_time(times: list[int], nulls: Any = None, share: float = 0.2) -> Any:
+    rows = len(times)
+    features = integers("a", np.arange(rows) % 5), integers("t", times, nulls)
+    whole = Columns(rows, (*features, integers("y", np.arange(rows) % 2)))
+    return prepare(whole, None, "y", 1, CPU, by=ByColumns(time_by="t"), options=Options(validation_share=share))
+
+
+def test_a_latest_time_that_leaves_next_to_nothing_to_train_on_is_refused() -> None:
+    with pytest.raises(UnusableData, match="too few rows to train on: 3 of 3000") as caught:
+        by_time([1, 2, 3] + [4] * 2997)
+    assert (
+        caught.value.detail is not None and "3 rows are earlier than the 2997 latest, and 0 have" in caught.value.detail
+    )
+    assert caught.value.hint is not None
+    with pytest.raises(UnusableData, match="too few rows to train on: 239 of 3000"):
+        by_time([1] * 239 + [4] * 2761)
+    with pytest.raises(UnusableData, match="8 of 20") as caught:
+        by_time([1] * 6 + [4] * 12 + [0] * 2, [0] * 18 + [1] * 2, share=0.1)
+    assert "6 rows are earlier than the 12 latest, and 2 have no time" in str(caught.value.detail)
+    assert len(by_time([1] * 240 + [4] * 2760).train) == 240
+    assert len(by_time(list(range(12))).train) == 10, "few rows in all are few on either side"
+    assert len(by_time(list(range(100)), share=0.9).train) == 10
+
+
+def test_much_more_than_the_share_held_out_is_told() -> None:
+    (warning,) = by_time([1] * 1000 + [4] * 2000).warnings
+    assert "2000 of 3000 rows are held out, where 600 were wanted" in warning and '"t"' in warning
+    assert "1000 are left to train on" in warning
+    assert by_time([1] * 1800 + [4] * 1200).warnings == ()
+    whole = Columns(
+        300, (integers("a", np.arange(300) % 5), integers("g", np.arange(300) < 160), integers("y", np.arange(300) % 2))
+    )
+    (warning,) = prepare(whole, None, "y", 1, CPU, by=ByColumns(group_by="g")).warnings
+    assert "140 of 300 rows are held out, where 60 were wanted" in warning
 
 
 def test_several_answers_to_which_rows_are_held_out_are_refused() -> None:

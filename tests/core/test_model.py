@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.core.exported import by_onnx, classes_of
+from tests.core.exported import by_onnx, classes_of, session_of
 from tests.core.test_encoder import table, texts
 from trails import bridge
 from trails.errors import InvalidInput
@@ -78,11 +78,18 @@ def test_a_blob_says_what_it_is_and_is_the_same_every_time() -> None:
         bridge.export_model(blob, "pickle")
 
 
-def test_onnx_does_not_write_numbers_that_it_cannot_hold() -> None:
-    model = made("regression")
-    large = replace(model, target=replace(model.target, mean=1e300, std=1e299))
-    with pytest.raises(InvalidInput, match="too large for ONNX"):
-        bridge.export_model(large.to_bytes(), "onnx")
+@pytest.mark.parametrize(("mean", "std"), [(1.7e9, 30.0), (-1e15, 1.0), (1e300, 1e299)])
+@pytest.mark.parametrize("form", ["onnx", "onnx_encoded"])
+def test_onnx_puts_numbers_out_that_are_large_beside_their_spread(mean: float, std: float, form: str) -> None:
+    model, columns = made("regression"), rows(200, 2)
+    model = replace(model, target=replace(model.target, mean=mean, std=std))
+    session = session_of(model, form)
+    (output,) = session.get_outputs()
+    assert (output.name, output.type, output.shape) == ("prediction", "tensor(double)", ["rows"])
+    outputs = model.outputs(columns)[:, 0].astype(np.float64)
+    found = by_onnx(model, columns)
+    assert found.dtype == np.float64 and len(np.unique(found)) > 50
+    np.testing.assert_allclose(found - mean, outputs * std, rtol=1e-4, atol=1e-4 * std + abs(mean) * 4e-16)
 
 
 def test_a_metric_that_is_no_number_is_left_out() -> None:

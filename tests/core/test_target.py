@@ -13,7 +13,7 @@ from trails.refinement.dataset import class_weights
 from trails.refinement.metrics import accuracy, cross_entropy, macro_auc, measure, report
 from trails.table.columns import Column
 from trails.table.split import MOST_HELD_OUT, by_column, holdout
-from trails.table.target import Target, absurd_values, learn_target, leave_unknown_out, with_keys
+from trails.table.target import Target, absurd_values, as_validated, learn_target, leave_unknown_out, with_keys
 
 
 def integers(values: list[int], kind: str = "int64") -> Column:
@@ -118,6 +118,14 @@ def test_an_absurd_value_counts_as_the_nearest_of_the_others(rows: int, seed: in
         assert told is not None and told.startswith('1 value of "y"') and f"{absurd * unit:g};" in told
         held = floats([absurd * unit, float(other[0]) * unit])
         assert target.labels(held).tolist() == [labels[place], target.labels(held)[1]], "in validation rows, too"
+
+
+def test_validation_rows_that_are_all_far_away_are_what_there_is_to_predict() -> None:
+    target = learn_target(floats(np.linspace(0.0, 1.0, 100).tolist()), "regression")
+    far = floats([1e9, 2e9, 3e9])
+    assert as_validated(target, far).labels(far)[2] > 1e9
+    one = floats([*np.linspace(0.0, 1.0, 50).tolist(), 1e9])
+    assert as_validated(target, one) is target and target.labels(one).max() < 3.0
 
 
 @pytest.mark.parametrize("draw", ["lognormal", "exponential", "zeros", "claims", "few", "counts", "cauchy"])

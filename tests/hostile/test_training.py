@@ -5,11 +5,9 @@ Each selection is the smallest that there is: one candidate and two epochs.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from tests.hostile.case import Case, read_cases, run
@@ -55,10 +53,7 @@ def test_it_is_learnt(sessions: Sessions, what: str) -> None:
         ((wanted,),) = query(session, "SELECT count(*) FROM learnt")
         assert query(session, PREDICTED.format(said.get("true", "true"))) == [(wanted, wanted, 0, True)]
         query(session, "SELECT trails.encoding('learnt')")
-        # ONNX has numbers in single precision, and says so where the target's do not fit.
-        with pytest.raises(psycopg2.Error) if "1e200" in what else contextlib.nullcontext() as refused:
-            query(session, "SELECT length(trails.export_model('learnt', 'onnx'))")
-        assert refused is None or refused.value.pgcode == "22003"
+        query(session, "SELECT length(trails.export_model('learnt', 'onnx'))")
     finally:
         sessions.assert_up("trainer")
 

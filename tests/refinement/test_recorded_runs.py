@@ -112,6 +112,12 @@ def test_curves_are_made_of_what_was_reported() -> None:
     # A table has NULL for a loss that is not finite.
     (unknown,) = curves_of([{**told[1], "train_loss": None}])["b"].epochs
     assert math.isnan(unknown.train_loss) and not unknown.failed
+    # A loss has its own sign in a table, and a curve's metric is the better the higher.
+    losses = [{**row, "validation_metric": row["validation_loss"]} for row in told]
+    by_loss = curves_of(losses, less_is_better=True)
+    assert [epoch.metric for epoch in by_loss["a"].epochs] == [-0.375, -0.25]
+    request = Refine(candidates_of(("a", "b")), "sh", 2, 1, Options(max_epochs=1))
+    assert select_recorded(request, by_loss).winner == select_recorded(request, curves_of(told)).winner == "a"
     with pytest.raises(InvalidInput, match="epoch 2 of a is there twice"):
         curves_of([*told, told[0]])
     with pytest.raises(InvalidInput, match="epoch 1 of a was not recorded"):

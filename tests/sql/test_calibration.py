@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,15 +17,17 @@ from tests.sql.tables import query
 from trails.model.calibrated import at_temperature
 from trails.model.operations import Add, Linear
 from trails.model.store import Model
-from trails.refinement.calibration import FEWEST_ROWS, temperature
+from trails.refinement import keeping
+from trails.refinement.calibration import FEWEST_ROWS, fits, temperature, temperature_seconds
 from trails.refinement.metrics import cross_entropy, log_loss
 from trails.table.target import Target
+from trails.training.options import Options
 
 BINARY = Target("y", "text", "binary", np.empty(0), ("a", "b"))
 SEVERAL = Target("y", "text", "multiclass", np.empty(0), ("a", "b", "c"))
 
 
-@pytest.mark.parametrize("factor", [0.3, 1.0, 2.5])
+@pytest.mark.parametrize("factor", [0.6, 1.0, 2.5])
 def test_a_temperature_undoes_a_factor_of_the_logits(factor: float) -> None:
     random = np.random.default_rng(0)
     logits = random.normal(size=20_000) * 2
@@ -51,8 +55,76 @@ def test_there_is_none_where_nothing_can_be_said() -> None:
     assert temperature(replace(BINARY, task="regression"), truth, logits) == 1.0
     logits[0] = np.inf
     assert temperature(BINARY, truth, logits) == 1.0
-    # Rows that are told apart without a mistake: the best temperature is the least that is allowed.
-    assert temperature(BINARY, truth, np.where(truth, 1.0, -1.0).astype(np.float32)) == pytest.approx(0.05, rel=1e-3)
+    # Rows that are told apart without a mistake say little of others.
+    sure = np.where(truth, 1.0, -1.0).astype(np.float32)
+    assert temperature(BINARY, truth, sure) == pytest.approx(0.5), "the least that is allowed"
+    assert 0.5 < temperature(BINARY, truth, 3 * sure) < 0.6, "a row more of either class"
+    assert temperature(BINARY, truth, 20 * sure) == 1.0, "the labels as they are lose nothing already"
+
+
+def test_rows_of_weight_count_as_many_as_they_say_as_much_as() -> None:
+    random = np.random.default_rng(2)
+    logits = random.normal(size=5000).astype(np.float32) * 3
+    truth = random.random(5000) < 1 / (1 + np.exp(-logits / 2))
+    even = temperature(BINARY, truth, logits, np.full(5000, 0.25))
+    assert even == pytest.approx(temperature(BINARY, truth, logits), rel=1e-6)
+    few = np.where(np.arange(5000) < FEWEST_ROWS - 1, 1.0, 1e-6)
+    assert temperature(BINARY, truth, logits, few) == 1.0
+    assert temperature(BINARY, truth, logits, np.where(np.arange(5000) < 2500, 1.0, 1e-6)) > 1.5
+
+
+@pytest.mark.parametrize("target", [BINARY, SEVERAL, replace(SEVERAL, classes=tuple(map(str, range(2000))))])
+def test_of_many_rows_a_part_is_looked_at(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = len(target.classes)
+    rows = 200_000 if classes < 2000 else 1000
+    looked_at: list[tuple[int, ...]] = []
+    exp = np.exp
+
+    def counted(x: Any, *others: Any) -> Any:
+        looked_at.append(np.shape(x))
+        return exp(x, *others)
+
+    random = np.random.default_rng(3)
+    logits = random.normal(size=(rows, classes)).astype(np.float32)
+    truth = random.integers(0, classes, rows)
+    monkeypatch.setattr(np, "exp", counted)
+    if target is BINARY:
+        assert temperature(target, truth > 0, logits[:, 0]) > 2
+    else:
+        assert temperature(target, truth, logits) > 2
+    assert looked_at and len(looked_at) <= 13
+    for used, wide in looked_at:
+        assert used >= FEWEST_ROWS and (used * wide <= 1 << 17 or used < 2 * FEWEST_ROWS)
+    assert temperature_seconds(target, rows) > 0
+    assert temperature_seconds(target, FEWEST_ROWS - 1) == 0
+
+
+def reserved(options: Options) -> float:
+    """Seconds that are kept back for the model of 200,000 validation rows."""
+    data = SimpleNamespace(target=BINARY, validation=range(200_000))
+    with mock.patch.object(keeping, "blob_size", lambda trial, data: 0):
+        keeper = keeping.ModelKeeper(
+            cast(Any, SimpleNamespace(models=("a",), budget=10.0)),
+            cast(Any, SimpleNamespace(options=options)),
+            cast(Any, data),
+            cast(Any, None),
+            cast(Any, None),
+        )
+        return keeper.reserve(cast(Any, [None]))[0]
+
+
+def test_time_is_kept_back_for_what_calibration_takes() -> None:
+    without = reserved(Options(calibrate=False))
+    assert reserved(Options()) >= without + temperature_seconds(BINARY, 200_000) > without
+    assert reserved(Options(class_weights="balanced")) == without, "nothing is calibrated"
+
+
+def test_classes_that_weigh_what_a_caller_says_are_not_calibrated() -> None:
+    assert fits(Options(), BINARY) and fits(Options(), SEVERAL)
+    assert not fits(Options(calibrate=False), BINARY)
+    assert not fits(Options(class_weights="balanced"), BINARY)
+    assert not fits(Options(class_weights={"a": 2.0}), BINARY)
+    assert not fits(Options(), replace(BINARY, task="regression"))
 
 
 @pytest.mark.parametrize("kind", ["plain", "ends in a sum", "rich"])

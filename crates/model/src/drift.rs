@@ -74,17 +74,19 @@ impl<'a> Drift<'a> {
         let slots = field.header.first as usize..(field.header.first + field.header.slots) as usize;
         let (then, now) = (&self.then[slots.clone()], &self.now[slots]);
         let by_category = field.header.encoding == Encoding::Categories;
+        let buckets = field.header.buckets as usize;
         let (metric, value) = match field.header.encoding {
             Encoding::Scaled => {
-                let (sum, count) = self.factors[place];
-                ("mean_shift", if count == 0 { 0.0 } else { (sum / count as f64).abs() })
+                let nulls = (f64::from(then[NULL as usize]), now[NULL as usize] as f64);
+                let known = (f64::from(then[FIRST_SLOT as usize]), now[FIRST_SLOT as usize] as f64);
+                ("mean_shift", mean_shift(self.factors[place], known).max(null_shift(nulls, known)))
             }
-            Encoding::Categories => ("jensen_shannon", jensen_shannon(&cells_of(field, then, now))),
-            Encoding::Bins | Encoding::Interpolated => ("psi", stability(&cells_of(field, then, now))),
+            Encoding::Categories => ("jensen_shannon", jensen_shannon(&cells_of(true, buckets, then, now))),
+            Encoding::Bins | Encoding::Interpolated => ("psi", stability(&cells_of(false, buckets, then, now))),
         };
         let total: u64 = now.iter().sum();
         let there = total - now[NULL as usize];
-        let unknown = now[UNKNOWN as usize] + now[now.len() - field.header.buckets as usize..].iter().sum::<u64>();
+        let unknown = now[UNKNOWN as usize] + now[now.len() - buckets..].iter().sum::<u64>();
         Drifted {
             column: field.header.column.clone(),
             metric,
@@ -104,16 +106,17 @@ fn share(part: f64, whole: f64) -> f64 {
     }
 }
 
-/// Rows then and now by cell: NULL is one, what is no known category another; categories of few rows are put together as
-/// they come, which has nothing to do with how many rows they had by chance, and numbers with those beside them.
-fn cells_of(field: &Field, then: &[u32], now: &[u64]) -> Vec<(f64, f64)> {
-    let known = FIRST_SLOT as usize..then.len() - field.header.buckets as usize;
+/// Rows then and now by cell: NULL is one, unless as few as there are may be chance; what is no known category another;
+/// categories of few rows are put together as they come, which has nothing to do with how many rows they had by chance,
+/// and numbers with those beside them.
+fn cells_of(by_category: bool, buckets: usize, then: &[u32], now: &[u64]) -> Vec<(f64, f64)> {
+    let known = FIRST_SLOT as usize..then.len() - buckets;
     let of = |slot: usize| (f64::from(then[slot]), now[slot] as f64);
     let rows = sum((0..then.len()).map(of));
     let least = FEWEST * (rows.0 / rows.1.max(1.0)).max(1.0);
     let mut unknown = sum(std::iter::once(UNKNOWN as usize).chain(known.end..then.len()).map(of));
-    let mut cells = vec![of(NULL as usize)];
-    if field.header.encoding == Encoding::Categories {
+    let mut cells = Vec::new();
+    if by_category {
         cells.extend(known.clone().map(of).filter(|(then, _)| *then >= least));
         let mut rare = pooled(known.clone().map(of).filter(|(then, _)| *then < least), least);
         // Rows of training are all known, and others of the same kind are not: as many of these were seen only once
@@ -129,9 +132,51 @@ fn cells_of(field: &Field, then: &[u32], now: &[u64]) -> Vec<(f64, f64)> {
     } else {
         cells.extend(pooled(known.map(of), least));
     }
+    let nulls = of(NULL as usize);
+    match cells.last_mut() {
+        Some((then, now)) if nulls.0 < least && !beyond_chance(nulls, rows) => {
+            (*then, *now) = (*then + nulls.0, *now + nulls.1);
+        }
+        _ => cells.push(nulls),
+    }
     cells.push(unknown);
     cells.retain(|(then, now)| then + now > 0.0);
     cells
+}
+
+/// Whether a part of so many rows then and now is more or less of all rows than chance explains: by three standard
+/// deviations and a row.
+fn beyond_chance(part: (f64, f64), rows: (f64, f64)) -> bool {
+    // As if a row more had been seen on either side: what never was may have been rare.
+    let share = (part.0 + 1.0) / (rows.0 + 2.0);
+    let deviation = (share * (1.0 - share) * rows.1 * (1.0 + rows.1 / rows.0.max(1.0))).sqrt();
+    (part.1 - share * rows.1).abs() > 3.0 * deviation + 1.0
+}
+
+/// How far standardised numbers, their sum and count, are from 0, beyond two standard errors of so many rows then and now.
+fn mean_shift((sum, count): (f64, u64), rows: (f64, f64)) -> f64 {
+    if count == 0 {
+        return 0.0;
+    }
+    ((sum / count as f64).abs() - chance(rows)).max(0.0)
+}
+
+/// The same of how many rows are NULL, in standard deviations of being so.
+fn null_shift(nulls: (f64, f64), known: (f64, f64)) -> f64 {
+    let rows = (nulls.0 + known.0, nulls.1 + known.1);
+    let (then, now) = (share(nulls.0, rows.0), share(nulls.1, rows.1));
+    let both = (then + now) / 2.0;
+    let deviation = (both * (1.0 - both)).sqrt();
+    if deviation > 0.0 {
+        ((now - then).abs() / deviation - chance(rows)).max(0.0)
+    } else {
+        0.0
+    }
+}
+
+/// Two standard errors of the difference of two means, in standard deviations.
+fn chance(rows: (f64, f64)) -> f64 {
+    2.0 * (1.0 / rows.0.max(1.0) + 1.0 / rows.1.max(1.0)).sqrt()
 }
 
 fn sum(cells: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
@@ -183,31 +228,5 @@ fn totals(cells: &[(f64, f64)]) -> (f64, f64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_spread_alike_are_no_distance_apart() {
-        let cells = [(10.0, 1.0), (70.0, 7.0), (20.0, 2.0)];
-        assert!(jensen_shannon(&cells).abs() < 1e-12);
-        assert!(stability(&[(100.0, 100.0), (700.0, 700.0)]).abs() < 1e-12);
-    }
-
-    #[test]
-    fn distances_are_what_the_textbooks_say() {
-        assert!((jensen_shannon(&[(5.0, 0.0), (0.0, 9.0)]) - 1.0).abs() < 1e-12);
-        // p = (1/2, 1/2), q = (1/4, 3/4): half of D(p|m) + D(q|m) with m = (3/8, 5/8).
-        let wanted = 0.5 * (0.5 * (4.0f64 / 3.0).log2() + 0.5 * 0.8f64.log2())
-            + 0.5 * (0.25 * (2.0f64 / 3.0).log2() + 0.75 * 1.2f64.log2());
-        assert!((jensen_shannon(&[(50.0, 1.0), (50.0, 3.0)]) - wanted).abs() < 1e-12);
-        // Of so many rows half a row is nothing.
-        let wanted = 0.25 * (1.5f64).ln() + -0.25 * (0.5f64).ln();
-        assert!((stability(&[(5e8, 7.5e8), (5e8, 2.5e8)]) - wanted).abs() < 1e-6);
-        assert!(stability(&[(1000.0, 0.0), (0.0, 1000.0)]).is_finite());
-    }
-
-    #[test]
-    fn nothing_is_no_distance() {
-        assert_eq!((jensen_shannon(&[]), stability(&[])), (0.0, 0.0));
-    }
-}
+#[path = "drift_tests.rs"]
+mod tests;

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from trails.errors import InvalidInput
 from trails.model import operations
 from trails.model.onnx_columns import OPSET, OPSET_OF_TEXT, LookedUp, add_columns
 from trails.model.onnx_graph import Graph
-from trails.model.onnx_inputs import inputs_of
+from trails.model.onnx_inputs import DOUBLE, FLOAT, inputs_of
 from trails.model.store import Model
 
 _IR_VERSION = {OPSET: 8, OPSET_OF_TEXT: 9}
@@ -30,21 +29,12 @@ def to_onnx(model: Model, encoded: bool = False) -> bytes:
     (rows, fields), the embedding row behind each, and ``shares`` float32 (rows, fields), how much of the vector is that
     one's (`Encoder.transform`); where the share is 0, it may be any row.
 
-    Outputs: ``probabilities`` float32 (rows, classes), or ``prediction`` float32 (rows,) of a regression, with a ``_``
+    Outputs: ``probabilities`` float32 (rows, classes), or ``prediction`` float64 (rows,) of a regression, with a ``_``
     behind it where a column is called that.
 
     Raises:
-        InvalidInput: The package onnx is not installed, ONNX cannot say how a column is encoded, or a regression's
-            numbers are beyond single precision.
+        InvalidInput: The package onnx is not installed, or ONNX cannot say how a column is encoded.
     """
-    scale = np.array([model.target.mean, model.target.std])
-    if (np.abs(scale) > np.finfo(np.float32).max).any():
-        raise InvalidInput(
-            "the target's numbers are too large for ONNX, which has them in single precision",
-            detail=f"Their mean is {scale[0]:g}, their standard deviation {scale[1]:g}.",
-            hint="Train on a view that has the target in a larger unit, or export safetensors.",
-            sqlstate="22003",
-        )
     graph = Graph(() if encoded else tuple(name for name, _ in model.encoder.columns))
     from onnx import TensorProto, helper
 
@@ -70,14 +60,16 @@ def to_onnx(model: Model, encoded: bool = False) -> bytes:
             opset = OPSET_OF_TEXT
         given = [helper.make_tensor_value_info(put.name, put.onnx_type, ["rows", 1]) for put in columns]
         metadata["columns"] = json.dumps([put.describe() for put in columns])
-    name = "prediction" if model.target.task == "regression" else "probabilities"
+    shape: list[str | int | None] = ["rows"]
+    if model.target.task == "regression":
+        name, made = "prediction", DOUBLE
+    else:
+        name, made = "probabilities", FLOAT
+        shape.append(len(model.target.classes))
     while any(name == put.name for put in given):
         name += "_"
     _add_network(graph, model, looked_up, name)
-    shape: list[str | int | None] = ["rows"]
-    if model.target.task != "regression":
-        shape.append(len(model.target.classes))
-    return _written(graph, given, helper.make_tensor_value_info(name, TensorProto.FLOAT, shape), opset, metadata)
+    return _written(graph, given, helper.make_tensor_value_info(name, made, shape), opset, metadata)
 
 
 def _written(graph: Graph, given: list[Any], made: Any, opset: int, metadata: dict[str, str]) -> bytes:
@@ -133,7 +125,9 @@ def _add_network(graph: Graph, model: Model, looked_up: LookedUp, output: str) -
         values.append(value)
     target, outputs = model.target, values[-1]
     if target.task == "regression":
-        moved = graph.put("Add", graph.put("Mul", outputs, graph.single(target.std)), graph.single(target.mean))
+        # In single precision a number that is large beside its spread would be the same in every row.
+        wide = graph.put("Cast", outputs, to=DOUBLE)
+        moved = graph.put("Add", graph.put("Mul", wide, graph.double(target.std)), graph.double(target.mean))
         graph.put("Reshape", moved, graph.whole_axes(-1), output=output)
     elif target.task == "binary":
         positive = graph.put("Sigmoid", outputs)

@@ -67,6 +67,7 @@ def curves_of(
     *,
     failed: Collection[str] = (),
     evaluation_share: float = 0.0,
+    less_is_better: bool = False,
 ) -> dict[str, Curve]:
     """Learning curves of what a real run reported.
 
@@ -74,10 +75,13 @@ def curves_of(
 
     Args:
         epochs: As `Events.epoch` tells them, rows of ``trails.trials`` have the same names: ``architecture``,
-            ``epoch``, ``validation_metric``, ``validation_loss``, ``train_loss``, ``seconds``; in any order.
+            ``epoch``, ``validation_metric``, ``validation_loss``, ``train_loss``, ``seconds``; in any order. A metric
+            that is not finite, or NULL, is a training that failed in this epoch.
         parameters: Of each network; 0 where it is not known.
         failed: Candidates whose training failed after their last epoch: that is no epoch, and is not told.
         evaluation_share: Of an epoch's seconds, those of its evaluation, which are not told either.
+        less_is_better: Whether the metric is a loss with its own sign, which is how ``trails.trials`` has one
+            (`trails.table.judged.is_loss`); `Events.epoch` tells it negated.
 
     Raises:
         InvalidInput: An epoch is missing, such as those before the checkpoint of a run that was resumed, or is there
@@ -88,9 +92,9 @@ def curves_of(
         architecture, number, seconds = str(told["architecture"]), int(told["epoch"]), float(told["seconds"])
         if number in found[architecture]:
             raise InvalidInput(f"epoch {number} of {architecture} is there twice")
-        evaluation = evaluation_share * seconds
+        evaluation, metric = evaluation_share * seconds, _number(told["validation_metric"])
         found[architecture][number] = RecordedEpoch(
-            _number(told["validation_metric"]),
+            -metric if less_is_better else metric,
             _number(told["validation_loss"]),
             _number(told["train_loss"]),
             seconds - evaluation,

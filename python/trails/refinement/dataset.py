@@ -18,8 +18,8 @@ from trails.table.conform import SQL_CASTS, conform, conform_all
 from trails.table.encoder import Encoder
 from trails.table.judged import parse_metric
 from trails.table.row_weights import scaled, weighed
-from trails.table.split import ByColumns, Held, divide, facts
-from trails.table.target import Target, absurd_values, learn_target, leave_unknown_out
+from trails.table.split import ByColumns, Held, divide, doubts, facts
+from trails.table.target import Target, absurd_values, as_validated, learn_target, leave_unknown_out
 from trails.training.knots import Between, Knots
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
@@ -130,6 +130,7 @@ def prepare(
             f"too few rows to train on: {counted.rows}", hint=f"At least {MIN_TRAINING_ROWS} are needed."
         )
     drawn = validation is None and by.split is None
+    doubtful: tuple[str, ...] = ()
     if validation is not None:
         validation, held_weights = weighed(validation, by.weight)
         families = {column.name: column.family for column in features}
@@ -145,7 +146,7 @@ def prepare(
             None if by.time_by is None else counted[by.time_by],
         )
         division = divide(how, column, task)
-        held_out = dict(facts(how, division))
+        held_out, doubtful = dict(facts(how, division)), doubts(how, division)
         # Of few rows of several classes only two may be left.
         task = division.task
         train_rows, held = np.flatnonzero(division.train), np.flatnonzero(division.held)
@@ -156,7 +157,10 @@ def prepare(
     learnt = learn_target(column, task)
     chosen = parse_metric(metric, learnt.task)
     known, warning = leave_unknown_out(learnt, held_column)
-    warnings = [text for text in (warning, absurd_values(learnt, column, held_column)) if text is not None]
+    held_target = as_validated(learnt, held_column)
+    believed = (column,) if held_target is not learnt else (column, held_column)
+    odd = (*doubtful, warning, absurd_values(learnt, *believed))
+    warnings = [text for text in odd if text is not None]
     if warning is not None:
         rows = np.flatnonzero(known)
         held_features, held_column = held_features.take(rows), held_column.take(rows)
@@ -164,7 +168,7 @@ def prepare(
     held_out["validation_rows"] = len(held_column.data)
     if by.weight is not None:
         held_out["rows_of_weight_0"] = train.rows - counted.rows
-    labels, held_labels = learnt.labels(column), learnt.labels(held_column)
+    labels, held_labels = learnt.labels(column), held_target.labels(held_column)
     _check(learnt, labels, "training")
     _check(learnt, held_labels, "validation")
     encoder = Encoder.fit(features, options.fitting().among(features))

@@ -11,7 +11,7 @@ from trails.checks import Check, no_check
 from trails.filtering.rows import TableRows
 from trails.model.store import Model
 from trails.refinement.metrics import value_of
-from trails.table.target import Target
+from trails.table.target import Target, as_validated
 
 _ROWS_AT_ONCE = 2048
 
@@ -46,7 +46,7 @@ def metric_of(model: Model, rows: TableRows, metric: str | None = None, check: C
     if not found:
         return None
     outputs = _in_terms_of(learnt, model, np.concatenate(found))
-    labels = learnt.labels(truth)
+    labels = as_validated(learnt, truth).labels(truth)
     if not np.isfinite(outputs).all() or (labels == labels[0]).all():
         return None
     weights = None if rows.weight is None else rows.weight.data[places].astype(np.float64)

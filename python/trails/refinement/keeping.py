@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trails.limits import WRITTEN_A_SECOND
-from trails.refinement import checkpoint
-from trails.refinement.calibration import temperature
+from trails.refinement import calibration, checkpoint
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.dataset import Dataset
 from trails.refinement.export import blob_size, model_of, rows_seen
@@ -67,7 +66,11 @@ class ModelKeeper:
         """
         if not self._setting.models:
             return 0.0, 0.0
-        metrics = report_seconds(self._data.target, len(self._data.validation))
+        target, rows = self._data.target, len(self._data.validation)
+        metrics = report_seconds(target, rows)
+        if calibration.fits(self._request.options, target):
+            # With what is told of probabilities a second time.
+            metrics += calibration.temperature_seconds(target, rows) + metrics
         writing = max(blob_size(trial, self._data) for trial in trials) / WRITTEN_A_SECOND
         return metrics + min(writing, _MOST_RESERVED * self._setting.budget), metrics + writing
 
@@ -123,10 +126,10 @@ class ModelKeeper:
     def _report(self, outputs: NDArray[np.float32]) -> Mapping[str, float]:
         """Metrics of the validation rows, with the temperature if dividing the logits by one does them good."""
         data, found = self._data, self._data.reported(outputs)
-        if not self._request.options.calibrate:
+        if not calibration.fits(self._request.options, data.target):
             return found
         weights = data.held_weights
-        by = temperature(data.target, data.validation.truth, outputs, weights)
+        by = calibration.temperature(data.target, data.validation.truth, outputs, weights)
         if by != 1.0:
             divided = outputs / np.float32(by)
             losses = [name for name in ("log_loss", "brier") if name in found]

@@ -27,6 +27,9 @@ _TIMES: tuple[Family, ...] = ("integer", "number", "date", "timestamp")
 
 _DIGIT_BITS = 16
 
+_FEWEST_EARLIER = 10
+"""Rows to train on, of which fewer teach nothing, unless the table has hardly more."""
+
 
 def held_groups(
     column: Column, strata: NDArray[Any], seed: int, share: float, most: int, check: Check = no_check
@@ -132,6 +135,49 @@ def latest(column: Column, share: float, most: int, check: Check = no_check) -> 
         last = np.uint64(prefix)
         held[piece] = known[piece] & ((keys > last) if strictly else (keys >= last))
     return held
+
+
+def check_earlier(column: Column, held: Mask, share: float, most: int) -> None:
+    """Refuse rows of which so many have the latest time that next to none are left to train on.
+
+    Args:
+        column: As of `latest`.
+        held: What that found.
+        share: As there.
+        most: As there.
+
+    Raises:
+        UnusableData: Fewer than 10 rows are left and less than half of what the share would leave, or less than a tenth
+            of that.
+    """
+    rows, taken, want = _counts(column, held, share, most)
+    left, usual = len(held) - taken, len(held) - want
+    if left < max(min(_FEWEST_EARLIER, usual / 2), usual / 10):
+        raise UnusableData(
+            f"too few rows to train on: {left} of {len(held)} are not of the latest times that are held out",
+            detail=f'By "{shown(column.name)}" {rows - taken} rows are earlier than the {taken} latest, and '
+            f"{len(held) - rows} have no time.",
+            hint="Rows of one time are on one side: order by a finer time, or leave time_by out to draw rows.",
+        )
+
+
+def too_many(column: Column, held: Mask, share: float, most: int) -> str | None:
+    """A warning where more than twice the share is held out, as rows that belong together stay so; arguments as of
+    `check_earlier`, or of the column of groups."""
+    rows, taken, want = _counts(column, held, share, most)
+    if taken <= 2 * want:
+        return None
+    return (
+        f'{taken} of {rows} rows are held out, where {want} were wanted: rows of the same "{shown(column.name)}" are '
+        f"on one side, and {len(held) - taken} are left to train on"
+    )
+
+
+def _counts(column: Column, held: Mask, share: float, most: int) -> tuple[int, int, int]:
+    """Rows with a value, rows held out, and rows that should be."""
+    absent = column.absent()
+    rows = len(held) - (0 if absent is None else int(np.count_nonzero(absent)))
+    return rows, int(np.count_nonzero(held)), max(1, min(round(share * rows), most))
 
 
 def _known(column: Column, check: Check) -> Mask:

@@ -5,6 +5,7 @@ Refinement and filtering ask here, each on its own: what one trains on is what t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from trails.checks import Check, no_check, pieces
 from trails.errors import InvalidInput, UnusableData, shown, shown_json
 from trails.table.columns import Column
-from trails.table.grouped import held_groups, latest
+from trails.table.grouped import check_earlier, held_groups, latest, too_many
 from trails.table.target import learn_target
 
 MOST_HELD_OUT = 200_000
@@ -122,6 +123,7 @@ def divide(held: Held, target: Column, task: str | None = None, check: Check = n
     # A class may be on one side alone: the training rows say what is learnt, as where a column holds rows out.
     if held.time is not None:
         chosen = latest(held.time, held.share, MOST_HELD_OUT, check)
+        check_earlier(held.time, chosen, held.share, MOST_HELD_OUT)
         return Division(~chosen, chosen, task)
     if held.group is not None:
         strata = learn_target(target, None if task == "binary" else task, check).strata(target, check)
@@ -131,6 +133,13 @@ def divide(held: Held, target: Column, task: str | None = None, check: Check = n
     binary = everywhere.task == "binary"
     chosen = held_out(everywhere.strata(target, check), held.seed, held.share, binary, check)
     return Division(~chosen, chosen, everywhere.task)
+
+
+def doubts(held: Held, division: Division) -> tuple[str, ...]:
+    """What a person should know of the rows that are held out."""
+    column = held.group if held.split is None and held.group is not None else held.time
+    text = None if column is None else too_many(column, division.held, held.share, MOST_HELD_OUT)
+    return () if text is None else (text,)
 
 
 def facts(held: Held, division: Division) -> Mapping[str, Any]:
@@ -155,7 +164,9 @@ def facts(held: Held, division: Division) -> Mapping[str, Any]:
 
 def _spelt_time(column: Column, value: Any) -> Any:
     if column.family not in ("date", "timestamp"):
-        return value.item()
+        # JSON has no others.
+        odd = {math.inf: "infinity", -math.inf: "-infinity"}
+        return value.item() if math.isfinite(value) else odd.get(float(value), "NaN")
     number = int(value)
     # Beyond is an infinity, or more than NumPy can write.
     if abs(number) >= (2**31 - 1 if column.family == "date" else 9 * 10**18):

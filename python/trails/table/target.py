@@ -293,12 +293,19 @@ def leave_unknown_out(
     )
 
 
+def as_validated(target: Target, held: Column) -> Target:
+    """The target that validation rows are measured by: where more of them than a few are far from all training rows,
+    they are what there is to predict, and are believed."""
+    beyond = int(np.count_nonzero(target.usual.beyond(held.data))) if target.task == "regression" else 0
+    return replace(target, usual=Usual()) if beyond > max(1.0, (1.0 - _NEARLY_ALL) * len(held.data)) else target
+
+
 def absurd_values(target: Target, *columns: Column) -> str | None:
     """What a person should know of values that are not believed, None if all are.
 
     Args:
         target: As the training rows have it.
-        columns: Of the target, training and validation rows.
+        columns: Of the target: training rows, and validation rows unless these are believed.
     """
     found = np.concatenate([column.data[target.usual.beyond(column.data)].astype(np.float64) for column in columns])
     if not len(found):

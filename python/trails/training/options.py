@@ -58,7 +58,8 @@ class Options:
     )
     calibrate: bool = _option(
         True,
-        "whether the kept model's probabilities are calibrated on the validation rows (500 at least) by a temperature",
+        "whether the kept model's probabilities are calibrated on the validation rows (500 at least) by a temperature; "
+        "never where class_weights are given",
     )
     patience: int = _option(3, "epochs without a better validation metric after which a candidate is done", 1)
     batch: int = _option(1024, "rows of a batch; tables of few rows get smaller batches", 2, 1 << 20)
