@@ -97,8 +97,8 @@ def usual_count(rows: int) -> int:
     """Rows in which a text must occur to be a category, where so many ``rows`` hold a text.
 
     Three rows say something of a text among a thousand. The benchmark ``rare_texts`` takes 1,200 rows at most: income
-    gains (AUC 0.895 instead of 0.891 by ten, mean of three draws), traffic is the same, and on 713 rows of titanic 0.852
-    instead of 0.858 is within what draws differ by (six draws). Of the raw Criteo extract, 6,400 rows with texts
+    gains (AUC 0.895 instead of 0.891 by ten, mean of three draws), traffic is the same, and on 713 rows of titanic
+    0.852 instead of 0.858 is within what draws differ by (six draws). Of the raw Criteo extract, 6,400 rows with texts
     without number, 10 gives 0.02 more than 2 (benchmark ``raw_tables``).
     """
     return min(max(rows // 1000, 3), 10)
