@@ -1115,7 +1115,7 @@ CREATE FUNCTION withdraw(run bigint) RETURNS boolean
 COMMENT ON FUNCTION withdraw IS 'takes a run that waits for its turn out of the queue; false if it does not wait';
 
 CREATE FUNCTION job_state(run bigint, state pg_catalog.text) RETURNS pg_catalog.text
-    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'job_state_wrapper';
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'job_state_wrapper';
 COMMENT ON FUNCTION job_state IS
     'what is true now of a run whose row says state: one that says running, and whose worker is gone, has failed';
 
