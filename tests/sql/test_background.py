@@ -505,9 +505,12 @@ def test_one_whose_worker_does_not_come_holds_up_nobody(slow: Any, stub: Stub) -
     limit(slow, 1)
     first = submit(slow)
     wait_for_training(slow, stub, first)
-    second, third = submit(slow), submit(slow)
-    workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'trails run'"
-    wait_until(lambda: query(slow, workers) == [(1,)])  # theirs have come, and seen that it is not their turn
+    query(slow, "BEGIN")
+    second = submit(slow)
+    query(slow, "UPDATE trails.jobs SET offers = 1 WHERE run_id = %s; COMMIT", second)
+    # Its worker has come, and seen that it is not its turn.
+    wait_until(lambda: query(slow, "SELECT offers FROM trails.jobs WHERE run_id = %s", second) == [(0,)])
+    third = submit(slow)
     query(slow, "UPDATE trails.jobs SET offers = 3, offered = now() + interval '1 h' WHERE run_id = %s", second)
     go(stub)
     wait_until(lambda: state(slow, third) == "complete")
