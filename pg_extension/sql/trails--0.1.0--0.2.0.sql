@@ -1069,7 +1069,7 @@ COMMENT ON COLUMN jobs.run_id IS 'the number that trails.submit returned, and th
 COMMENT ON COLUMN jobs.owner IS 'the role that the run runs as';
 COMMENT ON COLUMN jobs.model IS 'the name under which the winner is to be kept; with its version, once it is';
 COMMENT ON COLUMN jobs.request IS 'what the run is asked for';
-COMMENT ON COLUMN jobs.settings IS 'settings of the session that submitted it, which the worker has too';
+COMMENT ON COLUMN jobs.settings IS 'settings of the session that submitted it, which the worker has too; empty once it has them';
 COMMENT ON COLUMN jobs.state IS 'what was written last; a worker that was killed wrote nothing more, which trails.job_state knows';
 COMMENT ON COLUMN jobs.pid IS 'the process that runs it, or ran it';
 COMMENT ON COLUMN jobs.offered IS 'when a worker was last started for it';
@@ -1115,7 +1115,7 @@ CREATE FUNCTION withdraw(run bigint) RETURNS boolean
 COMMENT ON FUNCTION withdraw IS 'takes a run that waits for its turn out of the queue; false if it does not wait';
 
 CREATE FUNCTION job_state(run bigint, state pg_catalog.text) RETURNS pg_catalog.text
-    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'job_state_wrapper';
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'job_state_wrapper';
 COMMENT ON FUNCTION job_state IS
     'what is true now of a run whose row says state: one that says running, and whose worker is gone, has failed';
 

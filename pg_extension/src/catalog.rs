@@ -210,13 +210,16 @@ pub fn write_checkpoint(run: i64, outcome: &Outcome) -> Result<()> {
             &format!("INSERT INTO trails.checkpoints ({CHECKPOINT}) VALUES ($1, $2, $3)"),
             &[run.into(), (*rung).into(), weights.as_slice().into()],
         )?,
-        (Some(ResumePoint::Continued), Some(earlier)) => Spi::run_with_args(
-            &format!(
+        (Some(ResumePoint::Continued), Some(earlier)) => {
+            let statement = format!(
                 "INSERT INTO trails.checkpoints ({CHECKPOINT}) \
                  SELECT $1, rung, weights FROM trails.checkpoints WHERE run_id OPERATOR(pg_catalog.=) $2"
-            ),
-            &[run.into(), earlier.into()],
-        )?,
+            );
+            if owner::written(&statement, &[run.into(), earlier.into()])? == 0 {
+                let message = format!("run {earlier}, which it went on with, was dropped meanwhile, or its checkpoint");
+                return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, message));
+            }
+        }
         _ => {}
     }
     Ok(())

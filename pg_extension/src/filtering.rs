@@ -11,7 +11,7 @@ use crate::rows::{
 };
 use crate::run_request::ByColumns;
 use crate::watching::{run as watched, Phase};
-use crate::{pictures, python};
+use crate::{pictures, python, settings};
 
 /// What there is to know of a metric.
 #[derive(FromPyObject)]
@@ -40,6 +40,7 @@ pub fn rank(
 ) -> Result<Vec<RankedArchitecture>> {
     let _watched = watched::Watched::begin("filtering_phase", budget, None, &clock);
     if let Some(wanted) = asked.pictures_wanted()? {
+        settings::check_budget(budget)?;
         return pictures::rank(relation, asked, wanted, budget, clock);
     }
     if budget.is_some() {

@@ -2,6 +2,7 @@
 
 use pgrx::datum::Interval;
 
+use crate::background;
 use crate::error::{Result, TrailsError};
 use crate::owner::{self, acting, written};
 
@@ -18,6 +19,8 @@ pub fn purge(age: Interval, keep: i32, with_models: bool) -> Result<i64> {
     let any = owner::is_superuser(caller);
     let of_jobs = [caller.into(), any.into(), age.into()];
     let of_runs = [caller.into(), any.into(), age.into(), i64::from(keep).into(), with_models.into()];
+    // What ended without a word has an end from here on.
+    background::settle_dead()?;
     acting(|| {
         // First those that ended without a run's row, which are counted for themselves.
         let alone = written(JOBS, &of_jobs)?;

@@ -182,6 +182,19 @@ fn deploying(work: impl FnOnce() -> Result<Deployed>) -> Result<Deployed> {
     })
 }
 
+/// Deploys a version of the caller's in place of `replaced`, or of none; None if another one is deployed by now.
+pub fn deploy_instead(model: &str, replaced: Option<i32>) -> Result<Option<Deployed>> {
+    let query = "SELECT m.version FROM trails.models m WHERE m.owner OPERATOR(pg_catalog.=) $1 \
+                 AND m.name OPERATOR(pg_catalog.=) $2 AND m.state OPERATOR(pg_catalog.=) 'deployed'";
+    let chosen = Own::find(model)?;
+    let now = acting(|| first::<i32>(query, &chosen.of_name()))?;
+    match now == replaced {
+        // The name is locked until the transaction ends.
+        true => deploy(model, None).map(Some),
+        false => Ok(None),
+    }
+}
+
 /// Deploys a version, or the latest if none is named; with a threshold, if one is given, in place of what it had.
 pub fn deploy(model: &str, threshold: Option<f64>) -> Result<Deployed> {
     let mut chosen = Own::find(model)?;

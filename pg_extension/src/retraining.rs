@@ -1,18 +1,21 @@
 //! A model is trained anew on the rows that there are now: from the best architectures of its last run, and deployed if it
 //! does better than the version in use.
 
+use std::time::Instant;
+
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::clock::Clock;
+use crate::deadline::Deadline;
 use crate::error::{shown, Result, TrailsError};
 use crate::judging::labelled::Asked;
-use crate::judging::report;
+use crate::judging::report::{self, Measured};
 use crate::lock_wait::LockWait;
 use crate::owner::{caller, name_of};
 use crate::run_request::RunRequest;
 use crate::selection::{self, Origin};
-use crate::{registry, resume};
+use crate::{registry, resume, subtransaction};
 
 /// Architectures of the last run that are trained again, at most.
 const MOST: i64 = 10;
@@ -119,17 +122,27 @@ pub fn retrain(model: &str, source: Option<pg_sys::Oid>, budget: f64, policy: &s
     let incumbent = deployed(&name)?;
     let request = RunRequest { name: Some(name.clone()), k: Some(architectures.len() as i32), u: None, ..asked };
     let (version, weights) = incumbent.unzip();
+    let before = version.map(|version| format!("{name}@{version}"));
+    // Rows of another table are the server's to judge, before the time goes to training; those that are held out, the
+    // refinement process does.
+    let judged_before = match (request.validation, &before) {
+        (Some(validation), Some(before)) => {
+            request.check_budget()?;
+            selection::check_writable()?;
+            Some(judged(before, validation, &request, began, budget))
+        }
+        _ => None,
+    };
+    let weights = weights.filter(|_| judged_before.is_none());
     let origin = Origin::Retrained { architectures, incumbent: weights };
     let finished =
         selection::run("refinement_phase", &request, &origin, clock).map_err(|error| resume::gone(run, error))?;
     let Some(best) = finished.outcome.told.leaderboard.first() else {
         return Err(TrailsError::data("no candidate was trained"));
     };
-    let before = version.map(|version| format!("{name}@{version}"));
-    // Rows of another table are the server's to judge; those that were held out have been.
-    let before_value = match (request.validation, &before) {
-        (Some(validation), Some(before)) => judged(before, validation, &request, finished.outcome.told.metric()),
-        _ => finished.outcome.incumbent,
+    let before_value = match judged_before {
+        Some(measured) => value_of(&measured, finished.outcome.told.metric()),
+        None => finished.outcome.incumbent,
     };
     let value = best.validation_metric;
     let less_is_better = finished.outcome.told.encoded.as_ref().is_some_and(|encoded| encoded.less_is_better);
@@ -145,8 +158,9 @@ pub fn retrain(model: &str, source: Option<pg_sys::Oid>, budget: f64, policy: &s
     let (is_deployed, decision) = match &finished.model {
         None => (false, "not kept".to_owned()),
         Some(_) if !wanted => (false, format!("not deployed: {reason}")),
-        Some(model) => match wait.attempt("trails.models", || put_in_use(model)) {
-            Ok(_) => (true, format!("deployed: {reason}")),
+        Some(model) => match wait.attempt("trails.models", || put_in_use(model, policy, version)) {
+            Ok(true) => (true, format!("deployed: {reason}")),
+            Ok(false) => (false, "not deployed: another version was put in use meanwhile".to_owned()),
             Err(error) => {
                 let message = format!("{model} is kept and not deployed: {}", error.message);
                 TrailsError::warning(message).because_of(error).hint("trails.deploy deploys it.").warn();
@@ -167,25 +181,39 @@ pub fn retrain(model: &str, source: Option<pg_sys::Oid>, budget: f64, policy: &s
     })
 }
 
-/// Within a subtransaction.
-fn put_in_use(model: &str) -> Result<registry::Deployed> {
+/// Within a subtransaction. False if the version that was compared with, `before`, is not the one in use any more.
+fn put_in_use(model: &str, policy: Deploy, before: Option<i32>) -> Result<bool> {
     // One that has written nothing reads with the statement's snapshot, which does not have the version.
     // SAFETY: a subtransaction is under way, and gets a number.
     unsafe { pg_sys::GetCurrentTransactionId() };
-    registry::deploy(model, None)
+    match policy {
+        Deploy::IfBetter => registry::deploy_instead(model, before).map(|deployed| deployed.is_some()),
+        Deploy::Always | Deploy::Never => registry::deploy(model, None).map(|_| true),
+    }
 }
 
-/// What candidates are ranked by, of a version on the rows of a table; None where it cannot be said.
-fn judged(model: &str, source: pg_sys::Oid, request: &RunRequest, metric: &str) -> Option<f64> {
+/// Of the budget, what judging the version in use may take.
+const JUDGING_SHARE: f64 = 0.5;
+
+/// All metrics of a version on the rows of a table; none where they cannot be said. Candidates are judged with the
+/// threshold 0.5, and so is what they are compared with, whatever it is deployed with.
+fn judged(model: &str, source: pg_sys::Oid, request: &RunRequest, began: Instant, budget: f64) -> Vec<Measured> {
     let weight = request.by.weight.as_deref();
     let asked = Asked { model: Some(model), source, target: Some(&request.target), weight };
-    match crate::subtransaction::attempt(|| report::evaluate(&asked, None)) {
-        Ok(measured) => measured.iter().find(|m| m.metric == metric && m.class.is_none()).and_then(|m| m.value),
-        Err(error) => {
-            TrailsError::warning(format!("{model} cannot be compared with: {}", error.message))
-                .because_of(error)
-                .warn();
-            None
-        }
-    }
+    let deadline = Deadline::of(Some(budget * JUDGING_SHARE), began);
+    let measured = subtransaction::attempt(|| report::evaluate_as_trained(&asked));
+    drop(deadline);
+    measured.unwrap_or_else(|error| {
+        let message = match began.elapsed().as_secs_f64() >= budget * JUDGING_SHARE {
+            true => format!("{model} cannot be compared with: that would take more than half of the budget"),
+            false => format!("{model} cannot be compared with: {}", error.message),
+        };
+        TrailsError::warning(message).because_of(error).warn();
+        Vec::new()
+    })
+}
+
+/// What candidates are ranked by.
+fn value_of(measured: &[Measured], metric: &str) -> Option<f64> {
+    measured.iter().find(|m| m.metric == metric && m.class.is_none()).and_then(|m| m.value)
 }

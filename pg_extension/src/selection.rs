@@ -42,6 +42,11 @@ pub trait Surroundings {
         catalog::draw_run()
     }
 
+    /// The number, if the run had one before it began.
+    fn known_number(&self) -> Option<i64> {
+        None
+    }
+
     /// The rows are read, and nothing of the database is looked at until the run is recorded.
     fn rows_read(&self) {}
 
@@ -73,6 +78,10 @@ pub fn run_in(
     catalog::keep_extension();
     let watch = ClientWatch::start();
     let _watched = watched::Watched::begin(function, request.budget, request.name.as_deref(), &clock);
+    // From here on it can be stopped and cancelled by its number.
+    if let Some(run) = around.known_number() {
+        watched::drawn(run);
+    }
     let mut outcome = train(around, function, request, origin, clock)?;
     around.trained();
     watched::phase(Phase::Writing);
@@ -127,7 +136,7 @@ fn train(
 ) -> Result<Outcome> {
     // Until the rows are read; the refinement process has a deadline of its own.
     let deadline = Deadline::of(request.budget, clock.began);
-    let relations = describe(request, origin)?;
+    let relations = heed(|| describe(request, origin))?;
     watched::source(&relations.wanted.source.name);
     let run = LockWait::of(clock.began, request.budget).attempt(CATALOGUE, || around.number())?;
     watched::drawn(run);

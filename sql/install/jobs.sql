@@ -33,7 +33,7 @@ COMMENT ON COLUMN jobs.run_id IS 'the number that trails.submit returned, and th
 COMMENT ON COLUMN jobs.owner IS 'the role that the run runs as';
 COMMENT ON COLUMN jobs.model IS 'the name under which the winner is to be kept; with its version, once it is';
 COMMENT ON COLUMN jobs.request IS 'what the run is asked for';
-COMMENT ON COLUMN jobs.settings IS 'settings of the session that submitted it, which the worker has too';
+COMMENT ON COLUMN jobs.settings IS 'settings of the session that submitted it, which the worker has too; empty once it has them';
 COMMENT ON COLUMN jobs.state IS 'what was written last; a worker that was killed wrote nothing more, which trails.job_state knows';
 COMMENT ON COLUMN jobs.pid IS 'the process that runs it, or ran it';
 COMMENT ON COLUMN jobs.offered IS 'when a worker was last started for it';

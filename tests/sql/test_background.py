@@ -55,9 +55,7 @@ def test_a_run_is_recorded_under_the_number_that_submitting_returned(quick: Any)
     told = "SELECT state, message, submitted <= started, started < finished FROM trails.background_runs"
     assert query(quick, told) == [("complete", None, True, True)]
     quick.poll()
-    assert [json.loads(notify.payload) for notify in quick.notifies] == [
-        {"run": run, "state": "complete", "model": None}
-    ]
+    assert [json.loads(notify.payload) for notify in quick.notifies] == [{"run": run, "state": "complete"}]
     assert {notify.channel for notify in quick.notifies} == {"trails"}
     began = time.monotonic()
     assert wait(quick, run) == "complete" and within(time.monotonic() - began, 0.0, 0.2)
@@ -150,15 +148,22 @@ def test_it_runs_as_the_role_with_its_rows_and_settings(quick: Any, connect: Cal
     query(quick, "ALTER TABLE train ENABLE ROW LEVEL SECURITY")
     query(quick, "CREATE POLICY p ON train TO alice USING (id <= current_setting('app.most')::int)")
     query(alice, "SET app.most = '1000'; SET trails.refinement_threads = 1")
+    query(alice, "BEGIN")
     run = submit(alice)
-    # Superuser's settings stay with the session.
-    ((settings,),) = query(quick, "SELECT settings FROM trails.jobs")
+    ((settings,),) = query(alice, "SELECT settings FROM trails.jobs")
+    query(alice, "COMMIT")
     assert settings["app.most"] == "1000" and settings["trails.refinement_threads"] == "1"
     assert wait(alice, run) == "complete"
+    assert query(quick, "SELECT settings FROM trails.jobs") == [({},)], "they are nobody's to read later on"
     assert query(alice, "SELECT owner::text, train_rows FROM trails.runs") == [("alice", 1000)]
     assert query(bob, "SELECT * FROM trails.background_runs") == []
     assert refused(bob, f"SELECT trails.wait({run})").sqlstate == "42704"
-    assert query(bob, f"SELECT trails.withdraw({run}), trails.job_state({run}, 'running')") == [(False, "failed")]
+    assert query(bob, f"SELECT trails.withdraw({run}), trails.job_state({run}, 'running')") == [(False, "running")]
+    query(quick, "ALTER ROLE bob BYPASSRLS; GRANT SELECT ON trails.jobs TO bob")
+    query(quick, "UPDATE trails.jobs SET state = 'running', finished = NULL")
+    assert state(bob, run) == "running" and state(alice, run) == "failed", "what a row says, and what is true"
+    query(quick, "UPDATE trails.jobs SET state = 'complete', finished = now()")
+    query(quick, "ALTER ROLE bob NOBYPASSRLS")
     assert query(quick, "SELECT owner::text FROM trails.background_runs") == [("alice",)], "a superuser sees all"
     assert refused(bob, SUBMIT.format(budget=60)).sqlstate == "42501"
     assert refused(bob, "INSERT INTO trails.jobs SELECT * FROM trails.jobs").sqlstate == "42501"
@@ -168,10 +173,15 @@ def test_it_runs_as_the_role_with_its_rows_and_settings(quick: Any, connect: Cal
 
 def test_superusers_settings_are_not_carried(quick: Any) -> None:
     query(quick, "SET trails.max_budget = '1h'; SET work_mem = '5MB'; SET statement_timeout = '1h'")
+    query(quick, "SET lock_timeout = '1ms'; BEGIN")
     submit(quick)
     ((settings,),) = query(quick, "SELECT settings FROM trails.jobs")
+    query(quick, "COMMIT")
     assert settings["work_mem"] == "5MB"
-    assert not {"trails.max_budget", "statement_timeout", "role", "transaction_isolation"} & settings.keys()
+    assert (
+        not {"trails.max_budget", "statement_timeout", "lock_timeout", "role", "transaction_isolation"}
+        & settings.keys()
+    )
 
 
 def test_a_run_is_its_roles_wherever_it_is_submitted(quick: Any, connect: Callable[..., Any]) -> None:
@@ -408,3 +418,129 @@ def test_a_run_that_has_just_begun_can_be_stopped(session: Any, stub: Stub, conn
     # Its worker may not have come so far as to be seen.
     assert query(session, f"SELECT trails.stop({run})") == [(True,)]
     assert wait(session, run) in ("best so far", "cancelled")
+
+
+def test_a_run_can_be_ended_while_its_table_is_locked(session: Any, stub: Stub, connect: Callable[..., Any]) -> None:
+    follow(session, stub, 50.0)
+    limit(session, 1)
+    submitter, locker = connect(), connect()
+    first, second, third = submit(submitter), submit(submitter), submit(submitter)
+    wait_for_training(session, stub, first)
+    query(locker, "BEGIN; LOCK TABLE train")
+    assert query(session, f"SELECT trails.stop({first})") == [(True,)]
+    for function, run in (("stop", second), ("cancel", third)):
+        wait_until(lambda run=run: state(session, run) == "running")
+        assert query(session, f"SELECT trails.{function}({run})") == [(True,)]
+        assert wait(session, run, 20) == "cancelled"
+    query(locker, "ROLLBACK")
+
+
+def test_the_queue_goes_on_when_a_worker_is_terminated(slow: Any, stub: Stub) -> None:
+    limit(slow, 1)
+    first = submit(slow)
+    worker = wait_for_training(slow, stub, first)
+    second = submit(slow)
+    query(slow, "SELECT pg_terminate_backend(%s)", worker)
+    # Nobody waits with trails.wait, which would have a worker started.
+    wait_until(lambda: state(slow, second) == "running")
+    assert query(slow, "SELECT sqlstate FROM trails.background_runs WHERE run_id = %s", first) == [("57P01",)]
+    go(stub)
+    assert wait(slow, second) == "complete"
+
+
+def test_cancels_that_come_late_hit_nothing_but_the_run(slow: Any, stub: Stub) -> None:
+    limit(slow, 1)
+    first = submit(slow)
+    worker = wait_for_training(slow, stub, first)
+    second = submit(slow)
+    with contextlib.suppress(ProcessLookupError):
+        for _ in range(3000):
+            os.kill(worker, signal.SIGINT)
+            time.sleep(0.001)
+    wait_until(lambda: state(slow, second) == "running")
+    assert query(slow, "SELECT state FROM trails.jobs WHERE run_id = %s", first) == [("cancelled",)]
+    go(stub)
+    assert wait(slow, second) == "complete"
+
+
+def test_a_row_that_somebody_has_locked_is_waited_for(slow: Any, stub: Stub, connect: Callable[..., Any]) -> None:
+    ((database,),) = query(slow, "SELECT current_database()")
+    query(slow, f"ALTER DATABASE \"{database}\" SET lock_timeout = '50ms'")
+    run = submit(slow)
+    wait_for_training(slow, stub, run)
+    locker = connect()
+    query(locker, "BEGIN; SELECT 1 FROM trails.jobs FOR UPDATE")
+    go(stub)
+    time.sleep(1.0)
+    assert state(slow, run) == "running"
+    query(locker, "COMMIT")
+    assert wait(slow, run) == "complete"
+
+
+def test_a_run_may_last_longer_than_a_transaction(session: Any, stub: Stub) -> None:
+    if session.server_version < 170000:
+        pytest.skip("transaction_timeout came with PostgreSQL 17")
+    follow(session, stub, 2.0)
+    ((database,),) = query(session, "SELECT current_database()")
+    query(session, f"ALTER DATABASE \"{database}\" SET transaction_timeout = '500ms'")
+    assert wait(session, submit(session)) == "complete"
+
+
+def test_a_run_that_has_begun_since_the_snapshot_does_not_wait(slow: Any, stub: Stub) -> None:
+    limit(slow, 1)
+    first = submit(slow)
+    wait_for_training(slow, stub, first)
+    second = submit(slow)
+    query(slow, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM trails.jobs")
+    assert query(slow, f"SELECT trails.stop({first})") == [(True,)]
+    # As the transaction sees it, it waits still.
+    wait_until(lambda: state(slow, second) == "running")
+    assert query(slow, f"SELECT trails.withdraw({second})") == [(False,)]
+    assert query(slow, f"SELECT trails.cancel({second})") == [(True,)]
+    query(slow, "COMMIT")
+    assert wait(slow, second) == "cancelled"
+
+
+def test_one_whose_worker_does_not_come_holds_up_nobody(slow: Any, stub: Stub) -> None:
+    limit(slow, 1)
+    first = submit(slow)
+    wait_for_training(slow, stub, first)
+    query(slow, "BEGIN")
+    second = submit(slow)
+    query(slow, "UPDATE trails.jobs SET offers = 1 WHERE run_id = %s; COMMIT", second)
+    # Its worker has come, and seen that it is not its turn.
+    wait_until(lambda: query(slow, "SELECT offers FROM trails.jobs WHERE run_id = %s", second) == [(0,)])
+    third = submit(slow)
+    query(slow, "UPDATE trails.jobs SET offers = 3, offered = now() + interval '1 h' WHERE run_id = %s", second)
+    go(stub)
+    wait_until(lambda: state(slow, third) == "complete")
+    assert state(slow, second) == "queued"
+    query(slow, "UPDATE trails.jobs SET offered = NULL WHERE run_id = %s", second)
+    assert wait(slow, second) == "complete"
+
+
+def test_what_ended_without_a_word_can_be_purged(quick: Any) -> None:
+    assert wait(quick, submit(quick)) == "complete"
+    query(quick, "UPDATE trails.jobs SET state = 'running', finished = NULL")
+    query(quick, "SELECT trails.drop_run(run_id) FROM trails.runs")
+    assert query(quick, "SELECT trails.purge_runs('0 s')") == [(1,)]
+    assert query(quick, "SELECT count(*) FROM trails.jobs") == [(0,)]
+
+
+def test_the_extension_stays_while_a_run_trains(slow: Any, stub: Stub) -> None:
+    run = submit(slow)
+    wait_for_training(slow, stub, run)
+    query(slow, "SET lock_timeout = '200ms'")
+    assert refused(slow, "DROP EXTENSION trails CASCADE").sqlstate == "55P03"
+    query(slow, "RESET lock_timeout")
+    go(stub)
+    assert wait(slow, run) == "complete"
+
+
+def test_background_runs_can_be_read_whatever_the_plan(quick: Any, connect: Callable[..., Any]) -> None:
+    assert wait(quick, submit(quick)) == "complete"
+    query(quick, "UPDATE trails.jobs SET state = 'running', finished = NULL")
+    name = "debug_parallel_query" if quick.server_version >= 160000 else "force_parallel_mode"
+    query(quick, f"SET {name} = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0")
+    query(quick, "SET min_parallel_table_scan_size = 0")
+    assert query(quick, "SELECT state FROM trails.background_runs") == [("failed",)]

@@ -51,6 +51,7 @@ def test_a_larger_budget_is_refused(scripted: Any, stub: Stub) -> None:
         "SELECT trails.submit('train', 'label', '31 s')",
         "SELECT * FROM trails.model_selection_workloads('train', 'label', 10, 1)",
         "SELECT * FROM trails.resume(1, '31 s')",
+        "SELECT * FROM trails.filtering_phase('train', 'label', 1, space => 'nasbench201', budget => '31 s')",
     )
     query(scripted, "UPDATE trails.runs SET state = 'best so far'; INSERT INTO trails.checkpoints VALUES (1, 0, 'x')")
     for statement in statements:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg2
 import pytest
 
-from tests.sql.tables import query
+from tests.sql.tables import query, wait_until
 
 SELECT = (
     "SELECT count(*) FROM trails.model_selection('train', 'label', '40 s', {}k => 2, u => 1, name => 'm', "
@@ -82,3 +83,24 @@ def test_what_cannot_be_trained_again_is_refused(session: Any, connect: Callable
     told = refused(session, RETRAIN.format(""))
     assert told.sqlstate == "55000" and "dropped" in told.message_detail
     assert state(session) == {1: "candidate"}
+
+
+def test_both_are_judged_with_the_same_threshold(session: Any) -> None:
+    query(session, SELECT.format("validation => 'valid', metric => 'accuracy', "))
+    query(session, "SELECT * FROM trails.deploy('m@1', threshold => 0.0)")
+    (row,) = query(session, RETRAIN.format(""))
+    judged = "SELECT value FROM trails.evaluate('m@1', 'valid', threshold => {}) WHERE metric = 'accuracy'"
+    ((at_half,),), ((at_none,),) = query(session, judged.format(0.5)), query(session, judged.format(0.0))
+    assert row[2] == "accuracy" and row[5] == pytest.approx(at_half) and at_half != pytest.approx(at_none)
+
+
+def test_a_version_that_was_put_in_use_meanwhile_stays(session: Any, connect: Callable[..., Any]) -> None:
+    query(session, SELECT.format("validation => 'valid', "))
+    other = connect()
+    with ThreadPoolExecutor(1) as pool:
+        retrained = pool.submit(query, session, RETRAIN.format(""))
+        wait_until(lambda: query(other, "SELECT 1 FROM trails.progress WHERE phase IN ('starting', 'refining')"))
+        query(other, "SELECT * FROM trails.deploy('m@1')")
+        (row,) = retrained.result()
+    assert row[4] is None and row[6:] == (False, "not deployed: another version was put in use meanwhile")
+    assert state(session) == {1: "deployed", 2: "candidate"}

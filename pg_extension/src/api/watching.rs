@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::watching::{seen, stopping};
 use crate::{background, interrupts, owner};
 
-const LOOKS: u32 = 40;
+const LOOKS: u32 = 100;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 #[allow(clippy::type_complexity)]
@@ -181,6 +181,7 @@ fn cancel(run: Option<i64>) -> bool {
 
 /// A run that waits for its turn in the background never begins; any other is ended by `end`.
 fn withdrawn_or(run: i64, end: fn(i64) -> Result<bool>) -> Result<bool> {
+    background::check_primary("a run cannot be ended on a standby")?;
     if background::withdraw(run)? {
         return Ok(true);
     }

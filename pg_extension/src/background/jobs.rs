@@ -35,21 +35,26 @@ pub fn add(
     acting(|| written(statement, &arguments)).map(|_| ())
 }
 
-/// Whether a run is among the first `room` that wait. One that another session is about to withdraw does not count, and
-/// holds up nobody.
+/// Workers that may have been started for a run in vain before it holds up nobody: others may take its turn.
+const IN_VAIN: i32 = 2;
+
+/// Whether a run is among the first `room` that wait. One that another session is about to withdraw does not count, nor
+/// one whose workers do not come, and neither holds up anybody.
 pub fn is_next(run: i64, room: Option<i64>) -> Result<bool> {
     let query = "SELECT EXISTS (SELECT FROM (SELECT n.run_id FROM trails.jobs n \
-            WHERE n.state OPERATOR(pg_catalog.=) 'queued' AND ($2 IS NOT NULL OR n.run_id OPERATOR(pg_catalog.=) $1) \
-            ORDER BY n.run_id LIMIT $2 FOR UPDATE SKIP LOCKED) n WHERE n.run_id OPERATOR(pg_catalog.=) $1)";
-    acting(|| first::<bool>(query, &[run.into(), room.into()])).map(|found| found == Some(true))
+            WHERE n.state OPERATOR(pg_catalog.=) 'queued' AND (n.run_id OPERATOR(pg_catalog.=) $1 \
+               OR $2 IS NOT NULL AND n.offers OPERATOR(pg_catalog.<) $3) ORDER BY n.run_id LIMIT $2 FOR UPDATE SKIP LOCKED) n WHERE n.run_id OPERATOR(pg_catalog.=) $1)";
+    acting(|| first::<bool>(query, &[run.into(), room.into(), IN_VAIN.into()])).map(|found| found == Some(true))
 }
 
 /// A run begins: what is asked of it, and how its session is set.
 pub fn begin(run: i64) -> Result<Option<(String, Settings)>> {
+    // Settings may hold what is nobody's to read later on.
     let statement = "UPDATE trails.jobs j SET state = 'running', started = pg_catalog.clock_timestamp(), \
-            pid = pg_catalog.pg_backend_pid(), offered = NULL \
-         WHERE j.run_id OPERATOR(pg_catalog.=) $1 AND j.state OPERATOR(pg_catalog.=) 'queued' \
-         RETURNING j.request::pg_catalog.text, j.settings::pg_catalog.text";
+            pid = pg_catalog.pg_backend_pid(), offered = NULL, settings = '{}' \
+         FROM (SELECT o.run_id, o.settings FROM trails.jobs o WHERE o.run_id OPERATOR(pg_catalog.=) $1 \
+            AND o.state OPERATOR(pg_catalog.=) 'queued' FOR UPDATE) o \
+         WHERE j.run_id OPERATOR(pg_catalog.=) o.run_id RETURNING j.request::pg_catalog.text, o.settings::pg_catalog.text";
     let unreadable =
         |error: serde_json::Error| TrailsError::data("a row of trails.jobs cannot be read").detail(error.to_string());
     acting(|| {
@@ -65,7 +70,8 @@ pub fn begin(run: i64) -> Result<Option<(String, Settings)>> {
     })
 }
 
-/// How a run ended. Sessions that listen are told when the transaction is committed.
+/// How a run ended. Sessions that listen are told when the transaction is committed: of the run and its state alone,
+/// because any role may listen.
 pub struct End<'a> {
     pub state: &'a str,
     /// Name and version of the model that was kept.
@@ -74,13 +80,25 @@ pub struct End<'a> {
     pub fault: Option<&'a TrailsError>,
 }
 
-/// Writes an end over the state `from`. Nothing is written where the row says something else, or a session has it locked.
-pub fn end(run: i64, from: &str, end: &End<'_>) -> Result<()> {
-    let statement = "UPDATE trails.jobs j SET state = $3, finished = pg_catalog.clock_timestamp(), \
+/// What becomes of a row that another session has locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locked {
+    /// It is waited for: nobody else writes what there is to write.
+    Wait,
+    /// It is left as it is: somebody comes by again.
+    Skip,
+}
+
+/// Writes an end over the state `from`. Nothing is written where the row says something else.
+pub fn end(run: i64, from: &str, locked: Locked, end: &End<'_>) -> Result<()> {
+    let statement = format!(
+        "UPDATE trails.jobs j SET state = $3, finished = pg_catalog.clock_timestamp(), settings = '{{}}', \
             model = COALESCE($4, j.model), sqlstate = $5, message = $6, detail = $7, hint = $8 \
          FROM (SELECT o.run_id FROM trails.jobs o WHERE o.run_id OPERATOR(pg_catalog.=) $1 \
-            AND o.state OPERATOR(pg_catalog.=) $2 FOR UPDATE SKIP LOCKED) o \
-         WHERE j.run_id OPERATOR(pg_catalog.=) o.run_id RETURNING j.run_id";
+            AND o.state OPERATOR(pg_catalog.=) $2 FOR UPDATE{}) o \
+         WHERE j.run_id OPERATOR(pg_catalog.=) o.run_id RETURNING j.run_id",
+        if locked == Locked::Skip { " SKIP LOCKED" } else { "" }
+    );
     let fault = end.fault;
     let arguments: [DatumWithOid; 8] = [
         run.into(),
@@ -92,12 +110,40 @@ pub fn end(run: i64, from: &str, end: &End<'_>) -> Result<()> {
         fault.and_then(|fault| fault.detail.as_deref()).into(),
         fault.and_then(|fault| fault.hint.as_deref()).into(),
     ];
-    let told = serde_json::json!({ "run": run, "state": end.state, "model": end.model }).to_string();
     acting(|| {
-        if first::<i64>(statement, &arguments)?.is_some() {
-            written("SELECT pg_catalog.pg_notify('trails', $1)", &[told.into()])?;
+        if first::<i64>(&statement, &arguments)?.is_some() {
+            tell(run, end.state)?;
         }
         Ok(())
+    })
+}
+
+/// Tells sessions that listen, when the transaction is committed.
+fn tell(run: i64, state: &str) -> Result<()> {
+    let told = serde_json::json!({ "run": run, "state": state }).to_string();
+    written("SELECT pg_catalog.pg_notify('trails', $1)", &[told.into()]).map(|_| ())
+}
+
+/// Who submitted a run that waits, as the transaction's snapshot has it.
+pub fn waits_for(run: i64) -> Result<Option<pg_sys::Oid>> {
+    let query = "SELECT j.owner::pg_catalog.oid FROM trails.jobs j WHERE j.run_id OPERATOR(pg_catalog.=) $1 \
+        AND j.state OPERATOR(pg_catalog.=) 'queued'";
+    acting(|| first(query, &[run.into()]))
+}
+
+/// Takes a run out of the queue; false if it is not in it any more, or another session is about to change that.
+pub fn withdraw(run: i64) -> Result<bool> {
+    let statement = "UPDATE trails.jobs j SET state = 'cancelled', finished = pg_catalog.clock_timestamp(), \
+            settings = '{}', sqlstate = '57014', message = 'the run was withdrawn before it had begun' \
+         FROM (SELECT o.run_id FROM trails.jobs o WHERE o.run_id OPERATOR(pg_catalog.=) $1 \
+            AND o.state OPERATOR(pg_catalog.=) 'queued' FOR UPDATE SKIP LOCKED) o \
+         WHERE j.run_id OPERATOR(pg_catalog.=) o.run_id RETURNING j.run_id";
+    acting(|| {
+        let withdrawn = first::<i64>(statement, &[run.into()])?.is_some();
+        if withdrawn {
+            tell(run, "cancelled")?;
+        }
+        Ok(withdrawn)
     })
 }
 
@@ -122,26 +168,32 @@ pub fn barred() -> Result<Vec<(i64, String)>> {
     })
 }
 
-/// Of the first `room` runs that wait, those that no worker was started for in the last two seconds; one will be.
+/// Of the first `room` runs that wait, those that no worker was started for in the last two seconds; one will be. As many
+/// whose workers did not come are offered again, beside them.
 pub fn offer(room: Option<i64>) -> Result<Vec<Start>> {
+    let mut starts = offered(room, false)?;
+    starts.extend(offered(room, true)?);
+    starts.sort_by_key(|start| start.run);
+    Ok(starts)
+}
+
+fn offered(room: Option<i64>, in_vain: bool) -> Result<Vec<Start>> {
     let statement = "UPDATE trails.jobs j SET offered = pg_catalog.clock_timestamp(), \
             offers = j.offers OPERATOR(pg_catalog.+) 1 \
          FROM (SELECT o.run_id FROM trails.jobs o WHERE o.state OPERATOR(pg_catalog.=) 'queued' \
-            ORDER BY o.run_id LIMIT $1 FOR UPDATE SKIP LOCKED) o \
+            AND (o.offers OPERATOR(pg_catalog.>=) $2) OPERATOR(pg_catalog.=) $3 ORDER BY o.run_id LIMIT $1 FOR UPDATE SKIP LOCKED) o \
          WHERE j.run_id OPERATOR(pg_catalog.=) o.run_id AND (j.offered IS NULL OR j.offered OPERATOR(pg_catalog.<) \
             (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => 2))) \
          RETURNING j.run_id, j.owner::pg_catalog.oid";
-    let mut starts: Vec<Start> = acting(|| {
+    acting(|| {
         Spi::connect_mut(|client| {
-            let rows = client.update(statement, None, &[room.into()])?;
+            let rows = client.update(statement, None, &[room.into(), IN_VAIN.into(), in_vain.into()])?;
             rows.map(|row| {
                 Ok(Start { run: row.get(1)?.unwrap_or_default(), role: row.get(2)?.unwrap_or(pg_sys::InvalidOid) })
             })
-            .collect::<Result<_>>()
+            .collect()
         })
-    })?;
-    starts.sort_by_key(|start| start.run);
-    Ok(starts)
+    })
 }
 
 /// Runs that wait, and for which workers were started again and again, of which none has come so far as to begin.

@@ -16,5 +16,6 @@ mod submit;
 mod wait;
 mod worker;
 
-pub use submit::{submit, withdraw, Work};
+pub use queue::settle_dead;
+pub use submit::{check_primary, submit, withdraw, Work};
 pub use wait::{is_running, state_of, wait};

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::sync::Once;
-use std::time::Duration;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -21,10 +20,6 @@ struct Pending {
     /// The run was in the queue before this transaction, and goes on being so if that is rolled back.
     queued_before: bool,
 }
-
-/// How often a worker is tried to be started, because those that are about to end need their places for some milliseconds.
-const TRIES: u32 = 20;
-const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// Starts a worker for a run that this transaction submits, if it is committed.
 pub fn at_commit(start: Start) {
@@ -68,13 +63,8 @@ unsafe extern "C-unwind" fn at_transaction(event: pg_sys::XactEvent::Type, _argu
             // One is enough: it starts all whose turn it is.
             let first = ended.iter().find(|p| event == XACT_EVENT_COMMIT || p.queued_before);
             if let Some(Pending { start, queued_before, .. }) = first {
-                let started = (0..TRIES).any(|_| {
-                    start.try_now() || {
-                        std::thread::sleep(BETWEEN_TRIES);
-                        false
-                    }
-                });
-                if !started && !queued_before {
+                // Once: the transaction's locks are held still, and nobody may wait for a place with them.
+                if !start.try_now() && !queued_before {
                     let message = format!("run {} is submitted, and no background worker could be started", start.run);
                     let warning = start::none_left(message);
                     let hint =

@@ -3,7 +3,7 @@
 
 use pgrx::prelude::*;
 
-use super::jobs::{self, End};
+use super::jobs::{self, End, Locked};
 use super::locks;
 use super::session::Settings;
 use super::start::Start;
@@ -44,14 +44,7 @@ pub fn next() -> Result<Vec<Start>> {
 
 /// Writes down what has ended without a word; returns how many runs may begin, None without a limit.
 fn settled() -> Result<Option<i64>> {
-    let mut alive = 0;
-    for run in jobs::running()? {
-        if locks::is_held(run) {
-            alive += 1;
-        } else {
-            fail(run, "running", died())?;
-        }
-    }
+    let alive = settle_dead()?;
     for (run, why) in jobs::barred()? {
         let code = PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
         let hint = "A run in the background logs in as the role that submitted it.";
@@ -64,8 +57,29 @@ fn settled() -> Result<Option<i64>> {
     Ok(settings::max_runs().map(|most| (most as i64 - alive).max(0)))
 }
 
+/// Writes down that runs have failed whose workers are gone; returns how many have workers that live. Whoever holds the
+/// lock of a run holds it before its row says that it runs, so that nobody need have the queue for this.
+pub fn settle_dead() -> Result<i64> {
+    let mut alive = 0;
+    for run in jobs::running()? {
+        if locks::is_held(run) {
+            alive += 1;
+        } else {
+            fail(run, "running", died())?;
+        }
+    }
+    Ok(alive)
+}
+
+/// Whether one more run may begin, as far as can be seen without having the queue.
+pub fn has_room() -> Result<bool> {
+    let Some(most) = settings::max_runs() else { return Ok(true) };
+    let alive = jobs::running()?.into_iter().filter(|run| locks::is_held(*run)).count();
+    Ok(alive < most as usize)
+}
+
 fn fail(run: i64, from: &str, fault: TrailsError) -> Result<()> {
-    jobs::end(run, from, &End { state: "failed", model: None, fault: Some(&fault) })
+    jobs::end(run, from, Locked::Skip, &End { state: "failed", model: None, fault: Some(&fault) })
 }
 
 /// What is said of a run whose worker is gone; `trails.background_runs` says the same.

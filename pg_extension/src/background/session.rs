@@ -11,13 +11,15 @@ use pgrx::pg_sys;
 pub type Settings = BTreeMap<String, String>;
 
 /// What is about a client and its statements, of which the worker has neither.
-const OF_CLIENTS: [&str; 9] = [
+const OF_CLIENTS: [&str; 11] = [
     "application_name",
     "client_connection_check_interval",
     "client_encoding",
     "client_min_messages",
+    "exit_on_error",
     "idle_in_transaction_session_timeout",
     "idle_session_timeout",
+    "lock_timeout",
     "statement_timeout",
     "trails.progress",
     "transaction_timeout",

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::start::{self, Start};
 use super::{jobs, pending, session};
-use crate::catalog;
 use crate::error::{Result, TrailsError};
 use crate::owner::{self, acting, first};
 use crate::reader::source::SourceColumn;
 use crate::rows::FilteringRequest;
 use crate::run_request::RunRequest;
 use crate::selection::{self, Origin};
+use crate::{catalog, subtransaction};
 
 /// What is asked of a run, as a row keeps it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,23 +87,37 @@ fn check_columns(relation: pg_sys::Oid, name: &str, columns: &[SourceColumn]) ->
 
 /// Takes a run of the caller's, or of a role whose rights it has, out of the queue. False if it is not in it.
 pub fn withdraw(run: i64) -> Result<bool> {
-    let statement = "SELECT j.owner::pg_catalog.oid FROM trails.jobs j WHERE j.run_id OPERATOR(pg_catalog.=) $1 \
-        AND j.state OPERATOR(pg_catalog.=) 'queued'";
-    let Some(role) = acting(|| first::<pg_sys::Oid>(statement, &[run.into()]))? else { return Ok(false) };
+    check_primary("a run cannot be withdrawn on a standby")?;
+    let Some(role) = jobs::waits_for(run)? else { return Ok(false) };
     if !may_end(owner::caller(), role) {
         return Ok(false);
     }
-    let statement = "UPDATE trails.jobs j SET state = 'cancelled', finished = pg_catalog.clock_timestamp(), \
-            sqlstate = '57014', message = 'the run was withdrawn before it had begun' \
-         WHERE j.run_id OPERATOR(pg_catalog.=) $1 AND j.state OPERATOR(pg_catalog.=) 'queued' RETURNING j.run_id";
-    let withdrawn = acting(|| first::<i64>(statement, &[run.into()]))?.is_some();
+    // SAFETY: a variable of the transaction under way, read on the backend's one thread.
+    if unsafe { pg_sys::XactReadOnly } {
+        let message = "a run cannot be withdrawn in a read-only transaction";
+        return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION, message)
+            .hint("Begin one that may write."));
+    }
+    let withdrawn = match subtransaction::attempt(|| jobs::withdraw(run)) {
+        // It has begun since the transaction's snapshot was taken.
+        Err(error) if error.code == PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE => false,
+        done => done?,
+    };
     if withdrawn {
-        let told = serde_json::json!({ "run": run, "state": "cancelled", "model": null }).to_string();
-        acting(|| owner::written("SELECT pg_catalog.pg_notify('trails', $1)", &[told.into()]))?;
         // Others move up, or this one stays if the transaction is rolled back.
         pending::at_end(Start { run, role });
     }
     Ok(withdrawn)
+}
+
+/// Refuses what a standby could not do, with `message`.
+pub fn check_primary(message: &str) -> Result<()> {
+    // SAFETY: it reads shared memory.
+    if unsafe { pg_sys::RecoveryInProgress() } {
+        return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION, message)
+            .hint("Connect to the primary server, where it runs."));
+    }
+    Ok(())
 }
 
 /// Whether a role may end what another's worker does: as pg_terminate_backend has it.

@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::start::Start;
-use super::{locks, pending};
+use super::{locks, pending, queue};
 use crate::error::{Result, TrailsError};
 use crate::interrupts::{self, ClientWatch};
 use crate::owner::{self, acting};
@@ -85,10 +85,10 @@ fn read(run: i64) -> Result<Option<Now>> {
     })
 }
 
-/// What is true of a run whose row says `state`, of those that the caller may see.
+/// What is true of a run whose row says `state`. Of one whose role's rights the caller has not, that is all that is said.
 pub fn state_of(run: i64, state: &str) -> Result<String> {
     Ok(match state {
-        "queued" | "running" => known(run)?.map_or("failed".to_owned(), |now| now.state),
+        "queued" | "running" => known(run)?.map_or(state.to_owned(), |now| now.state),
         ended => ended.to_owned(),
     })
 }
@@ -138,7 +138,10 @@ pub fn wait(run: i64, patience: Option<Duration>) -> Result<String> {
         }
         if now.state == "queued" && patient.0.elapsed() >= patient.1 {
             // A worker that comes looks whose turn it is: the one that should have may have ended with the server.
-            Start { run, role: now.role }.try_now();
+            // Where as many run as may, each starts others when it ends.
+            if queue::has_room()? {
+                Start { run, role: now.role }.try_now();
+            }
             patient = (Instant::now(), (patient.1 * 2).min(MOST_PATIENCE));
         }
         interrupts::pause(left.map_or(GLANCE, |left| left.min(GLANCE)));

@@ -4,13 +4,15 @@
 //! had set. It holds no snapshot while it trains, so that vacuum goes on: the transaction that read the rows ends, and the
 //! one that records the run takes its snapshot when there is something to record.
 
-use std::ffi::{c_int, CString};
+use std::cell::Cell;
+use std::ffi::{c_int, CStr, CString};
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use pgrx::pg_sys::{self, PgTryBuilder};
 use pgrx::prelude::*;
 
-use super::jobs::{self, End};
+use super::jobs::{self, End, Locked};
 use super::locks;
 use super::queue::{self, Turn};
 use super::session::{self, Settings};
@@ -20,6 +22,7 @@ use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
 use crate::outcome::Finished;
 use crate::selection::{self, Origin, Surroundings};
+use crate::settings::Overridden;
 use crate::subtransaction::error_of;
 use crate::{catalog, tell};
 
@@ -27,6 +30,15 @@ use crate::{catalog, tell};
 extern "C-unwind" {
     fn die(signal: c_int);
 }
+
+thread_local! {
+    /// This process has begun a run and not yet looked whose turn it is after that.
+    static OWES: Cell<Option<Start>> = const { Cell::new(None) };
+}
+
+/// How often a process that ends tries to have another started, which needs a place of its own.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// Where the server begins a worker.
 #[pg_guard]
@@ -38,8 +50,14 @@ pub extern "C-unwind" fn trails_background_run(_argument: pg_sys::Datum) {
         end_on(pg_sys::SIGTERM as c_int);
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::BackgroundWorkerInitializeConnectionByOid(database, role, 0);
+        // After the transaction under way was aborted, whose callback comes before those of this kind.
+        pg_sys::on_shmem_exit(Some(start_another), pg_sys::Datum::from(0));
     }
-    if let Err(error) = work(run) {
+    // Reading and writing have the budget's deadlines, training lasts as long as was asked for, and an error is written down.
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    overrule(c"transaction_timeout", c"0");
+    overrule(c"exit_on_error", c"off");
+    if let Err(error) = work(Start { run, role }) {
         // The extension may have been dropped, and its tables with it.
         tell::log(&error);
     }
@@ -62,25 +80,60 @@ unsafe fn end_on(signal: c_int) {
     }
 }
 
-fn work(run: i64) -> Result<()> {
-    let done = begin_and_end(run);
+/// Sets what the server, the database or the role may have set otherwise, for good.
+fn overrule(name: &CStr, value: &CStr) {
+    // SAFETY: both texts end in NUL bytes and are copied; the name is of a setting of the server's that there is.
+    unsafe {
+        let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_OVERRIDE);
+        pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source);
+    }
+}
+
+/// A process that was ended in the middle leaves to another what it owes to those that wait: the run has ended, so that
+/// the other one looks whose turn it is, and no more.
+#[pg_guard]
+unsafe extern "C-unwind" fn start_another(_code: c_int, _argument: pg_sys::Datum) {
+    let Ok(Some(start)) = OWES.try_with(Cell::take) else { return };
+    locks::let_go_at_exit();
+    for _ in 0..TRIES {
+        if start.try_now() {
+            return;
+        }
+        std::thread::sleep(BETWEEN_TRIES);
+    }
+}
+
+fn work(start: Start) -> Result<()> {
+    let done = begin_and_end(start);
     // Whatever became of this one, others wait.
     let others = start_others();
+    if others.is_ok() {
+        OWES.set(None);
+    }
     done.and(others)
 }
 
 /// Does the run if its turn has come.
-fn begin_and_end(run: i64) -> Result<()> {
-    let Turn::Now(asked, settings) = in_transaction(|| queue::turn(run))? else { return Ok(()) };
+fn begin_and_end(start: Start) -> Result<()> {
+    let run = start.run;
+    let Turn::Now(asked, settings) = of_the_queue(|| queue::turn(run))? else { return Ok(()) };
+    OWES.set(Some(start));
     show(&format!("trails.model_selection, run {run}"));
     // Others may have their turn as well: whoever submitted them in one transaction started one worker.
-    start_others()?;
-    let ended = in_transaction(|| carry_out(run, &asked, &settings)).or_else(|error| {
-        let cancelled = error.code == PgSqlErrorCode::ERRCODE_QUERY_CANCELED;
-        in_transaction(|| {
-            let fault = error.disclosed();
-            let end = End { state: if cancelled { "cancelled" } else { "failed" }, model: None, fault: Some(&fault) };
-            jobs::end(run, "running", &end)
+    let done = match start_others() {
+        Err(error) if is_cancel(&error) => Err(error), // which was meant for the run
+        others => {
+            if let Err(error) = others {
+                tell::log(&error);
+            }
+            in_transaction(|| carry_out(run, &asked, &settings))
+        }
+    };
+    no_more_cancels();
+    let ended = done.or_else(|error| {
+        of_the_queue(|| {
+            let (state, fault) = (if is_cancel(&error) { "cancelled" } else { "failed" }, error.disclosed());
+            jobs::end(run, "running", Locked::Wait, &End { state, model: None, fault: Some(&fault) })
         })
     });
     let let_go = in_transaction(|| {
@@ -90,14 +143,41 @@ fn begin_and_end(run: i64) -> Result<()> {
     ended.and(let_go)
 }
 
+fn is_cancel(error: &TrailsError) -> bool {
+    error.code == PgSqlErrorCode::ERRCODE_QUERY_CANCELED
+}
+
+/// The run is over, and with it what a cancel could be meant for.
+fn no_more_cancels() {
+    // SAFETY: the signal is ignored before the flag is written, so that nothing sets it again; the flag is otherwise
+    // written by handlers of signals alone.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_IGN);
+        std::ptr::write_volatile(&raw mut pg_sys::QueryCancelPending, 0);
+    }
+}
+
+/// Does `work` on the queue in a transaction of its own. A role's lock_timeout is about its own tables.
+fn of_the_queue<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    in_transaction(|| patiently(work))
+}
+
+fn patiently<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let settings = Overridden::begin();
+    settings.set(c"lock_timeout", 0);
+    let done = work();
+    settings.end();
+    done
+}
+
 /// Starts workers for those whose turn it is.
 fn start_others() -> Result<()> {
-    let starts = in_transaction(queue::next)?;
+    let starts = of_the_queue(queue::next)?;
     let (_, in_vain): (Vec<Start>, Vec<Start>) = starts.into_iter().partition(|start| start.try_now());
     if in_vain.is_empty() {
         return Ok(());
     }
-    in_transaction(|| in_vain.iter().try_for_each(|start| jobs::take_back(start.run, false)))
+    of_the_queue(|| in_vain.iter().try_for_each(|start| jobs::take_back(start.run, false)))
 }
 
 /// Does what a run is asked for, and writes how it ended with what came of it.
@@ -122,7 +202,8 @@ fn carry_out(run: i64, asked: &str, settings: &Settings) -> Result<()> {
         _ => None,
     };
     let state = if outcome.told.complete { "complete" } else { "best so far" };
-    jobs::end(run, "running", &End { state, model: model.as_deref(), fault: fault.as_ref() })
+    let end = End { state, model: model.as_deref(), fault: fault.as_ref() };
+    patiently(|| jobs::end(run, "running", Locked::Wait, &end))
 }
 
 /// A worker, with the number of its run.
@@ -131,6 +212,10 @@ struct Worker(i64);
 impl Surroundings for Worker {
     fn number(&self) -> Result<i64> {
         Ok(self.0)
+    }
+
+    fn known_number(&self) -> Option<i64> {
+        Some(self.0)
     }
 
     fn rows_read(&self) {
@@ -142,12 +227,14 @@ impl Surroundings for Worker {
             pg_sys::StartTransactionCommand();
         }
         may_write();
+        catalog::keep_extension();
+        // SAFETY: nothing is looked at in the catalogue now; the snapshot of the look would hold back vacuum.
+        unsafe { pg_sys::InvalidateCatalogSnapshot() };
     }
 
     fn trained(&self) {
         // SAFETY: within the transaction that `rows_read` has begun.
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-        catalog::keep_extension();
     }
 }
 
@@ -162,6 +249,7 @@ fn in_transaction<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     // SAFETY: within the transaction.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
     let done = PgTryBuilder::new(AssertUnwindSafe(|| {
+        locks::renew();
         let done = work()?;
         // SAFETY: what `work` has pushed, it has popped.
         unsafe {
@@ -175,6 +263,7 @@ fn in_transaction<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     if done.is_err() {
         // SAFETY: it ends whatever transaction is under way, with its snapshots.
         unsafe { pg_sys::AbortCurrentTransaction() };
+        locks::lost();
     }
     done
 }

@@ -49,6 +49,16 @@ pub fn evaluate(asked: &Asked<'_>, threshold: Option<f64>) -> Result<Vec<Measure
     }
 }
 
+/// The same as candidates are judged: whatever threshold the model is deployed with, two classes are told apart at 0.5.
+pub fn evaluate_as_trained(asked: &Asked<'_>) -> Result<Vec<Measured>> {
+    let mut labelled = Labelled::find(asked)?;
+    labelled.of.threshold = None;
+    match asked.weight {
+        None => measured::<u64>(&labelled),
+        Some(_) => measured::<(u64, f64)>(&labelled),
+    }
+}
+
 fn measured<T: Scored>(labelled: &Labelled) -> Result<Vec<Measured>> {
     let full = |exhausted| no_memory(exhausted, &labelled.origin, 0, 0);
     let mut collector = Collector::<T>::new(&labelled.of).map_err(full)?;

@@ -157,7 +157,7 @@ fn not_allowed(run: i64, seen: &UnderWay) -> TrailsError {
     error.hint("Members of that role and of pg_signal_backend may; a superuser's run is for superusers to end.")
 }
 
-/// Why there is no such run to end: it has ended, or the caller knows of none.
+/// Why there is no such run to end: it has ended, it has not begun, or the caller knows of none.
 fn not_under_way(run: i64) -> Result<TrailsError> {
     let ended = Spi::connect(|client| -> Result<Option<(String, String)>> {
         let rows = client.select(
@@ -175,6 +175,14 @@ fn not_under_way(run: i64) -> Result<TrailsError> {
         Ok(Some((first.get(1)?.unwrap_or_default(), first.get(2)?.unwrap_or_default())))
     })?;
     Ok(match ended {
+        Some((state, _)) if matches!(state.as_str(), "queued" | "running") => {
+            let message = format!("run {run} cannot be ended at this moment");
+            TrailsError::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+                .detail(format!(
+                    "Its state is \"{state}\": its worker is about to begin or to end, or another session withdraws it."
+                ))
+                .hint("Ask again in a moment.")
+        }
         Some((state, at)) => {
             let message = format!("run {run} has ended");
             TrailsError::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
