@@ -544,3 +544,18 @@ def test_background_runs_can_be_read_whatever_the_plan(quick: Any, connect: Call
     query(quick, f"SET {name} = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0")
     query(quick, "SET min_parallel_table_scan_size = 0")
     assert query(quick, "SELECT state FROM trails.background_runs") == [("failed",)]
+
+
+def test_a_standby_says_that_it_ends_no_run(own_server: Server, stub: Stub) -> None:
+    with contextlib.closing(connected(own_server)) as session:
+        go(stub)
+        run = submit(session)
+        assert wait(session, run) == "complete"
+        query(session, "UPDATE trails.jobs SET state = 'queued', finished = NULL")
+    own_server.terminate()
+    (own_server.data_dir / "standby.signal").touch()
+    own_server.start()
+    with contextlib.closing(connected(own_server)) as session:
+        for function in ("stop", "cancel", "withdraw"):
+            told = refused(session, f"SELECT trails.{function}({run})")
+            assert told.sqlstate == "25006" and "standby" in told.message_primary

@@ -75,7 +75,7 @@ pub fn settle_dead() -> Result<i64> {
 pub fn has_room() -> Result<bool> {
     let Some(most) = settings::max_runs() else { return Ok(true) };
     let alive = jobs::running()?.into_iter().filter(|run| locks::is_held(*run)).count();
-    Ok(alive < most as usize)
+    Ok(alive < most)
 }
 
 fn fail(run: i64, from: &str, fault: TrailsError) -> Result<()> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::start::{self, Start};
 use super::{jobs, pending, session};
 use crate::error::{Result, TrailsError};
-use crate::owner::{self, acting, first};
+use crate::owner::{self, first};
 use crate::reader::source::SourceColumn;
 use crate::rows::FilteringRequest;
 use crate::run_request::RunRequest;
