@@ -25,8 +25,6 @@ from playwright.sync_api import sync_playwright  # noqa: E402
 from tools.server import DATABASE, Server, temporary_server  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"
-COLOURS = 256
-"""Of a figure: with so many, chosen for it, areas keep theirs and a file has a third of the bytes."""
 
 
 def main() -> None:
@@ -116,8 +114,8 @@ def keep(window: Any, figure: str) -> None:
     path = FIGURES / f"{figure}.png"
     window.screenshot(path=path, full_page=True)
     with Image.open(path) as image:
-        few = image.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
-        few.save(path, optimize=True)
+        # Every colour as it is: of fewer, those of two phases may become one.
+        image.convert("RGB").save(path, optimize=True)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000} kB")
 
 

@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 ODD = 'we"ird <script>alert(1)</script> \u202e🦉'
 ODD_MODEL = '<img src=x onerror=alert(1)> "q" & 🦉' + "long" * 30
 
-_ROWS = """
+ROWS = """
 SELECT i AS id, (ARRAY['home', 'search', 'product', 'basket'])[1 + mod(i * 7919, 4)] AS page, mod(i * 31, 24) AS hour,
     (10 + mod(i * 104729, 97))::float8 AS seconds,
     mod(i * 7919, 4) * 20 + mod(i * 104729, 97) + mod(i * 613, 41) > 105 AS bought
@@ -51,8 +51,8 @@ def shop(pg: Server) -> Iterator[Database]:
     """
     made = Database(pg, f"shop_{os.getpid()}")
     pg.create_database(made.name)
-    made.sql(f"CREATE TABLE visits AS {_ROWS.format(1, 3000)}")
-    made.sql(f"CREATE TABLE later AS {_ROWS.format(3001, 4000)}")
+    made.sql(f"CREATE TABLE visits AS {ROWS.format(1, 3000)}")
+    made.sql(f"CREATE TABLE later AS {ROWS.format(3001, 4000)}")
     made.sql(
         f"""CREATE TABLE {_quoted(ODD)} AS SELECT i AS id, mod(i * 7, 11) AS a, mod(i * 5, 13) AS "b<b>",
             (ARRAY['<script>', 'it''s & "x"', '🦉'])[1 + mod(i * 7, 11) / 4] AS "tar<get>"
@@ -163,31 +163,54 @@ def make_watchable(database: Database) -> None:
             validation_metric double precision, seconds double precision, at timestamptz);
         CREATE TABLE trails.done (action text, run bigint);
         CREATE FUNCTION trails.stop(run bigint) RETURNS boolean LANGUAGE sql AS
-            $$ UPDATE trails.progress SET stopping = true WHERE run_id = run; SELECT true $$;
+            $$ WITH asked AS (
+                UPDATE trails.progress SET stopping = true WHERE run_id = run AND NOT stopping RETURNING run_id
+            ) SELECT EXISTS (SELECT FROM asked) $$;
         GRANT SELECT ON trails.progress, trails.live_trials TO trails_user"""
     )
 
 
-def begin_run(database: Database, run_id: int, source: str = "visits") -> None:
-    """A run at work, of `make_watchable`'s."""
+def begin_run(
+    database: Database, run_id: int, source: str = "visits", metric: str | None = "auc", pid: int = 1
+) -> None:
+    """A run at work, of `make_watchable`'s. Of the process 1 it is one of this database, of others elsewhere."""
     database.sql(
-        """INSERT INTO trails.progress VALUES (1, %s, 'model_selection', current_database(), 'postgres', %s, NULL,
-            'rung 0', now(), '3 s', '20 s', 15, '17 s', 160000, 1000, 8, 2, 0, 0, 'auc', NULL, NULL, false)""",
+        """INSERT INTO trails.progress VALUES (%s, %s, 'model_selection', CASE %s WHEN 1 THEN current_database()
+            ELSE 'elsewhere' END, 'postgres', %s, NULL,
+            'rung 0', now(), '3 s', '20 s', 15, '17 s', 160000, 1000, 8, 2, 0, 0, %s, NULL, NULL, false)""",
+        pid,
         run_id,
+        pid,
         source,
+        metric,
     )
 
 
-def epoch_ends(database: Database, run_id: int, place: int, architecture: str, epoch: int, metric: float) -> None:
+def epoch_ends(
+    database: Database, run_id: int, place: int, architecture: str, epoch: int, metric: float, pid: int = 1
+) -> None:
     """One more event of a run at work."""
     database.sql(
-        "INSERT INTO trails.live_trials VALUES (1, %s, %s, %s, 0, %s, 0.5, 0.5, %s, 0.1, clock_timestamp())",
+        "INSERT INTO trails.live_trials VALUES (%s, %s, %s, %s, 0, %s, 0.5, 0.5, %s, 0.1, clock_timestamp())",
+        pid,
         run_id,
         place,
         architecture,
         epoch,
         metric,
     )
+
+
+def submitted(database: Database, run_id: int, state: str, message: str | None = None) -> None:
+    """A run in the background, as ``trails.submit`` and the workers write it."""
+    database.sql(
+        """INSERT INTO trails.jobs (run_id, owner, source, target, budget, request, settings, state, finished, sqlstate,
+            message, detail, hint)
+        VALUES (%s, trails.caller(), 'public.visits', 'bought', '20 s', '{}', '{}', %s,
+            CASE %s WHEN 'queued' THEN NULL ELSE now() END, CASE WHEN %s IS NOT NULL THEN '22023' END, %s,
+            CASE WHEN %s IS NOT NULL THEN 'A row is odd.' END, CASE WHEN %s IS NOT NULL THEN 'Leave it out.' END)""",
+        run_id, state, state, message, message, message, message,
+    )  # fmt: skip
 
 
 def _quoted(name: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.dashboard.conftest import ODD_MODEL, Database, Start, begin_run, epoch_ends, make_watchable
+from tests.dashboard.conftest import ODD_MODEL, Database, Start, begin_run, epoch_ends, make_watchable, submitted
 from tests.dashboard.site import Site
 from tests.dashboard.test_pages import COPIES
 from tests.timing import within
@@ -194,6 +194,64 @@ def test_a_run_grows_while_it_is_looked_at(browser: Any, bare: Database, start: 
         window.wait_for_selector("table.cards")
         bare.sql(COPIES, 1)
         window.wait_for_selector("#newer:not([hidden])")
+
+
+def test_the_best_of_a_loss_is_the_smallest(browser: Any, bare: Database, start: Start) -> None:
+    make_watchable(bare)
+    begin_run(bare, 3, metric=None)
+    site = start(dsn=bare.dsn())
+    with opened(browser, site) as window:
+        window.goto(site.base + "/runs/3")
+        window.wait_for_selector("#board")
+        assert window.inner_text("#metric") == "metric"
+        bare.sql("UPDATE trails.progress SET metric = 'log_loss'")
+        for place in range(1, 71):
+            epoch_ends(bare, 3, place, f"{place}-8", 1, 0.5 + place / 1000)
+        for place, metric in ((71, 0.3), (72, 0.6), (73, 40.0)):
+            epoch_ends(bare, 3, place, "200-8", place - 70, metric)
+        until(window, "document.querySelector('#board').innerText.includes('200-8')")
+        assert window.inner_text("#metric") == "log loss"
+        rows = [row.inner_text().split()[1:3] for row in window.locator("#board tbody tr").all()]
+        assert rows[:3] == [["200-8", "0.30000"], ["1-8", "0.50100"], ["2-8", "0.50200"]]
+        assert "200-8 (best so far)" in window.inner_text("#curves .legend")
+        assert window.text_content("#curves svg").count("validation log loss") == 1
+        # The worst ones are left out, and what is far above the others does not press them together.
+        drawn = window.evaluate("[...document.querySelectorAll('#curves g.line')].map((line) => line.dataset.name)")
+        assert len(drawn) == 60 and "70-8" not in drawn and "59-8" in drawn
+        ticks = window.evaluate(
+            "[...document.querySelectorAll('#curves text[text-anchor=end]')].map((t) => +t.textContent)"
+        )
+        assert max(ticks) < 1.0
+        # It has not ended for that it cannot be asked, nor because it seemed so.
+        bare.sql("ALTER TABLE trails.progress RENAME COLUMN k TO other")
+        window.wait_for_selector("#fault:not([hidden])")
+        assert window.inner_text("#state") == "at work"
+        bare.sql("ALTER TABLE trails.progress RENAME COLUMN other TO k; UPDATE trails.progress SET run_id = 4")
+        until(window, "document.querySelector('#state').innerText === 'ended'")
+        bare.sql("UPDATE trails.progress SET run_id = 3")
+        until(window, "document.querySelector('#state').innerText === 'at work'")
+        bare.sql("DELETE FROM trails.progress")
+        submitted(bare, 3, "failed", "it was killed")
+        until(window, "document.querySelector('#state').innerText === 'failed'")
+        assert "it was killed. A row is odd." in window.inner_text("#time")
+
+
+def test_a_run_that_waits_is_followed_to_its_beginning(browser: Any, bare: Database, start: Start) -> None:
+    make_watchable(bare)
+    submitted(bare, 3, "queued")
+    site = start(dsn=bare.dsn())
+    for width, scheme in ((390, "dark"), (1280, "light")):
+        with opened(browser, site, width, scheme) as window:
+            for path in ("/", "/runs/3"):
+                window.goto(site.base + path)
+                assert window.evaluate("document.documentElement.scrollWidth") <= width, path
+                assert window.evaluate(CONTRAST) == [], path
+    with opened(browser, site) as window:
+        window.click("#background a")
+        window.wait_for_selector("#waiting")
+        begin_run(bare, 3)
+        window.wait_for_selector("#curves")
+        assert window.inner_text("h1") == "Run 3 at work"
 
 
 def test_a_dashboard_that_was_started_anew_is_told(browser: Any, bare: Database, start: Start) -> None:

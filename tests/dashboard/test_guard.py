@@ -88,6 +88,8 @@ def test_runs_are_stopped_with_our_own_form_and_only_where_that_was_asked_for(ba
     answer = acting.ask("POST", "/runs/7/stop", f"form_token={token}", Origin=acting.base)
     assert answer.status == 303 and answer.headers["location"] == "/runs/7"
     assert bare.sql(stopping) == [(True,)]
+    again = acting.ask("POST", "/runs/7/stop", f"form_token={token}", Origin=acting.base)
+    assert again.status == 303 and again.headers["location"] == "/runs/7"
 
 
 def test_the_connection_string_is_nowhere_to_be_found(shop: Database, start: Start) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 
-from tests.dashboard.conftest import ODD, ODD_MODEL, Database, Start, begin_run, epoch_ends, make_watchable
-from tests.dashboard.site import Page, Site
+from tests.dashboard.conftest import ODD, ODD_MODEL, ROWS, Database, Start
+from tests.dashboard.site import ROOT, Page, Site
 from tests.timing import within
+from trails.dashboard import run_pages
 
 COPIES = """
 INSERT INTO trails.runs (function, source, target, task, metric, features, budget, space, refinement, seed, train_rows,
@@ -51,11 +52,12 @@ def test_a_run_is_shown_as_it_was_recorded(shop: Database, site: Site) -> None:
     for said in (
         "160,000 architectures of the space mlp4x20 were scored by expressflow",
         "compared on 1,000 rows of public.later",
-        "4 candidates (as asked) went into the first rung for 1 epoch each, by successive halving",
+        "4 candidates (as asked) were planned for the first rung for 1 epoch each, by successive halving",
+        "Metric auc",
         "of a budget of 60 s",
     ):
         assert said in page.text
-    assert any("/models/buyers?" in link for link in page.links)
+    assert any("/model?name=buyers&" in link for link in page.links)
     epochs = site.page("/runs/1/trials").tables[0][1:]
     assert len(epochs) == len(trials)
 
@@ -154,33 +156,14 @@ def test_runs_are_paged_and_filtered(bare: Database, start: Start) -> None:
     assert ids == [100, 70, 40, 10]
 
 
-def test_a_run_at_work_is_told_from_where_its_reader_is(bare: Database, start: Start, role: Callable[..., str]) -> None:
-    make_watchable(bare)
-    begin_run(bare, 7, ODD)
-    epoch_ends(bare, 7, 1, "<b>8-8", 1, 0.5)
+def test_a_run_that_was_stopped_had_no_fault(bare: Database, start: Start) -> None:
+    bare.sql(COPIES, 2)
+    for run_id, fault in ((1, "run 1 was stopped by trails.stop"), (2, "it was killed")):
+        bare.sql("UPDATE trails.runs SET state = 'best so far', fault = %s WHERE run_id = %s", fault, run_id)
     site = start(dsn=bare.dsn())
-    listed = json.loads(site.get("/live?newest=0").text)
-    assert [run["run_id"] for run in listed["running"]] == [7] and listed["newer"] is False
-    assert "/runs/7" in site.page("/").links
-    site.page("/runs/7")
-    first = json.loads(site.get("/runs/7/live?after=0").text)
-    assert first["state"] == "running" and first["after"] == 1 and first["points"] == [[0, 0, 1, 0.5]]
-    epoch_ends(bare, 7, 2, "16-8", 1, float("nan"))
-    second = json.loads(site.get("/runs/7/live?after=1").text)
-    assert second["names"] == ["16-8"] and second["points"] == [[0, 0, 1, None]] and second["after"] == 2
-    assert json.loads(site.get("/runs/7/live?after=2").text)["points"] == []
-    bare.sql("DELETE FROM trails.progress")
-    assert json.loads(site.get("/runs/7/live?after=2").text)["state"] == "gone"
-    bare.sql(COPIES, 7)
-    assert json.loads(site.get("/runs/7/live?after=2").text)["state"] == "recorded"
-    assert json.loads(site.get("/live?newest=0").text)["newer"] is True
-
-
-def test_a_database_without_the_views_is_told_of(bare: Database, start: Start) -> None:
-    make_watchable(bare)
-    bare.sql("DROP TABLE trails.progress")
-    site = start(dsn=bare.dsn())
-    assert "has no trails.progress" in site.page("/").text
+    stopped, cut = site.page("/runs/1").text, site.page("/runs/2").text
+    assert "It was stopped" in stopped and "fault" not in stopped
+    assert "A fault cut this run. it was killed" in cut and "It was stopped" not in cut
 
 
 def test_a_hundred_thousand_epochs_are_listed_without_delay(bare: Database, start: Start) -> None:
@@ -228,6 +211,50 @@ def test_the_best_epoch_of_a_long_curve_is_drawn(bare: Database, start: Start) -
         "INSERT INTO trails.trials SELECT 1, 'a', 0, e, 0.5, 0.5, "
         "CASE e WHEN 1237 THEN 0.9 WHEN 7 THEN 'NaN' ELSE 0.5 END, 0.01 FROM generate_series(1, 5000) e"
     )
-    points = json.loads(start(dsn=bare.dsn()).page("/runs/1").data[0])["points"]
+    site = start(dsn=bare.dsn())
+    told = json.loads(site.page("/runs/1").data[0])
+    points = told["points"]
     assert [0, 0, 1237, 0.9] in points and [0, 0, 1, 0.5] in points and [0, 0, 5000, 0.5] in points
-    assert 150 < len(points) < 250
+    assert 150 < len(points) < 250 and told["less_is_better"] is False
+    # Of a loss the smallest value is the best.
+    bare.sql("UPDATE trails.runs SET metric = 'log_loss'")
+    bare.sql("UPDATE trails.trials SET validation_metric = 0.1 WHERE epoch = 2111")
+    told = json.loads(site.page("/runs/1").data[0])
+    assert [0, 0, 2111, 0.1] in told["points"] and told["less_is_better"] is True
+    assert [0, 0, 1237, 0.9] not in told["points"]
+
+
+def test_models_are_paged_and_odd_names_are_links_that_lead_there(shop: Database, bare: Database, start: Start) -> None:
+    weights = shop.sql("SELECT trails.export_model('buyers@1')")[0][0]
+    bare.sql(f"CREATE TABLE visits AS {ROWS.format(1, 10)}")
+    for name in ("..", ".", "a b?&#%", " padded "):
+        bare.sql("SELECT trails.import_model(%s, %s, 'visits')", name, weights)
+    bare.sql(
+        """INSERT INTO trails.models
+            (name, version, task, architecture, target, columns, encoder, metrics, digest, weights)
+        SELECT 'm' || i, 1, task, architecture, target, columns, encoder, metrics, digest, weights
+        FROM trails.models, generate_series(1, 116) i WHERE name = '.'"""
+    )
+    site = start(dsn=bare.dsn())
+    seen: list[str] = []
+    link: str | None = "/models"
+    while link:
+        page = site.page(link)
+        assert len(page.tables[0]) <= 51
+        for one in page.links:
+            if one.startswith("/model?"):
+                seen += parse_qs(urlsplit(one).query)["name"]
+        link = next((one for one in page.links if "after=" in one), None)
+    assert sorted(seen) == sorted(name for (name,) in bare.sql("SELECT name FROM trails.models")) and len(seen) == 120
+    for name in ("..", ".", "a b?&#%", " padded "):
+        page = site.page("/model?" + urlencode({"name": name}))
+        assert f"{name.strip()}@1" in page.text.replace(" @", "@")
+        assert all(one.startswith(("/", "#")) for one in page.links)
+    only = site.page("/models?name=m11")
+    assert sorted(row[0].split()[0] for row in only.tables[0][1:]) == ["m11", *(f"m11{i}" for i in range(7))]
+
+
+def test_every_phase_has_a_colour_of_its_own() -> None:
+    style = (ROOT / "python/trails/dashboard/static/style.css").read_text()
+    drawn = dict(re.findall(r"\.p(\d+) \{ --phase: (#\w+); \}", style))
+    assert sorted(map(int, drawn)) == list(range(run_pages._PHASE_COLOURS)) and len(set(drawn.values())) == len(drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,27 @@ def test_a_user_sees_its_own_runs_and_what_was_granted(shop: Database, start: St
     assert "Confusion matrix" in judged.text and "permission denied" not in judged.text
     # Whose model it is says its owner; the run that made it is not this role's.
     assert "Rows it was trained on" not in judged.text
+    # What the model itself keeps of the run is shown in the place of a link that would lead nowhere.
+    assert "its record is gone, or another role's" in judged.text and "/runs/1" not in judged.links
+    assert "of public.visits and were compared on 1,000 rows of public.later" in judged.text
+    assert {"public.visits", "public.later"} <= offers(judged)
     assert site.get("/models/buyers?owner=postgres").status == 200 and site.get("/models/buyers?owner=x").status == 404
+
+
+def offers(page: Page) -> set[str]:
+    """Relations that a form proposes."""
+    return set(re.findall('<option value="([^"]+)">the r', page.html))
+
+
+def test_a_superuser_is_offered_nothing_that_others_own(shop: Database, site: Site, role: Role) -> None:
+    name = role(shop)
+    assert offers(site.page("/models/buyers?version=1")) == {"public.visits", "public.later"}
+    assert "/runs/1" in site.page("/models/buyers?version=1").links
+    shop.sql(f"ALTER TABLE visits OWNER TO {name}")
+    try:
+        assert offers(site.page("/models/buyers?version=1")) == {"public.later"}
+    finally:
+        shop.sql("ALTER TABLE visits OWNER TO postgres")
 
 
 def test_what_only_one_table_denies_is_missing_from_its_page_and_nothing_else(

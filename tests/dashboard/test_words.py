@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trails.dashboard.words import duration, plan
+from trails.dashboard.words import duration, fault_of, origin, plan
 
 RUN: dict[str, Any] = {
     "run_id": 7,
@@ -15,6 +15,12 @@ RUN: dict[str, Any] = {
     "validation": None,
     "validation_rows": None,
     "split": None,
+    "group_by": None,
+    "time_by": None,
+    "weight": None,
+    "held_out": {"how": "drawn", "seed": 0, "training_rows": 800, "validation_rows": 200},
+    "function": "model_selection",
+    "asked_architectures": None,
     "unusable_rows": 0,
     "scored": 160000,
     "failed_scores": 0,
@@ -41,10 +47,9 @@ def said(**changes: Any) -> str:
 
 def test_a_plan_is_told_from_rows_to_its_end() -> None:
     assert said().split("\n") == [
-        "Candidates learnt from 1,000 rows of public.t and were compared on rows of these that were drawn and held "
-        "out.",
+        "Candidates learnt from 800 rows of public.t and were compared on 200 others, which were drawn.",
         "160,000 architectures of the space mlp4x20 were scored by expressflow, without training in 0.5 s.",
-        "8 candidates (as many as the budget holds at the speed that was measured) went into the first rung for "
+        "8 candidates (as many as the budget holds at the speed that was measured) were planned for the first rung for "
         "2 epochs each, by successive halving, on cpu.",
         "2 rungs: 8 candidates for 16 epochs in all; then 1 candidate for 1 epoch.",
         "It took 59.4 s of a budget of 60 s, and every rung was trained as planned.",
@@ -54,18 +59,34 @@ def test_a_plan_is_told_from_rows_to_its_end() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"validation": "public.v", "validation_rows": 1}, "compared on 1 row of public.v."),
-        ({"split": "part"}, "compared on the rows that part says."),
+        ({"validation": "public.v", "validation_rows": 1, "held_out": None},
+         "learnt from 1,000 rows of public.t and were compared on 1 row of public.v."),
+        ({"validation": "public.v", "held_out": {"training_rows": 990, "validation_rows": 70}},
+         "learnt from 990 rows of public.t and were compared on 70 rows of public.v."),
+        ({"split": "part"}, "compared on 200 others, as part says."),
+        ({"group_by": "customer", "held_out": RUN["held_out"] | {"validation_groups": 1}},
+         "learnt from 800 rows of public.t and were compared on 200 others, 1 whole group by customer."),
+        ({"time_by": "at", "held_out": RUN["held_out"] | {"from": "2024-05-01"}},
+         "200 others, the latest by at, from 2024-05-01 on."),
+        ({"weight": "w", "held_out": RUN["held_out"] | {"rows_of_weight_0": 3}},
+         "which were drawn; a row counts for as much as its w says, and 3 rows for nothing."),
+        ({"held_out": None},
+         "Of 1,000 rows of public.t candidates learnt from most and were compared on the others, which were drawn."),
+        ({"held_out": None, "group_by": "customer"}, "on the others, whole groups by customer."),
         ({"unusable_rows": 3}, "; 3 rows without a target left out."),
         ({"scored": None, "tfmem": None}, "The caller named the candidates: nothing was scored."),
         ({"scored": 1, "failed_scores": 1}, "1 architecture of the space mlp4x20 was scored"),
         ({"failed_scores": 2}, "; 2 scores were no number."),
         ({"asked_k": 8}, "8 candidates (as asked)"),
-        ({"u": None, "refinement": "hyperband", "device": None}, "went into the first rung, by Hyperband."),
+        ({"asked_architectures": ["8-8"], "k": 1}, "1 candidate (those that were named) was planned"),
+        ({"function": "refinement_phase"}, "8 candidates (those that were named) were planned"),
+        ({"u": None, "refinement": "hyperband", "device": None}, "were planned for the first rung, by Hyperband."),
         ({"refinement": "new"}, "by new, on cpu."),
         ({"state": "best so far"}, "its budget ended before its plan did, and the best so far is the result."),
         ({"state": "best so far"}, "trails.resume(7) goes on with it."),
-        ({"state": "best so far", "fault": "it died"}, "a fault cut it"),
+        ({"state": "best so far", "fault": "it died"}, "a fault cut it, and the best so far is the result."),
+        ({"state": "best so far", "fault": "run 7 was stopped by trails.stop"},
+         "It took 59.4 s of a budget of 60 s: it was stopped, and the best so far is the result."),
         ({"budget_seconds": None}, "It took 59.4 s, and every rung"),
     ],
 )  # fmt: skip
@@ -76,6 +97,19 @@ def test_what_was_otherwise_is_told_otherwise(changes: dict[str, Any], expected:
 def test_what_is_not_known_is_left_out() -> None:
     assert "scored" not in said(scored=None) and "rung" not in "\n".join(plan(RUN | {"k": None, "state": "x"}, []))
     assert "One rung: 8 candidates for 16 epochs in all." in plan(RUN, RUNGS[:1])
+
+
+def test_what_a_model_keeps_of_its_run_is_told_without_its_end() -> None:
+    kept = {name: value for name, value in RUN.items() if value is not None} | {"time_by": "at"}
+    told = origin(kept)
+    assert told[0] == "Candidates learnt from 800 rows of public.t and were compared on 200 others, the latest by at."
+    assert [sentence.split()[0] for sentence in told] == ["Candidates", "160,000", "8"]
+
+
+def test_what_ended_a_run_in_the_background_is_one_text() -> None:
+    job = {"message": "it failed", "detail": "A row is odd.", "hint": None}
+    assert fault_of(job) == "it failed. A row is odd."
+    assert fault_of({**job, "message": None}) is None
 
 
 @pytest.mark.parametrize(

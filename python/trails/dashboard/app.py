@@ -49,6 +49,8 @@ def make_app(database: Database, actions: bool = False) -> Starlette:
             Route("/runs/{run}/trials", of_runs.trials),
             Route("/runs/{run}/{action}", act, methods=["POST"]),
             Route("/models", of_models.listed),
+            Route("/model", of_models.one),
+            Route("/model/compare", of_models.compare),
             Route("/models/{name}", of_models.one),
             Route("/models/{name}/compare", of_models.compare),
             Route("/static/colours.css", _colours),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,7 +25,13 @@ except ImportError:  # pragma: no cover - depends on the environment
 Row = dict[str, Any]
 
 CONNECTIONS = 4
-"""Statements that run at a time, at most; further requests wait for one of them."""
+"""Statements that run at a time, at most; further requests wait for one of them, as long as a statement may take."""
+
+_NETWORK = {"keepalives_idle": "30", "tcp_user_timeout": "30000"}
+"""So that a server that has vanished is noticed; in seconds and milliseconds. The connection string goes before it."""
+
+_ENDING = 5.0
+"""Seconds in which statements are cancelled at the end; a server that does not answer by then is left alone."""
 
 _SAFE_PATH = "pg_catalog, pg_temp"
 
@@ -63,6 +71,9 @@ class Database:
         self._dsn = dsn
         self._timeout = timeout
         self._reached = False
+        self._closed = False
+        self._used: set[Any] = set()
+        self._guard = threading.Lock()
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(CONNECTIONS):
             self._idle.put(None)
@@ -95,16 +106,27 @@ class Database:
 
         Args:
             own_path: As of `rows`.
-            acting: It may write, and is committed; else it is read-only and rolled back.
+            acting: It may write and is committed, and rows that others change meanwhile are no reason to fail. Else it
+                is read-only and rolled back.
 
         Raises:
             DatabaseError: What the server answered; `Unreachable` where there is none.
         """
-        connection = self._idle.get()
         try:
+            connection = self._idle.get(timeout=self._timeout)
+        except queue.Empty:
+            raise Unreachable(
+                "all connections of the dashboard are in use", hint="Load the page again a little later."
+            ) from None
+        try:
+            self._check()
             connection = self._usable(connection)
+            with self._guard:
+                self._check()
+                self._used.add(connection)
             try:
-                connection.set_session(isolation_level="REPEATABLE READ", readonly=not acting, autocommit=False)
+                isolation = "READ COMMITTED" if acting else "REPEATABLE READ"
+                connection.set_session(isolation_level=isolation, readonly=not acting, autocommit=False)
                 with connection.cursor(cursor_factory=RealDictCursor) as cursor:
                     cursor.execute(
                         "SELECT pg_catalog.set_config('statement_timeout', %s, true), "
@@ -120,8 +142,14 @@ class Database:
             finally:
                 with suppress(psycopg2.Error):
                     connection.rollback()
+                with self._guard:
+                    self._used.discard(connection)
         finally:
             self._idle.put(None if connection is None or connection.closed else connection)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Unreachable("the dashboard is ending", hint="Start it again, and open the address that it prints.")
 
     def _usable(self, connection: Any) -> Any:
         """The connection if it is alive, else a new one: a server that was started anew is no fault of a page."""
@@ -132,7 +160,9 @@ class Database:
                 return connection
             connection.close()
         try:
-            made = psycopg2.connect(self._dsn, application_name="trails dashboard", connect_timeout=10)
+            given = psycopg2.extensions.parse_dsn(self._dsn)
+            network = {name: value for name, value in _NETWORK.items() if name not in given}
+            made = psycopg2.connect(self._dsn, application_name="trails dashboard", connect_timeout=10, **network)
             made.set_client_encoding("UTF8")
         except psycopg2.Error as error:
             # Whoever starts this is told more than whoever looks at its pages.
@@ -141,11 +171,29 @@ class Database:
         return made
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Let nothing begin any more, cancel what runs, and close the connections."""
+        with self._guard:
+            self._closed = True
+        until = time.monotonic() + _ENDING
+        # A cancel that comes between two statements ends neither.
+        while time.monotonic() < until:
+            with self._guard:
+                used = list(self._used)
+            if not used:
+                break
+            for connection in used:
+                with suppress(psycopg2.Error):
+                    connection.cancel()
+            time.sleep(0.05)
+        idle = []
         with suppress(queue.Empty):
             while True:
-                if (connection := self._idle.get_nowait()) is not None:
-                    connection.close()
+                idle.append(self._idle.get_nowait())
+        for connection in idle:
+            if connection is not None:
+                connection.close()
+            # Whoever waits for one is told.
+            self._idle.put(None)
 
 
 def rows_of(cursor: Any, statement: str, *values: object) -> list[Row]:

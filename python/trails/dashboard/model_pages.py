@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from starlette.requests import Request
 from starlette.responses import Response
 
-from trails.dashboard import models
-from trails.dashboard.answers import asked, asked_number, asked_share, missing, page
-from trails.dashboard.database import Database, Row
+from trails.dashboard import models, words
+from trails.dashboard.answers import LONGEST, asked, asked_number, asked_share, missing, page
+from trails.dashboard.database import Database, Found, Row
 from trails.errors import TrailsError
 
 
@@ -23,8 +25,14 @@ class ModelPages:
 
     def listed(self, request: Request) -> Response:
         """Models by name."""
-        name = asked(request, "name")
-        return page(request, "models.html", found=models.list_models(self._database, name), name=name)
+        name, after, more = asked(request, "name"), _asked_place(request), None
+        found = models.list_models(self._database, name, after)
+        if len(found.rows) > models.PAGE:
+            last = found.rows[models.PAGE - 1]
+            place = {"own": "yes" if last["own"] else "no", "owner": last["owner"], "after": last["name"]}
+            more = "/models?" + urlencode({**({"name": name} if name else {}), **place})
+            found = Found(found.rows[: models.PAGE])
+        return page(request, "models.html", found=found, name=name, more=more, continued=after is not None)
 
     def one(self, request: Request) -> Response:
         """A model: its versions, one of them looked at, and, on rows that the user names, how good it is."""
@@ -32,6 +40,7 @@ class ModelPages:
         wanted = asked_number(request, "version")
         shown = _version(versions, wanted) if wanted is not None else _default(versions)
         source, judged, fault = asked(request, "source"), None, None
+        learnt = models.learnt_from(self._database, shown)
         if source:
             try:
                 judged = models.judge(
@@ -49,7 +58,9 @@ class ModelPages:
             "model.html",
             versions=versions,
             shown=shown,
-            learnt=models.learnt_from(self._database, shown),
+            learnt=learnt,
+            origin=words.origin(learnt["made_of"]) if learnt and learnt["made_of"] else [],
+            offered=models.offered(self._database, learnt),
             source=source,
             target=asked(request, "target"),
             threshold=asked(request, "threshold"),
@@ -82,13 +93,24 @@ class ModelPages:
         )
 
     def _versions(self, request: Request) -> list[Row]:
-        name = str(request.path_params["name"]).replace("\0", "\ufffd")
+        # A browser takes the name `..` in a path for the page above.
+        name = str(request.path_params.get("name") or request.query_params.get("name", ""))[:LONGEST]
+        name = name.replace("\0", "\ufffd")
         found = models.versions(self._database, name, asked(request, "owner"))
         if found.fault is not None:
             raise found.fault
         if not found:
             raise missing("there is no such model that this role may see")
         return found.rows
+
+
+def _asked_place(request: Request) -> tuple[bool, str, str] | None:
+    """After which model a list goes on, in its order."""
+    given = request.query_params
+    if "after" not in given:
+        return None
+    owner, name = (given.get(key, "")[:LONGEST].replace("\0", "\ufffd") for key in ("owner", "after"))
+    return given.get("own") == "yes", owner, name
 
 
 def _default(versions: list[Row]) -> Row:

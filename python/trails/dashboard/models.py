@@ -24,7 +24,7 @@ SELECT * FROM (
     SELECT DISTINCT ON (m.owner, m.name) {_COLUMNS}, count(*) OVER (PARTITION BY m.owner, m.name) AS versions
     FROM trails.models m WHERE strpos(lower(m.name), lower(%s)) > 0
     ORDER BY m.owner, m.name, m.state = 'deployed' DESC, m.version DESC
-) shown ORDER BY own DESC, owner, name
+) shown WHERE %s OR (NOT own, owner, name) > (%s, %s, %s) ORDER BY NOT own, owner, name LIMIT %s
 """
 
 _VERSIONS = f"""
@@ -33,8 +33,17 @@ ORDER BY m.version DESC
 """
 
 _LEARNT_FROM = """
-SELECT r.source, r.validation, r.split, m.relation, r.validation_relation
+SELECT r.run_id, coalesce(r.source, m.made_of ->> 'source') AS source,
+    coalesce(r.validation, m.made_of ->> 'validation') AS validation, m.relation, r.validation_relation,
+    CASE WHEN r.run_id IS NULL THEN m.made_of END AS made_of
 FROM trails.models m LEFT JOIN trails.runs r ON r.run_id = m.run_id WHERE m.model_id = %s
+"""
+
+# Functions of a view run as whoever reads it: a superuser is offered nothing that others may have made.
+_OFFERED = """
+SELECT CASE WHEN current_setting('is_superuser') = 'on' THEN coalesce(
+    (SELECT c.relowner = trails.caller() FROM pg_class c WHERE c.oid = to_regclass(%s)), false
+) ELSE true END AS offered
 """
 
 _RELATION = """
@@ -48,6 +57,9 @@ _EVALUATE = "SELECT e.* FROM trails.evaluate(%s, %s::pg_catalog.oid::pg_catalog.
 _CONFUSION = "SELECT c.* FROM trails.confusion_matrix(%s, %s::pg_catalog.oid::pg_catalog.regclass, %s, %s) c"
 _THRESHOLDS = "SELECT t.* FROM trails.threshold_curve(%s, %s::pg_catalog.oid::pg_catalog.regclass, %s) t"
 _IMPORTANCE = "SELECT i.* FROM trails.feature_importance(%s, %s::pg_catalog.oid::pg_catalog.regclass, %s) i"
+
+PAGE = 50
+"""Models of a list on one page."""
 
 CLASSES_SHOWN = 30
 """Classes of a confusion matrix at most: more cannot be looked at."""
@@ -80,9 +92,19 @@ class Judged:
     faults: tuple[TrailsError, ...] = ()
 
 
-def list_models(database: Database, name: str = "") -> Found:
-    """One row for every name, that of its deployed or latest version; ``versions`` says how many there are."""
-    return database.find(_NAMES, name)
+def list_models(database: Database, name: str = "", after: tuple[bool, str, str] | None = None) -> Found:
+    """One row for every name, that of its deployed or latest version; ``versions`` says how many there are.
+
+    Args:
+        database: Where.
+        name: What the names contain.
+        after: Of the last one before: whether it is the role's own, its owner, and its name.
+
+    Returns:
+        The role's own first; one more than a page holds if there are more.
+    """
+    own, owner, last = after or (True, "", "")
+    return database.find(_NAMES, name, after is None, not own, owner, last, PAGE + 1)
 
 
 def versions(database: Database, name: str, owner: str = "") -> Found:
@@ -102,8 +124,22 @@ def versions(database: Database, name: str, owner: str = "") -> Found:
 
 
 def learnt_from(database: Database, version: Row) -> Row | None:
-    """The relations of the run that made a version: ``source``, ``validation``, ``split``; None if it is not known."""
-    found = database.find(_LEARNT_FROM, version["model_id"]).first
+    """What is known of the run that made a version; None if nothing is.
+
+    ``run_id`` is None where the run is gone or another role's; then ``made_of`` is what the model keeps of it.
+    ``source`` and ``validation`` are names that the relations had; ``relation`` and ``validation_relation`` tell which
+    they are.
+    """
+    return database.find(_LEARNT_FROM, version["model_id"]).first
+
+
+def offered(database: Database, learnt: Row | None) -> list[tuple[str, str]]:
+    """Relations to evaluate on that a page proposes, with what each is to the model."""
+    found = []
+    for column, said in (("validation", "the run's validation table"), ("source", "the rows it was trained on")):
+        name = learnt[column] if learnt else None
+        if name and (asked := database.find(_OFFERED, name).first) and asked["offered"]:
+            found.append((name, said))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -9,13 +10,17 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from trails.dashboard import runs, words
 from trails.dashboard.answers import asked, asked_number, missing, page, plain, whole
-from trails.dashboard.database import Database, Found
+from trails.dashboard.database import Database, Found, Row
+from trails.errors import TrailsError
 from trails.plots.common import metric_name, title_of
+from trails.table.judged import is_loss
 
-_PHASE_COLOURS = 12
+_PHASE_COLOURS = 13
 """That the style sheet has."""
 
 STATES = ("complete", "best so far")
+
+_WAITING_OR_FAILED = ("queued", "failed", "cancelled")
 
 
 class RunPages:
@@ -35,6 +40,7 @@ class RunPages:
         source, state, before = asked(request, "source"), asked(request, "state"), asked_number(request, "before")
         able = runs.abilities(self._database)
         working = runs.running(self._database) if able.live else Found()
+        background = runs.in_background(self._database) if able.background else Found()
         found = runs.list_runs(self._database, before, source, state)
         older = None
         if len(found.rows) > runs.PAGE:
@@ -46,23 +52,26 @@ class RunPages:
             found=Found(found.rows[: runs.PAGE], found.fault),
             running=Found([_told(row) for row in working.rows], working.fault),
             able=able,
+            background=Found(background.rows[: runs.PAGE], background.fault),
+            further=len(background.rows) > runs.PAGE,
             source=source,
             state=state,
             states=STATES,
             before=before,
             older=older,
-            newest=runs.newest_run(self._database),
+            mark=runs.mark(self._database, background),
         )
 
     def live_list(self, request: Request) -> Response:
-        """What has changed on the page of runs, as JSON: runs at work, and how many were recorded since."""
-        newest = runs.newest_run(self._database)
+        """What has changed on the page of runs, as JSON: runs at work, and whether others are recorded or wait now."""
+        able = runs.abilities(self._database)
         found = runs.running(self._database)
+        background = runs.in_background(self._database) if able.background else Found()
         return JSONResponse(
             {
                 "running": [plain(_told(row)) for row in found.rows],
                 "fault": found.fault.message if found.fault else None,
-                "newer": newest > (asked_number(request, "newest") or 0),
+                "newer": runs.mark(self._database, background) != asked(request, "mark"),
             }
         )
 
@@ -81,7 +90,8 @@ class RunPages:
         if len(board.rows) > runs.PAGE:
             last = board.rows[runs.PAGE - 1]
             more = "?" + urlencode({"place": last["place"], "architecture": last["architecture"]}) + "#leaderboard"
-        curves = runs.curves(self._database, run_id)
+        less = is_loss(run["metric"])
+        curves = runs.curves(self._database, run_id, less)
         first = runs.leaderboard(self._database, run_id).first if after != (0, "") else board.first
         return page(
             request,
@@ -91,9 +101,14 @@ class RunPages:
             metric=metric_name(run),
             best=first if first and first["rank"] is not None else None,
             plan=words.plan(run, rungs.rows),
+            stopped=words.was_stopped(run),
             rungs=rungs,
             curves=curves,
-            lines={**runs.as_lines(curves.rows), "winner": first["architecture"] if first else None},
+            lines={
+                **runs.as_lines(curves.rows),
+                "winner": first["architecture"] if first else None,
+                "less_is_better": less,
+            },
             drawn=len({row["architecture"] for row in curves.rows}),
             trained=curves.first["total"] if curves.first else 0,
             board=Found(board.rows[: runs.PAGE], board.fault),
@@ -108,14 +123,14 @@ class RunPages:
         working = runs.running(self._database, run_id) if able.live else Found()
         fault = found.fault or able.fault or working.fault
         if working.first is None and fault is None:
-            raise missing(f"there is no run {run_id} that this role may see")
+            return self._in_background(request, run_id, able)
         return page(
             request,
             "running.html",
             code=200 if working else 403,
             run_id=run_id,
             progress=plain(_told(working.first)) if working.first else None,
-            metric=metric_name(working.first) if working.first else None,
+            metric=_metric(working.first) if working.first else None,
             fault=fault,
             actions=self._actions and able.stop,
         )
@@ -123,19 +138,20 @@ class RunPages:
     def live(self, request: Request) -> Response:
         """What has happened in a run at work since a place, as JSON.
 
-        ``state`` is ``running``; ``recorded`` once its row is there; ``gone`` if neither is so, which lasts a moment
-        where a statement has ended and its transaction has not.
+        ``state`` is ``running``; ``recorded`` once its row is there; of a run in the background ``queued``, ``failed``
+        or ``cancelled``, with ``message``; ``gone`` if nothing is so, which lasts a moment where a statement has ended
+        and its transaction has not; ``unknown`` where the database does not answer.
         """
         run_id, after = _number_of(request), asked_number(request, "after") or 0
         working = runs.running(self._database, run_id)
         trials = runs.live_trials(self._database, run_id, after) if not working.fault else Found()
-        state = "running"
+        state, message, fault = "running", None, working.fault or trials.fault
         if not working:
-            state = "recorded" if runs.one_run(self._database, run_id) else "gone"
-        fault = working.fault or trials.fault
+            state, message, fault = self._after_work(run_id, working)
         return JSONResponse(
             {
                 "state": state,
+                "message": message,
                 "progress": plain(_told(working.first)) if working.first else None,
                 "after": trials.rows[-1]["place"] if trials else after,
                 "more": len(trials.rows) >= runs.EVENTS,
@@ -143,6 +159,29 @@ class RunPages:
                 **runs.as_lines([plain(row) for row in trials.rows]),
             }
         )
+
+    def _after_work(self, run_id: int, working: Found) -> tuple[str, str | None, TrailsError | None]:
+        """``state``, ``message`` and a fault of a run that is not among those at work."""
+        if working.fault is not None:
+            return "unknown", None, working.fault
+        recorded = runs.one_run(self._database, run_id)
+        if recorded.fault is not None:
+            return "unknown", None, recorded.fault
+        if recorded:
+            return "recorded", None, None
+        job = self._job(run_id, runs.abilities(self._database))
+        if job is None or job["state"] not in _WAITING_OR_FAILED:
+            return "gone", None, None
+        return job["state"], words.fault_of(job), None
+
+    def _job(self, run_id: int, able: runs.Abilities) -> Row | None:
+        return runs.in_background(self._database, run_id).first if able.background else None
+
+    def _in_background(self, request: Request, run_id: int, able: runs.Abilities) -> Response:
+        job = self._job(run_id, able)
+        if job is None:
+            raise missing(f"there is no run {run_id} that this role may see")
+        return page(request, "background.html", job=job, actions=self._actions and able.stop)
 
     def trials(self, request: Request) -> Response:
         """Every epoch of a run, some hundreds to a page."""
@@ -166,9 +205,9 @@ class RunPages:
         Raises:
             TrailsError: What the server answered.
         """
-        if not runs.act(self._database, run_id, action):
-            raise missing(f"run {run_id} is not at work")
-        return RedirectResponse(f"/runs/{run_id}", 303)
+        runs.act(self._database, run_id, action)
+        # Of what was cancelled there may be no page any more.
+        return RedirectResponse("/" if action == "cancel" else f"/runs/{run_id}", 303)
 
 
 def _told(row: dict[str, object]) -> dict[str, object]:
@@ -176,11 +215,17 @@ def _told(row: dict[str, object]) -> dict[str, object]:
     elapsed, budget, remaining = row["elapsed"], row["budget"], row["remaining"]
     return {
         **row,
-        "metric_name": metric_name(row),
+        "metric_name": _metric(row),
+        "less_is_better": is_loss(str(row["metric"])),
         "elapsed_words": words.duration(elapsed) if isinstance(elapsed, float) else "",
         "budget_words": words.duration(budget) if isinstance(budget, float) else "",
         "remaining_words": words.duration(remaining) if isinstance(remaining, float) else "",
     }
+
+
+def _metric(row: Mapping[str, object]) -> str:
+    """How people write the metric of a run at work, which is not known before its rows are encoded."""
+    return "metric" if row["metric"] is None else metric_name(row)
 
 
 def _coloured(found: Found) -> Found:

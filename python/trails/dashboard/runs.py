@@ -5,6 +5,7 @@ Statements run with ``pg_catalog`` as their whole search path; see `Database.row
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 from trails.dashboard.database import Database, Found, Row, rows_of
@@ -64,7 +65,8 @@ WITH placed AS (
     SELECT k.place, k.total, t.architecture, t.rung, t.epoch, t.validation_metric,
         row_number() OVER epochs AS number, count(*) OVER curve AS epochs,
         t.epoch = first_value(t.epoch) OVER (
-            PARTITION BY t.architecture ORDER BY t.validation_metric DESC NULLS LAST, t.epoch
+            PARTITION BY t.architecture
+            ORDER BY CASE WHEN %s THEN -t.validation_metric ELSE t.validation_metric END DESC NULLS LAST, t.epoch
         ) AS best
     FROM kept k JOIN trails.trials t ON t.run_id = %s AND t.architecture = k.architecture
     WHERE t.validation_metric IS NOT NULL AND t.validation_metric <> 'NaN'
@@ -88,7 +90,8 @@ ORDER BY owner, name, version
 _THERE = """
 SELECT to_regclass('trails.progress') IS NOT NULL AND to_regclass('trails.live_trials') IS NOT NULL AS live,
     to_regprocedure('trails.recipe(bigint)') IS NOT NULL AS recipe,
-    to_regprocedure('trails.stop(bigint)') IS NOT NULL AS stop
+    to_regprocedure('trails.stop(bigint)') IS NOT NULL AS stop,
+    to_regclass('trails.background_runs') IS NOT NULL AS background
 """
 
 _PROGRESS = """
@@ -101,17 +104,32 @@ ORDER BY started DESC, run_id DESC
 
 _LIVE = """
 SELECT place, architecture, rung, epoch, train_loss, validation_loss, validation_metric, seconds FROM trails.live_trials
-WHERE run_id = %s AND place > %s ORDER BY place LIMIT %s
+WHERE run_id = %s AND place > %s AND pid = (
+    SELECT p.pid FROM trails.progress p WHERE p.database = current_database() AND p.run_id = %s LIMIT 1
+) ORDER BY place LIMIT %s
 """
+
+# Of those that wait and those that came to nothing; the others are at work, or recorded.
+_BACKGROUND = """
+SELECT run_id, pg_get_userbyid(owner) AS owner, source, target, date_part('epoch', budget) AS budget_seconds, model,
+    state, submitted, started, finished, sqlstate, message, detail, hint
+FROM trails.background_runs
+WHERE CASE WHEN %s::bigint IS NULL THEN state IN ('queued', 'failed', 'cancelled') ELSE run_id = %s END
+ORDER BY run_id DESC LIMIT %s
+"""
+
+# Numbers are drawn when runs begin, and transactions end in any order: neither alone tells of every new record.
+_NEWEST = "SELECT concat(count(*), '-', date_part('epoch', max(finished))) AS mark FROM trails.runs"
 
 
 @dataclass(frozen=True)
 class Abilities:
-    """What this database's extension has: watching, recipes, stopping; ``fault`` says why that is not known."""
+    """What this database's extension has; ``fault`` says why that is not known."""
 
     live: bool = False
     recipe: bool = False
     stop: bool = False
+    background: bool = False
     fault: Exception | None = None
 
 
@@ -139,14 +157,21 @@ def running(database: Database, run_id: int | None = None) -> Found:
 
 
 def live_trials(database: Database, run_id: int, after: int) -> Found:
-    """Epochs of a run at work that come after a place, in the order in which they ended."""
-    return database.find(_LIVE, run_id, after, EVENTS)
+    """Epochs of a run at work that come after a place, as they ended. Other databases have runs of the same number."""
+    return database.find(_LIVE, run_id, after, run_id, EVENTS)
 
 
-def newest_run(database: Database) -> int:
-    """The largest number of a recorded run; 0 if there is none."""
-    found = database.find("SELECT run_id FROM trails.runs ORDER BY run_id DESC LIMIT 1").first
-    return int(found["run_id"]) if found else 0
+def in_background(database: Database, run_id: int | None = None) -> Found:
+    """Runs that were submitted and wait, or that failed or were cancelled, the latest first; one more than a page holds
+    if there are more. Or one of them, whatever its state."""
+    return database.find(_BACKGROUND, run_id, run_id, PAGE + 1)
+
+
+def mark(database: Database, background: Found) -> str:
+    """What changes with every run that is recorded, and with what waits or failed in the background."""
+    found = database.find(_NEWEST).first
+    states = ",".join(f"{row['run_id']}{row['state'][:1]}" for row in background.rows)
+    return f"{found['mark'] if found else ''}.{zlib.crc32(states.encode()):x}"
 
 
 def one_run(database: Database, run_id: int) -> Found:
@@ -190,10 +215,16 @@ def recipe(database: Database, run_id: int) -> Found:
     return database.find("SELECT trails.recipe(%s)::text AS statement", run_id)
 
 
-def curves(database: Database, run_id: int) -> Found:
-    """Points of the curves that are drawn: all of few candidates, the best and an even share of many."""
+def curves(database: Database, run_id: int, less_is_better: bool) -> Found:
+    """Points of the curves that are drawn: all of few candidates, the best and an even share of many.
+
+    Args:
+        database: Where.
+        run_id: Of which run.
+        less_is_better: Whether its metric is a loss.
+    """
     return database.find(
-        _CURVES, run_id, _BEST, _BEST, _BEST, _OTHERS, _OTHERS, run_id, _POINTS
+        _CURVES, run_id, _BEST, _BEST, _BEST, _OTHERS, _OTHERS, less_is_better, run_id, _POINTS
     )  # fmt: skip
 
 
@@ -207,8 +238,8 @@ def as_lines(rows: list[Row]) -> dict[str, object]:
     return {"names": list(names), "points": points}
 
 
-def act(database: Database, run_id: int, action: str) -> bool:
-    """Stop or cancel a run. Returns whether there was such a run of the role's.
+def act(database: Database, run_id: int, action: str) -> None:
+    """Stop or cancel a run; nothing happens where that was asked for before.
 
     Args:
         database: Where.
@@ -220,4 +251,4 @@ def act(database: Database, run_id: int, action: str) -> bool:
     """
     statement = {"stop": "SELECT trails.stop(%s) AS done", "cancel": "SELECT trails.cancel(%s) AS done"}[action]
     with database.reading(acting=True) as cursor:
-        return any(row["done"] for row in rows_of(cursor, statement, run_id))
+        rows_of(cursor, statement, run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import signal
 import socket
@@ -59,8 +60,24 @@ def serve(
             guard, log_level="warning", access_log=False, lifespan="off", server_header=False, proxy_headers=False,
             timeout_graceful_shutdown=3,
         )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listener])
-    database.close()
+        _Server(config, database).run(sockets=[listener])
+    # A server that does not answer keeps the process for some seconds; the next signal does not wait for it.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.SIG_DFL)
+
+
+class _Server(uvicorn.Server):
+    """One that ends what the database does for pages before it waits for them."""
+
+    def __init__(self, config: uvicorn.Config, database: Database) -> None:
+        super().__init__(config)
+        self._database = database
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called after a signal."""
+        # In no thread of those that pages have, all of which may wait for the database.
+        await asyncio.to_thread(self._database.close)
+        await super().shutdown(sockets)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -49,16 +50,64 @@ def plan(run: Mapping[str, Any], rungs: Sequence[Mapping[str, Any]]) -> list[str
     return [sentence for sentence in said if sentence]
 
 
+def origin(made_of: Mapping[str, Any]) -> list[str]:
+    """Sentences about a run whose record cannot be seen.
+
+    Args:
+        made_of: As ``trails.models.made_of`` has it, without what is NULL.
+    """
+    run = defaultdict[str, Any](lambda: None, made_of)
+    return [sentence for sentence in (_rows(run), _filtering(run), _first_rung(run)) if sentence]
+
+
+def was_stopped(run: Mapping[str, Any]) -> bool:
+    """Whether somebody ended a run before its time, which is no fault."""
+    return str(run["fault"] or "").endswith("was stopped by trails.stop")
+
+
+def fault_of(job: Mapping[str, Any]) -> str | None:
+    """What ended a run in the background, in one text; None if nothing did."""
+    if not job["message"]:
+        return None
+    return " ".join([f"{job['message']}.", *(job[name] for name in ("detail", "hint") if job[name])])
+
+
 def _rows(run: Mapping[str, Any]) -> str:
-    rows = count(run["train_rows"], "row")
+    known = run["held_out"] or {}
+    held = known.get("validation_rows", run["validation_rows"])
     if run["validation"]:
-        held = f"compared on {count(run['validation_rows'] or 0, 'row')} of {run['validation']}"
-    elif run["split"]:
-        held = f"compared on the rows that {run['split']} says"
+        # Of rows that weigh nothing none is learnt from.
+        learnt = count(known.get("training_rows", run["train_rows"]), "row")
+        said = f"Candidates learnt from {learnt} of {run['source']} and were compared on "
+        said += f"{count(held or 0, 'row')} of {run['validation']}"
+    elif "training_rows" in known:
+        said = f"Candidates learnt from {count(known['training_rows'], 'row')} of {run['source']} and were compared on "
+        said += f"{count(held, 'other')}, {_which(run, known)}"
     else:
-        held = "compared on rows of these that were drawn and held out"
+        # Earlier releases counted them together.
+        rows = count(run["train_rows"], "row")
+        said = f"Of {rows} of {run['source']} candidates learnt from most and were compared on the others, "
+        said += _which(run, known)
+    if run["weight"]:
+        said += f"; a row counts for as much as its {run['weight']} says"
+        if nothing := known.get("rows_of_weight_0"):
+            said += f", and {count(nothing, 'row')} for nothing"
     left = f"; {count(run['unusable_rows'], 'row')} without a target left out" if run["unusable_rows"] else ""
-    return f"Candidates learnt from {rows} of {run['source']} and were {held}{left}."
+    return f"{said}{left}."
+
+
+def _which(run: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    """Which rows of the source were held out."""
+    if run["split"]:
+        return f"as {run['split']} says"
+    if run["group_by"]:
+        several = known.get("validation_groups")
+        groups = "whole groups" if several is None else count(several, "whole group")
+        return f"{groups} by {run['group_by']}"
+    if run["time_by"]:
+        since = f", from {known['from']} on" if "from" in known else ""
+        return f"the latest by {run['time_by']}{since}"
+    return "which were drawn"
 
 
 def _filtering(run: Mapping[str, Any]) -> str:
@@ -73,10 +122,16 @@ def _filtering(run: Mapping[str, Any]) -> str:
 def _first_rung(run: Mapping[str, Any]) -> str:
     if run["k"] is None:
         return ""
-    asked_k = "as asked" if run["asked_k"] is not None else "as many as the budget holds at the speed that was measured"
+    if run["asked_architectures"] is not None or run["function"] == "refinement_phase":
+        chosen = "those that were named"
+    elif run["asked_k"] is not None:
+        chosen = "as asked"
+    else:
+        chosen = "as many as the budget holds at the speed that was measured"
     way = SCHEDULERS.get(run["refinement"], run["refinement"])
     epochs = f" for {count(run['u'], 'epoch')} each" if run["u"] is not None else ""
-    said = f"{count(run['k'], 'candidate')} ({asked_k}) went into the first rung{epochs}, by {way}"
+    were = "was" if run["k"] == 1 else "were"
+    said = f"{count(run['k'], 'candidate')} ({chosen}) {were} planned for the first rung{epochs}, by {way}"
     return f"{said}, on {run['device']}." if run["device"] else f"{said}."
 
 
@@ -97,7 +152,9 @@ def _end(run: Mapping[str, Any]) -> str:
         took += f" of a budget of {duration(run['budget_seconds'])}"
     if run["state"] == "complete":
         return f"{took}, and every rung was trained as planned."
-    reason = "a fault cut it" if run["fault"] else "its budget ended before its plan did"
+    reason = "its budget ended before its plan did"
+    if run["fault"]:
+        reason = "it was stopped" if was_stopped(run) else "a fault cut it"
     return f"{took}: {reason}, and the best so far is the result. trails.resume({run['run_id']}) goes on with it."
 
 

@@ -42,8 +42,9 @@ export class Chart {
 
   // shown: lines, each with name, kind (a class of the style sheet), points ([x, y], by x) and tell(point), a text;
   // later ones lie on top. marks: x and text. legend: kind and text. whole: see above. range: of x, if it is fixed.
+  // less: whether small values are the good ones.
   draw(shown) {
-    this.shown = { marks: [], legend: [], whole: false, ...shown };
+    this.shown = { marks: [], legend: [], whole: false, less: false, ...shown };
     if (this.chosen && !this.shown.lines.some((line) => line.name === this.chosen.name)) this.chosen = null;
     this.render();
     this.legend.replaceChildren(...this.shown.legend.map(({ kind, text }) => {
@@ -54,8 +55,14 @@ export class Chart {
     }));
   }
 
-  // Values far below all others would press the rest together: they lie under the axis.
+  // Values that are far worse than all others would press the rest together: they lie beyond the axis.
   limits(values) {
+    if (this.shown.less) return this.above(values.map((value) => -value)).map((value) => -value).reverse();
+    return this.above(values);
+  }
+
+  // Limits that leave out what is far below the rest.
+  above(values) {
     const sorted = values.slice().sort((a, b) => a - b);
     const high = sorted[sorted.length - 1], few = sorted[Math.floor(sorted.length * 0.04)];
     const low = few - sorted[0] > 2 * (high - few) && high > few ? few : sorted[0];
@@ -78,7 +85,7 @@ export class Chart {
       const [from, to] = range ?? [0.5, last + 0.5];
       const [low, high] = this.limits(points.map((point) => point[1]));
       const x = (value) => LEFT + (width - LEFT - RIGHT) * (value - from) / (to - from);
-      const y = (value) => TOP + (height - TOP - BOTTOM) * (high - Math.max(low, value)) / (high - low);
+      const y = (value) => TOP + (height - TOP - BOTTOM) * (high - Math.min(high, Math.max(low, value))) / (high - low);
       this.place = ([a, b]) => [x(a), y(b)];
       for (const value of ticks(low, high, 5, false)) {
         parts.push(element("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }));

@@ -13,6 +13,21 @@ export class Curves {
     this.metric = figure.dataset.y;
     this.candidates = new Map();
     this.winner = null;
+    this.sign = 1;
+  }
+
+  // Of a metric that is a loss the smallest value is the best one.
+  set lessIsBetter(less) {
+    if (this.sign === (less ? -1 : 1)) return;
+    this.sign = -this.sign;
+    for (const one of this.candidates.values()) {
+      one.best = null;
+      for (const [, value] of one.points) this.keepBest(one, value);
+    }
+  }
+
+  keepBest(one, value) {
+    if (one.best === null || this.sign * value > this.sign * one.best) one.best = value;
   }
 
   // told: names, and points of [which name, rung, epoch, metric].
@@ -20,11 +35,11 @@ export class Curves {
     for (const [place, rung, epoch, value] of points) {
       const name = names[place];
       let one = this.candidates.get(name);
-      if (!one) this.candidates.set(name, (one = { name, rung: 0, best: -Infinity, epochs: 0, points: [], rungs: [] }));
+      if (!one) this.candidates.set(name, (one = { name, rung: 0, best: null, epochs: 0, points: [], rungs: [] }));
       one.rung = Math.max(one.rung, rung);
       one.epochs = Math.max(one.epochs, epoch);
       if (value === null) continue;
-      one.best = Math.max(one.best, value);
+      this.keepBest(one, value);
       // Epochs of one candidate come in order, but for what is sent again after a fault.
       const at = one.points.findLastIndex((point) => point[0] <= epoch);
       if (at >= 0 && one.points[at][0] === epoch) {
@@ -38,7 +53,7 @@ export class Curves {
 
   // Candidates, the best first.
   ranked() {
-    return [...this.candidates.values()].filter((one) => one.points.length).sort((a, b) => b.best - a.best);
+    return [...this.candidates.values()].filter((one) => one.points.length).sort((a, b) => this.sign * (b.best - a.best));
   }
 
   draw() {
@@ -56,10 +71,11 @@ export class Curves {
     }
     const longest = Math.max(...ranked.map((one) => one.epochs));
     const kind = (one) => (one === winner ? "winner" : `rung-${Math.min(one.rung, RUNGS - 1)}`);
-    const others = ranked.filter((one) => one !== winner).sort((a, b) => a.rung - b.rung || a.best - b.best);
+    const others = ranked.filter((one) => one !== winner).sort((a, b) => a.rung - b.rung || this.sign * (a.best - b.best));
     const rungs = [...new Set(others.map((one) => one.rung))];
     this.chart.draw({
       whole: true,
+      less: this.sign < 0,
       lines: [...others, winner].map((one) => ({
         name: one.name,
         kind: kind(one),

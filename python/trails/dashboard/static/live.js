@@ -1,10 +1,11 @@
-// The page of a run at work: what happens is added to what is there, until the run is recorded.
+// The page of a run at work: what happens is added to what is there, until the run is recorded or has failed.
 
 import { Curves } from "./curves.js";
 import { poll } from "./poll.js";
 
 const live = document.getElementById("live");
-const curves = new Curves(document.getElementById("curves"));
+const figure = document.getElementById("curves");
+const curves = new Curves(figure);
 const state = document.getElementById("state");
 const fault = document.getElementById("fault");
 const SHOWN = 20;
@@ -43,22 +44,34 @@ function progress(told) {
     told.epochs !== null && `${told.epochs.toLocaleString("en")} epochs`,
   ];
   document.getElementById("time").textContent = parts.filter(Boolean).join(" · ");
-  if (told.stopping) state.textContent = "stopping";
+  state.textContent = told.stopping ? "stopping" : "at work";
+  if (told.metric === null) return;
+  // It is known once rows are encoded, and nothing is trained before that.
+  figure.dataset.y = `validation ${told.metric_name}`;
+  document.getElementById("metric").textContent = told.metric_name;
+  curves.metric = figure.dataset.y;
+  curves.lessIsBetter = told.less_is_better;
 }
 
 function take(told) {
+  if (told.progress) progress(told.progress);
   if (told.points.length) {
     curves.add(told);
     curves.draw();
     board();
   }
   after = told.after;
-  if (told.progress) progress(told.progress);
   if (told.state === "recorded") {
     location.reload();
     return null;
   }
-  gone = told.state === "gone" ? gone + 1 : 0;
+  if (told.state === "failed" || told.state === "cancelled") {
+    state.textContent = told.state;
+    document.getElementById("time").textContent = told.message || "It has ended, and nothing of it is kept.";
+    return null;
+  }
+  // What cannot be asked just now has not ended for that.
+  if (told.state !== "unknown") gone = told.state === "gone" ? gone + 1 : 0;
   if (gone) state.textContent = "ended";
   if (gone > 10) {
     document.getElementById("time").textContent = "It has ended, and no record of it can be seen: it was cancelled or failed, or its transaction goes on.";

@@ -7,6 +7,7 @@ if (data) {
   const told = JSON.parse(data.textContent);
   const curves = new Curves(document.getElementById("curves"));
   curves.winner = told.winner;
+  curves.lessIsBetter = told.less_is_better;
   curves.add(told);
   curves.draw();
 }

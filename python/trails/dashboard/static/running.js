@@ -30,7 +30,7 @@ if (section) {
   const list = section.querySelector("ul");
   const fault = document.getElementById("running-fault");
   let held = null;
-  poll(() => `/live?newest=${section.dataset.newest}`, (told) => {
+  poll(() => `/live?mark=${encodeURIComponent(section.dataset.mark)}`, (told) => {
     section.hidden = !told.running.length && !told.fault;
     document.getElementById("newer").hidden = !told.newer;
     // Entries stay where runs do, so that whoever is on a link keeps it.
