@@ -212,7 +212,7 @@ SELECT count(*) FROM trails.filtering_phase('base', 'bought', tfmem => ARRAY['sy
 -- right: 22023, hints
 SELECT count(*) FROM trails.filtering_phase('base', 'bought', tfmem => 'synflow+');
 
--- # a metric of 10 MB
+-- # an unknown metric of 10 MB to compare candidates by
 -- right: 22023, hints
 SELECT count(*) FROM trails.filtering_phase('base', 'bought', tfmem => repeat('x', 10000000)::trails.tfmem);
 
