@@ -212,7 +212,7 @@ SELECT count(*) FROM trails.filtering_phase('base', 'bought', tfmem => ARRAY['sy
 -- right: 22023, hints
 SELECT count(*) FROM trails.filtering_phase('base', 'bought', tfmem => 'synflow+');
 
--- # an unknown metric of 10 MB to compare candidates by
+-- # a metric of 10 MB
 -- right: 22023, hints
 SELECT count(*) FROM trails.filtering_phase('base', 'bought', tfmem => repeat('x', 10000000)::trails.tfmem);
 
@@ -380,7 +380,7 @@ SELECT * FROM trails.model_selection('base', 'bought', '6 s', group_by => 'nowhe
 -- right: 22023, says "target"
 SELECT * FROM trails.model_selection('base', 'bought', '6 s', weight => 'bought');
 
--- # a metric of 10 MB
+-- # a metric of 10 MB to compare candidates by
 -- right: 22023, hints
 SELECT * FROM trails.model_selection('base', 'bought', '6 s', metric => repeat('x', 10000000));
 
