@@ -15,7 +15,7 @@ from trails.errors import TrailsError
 from trails.plots.common import metric_name, title_of
 from trails.table.judged import is_loss
 
-_PHASE_COLOURS = 13
+_PHASE_COLOURS = 16
 """That the style sheet has."""
 
 STATES = ("complete", "best so far")
