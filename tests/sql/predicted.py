@@ -26,6 +26,7 @@ from trails.table.columns import Column, Columns, Texts
 from trails.table.encoder import Encoder
 from trails.table.fitting import Fitting
 from trails.table.target import Target, Task
+from trails.table.texts import cut
 
 EPOCH = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 MOODS = ("sad", "so so", "glücklich")
@@ -127,10 +128,11 @@ def _column(name: str, kind: str, cells: list[Any]) -> Column:
     if kind == "text":
         texts = [None if cell is None else _text(name, cell) for cell in cells]
         hashes = np.array([0 if t is None else xxhash.xxh3_64_intdigest(t.encode()) for t in texts], np.uint64)
-        distinct = [t.encode() for t in dict.fromkeys(texts) if t is not None]
-        known = np.array([xxhash.xxh3_64_intdigest(t) for t in distinct], np.uint64).view(np.int64)
-        ends = np.cumsum([len(t) for t in distinct], dtype=np.uint32)
-        spelt = Texts(known, ends, np.frombuffer(b"".join(distinct), np.uint8))
+        distinct = [t for t in dict.fromkeys(texts) if t is not None]
+        known = np.array([xxhash.xxh3_64_intdigest(t.encode()) for t in distinct], np.uint64).view(np.int64)
+        kept = [cut(t) for t in distinct]  # of a long text the reader keeps the beginning
+        ends = np.cumsum([len(t) for t in kept], dtype=np.uint32)
+        spelt = Texts(known, ends, np.frombuffer(b"".join(kept), np.uint8))
         return Column(name, kind, hashes.view(np.int64), None, nulls, spelt)
     if kind == "idvalue":
         pairs = [(0, 0.0) if cell is None else _pair(cell) for cell in cells]
