@@ -277,8 +277,6 @@ def test_buttons_stop_a_run(browser: Any, bare: Database, start: Start) -> None:
 
 
 def test_a_real_run_is_watched_from_its_start_to_its_record(browser: Any, bare: Database, start: Start) -> None:
-    if not bare.sql("SELECT to_regclass('trails.progress') IS NOT NULL")[0][0]:
-        pytest.skip("this extension has no trails.progress")
     bare.sql(
         "CREATE TABLE t AS SELECT i AS id, mod(i, 2) AS label, mod(i * 7, 11) AS a, mod(i * 5, 13) AS b "
         "FROM generate_series(1, 3000) i"

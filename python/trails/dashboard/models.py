@@ -12,6 +12,7 @@ from typing import Any
 
 from trails.dashboard.database import Database, Found, Row, rows_of
 from trails.errors import InvalidInput, TrailsError
+from trails.table.judged import is_loss
 
 _COLUMNS = """
 m.model_id, m.name, m.version, pg_get_userbyid(m.owner) AS owner, m.run_id, m.state, m.task, m.architecture, m.source,
@@ -241,9 +242,6 @@ def matrix(rows: Sequence[Row]) -> tuple[list[str], list[tuple[str, list[Row]]]]
     return predicted, [(actual, [cells[name] for name in predicted]) for actual, cells in lines.items()]
 
 
-LESS_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae", "median_ae", "mape"})
-
-
 def side_by_side(pair: Sequence[Judged]) -> list[dict[str, Any]]:
     """Metrics of two versions: ``metric``, ``class``, ``values``, ``difference`` and ``better`` (0, 1 or None)."""
     right = {(row["metric"], row["class"]): row["value"] for row in pair[1].metrics}
@@ -253,7 +251,7 @@ def side_by_side(pair: Sequence[Judged]) -> list[dict[str, Any]]:
         difference = None if left is None or other is None else other - left
         better = None
         if difference and row["metric"] != "base_rate":
-            better = int((difference > 0) != (row["metric"] in LESS_IS_BETTER))
+            better = int((difference > 0) != is_loss(row["metric"]))
         lines.append(
             {
                 "metric": row["metric"],
