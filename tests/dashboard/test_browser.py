@@ -294,4 +294,4 @@ def test_a_real_run_is_watched_from_its_start_to_its_record(browser: Any, bare: 
             window.wait_for_selector("#plan-title", timeout=60_000)
         finally:
             run.join()
-        assert window.locator("#curves g.line").count() == 3
+        until(window, "document.querySelectorAll('#curves g.line').length === 3")
