@@ -331,7 +331,10 @@ def test_few_rows_are_regularised_and_many_are_not() -> None:
     assert Options().regularisation(5_000) == Options().regularisation(1) == pytest.approx((0.5, 0.04))
     between = [Options().regularisation(rows) for rows in range(5_000, 205_000, 5_000)]
     assert between == sorted(between, reverse=True) and len(set(between)) == len(between)
-    assert Options().regularisation(5_000, 1.0) == pytest.approx((0.15, 0.04))
+    assert Options().regularisation(5_000, 0.4) == pytest.approx((0.3, 0.04))
+    assert Options().regularisation(5_000, 1.0) == pytest.approx((0.0, 0.04))
+    assert Options().regularisation(5_000, 0.0, "regression") == pytest.approx((0.0, 0.04))
+    assert parse_options('{"dropout": 0.2}').regularisation(5_000, 0.0, "regression") == pytest.approx((0.2, 0.04))
     assert Options().regularisation(10**6, 1.0) == (0.0, 1e-3)
     assert parse_options('{"dropout": 0.2}').regularisation(5_000, 1.0) == pytest.approx((0.2, 0.04))
     assert parse_options('{"dropout": 0}').regularisation(5_000) == pytest.approx((0.0, 0.04))

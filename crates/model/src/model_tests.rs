@@ -187,6 +187,7 @@ fn every_operation_predicts_what_the_rules_say() {
                     plain.with_operations(),
                     plain.with_every_operation(width, true, 8),
                     plain.with_every_operation(width, false, 9),
+                    plain.with_members(3),
                 ];
                 for parts in made {
                     let bytes = parts.blob();
@@ -205,6 +206,22 @@ fn every_operation_predicts_what_the_rules_say() {
             }
         }
     }
+}
+
+/// The first products of several members are had beforehand where all of them have room, and only there.
+#[test]
+fn members_first_products_are_folded_together() {
+    let plain = Parts::new(every_field(), 5, &[20], "binary", 1, 7);
+    let multiply_adds = |members: usize, memory: usize| {
+        let bytes = plain.with_members(members).blob();
+        let blob = Blob::open(&bytes, &|| ()).unwrap();
+        let header = Header::parse(&blob.header).unwrap();
+        let encoder = Encoder::read(&blob, &header).unwrap();
+        Network::with_memory(&blob, &header, &encoder, Kernels::portable(), memory).unwrap().multiply_adds()
+    };
+    let (room, none) = (1 << 20, 0);
+    assert!(multiply_adds(4, room) < 5 * multiply_adds(1, room));
+    assert!(multiply_adds(4, none) > 2 * multiply_adds(4, room));
 }
 
 /// Version 2 is another way of writing the same network down.

@@ -8,7 +8,7 @@ use crate::header::Header;
 use crate::kernels::{Kernels, TILE};
 use crate::layer::{Layer, Start};
 use crate::leading::Leading;
-use crate::memory::resize;
+use crate::memory::{resize, with_room};
 use crate::plan::{Plan, Step};
 use crate::program::{LinearPath, Program, Scale};
 use crate::vectors::{add_up, Block, Embedding, FieldRows};
@@ -36,7 +36,7 @@ pub struct Network {
     plan: Plan,
     /// What is embedded, where it is read as it is.
     embedding: Option<Embedding>,
-    leading: Option<Leading>,
+    leading: Vec<Leading>,
     /// By number of their weights; none where no step has them.
     layers: Vec<Option<Layer>>,
     scales: Vec<Scale>,
@@ -64,13 +64,16 @@ impl Network {
             fail!("the embedding is of shape ({ids}, {size}), not ({wanted}, {described})");
         }
         let program = Program::read(blob, header, encoder.fields.len() * size, ids)?;
-        let plan = Plan::of(&program);
-        let outputs = program.outputs();
         let fields = FieldRows::all(encoder);
-        let leading = plan
-            .leading
-            .map(|weights| Leading::new(&fields, &vectors, size, &program.linear[weights], folded, blob.pause));
-        let leading = leading.transpose()?;
+        // What several would look up is embedded once for all of them.
+        let widths = program.leading().into_iter().map(|weights| padded(program.linear[weights].outputs));
+        let together = ids.saturating_mul(4 * widths.sum::<usize>()) <= folded;
+        let plan = Plan::of(&program, together);
+        let outputs = program.outputs();
+        let mut leading = with_room(plan.leading.len())?;
+        for weights in &plan.leading {
+            leading.push(Leading::new(&fields, &vectors, size, &program.linear[*weights], folded, blob.pause)?);
+        }
         let embedding = match plan.steps.first() {
             Some(Step::Embed { .. }) => Some(Embedding::new(&vectors, size, fields.clone())?),
             _ => None,
@@ -84,7 +87,7 @@ impl Network {
             layers.push(is_used.then(layer).transpose()?);
         }
         let all: usize = plan.registers.iter().sum();
-        let looked_up = leading.as_ref().map_or(0, Leading::looked_up);
+        let looked_up = leading.iter().map(Leading::looked_up).max().unwrap_or(0);
         let widest = plan.registers.iter().copied().max().unwrap_or(0).max(all / 2).max(looked_up);
         let block = match all + looked_up {
             wide if wide > WIDE => 1,
@@ -101,7 +104,7 @@ impl Network {
     pub fn multiply_adds(&self) -> usize {
         let cost = |step: &Step| match step {
             Step::Embed { .. } => self.embedding.as_ref().map_or(0, Embedding::width),
-            Step::Leading { .. } => self.leading.as_ref().map_or(0, Leading::multiply_adds),
+            Step::Leading { number, .. } => self.leading[*number].multiply_adds(),
             Step::Linear { weights, .. } => self.layers[*weights].as_ref().map_or(0, Layer::multiply_adds),
             Step::Relu { width, .. } => *width,
             Step::Scale { weights, .. } => self.scales[*weights].factor.len(),
@@ -115,7 +118,7 @@ impl Network {
         let scales = self.scales.iter().map(|scale| std::mem::size_of_val(&scale.factor[..]) * 2);
         let paths = self.paths.iter().map(|path| std::mem::size_of_val(&path.weight[..]));
         self.embedding.as_ref().map_or(0, Embedding::bytes)
-            + self.leading.as_ref().map_or(0, Leading::bytes)
+            + self.leading.iter().map(Leading::bytes).sum::<usize>()
             + self.layers.iter().flatten().map(Layer::bytes).sum::<usize>()
             + scales.chain(paths).sum::<usize>()
             + std::mem::size_of_val(&self.plan.steps[..])
@@ -144,7 +147,7 @@ impl Network {
         for (register, width) in registers.iter_mut().zip(&self.plan.registers) {
             register.grow(at_once * width)?;
         }
-        looked_up.grow(at_once * self.leading.as_ref().map_or(0, Leading::looked_up))?;
+        looked_up.grow(at_once * self.leading.iter().map(Leading::looked_up).max().unwrap_or(0))?;
         for begin in (0..rows).step_by(at_once) {
             let block = Block { encoded, begin, rows: at_once.min(rows - begin) };
             for step in &self.plan.steps {
@@ -167,9 +170,8 @@ impl Network {
                 let embedding = self.embedding.as_ref().expect("a plan with this step has one");
                 embedding.write(block, &mut registers[*to]);
             }
-            Step::Leading { to, relu } => {
-                let leading = self.leading.as_ref().expect("a plan with this step has one");
-                leading.apply(self.kernels, block, looked_up, &mut registers[*to], *relu);
+            Step::Leading { number, to, relu } => {
+                self.leading[*number].apply(self.kernels, block, looked_up, &mut registers[*to], *relu);
             }
             Step::Linear { weights, of, to, relu } => {
                 let layer = self.layers[*weights].as_ref().expect("weights of a step are laid out");

@@ -11,8 +11,9 @@ pub enum Step {
     Embed {
         to: usize,
     },
-    /// The linear operation that alone reads what is embedded.
+    /// A linear operation that reads what is embedded, numbered among them.
     Leading {
+        number: usize,
         to: usize,
         relu: bool,
     },
@@ -52,18 +53,20 @@ pub struct Plan {
     pub registers: Vec<usize>,
     /// Where the last value lies.
     pub last: usize,
-    /// Weights of the leading linear operation.
-    pub leading: Option<usize>,
+    /// Weights of the leading linear operations.
+    pub leading: Vec<usize>,
 }
 
 impl Plan {
-    pub fn of(program: &Program) -> Self {
+    /// `together` says whether several linear operations may be leading ones, where nothing else reads what is embedded.
+    pub fn of(program: &Program, together: bool) -> Self {
         let readers = program.readers();
         let is_linear = |value: usize| value > 0 && program.operations[value - 1].kind == Kind::Linear;
-        let leading = match program.operations.iter().find(|operation| operation.of.contains(&0)) {
-            Some(reader) if readers[0] == 1 && reader.kind == Kind::Linear => Some(reader.weights),
-            _ => None,
-        };
+        let mut leading = program.leading();
+        if leading.len() > 1 && !together {
+            leading.clear();
+        }
+        let (leads, mut number) = (!leading.is_empty(), 0);
         // A ReLU that alone reads a product is applied as the product is written.
         let mut is_rectified = vec![false; program.widths.len()];
         for operation in &program.operations {
@@ -73,7 +76,7 @@ impl Plan {
         }
         let mut registers = Registers { widths: Vec::new(), free: Vec::new(), of: vec![0; readers.len()], readers };
         let mut steps = Vec::new();
-        if registers.readers[0] > 0 && leading.is_none() {
+        if registers.readers[0] > 0 && !leads {
             let to = registers.take(0, program.widths[0]);
             steps.push(Step::Embed { to });
         }
@@ -88,7 +91,10 @@ impl Plan {
             }
             let to = registers.take(value, width);
             steps.push(match operation.kind {
-                Kind::Linear if operation.of[0] == 0 && leading.is_some() => Step::Leading { to, relu },
+                Kind::Linear if operation.of[0] == 0 && leads => {
+                    number += 1;
+                    Step::Leading { number: number - 1, to, relu }
+                }
                 Kind::Linear => Step::Linear { weights, of: of[0], to, relu },
                 Kind::Relu => Step::Relu { of: of[0], to, width },
                 Kind::Scale => Step::Scale { weights, of: of[0], to },
@@ -96,7 +102,7 @@ impl Plan {
                 Kind::Mean => Step::Add { by: of.len(), of, to, width },
                 Kind::LinearPath => Step::LinearPath { weights, to },
             });
-            if !(operation.of.first() == Some(&0) && leading.is_some()) {
+            if !(operation.of.first() == Some(&0) && leads) {
                 operation.of.iter().for_each(|value| registers.has_read(*value));
             }
         }
@@ -165,14 +171,14 @@ mod tests {
         use Kind::{Linear, Relu};
         let layers =
             [(Linear, &[0][..], 40), (Relu, &[1], 40), (Linear, &[2], 20), (Relu, &[3], 20), (Linear, &[4], 1)];
-        let plan = Plan::of(&program(&layers));
+        let plan = Plan::of(&program(&layers), false);
         let steps = [
-            Step::Leading { to: 0, relu: true },
+            Step::Leading { number: 0, to: 0, relu: true },
             Step::Linear { weights: 1, of: 0, to: 1, relu: true },
             Step::Linear { weights: 2, of: 1, to: 0, relu: false },
         ];
         assert_eq!((&plan.steps[..], &plan.registers[..], plan.last), (&steps[..], &[48, 32][..], 0));
-        assert_eq!(plan.leading, Some(0));
+        assert_eq!(plan.leading, [0]);
     }
 
     #[test]
@@ -180,9 +186,9 @@ mod tests {
         use Kind::{Add, Linear, Relu};
         // x + linear(relu(x)): the product is read by the sum as well, so that its ReLU is a step of its own.
         let block = [(Linear, &[0][..], 8), (Relu, &[1], 8), (Linear, &[2], 8), (Add, &[1, 3], 8), (Linear, &[4], 1)];
-        let plan = Plan::of(&program(&block));
+        let plan = Plan::of(&program(&block), false);
         let steps = [
-            Step::Leading { to: 0, relu: false },
+            Step::Leading { number: 0, to: 0, relu: false },
             Step::Relu { of: 0, to: 1, width: 16 },
             Step::Linear { weights: 1, of: 1, to: 2, relu: false },
             Step::Add { of: vec![0, 2], to: 1, width: 16, by: 1 },
@@ -192,11 +198,19 @@ mod tests {
     }
 
     #[test]
-    fn what_several_read_is_embedded_as_it_is() {
-        use Kind::{Linear, Mean};
-        let members = [(Linear, &[0][..], 3), (Linear, &[0], 3), (Mean, &[1, 2], 3)];
-        let plan = Plan::of(&program(&members));
-        assert_eq!((plan.leading, &plan.steps[0]), (None, &Step::Embed { to: 0 }));
+    fn what_several_products_read_is_embedded_or_had_beforehand() {
+        use Kind::{Linear, Mean, Relu};
+        let members = program(&[(Linear, &[0][..], 3), (Linear, &[0], 3), (Mean, &[1, 2], 3)]);
+        let plan = Plan::of(&members, false);
+        assert_eq!((&plan.leading[..], &plan.steps[0]), (&[][..], &Step::Embed { to: 0 }));
         assert_eq!(plan.steps[3], Step::Add { of: vec![1, 2], to: 0, width: 16, by: 2 });
+
+        let plan = Plan::of(&members, true);
+        assert_eq!((&plan.leading[..], plan.registers.len()), (&[0, 1][..], 3));
+        assert_eq!(plan.steps[1], Step::Leading { number: 1, to: 1, relu: false });
+
+        // A ReLU of what is embedded needs it as it is.
+        let other = program(&[(Linear, &[0][..], 5), (Relu, &[0], 5), (Mean, &[1, 2], 5)]);
+        assert!(Plan::of(&other, true).leading.is_empty());
     }
 }

@@ -82,6 +82,15 @@ impl Program {
         self.widths.last().copied().unwrap_or(0)
     }
 
+    /// Weights of the linear operations that read what is embedded; none if anything else reads it.
+    pub fn leading(&self) -> Vec<usize> {
+        let reading = || self.operations.iter().filter(|operation| operation.of.contains(&0));
+        match reading().all(|operation| operation.kind == Kind::Linear) {
+            true => reading().map(|operation| operation.weights).collect(),
+            false => Vec::new(),
+        }
+    }
+
     /// How often each value is read.
     pub fn readers(&self) -> Vec<usize> {
         let mut readers = vec![0; self.widths.len()];

@@ -156,6 +156,53 @@ impl Parts {
         parts
     }
 
+    /// The same model, version 2, of which every number is the mean of what so many like it put out.
+    pub fn with_members(&self, members: usize) -> Self {
+        let mut parts = self.with_operations();
+        let alone = parts.header["operations"].as_array().unwrap().clone();
+        let (mut operations, mut outputs) = (Vec::new(), Vec::new());
+        for member in 0..members {
+            let begin = operations.len();
+            for operation in &alone {
+                let mut operation = operation.clone();
+                let of = operation["of"][0].as_u64().unwrap() as usize;
+                operation["of"] = json!([if of == 0 { 0 } else { begin + of }]);
+                // Members share all matrices but the first, of which every other one has one of its own.
+                if of == 0 && member % 2 == 1 {
+                    operation["weights"] = json!(alone.len());
+                }
+                operations.push(operation);
+            }
+            outputs.push(operations.len());
+        }
+        // Weights are numbered as they are first used.
+        let mut numbers: Vec<Value> = Vec::new();
+        for operation in operations.iter_mut().filter(|operation| operation["operation"] == "linear") {
+            let weights = operation["weights"].clone();
+            let number = numbers.iter().position(|known| *known == weights).unwrap_or(numbers.len());
+            if number == numbers.len() {
+                numbers.push(weights);
+            }
+            operation["weights"] = json!(number);
+        }
+        let before = parts.tensors.clone();
+        for (number, weights) in numbers.iter().enumerate() {
+            let weights = weights.as_u64().unwrap() as usize;
+            for part in ["weight", "bias"] {
+                let own = weights == alone.len();
+                let mut tensor = before[&format!("linear.{}.{part}", if own { 0 } else { weights })].clone();
+                if own {
+                    tensor.2.reverse();
+                    tensor.2.chunks_exact_mut(4).for_each(<[u8]>::reverse);
+                }
+                parts.tensors.insert(format!("linear.{number}.{part}"), tensor);
+            }
+        }
+        operations.push(json!({"operation": "mean", "of": outputs}));
+        parts.header["operations"] = Value::Array(operations);
+        parts
+    }
+
     pub fn blob(&self) -> Vec<u8> {
         self.blob_with(&self.header.to_string())
     }

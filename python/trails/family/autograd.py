@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from trails.family.modules import (
     layout_of,
     unfilled,
 )
-from trails.family.networks import ModelFacts, Shape, Work
+from trails.family.networks import ModelFacts, Networks, Shape, Work
 from trails.model.store import Model
 from trails.table.target import Task
 from trails.training.heads import mean_loss
@@ -94,6 +95,10 @@ class AutogradNetworks(ABC):
                     tensor.fill_(1.0 if name == "weight" else 0.0)
             elif own:
                 raise NotImplementedError(f"{type(part).__name__} has parameters, and nobody says how they begin")
+
+    def with_members(self, members: int) -> Networks[Any] | None:
+        """None: a family that has such says so."""
+        return None
 
     def layout(self, shape: Shape, design: Design) -> ModuleLayout:
         """Of one network."""

@@ -157,6 +157,10 @@ class Networks(Protocol[L]):
 
     most_stacked: int | None
 
+    def with_members(self, members: int) -> Networks[Any] | None:
+        """Networks of the same designs, each of so many members that share weights and predict together; None where the
+        family has none."""
+
     def layout(self, shape: Shape, design: Design) -> L:
         """Of one network."""
 

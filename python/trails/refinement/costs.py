@@ -84,7 +84,12 @@ class Costs:
 
     def of(self, design: Design) -> Seconds:
         """Predicted seconds of one epoch of the candidate of this design."""
-        return Seconds(self._training_rate * self._training(design), self._evaluation_rate * self._evaluation(design))
+        return self.of_work(self._work(design))
+
+    def of_work(self, work: Work) -> Seconds:
+        """Predicted seconds of one epoch of a network that costs so much."""
+        training = self._training_rate * training_work(work, self._steps_per_row)
+        return Seconds(training, self._evaluation_rate * evaluation_work(work))
 
     def batch(self, design: Design) -> float:
         """Predicted seconds of one batch of this candidate, evaluation aside."""

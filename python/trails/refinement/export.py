@@ -55,7 +55,7 @@ def model_of(
             **(training or {}),
         },
     )
-    model = trial.family.networks.export(trial.layout, trial.best, facts)
+    model = trial.networks.export(trial.layout, trial.best, facts)
     return replace(at_temperature(model, facts.metrics.get("temperature", 1.0)), seen=seen)
 
 

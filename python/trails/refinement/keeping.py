@@ -26,6 +26,14 @@ _KEEP_SECONDS = 5.0
 """The best model so far is written at most so often: it is for runs that something ends before their time."""
 
 
+_Epoch = tuple[str, int, int]
+"""Architecture, members and number."""
+
+
+def _best_epoch(trial: Trial) -> _Epoch:
+    return trial.architecture, trial.members, trial.best_epoch
+
+
 class ModelKeeper:
     """Writes the best candidate's model with all its metrics; does nothing if the caller keeps none.
 
@@ -54,8 +62,8 @@ class ModelKeeper:
         self._setting, self._request, self._data, self._events, self._timings = setting, request, data, events, timings
         self._written, self._when, self._metric = 0, -math.inf, -math.inf
         # Of the best candidate's best epoch: what it predicts for the validation rows, and all its metrics.
-        self._outputs: tuple[tuple[str, int], NDArray[np.float32]] | None = None
-        self._reported: tuple[tuple[str, int], Mapping[str, float]] | None = None
+        self._outputs: tuple[_Epoch, NDArray[np.float32]] | None = None
+        self._reported: tuple[_Epoch, Mapping[str, float]] | None = None
         self._seen: NDArray[np.uint32] | None = None
         self.unkept: str | None = None
 
@@ -76,8 +84,8 @@ class ModelKeeper:
 
     def note(self, result: EpochResult, best: Trial) -> None:
         """Take in an epoch: what it predicts is kept as long as it is the best epoch of the ``best`` candidate."""
-        epoch = result.architecture, result.epoch
-        if self._setting.models and result.outputs is not None and (best.architecture, best.best_epoch) == epoch:
+        epoch = result.architecture, 1, result.epoch
+        if self._setting.models and result.outputs is not None and _best_epoch(best) == epoch:
             self._outputs = epoch, result.outputs.copy()
 
     def write(self, best: Trial) -> None:
@@ -113,13 +121,13 @@ class ModelKeeper:
 
     def _metrics(self, trial: Trial) -> Mapping[str, float]:
         """Everything that is told of a candidate's best epoch; computed once."""
-        epoch = trial.architecture, trial.best_epoch
+        epoch = _best_epoch(trial)
         if self._reported is None or self._reported[0] != epoch:
             if self._outputs is not None and self._outputs[0] == epoch:
                 outputs = self._outputs[1]
-            else:  # of an earlier run
+            else:  # of an earlier run, or of several members
                 assert trial.best is not None, "who has metrics had weights"
-                outputs = trial.family.networks.predict(trial.layout, trial.best, self._data.validation).numpy()
+                outputs = trial.networks.predict(trial.layout, trial.best, self._data.validation).numpy()
             self._reported = epoch, self._report(outputs)
         return self._reported[1]
 
@@ -140,7 +148,7 @@ class ModelKeeper:
     def _write(self, best: Trial, rows: int, last: bool) -> None:
         """Write to one of the files in turn. What goes wrong is told with the result, which does not hang on it."""
         files, options = self._setting.models, self._request.options
-        dropout, l2 = options.regularisation(rows, self._data.train.interpolated)
+        dropout, l2 = options.regularisation(rows, self._data.train.interpolated, self._data.target.task)
         training = {"refinement": self._request.refinement, "dropout": dropout, "embedding_l2": l2, "rows": rows}
         which = self._written % len(files)
         try:

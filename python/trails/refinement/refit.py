@@ -38,7 +38,7 @@ def refit(trial: Trial, data: Dataset, options: Options, keep_going: Callable[[f
         trained on, which only happens when training goes wrong.
     """
     rows = _together(data, options)
-    again, networks = trial.fresh(), trial.family.networks
+    again, networks = trial.fresh(), trial.networks
     task, names = data.target.task, [trial.architecture]
     stack = networks.stack([trial.layout], [again.begin()], rows, options, trial.seed, names, task)
     done, going = 0, True

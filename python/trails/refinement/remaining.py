@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from trails.limits import RESERVE_SECONDS
 from trails.refinement.clock import Clock
-from trails.refinement.costs import Costs, Speed
+from trails.refinement.costs import Costs, Seconds, Speed
 from trails.refinement.protocol import Setting
 from trails.refinement.trial import Trial
 
@@ -43,6 +43,12 @@ class Remaining:
     def costs(self) -> Costs:
         """Of every candidate, as observed so far."""
         return self.speed.costs
+
+    def cost_of(self, trial: Trial) -> Seconds:
+        """Predicted seconds of an epoch of a trial, all its members together."""
+        if trial.members == 1:
+            return self.costs.of(trial.design)
+        return self.costs.of_work(trial.networks.work(trial.layout.shape, trial.design))
 
     def seconds(self) -> float:
         """That training and evaluation may still take."""

@@ -9,7 +9,7 @@ from functools import partial
 
 from trails.errors import BudgetTooSmall, UnusableData
 from trails.limits import RESERVE_SECONDS
-from trails.refinement import memory
+from trails.refinement import members, memory
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.costs import Speed
 from trails.refinement.models import Models
@@ -24,7 +24,10 @@ from trails.refinement.supervision import Supervision
 from trails.refinement.timings import Timings
 from trails.refinement.trial import Trial
 from trails.refinement.winner import Winner, note
-from trails.refinement.workers import Worker
+from trails.refinement.workers import LocalWorker, Worker
+
+_TIMES_THE_LEAST = 20.0
+"""Nothing is kept back for members where the rest would hold less than so many times the least training."""
 
 Measure = Callable[[Sequence[Trial], float], Speed]
 
@@ -92,6 +95,10 @@ class Refinement:
             self._request.score_seconds * self._request.scored,
         )
         self._began = self._clock.now()
+        # A plan that is fixed is fixed: the same seed gives the same result on a faster machine too.
+        free = not self._request.fixed and math.isfinite(self._setting.deadline)
+        wanted = self._members_wanted(free)
+        kept = self._keep_for_members() if wanted and free else 0.0
         if read:
             self._scored = read.n
             roster, scheduler = restore(read, self._request, self._models)
@@ -101,13 +108,15 @@ class Refinement:
             scheduler = self._choose()
         rung = read.rung if read else 0
         self._write_best()  # of the run that is continued
-        # A plan that is fixed is fixed: the same seed gives the same result on a faster machine too.
-        free = not self._request.fixed and math.isfinite(self._setting.deadline)
+        several: Trial | None = None
         try:
             if scheduler is not None:
                 rung = self._run_rungs(scheduler, rung)
+            self._remaining.reserve -= kept
             best = self._roster.best
-            if best is not None and best.alive and free and self._options.winner:
+            if best is not None and wanted:
+                several = self._train_members(best, free)
+            if best is not None and best.alive and free and self._options.winner and several is None:
                 self._winner(best, rung).train_further(self._workers[0])
         except Exception:
             # The caller tells of the fault and returns what had finished: with the best model of that.
@@ -117,9 +126,40 @@ class Refinement:
         ranked = self._roster.ranking()
         if not ranked:
             raise self._nothing_trained()
-        self._winner(ranked[0], rung).keep(refit=free and self._options.refit)
+        self._winner(several or ranked[0], rung).keep(refit=free and self._options.refit)
         self._events.result(self._roster.rows(), self._complete, self._timings.rows, self._models.unkept)
         return ranked
+
+    # Members
+
+    def _members_wanted(self, free: bool) -> bool:
+        """Whether the best architecture is to be trained with several members, for the model that is kept."""
+        asked, models = self._options.members, self._setting.models
+        if not models or asked == 1 or (asked == "auto" and not (free and self._options.winner)):
+            return False
+        return isinstance(self._workers[0], LocalWorker)
+
+    def _keep_for_members(self) -> float:
+        """Keep a part of the time back until the last rung is over; the seconds, 0 where there is little time."""
+        kept, left = members.SHARE * self._remaining.seconds(), self._remaining.seconds()
+        if left - kept < _TIMES_THE_LEAST * self._least():
+            return 0.0
+        self._remaining.reserve += kept
+        return kept
+
+    def _train_members(self, winner: Trial, free: bool) -> Trial | None:
+        """The winner's architecture with several members, if that is better; without it there is the winner."""
+        worker = self._workers[0]
+        assert isinstance(worker, LocalWorker), "only then they are wanted"
+        stage = members.Members(winner, self._options, self._supervision, self._timings, self._clock)
+        try:
+            found = stage.train(worker, refit=free and self._options.refit)
+        except Exception as error:
+            note(f"no members were trained: {type(error).__name__}: {error}")
+            return None
+        if found is not None:
+            self._models.write_at_once(found)
+        return found
 
     # What to train
 

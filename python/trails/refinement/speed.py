@@ -66,7 +66,7 @@ def measure(
     """
     trial = trials[0]
     if seconds_left < _SHORT_SECONDS and not given:
-        trial = min(trials, key=lambda t: t.family.networks.work(t.layout.shape, t.design).products)
+        trial = min(trials, key=lambda t: t.networks.work(t.layout.shape, t.design).products)
     busy = list(workers[: len(trials)])
     seconds = min(MEASURING_SECONDS, MEASURING_SHARE * seconds_left)
     times = _time_all(busy, [trial], seconds)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trails.family.base import Family
 from trails.family.design import Design
-from trails.family.networks import Layout, Shape
+from trails.family.networks import Layout, Networks, Shape
 from trails.refinement.leaderboard import is_better
 from trails.refinement.protocol import Candidate, LeaderboardRow
 from trails.training.weights import Training, Weights, derived_seed
@@ -53,6 +54,7 @@ class Trial:
         score: That filtering gave it; None where there was no filtering.
         layout: Of its own weights.
         seed: Of the run; with the architecture it decides the initial weights and dropout.
+        members: That share weights and predict together; 1 for a network alone.
     """
 
     family: Family
@@ -68,6 +70,7 @@ class Trial:
     failed: bool = False
     training: Training | None = field(default=None, repr=False)
     best: Weights | None = field(default=None, repr=False)
+    members: int = 1
 
     @classmethod
     def of(cls, family: Family, candidate: Candidate, shape: Shape, seed: int) -> Trial:
@@ -77,7 +80,22 @@ class Trial:
 
     def fresh(self, architecture: str | None = None) -> Trial:
         """The same candidate, never trained and without a score, or one alike of another name."""
-        return Trial(self.family, architecture or self.architecture, None, self.layout, self.seed)
+        return Trial(self.family, architecture or self.architecture, None, self.layout, self.seed, members=self.members)
+
+    def with_members(self, members: int) -> Trial | None:
+        """The same architecture of so many members, never trained; None where its family has no such networks."""
+        networks = self.family.networks.with_members(members)
+        if networks is None:
+            return None
+        layout = networks.layout(self.layout.shape, self.layout.design)
+        return Trial(self.family, self.architecture, None, layout, self.seed, members=members)
+
+    @property
+    def networks(self) -> Networks[Any]:
+        """How its network is trained and used."""
+        networks = self.family.networks if self.members == 1 else self.family.networks.with_members(self.members)
+        assert networks is not None, "who has members is of a family that has them"
+        return networks
 
     @property
     def design(self) -> Design:
@@ -103,7 +121,7 @@ class Trial:
         """What training goes on from; fresh weights at the first call."""
         if self.training is None:
             seed = derived_seed(self.seed, self.architecture)
-            self.training = Training.begin(self.family.networks.initial(self.layout, seed))
+            self.training = Training.begin(self.networks.initial(self.layout, seed))
         return self.training
 
     def stale(self, patience: int) -> bool:

@@ -63,7 +63,7 @@ class Winner:
     def _refit(self) -> Weights | None:
         """Weights trained on all rows; None if there is no time, or it came to nothing."""
         trial, remaining, progress = self._trial, self._run.remaining, self._run.progress
-        cost = remaining.costs.of(trial.design)
+        cost = remaining.cost_of(trial)
         remaining.active = 1
         training = trial.best_epoch * cost.training * self._run.models.refit_share
         if SLACK * remaining.wall() * (training + cost.evaluation) > remaining.seconds():

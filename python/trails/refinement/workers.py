@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -185,6 +186,11 @@ class LocalWorker:
         self.options, self._seed, self._workers = options, seed, workers
         self._batch_seconds = 0.0
 
+    def patient(self, patience: int) -> LocalWorker:
+        """One that trains in the same place and lets so many epochs pass without a better one."""
+        options = replace(self.options, patience=patience)
+        return LocalWorker(self.data, options, self._seed, self.cores, self._workers, self.clock)
+
     @property
     def device(self) -> torch.device:
         """Where the rows are."""
@@ -194,7 +200,7 @@ class LocalWorker:
         """The candidates, ready to be trained together."""
         layouts, trainings = [t.layout for t in trials], [t.begin() for t in trials]
         names, task = [t.architecture for t in trials], self.data.target.task
-        networks = trials[0].family.networks
+        networks = trials[0].networks
         return networks.stack(layouts, trainings, self.data.train, self.options, self._seed, names, task)
 
     @property
@@ -210,7 +216,7 @@ class LocalWorker:
 
     def most_stacked(self, trial: Trial, trials: int) -> int:
         """How many of ``trials`` like this one may be stacked here, by memory and so that every worker has some."""
-        most = trial.family.networks.most_stacked
+        most = trial.networks.most_stacked
         workers = self._workers if self.device.type == "cuda" else self.cores.count
         fair = -(-trials // workers)
         held = int(_MEMORY_SHARE * memory.available(self.device)) // self.bytes_of(trial.layout)

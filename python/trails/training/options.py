@@ -11,6 +11,7 @@ from typing import Any, cast, get_args
 from trails.errors import InvalidInput, listed, shown, shown_json
 from trails.halving import DEFAULT_ETA, DEFAULT_MAX_EPOCHS
 from trails.table.fitting import Fitting, NumbersAs
+from trails.table.target import Task
 
 EMBEDDING = 10
 """Numbers that stand for one category, the published study's choice: a row is fields * EMBEDDING inputs wide."""
@@ -21,8 +22,6 @@ _LARGEST_WHOLE = 2**31 - 1
 
 _EXAMPLE = "For instance: options => '{\"dropout\": 0.1}'."
 _MOST_DROPOUT, _LEAST_L2 = 0.5, 1e-3
-_DROPOUT_OF_NUMBERS = 0.3
-"""What is left of it where all fields are interpolated."""
 
 
 def _option(
@@ -51,6 +50,16 @@ class Options:
     eta: int = _option(DEFAULT_ETA, "one in how many candidates survives a rung of sh and hyperband", 2)
     max_epochs: int = _option(DEFAULT_MAX_EPOCHS, "epochs after which no candidate is trained further", 1, 10_000)
     winner: bool = _option(True, "whether the best candidate is trained further with the time that is left")
+    members: int | str = _option(
+        "auto",
+        "networks in one, of shared weights, that the best architecture is trained with last where a model is kept; "
+        "auto: 16, 8 or 4 if the time left holds them; 1: none",
+        1,
+        64,
+        ("auto",),
+        number=True,
+        whole=True,
+    )
     refit: bool = _option(
         True,
         "whether the best candidate is trained again on held-out rows too, where neither validation nor split named "
@@ -77,8 +86,8 @@ class Options:
     )
     dropout: float | str = _option(
         "auto",
-        "share of every hidden layer's outputs that is dropped in training; auto: the fewer rows, the more, and of "
-        "numbers less",
+        "share of every hidden layer's outputs that is dropped in training; auto: the fewer rows, the more, of numbers "
+        "less, and none where a number is predicted",
         0.0,
         0.95,
         ("auto",),
@@ -128,24 +137,26 @@ class Options:
     max_categories: int = _option(1 << 16, "most frequent categories of a column; the rest shares slots by hash", 1)
     buckets: int = _option(1 << 10, "slots that the rest shares; 0: one, that of unknown categories", 0, 1 << 20)
 
-    def regularisation(self, rows: int, interpolated: float = 0.0) -> tuple[float, float]:
+    def regularisation(self, rows: int, interpolated: float = 0.0, task: Task = "binary") -> tuple[float, float]:
         """Dropout and the L2 weight on the embedding table, for so many training rows.
 
         Args:
             rows: Of the training table.
-            interpolated: Share of the fields that are numbers between knots, which need less dropout than categories:
-                all rows teach the line that a number's knots keep to.
+            interpolated: Share of the fields that are numbers between knots, which need no dropout: all rows teach the
+                line that a number's knots keep to.
+            task: What is learnt.
 
         Few rows need much of both, and many none. ``auto`` is 0.5 and 0.04 for 5,000 rows and below, 0 and 0.001 for
         200,000 and above; between them dropout falls with the logarithm of the rows, L2 with the rows. The benchmark
-        ``regularisation`` measures what that is worth. Where all fields are interpolated, 0.3 of that dropout is left;
-        the benchmark ``tables`` measures it.
+        ``regularisation`` measures what that is worth. What is left of that dropout is the share of fields that are not
+        interpolated, and nothing where a number is predicted: units that are dropped change the spread of what follows,
+        which classes forgive and sums do not. The benchmark ``tables`` measures both.
         """
         scarcity = min(max(_MANY_ROWS / max(rows, 1), 1.0), _MANY_ROWS / _FEW_ROWS)
         dropout, l2 = self.dropout, self.embedding_l2
         if isinstance(dropout, str):
-            dropout = _MOST_DROPOUT * math.log(scarcity) / math.log(_MANY_ROWS / _FEW_ROWS)
-            dropout *= 1.0 - (1.0 - _DROPOUT_OF_NUMBERS) * interpolated
+            share = 0.0 if task == "regression" else 1.0 - interpolated
+            dropout = share * _MOST_DROPOUT * math.log(scarcity) / math.log(_MANY_ROWS / _FEW_ROWS)
         if isinstance(l2, str):
             l2 = _LEAST_L2 * scarcity
         return dropout, l2

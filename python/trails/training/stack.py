@@ -37,7 +37,7 @@ class TrainingStack(ABC):
     def __init__(self, data: EncodedRows, options: Options, seed: int, names: Sequence[str], task: Task) -> None:
         self._data, self._options, self._seed = data, options, seed
         self._names, self._task = list(names), task
-        self._dropout, self._embedding_l2 = options.regularisation(len(data), data.interpolated)
+        self._dropout, self._embedding_l2 = options.regularisation(len(data), data.interpolated, task)
         self.batches = batches_of(len(data), options)
         self._masks = self._mask_generators(0)
 

@@ -81,7 +81,7 @@ def train_stack(rowsets: Rowsets, protocol: Protocol, trainings: Sequence[Traini
     data = rowsets.data
     trials = [rowsets.trial(protocol, training.index, seed) for training in trainings]
     names, begun = [trial.architecture for trial in trials], [trial.begin() for trial in trials]
-    layouts, networks = [trial.layout for trial in trials], trials[0].family.networks
+    layouts, networks = [trial.layout for trial in trials], trials[0].networks
     stack = networks.stack(layouts, begun, data.train, rowsets.options, seed, names, data.target.task)
     on_gpu = data.train.labels.is_cuda
     now = time.perf_counter if on_gpu else time.process_time

@@ -83,7 +83,7 @@ class MlpLayout:
 
     def mlp(self, flat: Tensor) -> Layers:
         """Views of a vector ``mlp``; a candidate's own have no stack dimension."""
-        take = _Taker(flat, self.stacked)
+        take = Taker(flat, self.stacked)
         hidden = tuple(
             HiddenLayer(take(fan_in, fan_out), take(1, fan_out), take(1, fan_out))
             for fan_in, fan_out in pairwise((self.shape.inputs, *self.design))
@@ -92,7 +92,7 @@ class MlpLayout:
 
     def stats(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Mean and variance (..., 1, outputs) of every hidden layer in a vector ``stats``."""
-        take = _Taker(flat, self.stacked)
+        take = Taker(flat, self.stacked)
         return [(take(1, width), take(1, width)) for width in self.design]
 
     def table(self, flat: Tensor) -> Tensor:
@@ -104,17 +104,22 @@ class MlpLayout:
         return flat.view(self.stacked, self.shape.interpolated, self.shape.embedding)
 
 
-class _Taker:
-    """Cuts views off the front of a vector."""
+class Taker:
+    """Cuts views off the front of a vector.
 
-    def __init__(self, flat: Tensor, stacked: int) -> None:
-        self._flat, self._stacked, self._place = flat, stacked, 0
+    Args:
+        flat: The vector.
+        stacked: A dimension that all views have before their own; 1 for none.
+    """
 
-    def __call__(self, rows: int, columns: int) -> Tensor:
-        size = self._stacked * rows * columns
-        piece = self._flat[self._place : self._place + size]
-        self._place += size
-        return piece.view(rows, columns) if self._stacked == 1 else piece.view(self._stacked, rows, columns)
+    def __init__(self, flat: Tensor, stacked: int = 1) -> None:
+        self._flat, self._stacked, self._place = flat, () if stacked == 1 else (stacked,), 0
+
+    def __call__(self, *shape: int) -> Tensor:
+        """The next view, of this shape."""
+        shape = (*self._stacked, *shape)
+        begin, self._place = self._place, self._place + math.prod(shape)
+        return self._flat[begin : self._place].view(shape)
 
 
 def initial(layout: MlpLayout, seed: int) -> Weights:

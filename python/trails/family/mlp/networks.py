@@ -10,8 +10,9 @@ from torch import Tensor
 
 from trails.family.design import Design
 from trails.family.mlp.layout import MLP, STATS, MlpLayout, initial
+from trails.family.mlp.members import MembersNetworks
 from trails.family.mlp.stack import MlpStack, fold, predict_alone
-from trails.family.networks import ModelFacts, Shape, Work
+from trails.family.networks import ModelFacts, Networks, Shape, Work
 from trails.model.store import Model
 from trails.table.target import Task
 from trails.training.options import Options
@@ -23,6 +24,10 @@ class MlpNetworks:
     """Embedding, then for every hidden width a product, BatchNorm, ReLU and dropout, then the outputs."""
 
     most_stacked: int | None = None
+
+    def with_members(self, members: int) -> Networks[Any] | None:
+        """MLPs of so many members; see `trails.family.mlp.members`."""
+        return MembersNetworks(members)
 
     def layout(self, shape: Shape, design: Design) -> MlpLayout:
         """Of one network."""

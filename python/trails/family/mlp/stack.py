@@ -12,21 +12,20 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from trails.family.mlp.layout import MLP, STATS, HiddenLayer, Layers, MlpLayout, stack, together, unstack
-from trails.family.mlp.lines import Lines
+from trails.family.mlp.embedded import EmbeddedStack, embedded_rows
+from trails.family.mlp.layout import MLP, STATS, Layers, MlpLayout, stack, together, unstack
+from trails.family.mlp.norm import norm, norm_backward
 from trails.table.target import Task
 from trails.training import kernels
 from trails.training.heads import mean_loss
 from trails.training.kernels import EPSILON
-from trails.training.knots import looked_up
-from trails.training.optimiser import update
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
-from trails.training.stack import TrainingStack, drop, predict_in_chunks
-from trails.training.weights import SLOPES, TABLE, Training, Weights
+from trails.training.stack import drop, predict_in_chunks
+from trails.training.weights import TABLE, Training, Weights
 
 
-class MlpStack(TrainingStack):
+class MlpStack(EmbeddedStack):
     """MLPs of the same age and depth that train together.
 
     Args:
@@ -49,25 +48,16 @@ class MlpStack(TrainingStack):
         names: Sequence[str],
         task: Task = "binary",
     ) -> None:
-        super().__init__(data, options, seed, names, task)
         self._layouts, self._layout = list(layouts), together(layouts)
         device = data.labels.device
         parts = [
             stack(part, layouts, self._layout, device) for part in zip(*(t.parts() for t in trainings), strict=True)
         ]
-        self._state = Training(parts[0], parts[1], parts[2], parts[3], trainings[0].steps)
-        weights = self._state.weights
-        self._gradient = torch.zeros_like(weights[MLP])
-        # Views are made once: dozens of them in every step would cost a small network several percent.
-        self._mlp, self._into = self._layout.mlp(weights[MLP]), self._layout.mlp(self._gradient)
+        state = Training(parts[0], parts[1], parts[2], parts[3], trainings[0].steps)
+        super().__init__(self._layout, state, data, options, seed, names, task)
+        self._mlp, self._into = self._layout.mlp(state.weights[MLP]), self._layout.mlp(self._gradient)
         self._matrices = [layer.weight for layer in self._mlp.hidden]
-        self._stats, self._table = self._layout.stats(weights[STATS]), self._layout.table(weights[TABLE])
-        shape = self._layout.shape
-        self._lines = None if data.knots is None else Lines(self._layout, self._state, data.knots)
-        self._table_size = weights[TABLE].numel()
-        self._within = torch.arange(shape.embedding, device=device)
-        # Where each candidate's embedding begins among the stacked tables.
-        self._firsts = torch.arange(len(layouts), device=device).view(-1, 1, 1) * shape.ids
+        self._stats = self._layout.stats(state.weights[STATS])
 
     def training(self, place: int) -> Training:
         """What the candidate at ``place`` goes on from, elsewhere or later."""
@@ -79,37 +69,16 @@ class MlpStack(TrainingStack):
         own = unstack(self._state.average, self._layout, place, self._layouts[place])
         return own.copy() if self._layout.stacked == 1 else own
 
-    @torch.inference_mode()
-    def step(self, rows: EncodedRows, rate: float = 1.0) -> Tensor:
-        """One optimiser step on ``rows``; the mean loss (candidates,) before it, in nats."""
-        if (lines := self._lines) is not None:
-            lines.begin()
-        loss, table_gradient = self._backward(rows)
-        gradients = {TABLE: table_gradient, MLP: self._gradient}
-        if lines is not None:
-            gradients[SLOPES] = lines.gradient(table_gradient, self._embedding_l2)
-        update(
-            self._state,
-            gradients,
-            self._matrices,
-            self._options,
-            rate=rate,
-            embedding_l2=self._embedding_l2,
-            batches=self.batches,
-            moved=None if lines is None else lines.follow,
-        )
-        return loss
-
     def _backward(self, rows: EncodedRows) -> tuple[Tensor, Tensor]:
         """Loss (candidates,) and the gradient of the tables; that of the MLP goes to ``_gradient``."""
         shape, mlp, gradient = self._layout.shape, self._mlp, self._into
-        ids = rows.ids if len(self) == 1 else rows.ids + self._firsts
+        ids = self._ids(rows)
         hidden = self._embed(ids, rows)
         inputs, kept = [hidden], []
         keep = 1.0 - self._dropout
         for layer, stats in zip(mlp.hidden, self._stats, strict=True):
             before = hidden @ layer.weight
-            hidden, saved = _norm(before, layer, stats)
+            hidden, saved = norm(before, layer, stats)
             kept.append((before, saved))
             hidden = hidden.relu_()
             if keep < 1.0:
@@ -127,14 +96,10 @@ class MlpStack(TrainingStack):
             upper = kernels.relu_backward(upper, inputs[number + 1])
             if keep < 1.0:
                 upper.div_(keep)
-            upper = _norm_backward(upper, before, layer, saved, into)
+            upper = norm_backward(upper, before, layer, saved, into)
             torch.matmul(inputs[number].mT, upper, out=into.weight)
             upper = upper @ layer.weight.mT
-        if rows.values is not None:
-            upper = upper.view(*ids.shape, shape.embedding) * rows.values.unsqueeze(-1)
-        if rows.between is not None:
-            upper, ids = rows.between.divided(upper.view(*ids.shape, shape.embedding), ids)
-        return loss.view(-1), self._table_gradient(upper, ids)
+        return loss.view(-1), self._table_gradient(upper, ids, rows)
 
     def _drop(self, hidden: Tensor, layer: int) -> None:
         """Set a share of (..., rows, outputs) to zero and scale up the rest.
@@ -145,23 +110,6 @@ class MlpStack(TrainingStack):
             part = hidden if len(self) == 1 else hidden[place, :, : own.design[layer]]
             drop(part, self._dropout, generator)
         hidden.div_(1.0 - self._dropout)
-
-    def _table_gradient(self, upper: Tensor, ids: Tensor) -> Tensor:
-        """Flat gradient of the tables from that of the embedded rows."""
-        layout, size = self._layout, self._layout.shape.embedding
-        if upper.is_cuda:
-            rows = upper.reshape(-1, size)
-            return kernels.embedding_backward(rows, ids.reshape(-1), layout.stacked * layout.shape.ids).view(-1)
-        # Number by number: on a core 90 microseconds where PyTorch's own, row by row, takes 500.
-        places = ids.reshape(-1, 1) * size + self._within
-        return upper.new_zeros(self._table_size).scatter_add_(0, places.view(-1), upper.reshape(-1))
-
-    def _embed(self, ids: Tensor, rows: EncodedRows) -> Tensor:
-        """Embedded rows (..., rows, inputs)."""
-        embedded = looked_up(self._table, ids, rows.between)
-        if rows.values is not None:
-            embedded *= rows.values.unsqueeze(-1)
-        return embedded.flatten(-2)
 
     def predict(self, rows: EncodedRows, keep_going: Callable[[], bool] = lambda: True) -> Tensor | None:
         """What is predicted by the averaged weights: logits, or standardised values.
@@ -193,10 +141,7 @@ def _predict(
 
     def forward(chunk: EncodedRows) -> Tensor:
         ids = chunk.ids if layout.stacked == 1 or firsts is None else chunk.ids + firsts
-        hidden = looked_up(table, ids, chunk.between)
-        if chunk.values is not None:
-            hidden *= chunk.values.unsqueeze(-1)
-        hidden = hidden.flatten(-2)
+        hidden = embedded_rows(table, chunk, ids)
         for weight, shift in folded:
             hidden = (hidden @ weight).add_(shift).relu_()
         return (hidden @ mlp.weight).add_(mlp.bias).view(layout.stacked, -1, layout.shape.outputs)
@@ -211,41 +156,3 @@ def fold(mlp: Layers, stats: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tens
         factor = layer.scale * torch.rsqrt(variance + EPSILON)
         folded.append((layer.weight * factor, layer.shift - mean * factor))
     return folded
-
-
-def _norm(before: Tensor, layer: HiddenLayer, stats: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """BatchNorm in training: the result, and the batch's mean and 1 / standard deviation, each (..., 1, outputs).
-
-    Writes mean and variance of the batch to ``stats``.
-    """
-    if before.dim() == 2:
-        after, mean, inverse = kernels.norm(before, layer.scale.view(-1), layer.shift.view(-1))
-        mean, inverse = mean.unsqueeze(0), inverse.unsqueeze(0)
-        torch.sub(inverse.pow(-2), EPSILON, out=stats[1])
-        stats[0].copy_(mean)
-        return after, (mean, inverse)
-    torch.mean(before, -2, keepdim=True, out=stats[0])
-    centred = before - stats[0]
-    torch.mean(centred.square(), -2, keepdim=True, out=stats[1])
-    inverse = torch.rsqrt(stats[1] + EPSILON)
-    return centred.mul_(inverse * layer.scale).add_(layer.shift), (stats[0].clone(), inverse)
-
-
-def _norm_backward(
-    upper: Tensor, before: Tensor, layer: HiddenLayer, saved: tuple[Tensor, Tensor], into: HiddenLayer
-) -> Tensor:
-    """Gradient of BatchNorm's input; those of scale and shift go to ``into``."""
-    mean, inverse = saved
-    if before.dim() == 2:
-        lower, scale, shift = kernels.norm_backward(
-            upper, before, layer.scale.view(-1), mean.view(-1), inverse.view(-1)
-        )
-        into.scale.copy_(scale)
-        into.shift.copy_(shift)
-        return lower
-    normalised = (before - mean).mul_(inverse)
-    rows = before.shape[-2]
-    torch.sum(upper * normalised, -2, keepdim=True, out=into.scale)
-    torch.sum(upper, -2, keepdim=True, out=into.shift)
-    normalised.mul_(into.scale / -rows).add_(upper).sub_(into.shift / rows)
-    return normalised.mul_(layer.scale * inverse)

@@ -1,0 +1,171 @@
+"""Several members in one network: gradients, what is stored, and when a run trains them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from tests.refinement import backend
+from tests.refinement.backend import Table, run
+from tests.refinement.test_refit import columns, timed
+from trails.family import MLP as FAMILY
+from trails.family.mlp.embedded import embedded_rows
+from trails.family.mlp.layout import MLP, STATS
+from trails.family.mlp.members import MembersLayout, MembersStack, initial_members, predict_together
+from trails.model.store import Model
+from trails.refinement.dataset import Dataset, prepare
+from trails.refinement.export import model_of
+from trails.refinement.protocol import Candidate
+from trails.refinement.trial import EpochResult, Trial
+from trails.table.columns import Columns
+from trails.table.target import Task
+from trails.training.options import Options, parse_options
+from trails.training.weights import TABLE, Training
+
+MEMBERS = 3
+
+
+def prepared(table: Table, **options: object) -> tuple[Dataset, Options]:
+    asked = parse_options({"dropout": 0.0, **options})
+    return prepare(columns(table), None, "label", 5, torch.device("cpu"), options=asked), asked
+
+
+def begun(data: Dataset, options: Options, design: tuple[int, ...] = (7, 5, 3)) -> tuple[MembersLayout, MembersStack]:
+    layout = MembersLayout(data.shape(options.embedding), design, MEMBERS)
+    training = Training.begin(initial_members(layout, 1))
+    return layout, MembersStack(layout, training, data.train, options, 1, "a", data.target.task)
+
+
+def outputs_of(layout: MembersLayout, vectors: dict[str, torch.Tensor], rows: Any) -> torch.Tensor:
+    """What each member puts out in training, (members, rows, outputs), with autograd."""
+    mlp = layout.mlp(vectors[MLP])
+    hidden = embedded_rows(layout.alone.table(vectors[TABLE]), rows) * layout.adapters(vectors[MLP])
+    for layer in mlp.hidden:
+        products = hidden @ layer.weight
+        variance = products.var(-2, keepdim=True, unbiased=False)
+        normalised = (products - products.mean(-2, keepdim=True)) * torch.rsqrt(variance + 1e-5)
+        hidden = torch.relu(normalised * layer.scale + layer.shift)
+    return hidden @ mlp.weight + mlp.bias
+
+
+def test_gradients_are_those_of_autograd(train: Table) -> None:
+    data, options = prepared(train)
+    layout, stack = begun(data, options)
+    assert stack._lines is not None
+    rows = data.train.slice(0, 150)
+    with torch.inference_mode():
+        stack._lines.begin()
+        loss, table_gradient = stack._backward(rows)
+    vectors = {name: vector.clone().requires_grad_() for name, vector in stack._state.weights.vectors.items()}
+    outputs = outputs_of(layout, vectors, rows).squeeze(-1)
+    expected = binary_cross_entropy_with_logits(outputs, rows.labels.expand(MEMBERS, -1))
+    torch.autograd.backward([expected])
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    for name, gradient in ((MLP, stack._gradient), (TABLE, table_gradient)):
+        wanted = vectors[name].grad
+        assert wanted is not None and torch.allclose(gradient, wanted, atol=1e-6, rtol=1e-4)
+
+
+def test_members_begin_as_different_networks_of_the_same_matrices(train: Table) -> None:
+    data, options = prepared(train)
+    layout, _ = begun(data, options)
+    first, again, other = (initial_members(layout, seed) for seed in (1, 1, 2))
+    assert all(torch.equal(a, b) for a, b in zip(first.tensors(), again.tensors(), strict=True))
+    assert not torch.equal(first[MLP], other[MLP])
+    signs = layout.adapters(first[MLP])
+    assert set(signs.unique().tolist()) == {-1.0, 1.0} and not torch.equal(signs[0], signs[1])
+    assert sum(layout.sizes.values()) == sum(part.numel() for part in first.tensors())
+    assert layout.parameters == layout.sizes[TABLE] + layout.sizes[MLP] and layout.sizes[STATS] == 2 * MEMBERS * 15
+
+
+@pytest.mark.parametrize("design", [(6,), (7, 5, 3)])
+def test_what_is_stored_predicts_what_was_ranked(train: Table, design: tuple[int, ...]) -> None:
+    data, options = prepared(train, dropout=0.2)
+    trial = Trial.of(FAMILY, Candidate("x", design, None), data.shape(options.embedding), 5).with_members(MEMBERS)
+    assert trial is not None
+    layout = trial.layout
+    assert isinstance(layout, MembersLayout)
+    stack = trial.networks.stack([layout], [trial.begin()], data.train, options, 5, ["x"], data.target.task)
+    losses = [float(stack.train_epoch(epoch, lambda _: True)) for epoch in (1, 2, 3)]
+    assert losses[2] < losses[0]
+    trial.add(EpochResult("x", 3, losses[2], 0.7, 0.5, 0.0), stack.averaged(0))
+    assert trial.best is not None
+    ranked = predict_together(layout, trial.best, data.validation).numpy()
+    stacked = stack.predict(data.validation)
+    assert stacked is not None and np.array_equal(stacked[0].numpy(), ranked)
+
+    model = Model.from_bytes(model_of(trial, data).to_bytes())
+    assert model.training["members"] == MEMBERS
+    every = columns(train)
+    found = model.outputs(every.without("label"))[:, 0]
+    held = np.sort(ranked)
+    assert np.isin(np.round(held, 3), np.round(np.sort(found), 3)).mean() > 0.95
+    matrices = {id(part.weight) for part in model.operations if hasattr(part, "weight")}
+    # Of each member the first and the last, and of all together those between.
+    assert len(matrices) == 2 * MEMBERS + len(design) - 1
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_other_tasks_train(train: Table, task: Task) -> None:
+    table = columns(train)
+    rng = np.random.default_rng(1)
+    label = table["label"]
+    made = rng.integers(0, 4, table.rows) if task == "multiclass" else rng.normal(size=table.rows) + label.data
+    other = type(label)("label", "int64" if task == "multiclass" else "float64", made)
+    every = Columns(table.rows, tuple(other if column.name == "label" else column for column in table))
+    data = prepare(every, None, "label", 5, torch.device("cpu"), task=task)
+    layout, stack = begun(data, Options())
+    losses = [float(stack.train_epoch(epoch, lambda _: True)) for epoch in range(1, 5)]
+    assert losses[-1] < losses[0]
+    found = stack.predict(data.validation)
+    assert found is not None
+    wanted = (1, len(data.validation), 4) if task == "multiclass" else (1, len(data.validation))
+    assert tuple(found.shape) == wanted and bool(torch.isfinite(found).all())
+    if task == "multiclass":
+        with torch.no_grad():
+            rows = data.train.slice(0, 64)
+            logits = outputs_of(layout, dict(stack._state.weights.vectors), rows)
+            assert cross_entropy(logits.flatten(0, 1), rows.labels.repeat(MEMBERS)).isfinite()
+
+
+def test_a_run_trains_them_with_the_time_that_is_left_and_keeps_what_is_better(train: Table) -> None:
+    outcome = run(train, None, backend.CANDIDATES[:3], budget=20.0, options={"max_epochs": 4})
+    assert {"members", "refit"} <= timed(outcome)
+    model = outcome.model
+    assert model is not None
+    best, kept = outcome.leaderboard[0]["validation_metric"], model.metrics["auc"]
+    assert model.architecture == outcome.leaderboard[0]["architecture"]
+    if "members" in model.training:
+        assert model.training["members"] in (4, 8, 16) and kept > best
+    else:
+        assert kept == pytest.approx(best, abs=1e-6)
+
+
+def test_a_fixed_plan_has_them_only_if_it_is_asked_for_and_is_repeatable(train: Table, validation: Table) -> None:
+    def of(**options: object) -> backend.Outcome:
+        return run(train, validation, backend.CANDIDATES[:2], k=2, u=1, options={"max_epochs": 2, **options})
+
+    alone, asked, again = of(), of(members=5), of(members=5)
+    assert "members" not in timed(alone) and "members" in timed(asked)
+    assert alone.leaderboard == pytest.approx(asked.leaderboard) or [
+        row["validation_metric"] for row in alone.leaderboard
+    ] == [row["validation_metric"] for row in asked.leaderboard]
+    assert asked.model is not None and again.model is not None and alone.model is not None
+    assert asked.model.training.get("members") == again.model.training.get("members")
+    assert asked.model.metrics == again.model.metrics
+    assert asked.model.metrics["auc"] >= alone.model.metrics["auc"] - 1e-6
+
+
+def test_who_keeps_no_model_trains_none(train: Table) -> None:
+    outcome = run(train, None, backend.CANDIDATES[:2], budget=15.0, options={"max_epochs": 2}, models=None)
+    assert "members" not in timed(outcome)
+
+
+def test_one_member_is_none(train: Table) -> None:
+    outcome = run(train, None, backend.CANDIDATES[:2], budget=15.0, options={"max_epochs": 2, "members": 1})
+    assert "members" not in timed(outcome) and outcome.model is not None
+    assert "members" not in outcome.model.training
