@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import plots
+from benchmarks._rivals import Kind
 from benchmarks.harness import Context, Document, run_pinned
-from benchmarks.tables import TABLES, Kind, folder, r2
+from benchmarks.tables import TABLES, folder, r2
 from trails.refinement.metrics import auc
 from trails.table.fitting import usual_count
 

@@ -1,24 +1,25 @@
-"""Tables as people have them: test metric of selected models, numbers between knots and in bins, beside LightGBM."""
+"""Tables as people have them: test metric of selected models, beside the rivals that are installed."""
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import lzma
 import os
 import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import psycopg2
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from benchmarks import _rivals as rivals
 from benchmarks import plots
 from benchmarks.database import run as sql
 from benchmarks.harness import ROOT, Context, Document
@@ -26,9 +27,7 @@ from tools.server import temporary_server
 from trails.errors import InvalidInput
 from trails.refinement.metrics import auc
 
-Kind = Literal["auc", "accuracy", "r2"]
-
-TABLES: Mapping[str, tuple[str, Kind]] = {
+TABLES: Mapping[str, tuple[str, rivals.Kind]] = {
     "income": ("income >50K", "auc"),
     "credit": ("default", "auc"),
     "employee": ("left", "auc"),
@@ -41,13 +40,12 @@ TABLES: Mapping[str, tuple[str, Kind]] = {
 
 DATASETS = tuple(TABLES)
 VARIANTS: Mapping[str, str] = {
-    "interpolated": "{}",
-    "bins": '{"numbers_as": "bins"}',
-    "interpolated, all the dropout": '{"dropout": %s}',
+    "Trails": "{}",
+    "Trails, one network": '{"members": 1}',
+    "Trails, with dropout": '{"members": 1, "dropout": %s}',
 }
-"""Options of each way to select; the last takes the dropout that ``bins`` gets."""
+"""Options of each way to select; the last takes the dropout that categories of as many rows get."""
 
-_TREES = "LightGBM"
 _BUDGET, _SEEDS = 30, 3
 _TYPES = (
     ("integer", re.compile(r"-?\d{1,9}")),
@@ -57,15 +55,15 @@ _TYPES = (
 
 
 def run(context: Context) -> None:
-    """For every seed: select in SQL on the training rows, predict the test rows; and trees, if they are installed."""
+    """For every seed: select in SQL on the training rows and predict the test rows, and whatever rivals there are."""
     table = context.dataset or DATASETS[0]
     target, kind = TABLES[table]
     seeds, budget = (1, 10) if context.quick else (_SEEDS, _BUDGET)
-    variants = [*VARIANTS, *([_TREES] if importlib.util.find_spec("lightgbm") else [])]
+    others = rivals.installed()
     todo = [
         (context.seed + place, variant)
         for place in range(seeds)
-        for variant in variants
+        for variant in (*VARIANTS, *others)
         if not context.recorded(run_seed=context.seed + place, variant=variant)
     ]
     if not todo:
@@ -73,17 +71,19 @@ def run(context: Context) -> None:
     with loaded_table(table, target) as connection:
         for seed, variant in todo:
             context.say(f"{table}: seed {seed}, {variant}")
-            row: dict[str, Any] = {"run_seed": seed, "variant": variant, "metric": kind}
-            if variant == _TREES:
-                context.record({**row, "test": _trees(connection, target, kind, seed)})
-                continue
-            options = VARIANTS[variant]
-            if "%" in options:
-                options %= _dropout(connection)
-            context.record({**row, "budget": budget, **_selected(connection, target, kind, budget, options, seed)})
+            row: dict[str, Any] = {"run_seed": seed, "variant": variant, "metric": kind, "budget": budget}
+            began = time.perf_counter()
+            if variant in others:
+                found = _of_rival(connection, others[variant], target, kind, budget, seed)
+            else:
+                options = VARIANTS[variant]
+                if "%" in options:
+                    options %= _dropout(connection)
+                found = _selected(connection, target, kind, budget, options, seed)
+            context.record({**row, **found, "seconds": time.perf_counter() - began})
 
 
-def _selected(connection: Any, target: str, kind: Kind, budget: int, options: str, seed: int) -> dict[str, Any]:
+def _selected(connection: Any, target: str, kind: rivals.Kind, budget: int, options: str, seed: int) -> dict[str, Any]:
     ((architecture, validation, model),) = sql(
         connection,
         "SELECT architecture, validation_metric, model FROM trails.model_selection('train', %s, %s, options => %s, "
@@ -121,9 +121,15 @@ def _dropout(connection: Any) -> float:
     return options.regularisation(round(rows * (1.0 - options.validation_share)))[0]
 
 
-def _trees(connection: Any, target: str, kind: Kind, seed: int) -> float:
-    """The test metric of LightGBM's defaults, as many trees as are best for a fifth of the training rows."""
-    import lightgbm
+def _of_rival(
+    connection: Any,
+    train: Callable[[rivals.Task], NDArray[Any]],
+    target: str,
+    kind: rivals.Kind,
+    budget: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The test metric of another tool, on the same rows."""
     import pandas as pd
 
     def frame(name: str) -> Any:
@@ -131,26 +137,16 @@ def _trees(connection: Any, target: str, kind: Kind, seed: int) -> float:
             cursor.execute(f"SELECT * FROM {name}")
             return pd.DataFrame(cursor.fetchall(), columns=[c.name for c in cursor.description])
 
-    train, test = frame("train"), frame("test").drop(columns="row_id")
-    both = pd.concat([train, test], ignore_index=True)
-    for name in both.columns:
-        if both[name].dtype == object and re.fullmatch(r"\d{4}-\d\d-\d\d", str(both[name].dropna().iloc[0])):
-            both[name] = pd.to_datetime(both[name]).astype("int64")
-        elif both[name].dtype.kind not in "iufb":
-            both[name] = both[name].astype("category")
-    y = both.pop(target)
-    y = y.astype(float).to_numpy() if kind == "r2" else pd.factorize(y, sort=True)[0]
-    learnt, held = both.iloc[: len(train)], both.iloc[len(train) :]
-    drawn = np.random.default_rng(seed).permutation(len(train))
-    stop, rest = drawn[: len(train) // 5], drawn[len(train) // 5 :]
-    kinds = {"auc": lightgbm.LGBMClassifier, "accuracy": lightgbm.LGBMClassifier, "r2": lightgbm.LGBMRegressor}
-    model = kinds[kind](n_estimators=2000, learning_rate=0.05, random_state=seed, n_jobs=1, verbose=-1)
-    stopping = lightgbm.early_stopping(50, verbose=False)
-    model.fit(learnt.iloc[rest], y[rest], eval_set=[(learnt.iloc[stop], y[stop])], callbacks=[stopping])
-    truth = y[len(train) :]
+    learnt, y, held, truth = rivals.frames(frame("train"), frame("test").drop(columns="row_id"), target)
+    if kind == "r2":
+        y, truth = y.astype(np.float64), truth.astype(np.float64)
+    else:
+        _, numbered = np.unique(np.concatenate([y, truth]).astype(str), return_inverse=True)
+        y, truth = numbered[: len(y)], numbered[len(y) :]
+    found = train(rivals.Task(learnt, y, held, kind, budget, seed))
     if kind == "auc":
-        return auc(truth == 1, model.predict_proba(held)[:, 1])
-    return float(np.mean(model.predict(held) == truth)) if kind == "accuracy" else r2(truth, model.predict(held))
+        return {"test": auc(truth == 1, found)}
+    return {"test": float(np.mean(found == truth)) if kind == "accuracy" else r2(truth, found)}
 
 
 @contextmanager
@@ -208,7 +204,7 @@ def summarise(document: Document) -> list[str]:
 
 def _tested(document: Document) -> dict[str, list[float]]:
     """Metrics of the test rows by variant, of those that were run."""
-    found = {v: [row["test"] for row in document.select(variant=v)] for v in (*VARIANTS, _TREES)}
+    found = {v: [row["test"] for row in document.select(variant=v)] for v in (*VARIANTS, *rivals.NAMES)}
     return {variant: values for variant, values in found.items() if values}
 
 
