@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from trails.checks import Check, distinct, no_check, pieces
 from trails.errors import InvalidInput, UnusableData, listed, shown
 from trails.table.columns import Column, Family
+from trails.table.log_scale import LogScale
 
 Task = Literal["binary", "multiclass", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -35,6 +36,9 @@ _ABSURD = 100.0
 _NEARLY_ALL = 0.995
 _FEWEST_JUDGED = 20
 """Rows, of which one may be absurd."""
+
+_BEYOND, _LARGEST = 2.0, float(np.finfo(np.float64).max)
+"""How many times the largest training target a prediction from a logarithm may be, and what any number may be."""
 
 _LOOKED_AT = 1 << 18
 """Rows, evenly spread, that say what is usual: enough for a share of 0.5 %, and sorted in some milliseconds."""
@@ -79,9 +83,11 @@ class Target:
         task: What is learnt of it.
         keys: The classes as the column holds them, in the order of ``classes``; empty for regression.
         classes: The classes as SQL shows them; of two, the second is the positive one. Empty for regression.
-        mean: Of the training rows, for regression: what is learnt is (value - mean) / std.
+        mean: Of the training rows, for regression: what is learnt is (value - mean) / std, of a log scale its logarithm
+            in the value's place.
         std: Their standard deviation.
         usual: What is believed of the values, for regression; of a stored model everything, since nothing is learnt.
+        scale: What of a regression's value is learnt; None for the value itself.
     """
 
     name: str
@@ -92,6 +98,7 @@ class Target:
     mean: float = 0.0
     std: float = 1.0
     usual: Usual = Usual()
+    scale: LogScale | None = None
 
     @property
     def outputs(self) -> int:
@@ -125,6 +132,8 @@ class Target:
                 # The difference of numbers beyond 1e307 may be infinite, and that of their halves is not.
                 half = 0.5 if self.std > 1.0 else 1.0
                 believed = self.usual.believed(part.astype(np.float64))
+                if self.scale is not None:
+                    believed = self.scale.learnt(believed)
                 labels[piece] = (believed * half - self.mean * half) / (self.std * half)
                 continue
             found, known = self._found(part)
@@ -132,6 +141,25 @@ class Target:
                 raise UnusableData(f'the target "{shown(self.name)}" holds a class that is not known')
             labels[piece] = found
         return labels
+
+    def values(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Numbers of a regression in its unit, float64, of a network's outputs, or of labels, of the same shape."""
+        learnt: NDArray[np.float64] = outputs.astype(np.float64) * self.std + self.mean
+        return learnt if self.scale is None else self.scale.values(learnt)
+
+    def by_logarithm(self, column: Column, shift: float, check: Check = no_check) -> Target:
+        """The same target learnt by its logarithm.
+
+        Args:
+            column: Of the training rows, none below 0.
+            shift: See `LogScale`.
+            check: As of `learn_target`.
+        """
+        believed = (self.usual.believed(column.data[p].astype(np.float64)) for p in pieces(len(column.data), check))
+        highest = max(float(part.max()) for part in believed)
+        scale = LogScale(shift, min(_BEYOND * highest, _LARGEST))
+        mean, deviation = _scale(column.data, self.usual, check, scale)
+        return replace(self, mean=mean, std=deviation, scale=scale)
 
     def known(self, column: Column) -> NDArray[np.bool_]:
         """Rows of a class that the target has, bool (rows,); all of a regression's."""
@@ -374,17 +402,21 @@ def _usual(data: NDArray[Any], check: Check) -> Usual:
     return Usual(low, lowest, highest, high)
 
 
-def _scale(data: NDArray[Any], usual: Usual, check: Check) -> tuple[float, float]:
-    """Mean and standard deviation of what is believed, 1 where that is 0; finite whatever the numbers are."""
+def _scale(data: NDArray[Any], usual: Usual, check: Check, scale: LogScale | None = None) -> tuple[float, float]:
+    """Mean and standard deviation of what is learnt of the values, 1 where that is 0; finite whatever they are."""
     rows, largest = len(data), 0.0
+
+    def learnt(piece: slice) -> NDArray[np.float64]:
+        believed = usual.believed(data[piece].astype(np.float64))
+        return believed if scale is None else scale.learnt(believed)
+
     for piece in pieces(rows, check):
-        largest = max(largest, float(np.abs(usual.believed(data[piece].astype(np.float64))).max()))
+        largest = max(largest, float(np.abs(learnt(piece)).max()))
     # Squares of numbers beyond 1e154 are infinite, and of those below 1e-162 nothing is left.
     unit = 2.0 ** (math.frexp(largest)[1] - 1)
 
     def mean_of(power: int, centre: float) -> float:
-        believed = (usual.believed(data[piece].astype(np.float64)) for piece in pieces(rows, check))
-        return math.fsum(float(((part / unit - centre) ** power).sum()) for part in believed) / rows
+        return math.fsum(float(((learnt(p) / unit - centre) ** power).sum()) for p in pieces(rows, check)) / rows
 
     mean = mean_of(1, 0.0)
     return mean * unit, math.sqrt(mean_of(2, mean)) * unit or 1.0
