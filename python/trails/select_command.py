@@ -180,14 +180,15 @@ def measure(found: Selection, train: Columns, test: Columns) -> tuple[dict[str, 
 
     from trails.refinement.incumbent import in_terms_of
     from trails.refinement.metrics import report
-    from trails.table.target import Usual, learn_target, leave_unknown_out, with_keys
+    from trails.table.target import learn_target, leave_unknown_out, with_keys
+    from trails.table.usual import EVERYTHING
 
     target = found.model.target
     asked = None if found.metric == target.metric else found.metric
     # The model knows its classes' names; which values those are, the training rows tell. A number it may know by its
     # logarithm, which not every test row has.
     if target.task == "regression":
-        learnt = replace(learn_target(train[target.name], target.task), usual=Usual())
+        learnt = replace(learn_target(train[target.name], target.task), usual=EVERYTHING)
     else:
         learnt = with_keys(train[target.name], target)
     known, warning = leave_unknown_out(learnt, test[target.name], "test")

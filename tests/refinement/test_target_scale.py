@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.refinement.backend import memfd
 from trails import ModelSelectorRegressor
 from trails.errors import InvalidInput
 from trails.model.calibrated import on_line
@@ -20,6 +23,8 @@ from trails.refinement.calibrated_numbers import FEWEST_ROWS, Line, line
 from trails.refinement.checkpoint import digest
 from trails.refinement.dataset import Dataset, prepare
 from trails.refinement.metrics import report, value_of
+from trails.refinement.protocol import Refine
+from trails.refinement.run import as_begun
 from trails.table.columns import Column, Columns
 from trails.table.frames import frame_columns
 from trails.table.log_scale import LogScale
@@ -160,6 +165,20 @@ def test_a_run_goes_on_with_the_scale_that_it_was_begun_on() -> None:
     assert other is not None and digest(other) == digest(tried) and other.target.scale == tried.target.scale
     assert back is not None and digest(back) == digest(cheap)
     assert asked.on_other_scale() is None
+
+
+def test_a_checkpoint_says_which_scale_that_was() -> None:
+    tried, cheap = prepared(prices()), prepared(prices(), budget=1.0)
+    for data, begun in ((tried, cheap), (cheap, tried), (tried, tried)):
+        contents = json.dumps({"__metadata__": {"trails": json.dumps({"digest": digest(begun)})}}).encode()
+        blob = len(contents).to_bytes(8, "little") + contents
+        file = memfd(blob)
+        found = as_begun(data, Refine((), resume=(file, len(blob))))
+        assert digest(found) == digest(begun) and found.target.scale == begun.target.scale
+        # What is no checkpoint is refused by whoever reads it.
+        assert as_begun(data, Refine((), resume=(file, 5))) is data
+        os.close(file)
+    assert as_begun(tried, Refine(())) is tried
 
 
 # The line

@@ -86,10 +86,12 @@ class Dataset:
 
     def reported(self, outputs: NDArray[Any]) -> dict[str, float]:
         """Everything that is told of a model that predicts ``outputs`` for the validation rows; with the line's two
-        numbers, where it is not the identity."""
+        numbers, where it is not the identity, and the shift of a logarithm."""
         line = self.line(outputs)
         outputs = line.of(outputs)
         found = report(self.target, self.validation.truth, outputs, self.chosen, self.held_weights)
+        if self.target.scale is not None:
+            found["log_shift"] = self.target.scale.shift
         return found if line == Line() else {**found, SLOPE: line.slope, SHIFT: line.shift}
 
     def to(self, device: torch.device) -> Dataset:

@@ -64,7 +64,7 @@ def refine(
     together = request.options.together
     if request.fixed and together == "auto" and devices[0].type == "cpu":
         together = "never"  # what is measured must not decide, not even in the last digit
-    data = _as_begun(data, request)
+    data = as_begun(data, request)
     models = TrainedModels(setting, request, data, events, timings, clock)
     if setting.ray_address is not None:
         from trails.refinement.ray_cluster import Cluster
@@ -82,7 +82,7 @@ def refine(
     return Refinement(setting, request, models, workers, measure_here, events, timings, clock).run()
 
 
-def _as_begun(data: Dataset, request: Refine) -> Dataset:
+def as_begun(data: Dataset, request: Refine) -> Dataset:
     """The rows of a run that goes on: a number as it was learnt, though with another budget it would not be so."""
     if request.resume is None or (begun := checkpoint.digest_of(*request.resume)) in (None, checkpoint.digest(data)):
         return data

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -133,7 +134,7 @@ def possible_shift(*columns: Column) -> float | None:
 def is_skewed(column: Column) -> bool:
     """Whether the large values of training rows lie so much farther out than the small ones that a trial may pay."""
     low, middle, high = np.quantile(_evenly(column), [0.05, 0.5, 0.95]).tolist()
-    return high - middle > _SKEWED * (middle - low)
+    return bool(high - middle > _SKEWED * (middle - low))
 
 
 def is_affordable(rows: int, shape: Shape, budget: float) -> bool:
@@ -185,7 +186,7 @@ def fits_better(
     return mean > _ERRORS * math.sqrt(spread / max(rows, 1.0))
 
 
-def _relabelled(rows: EncodedRows, labels: NDArray[np.float32]) -> EncodedRows:
+def _relabelled(rows: EncodedRows, labels: NDArray[Any]) -> EncodedRows:
     return replace(rows, labels=torch.from_numpy(labels).to(rows.labels.device), truth=labels)
 
 

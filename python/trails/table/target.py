@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -13,6 +12,7 @@ from trails.checks import Check, distinct, no_check, pieces
 from trails.errors import InvalidInput, UnusableData, listed, shown
 from trails.table.columns import Column, Family
 from trails.table.log_scale import LogScale
+from trails.table.usual import EVERYTHING, NEARLY_ALL, Usual, spread_of, usual_of
 
 Task = Literal["binary", "multiclass", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -30,47 +30,8 @@ FEW_INTEGERS = 20
 
 _FEWEST_ROWS = 2
 
-_ABSURD = 100.0
-"""A value is absurd that lies so many times as far from the median as nearly all others at most."""
-
-_NEARLY_ALL = 0.995
-_FEWEST_JUDGED = 20
-"""Rows, of which one may be absurd."""
-
 _BEYOND, _LARGEST = 2.0, float(np.finfo(np.float64).max)
 """How many times the largest training target a prediction from a logarithm may be, and what any number may be."""
-
-_LOOKED_AT = 1 << 18
-"""Rows, evenly spread, that say what is usual: enough for a share of 0.5 %, and sorted in some milliseconds."""
-
-
-@dataclass(frozen=True)
-class Usual:
-    """What values of a number are believed.
-
-    One target of a million times the others would be all that a squared error sees, and its share of the deviation all
-    that standardising leaves. A value below ``low`` counts as ``lowest``, one above ``high`` as ``highest``.
-
-    Args:
-        low: The least value that is believed.
-        lowest: The least believable value of the training rows.
-        highest: The greatest one.
-        high: The greatest value that is believed.
-    """
-
-    low: float = -math.inf
-    lowest: float = -math.inf
-    highest: float = math.inf
-    high: float = math.inf
-
-    def beyond(self, data: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which values are not believed, bool of the same shape."""
-        return np.asarray((data < self.low) | (data > self.high))
-
-    def believed(self, data: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The values, float64, absurd ones in the place of which the nearest believable one is."""
-        found: NDArray[np.float64] = np.where(data > self.high, self.highest, data)
-        return np.where(data < self.low, self.lowest, found)
 
 
 @dataclass(frozen=True)
@@ -97,7 +58,7 @@ class Target:
     classes: tuple[str, ...] = ()
     mean: float = 0.0
     std: float = 1.0
-    usual: Usual = Usual()
+    usual: Usual = EVERYTHING
     scale: LogScale | None = None
 
     @property
@@ -158,7 +119,7 @@ class Target:
         believed = (self.usual.believed(column.data[p].astype(np.float64)) for p in pieces(len(column.data), check))
         highest = max(float(part.max()) for part in believed)
         scale = LogScale(shift, min(_BEYOND * highest, _LARGEST))
-        mean, deviation = _scale(column.data, self.usual, check, scale)
+        mean, deviation = spread_of(column.data, self.usual, check, scale)
         return replace(self, mean=mean, std=deviation, scale=scale)
 
     def known(self, column: Column) -> NDArray[np.bool_]:
@@ -255,8 +216,8 @@ def learn_target(column: Column, task: str | None = None, check: Check = no_chec
     chosen = asked or _infer(column, keys)
     _check(column, chosen, asked, len(keys))
     if chosen == "regression":
-        usual = _usual(column.data, check)
-        mean, deviation = _scale(column.data, usual, check)
+        usual = usual_of(column.data, check)
+        mean, deviation = spread_of(column.data, usual, check)
         return Target(column.name, column.family, chosen, np.empty(0), (), mean, deviation, usual)
     classes = _spelt(column, keys, spellings)
     # Filtering may know no spellings, and tells classes apart by their keys.
@@ -325,7 +286,7 @@ def as_validated(target: Target, held: Column) -> Target:
     """The target that validation rows are measured by: where more of them than a few are far from all training rows,
     they are what there is to predict, and are believed."""
     beyond = int(np.count_nonzero(target.usual.beyond(held.data))) if target.task == "regression" else 0
-    return replace(target, usual=Usual()) if beyond > max(1.0, (1.0 - _NEARLY_ALL) * len(held.data)) else target
+    return replace(target, usual=EVERYTHING) if beyond > max(1.0, (1.0 - NEARLY_ALL) * len(held.data)) else target
 
 
 def absurd_values(target: Target, *columns: Column) -> str | None:
@@ -375,51 +336,6 @@ def _check(column: Column, task: Task, asked: Task | None, values: int) -> None:
         )
     if task == "multiclass" and asked is not None and values == 2:
         raise UnusableData(f'the target "{name}" has two classes', hint="Say task => 'binary', or leave it out.")
-
-
-def _usual(data: NDArray[Any], check: Check) -> Usual:
-    """What is believed of these values, shape (rows,)."""
-    if len(data) < _FEWEST_JUDGED:
-        return Usual()
-    # Halves, because the difference of two numbers beyond 1e307 may be infinite.
-    some = data[:: -(-len(data) // _LOOKED_AT)].astype(np.float64) * 0.5
-    middle = float(np.median(some))
-    distances = np.abs(some - middle)
-    # Of a number that is nearly always 0, as claims are, the others say what is usual.
-    distances = distances[distances > 0.0]
-    if not len(distances):
-        return Usual()
-    reach = _ABSURD * float(np.quantile(distances, _NEARLY_ALL, method="lower"))
-    low, high = 2.0 * (middle - reach), 2.0 * (middle + reach)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return Usual()
-    lowest, highest = math.inf, -math.inf
-    for piece in pieces(len(data), check):
-        part = data[piece].astype(np.float64)
-        part = part[(part >= low) & (part <= high)]
-        if len(part):
-            lowest, highest = min(lowest, float(part.min())), max(highest, float(part.max()))
-    return Usual(low, lowest, highest, high)
-
-
-def _scale(data: NDArray[Any], usual: Usual, check: Check, scale: LogScale | None = None) -> tuple[float, float]:
-    """Mean and standard deviation of what is learnt of the values, 1 where that is 0; finite whatever they are."""
-    rows, largest = len(data), 0.0
-
-    def learnt(piece: slice) -> NDArray[np.float64]:
-        believed = usual.believed(data[piece].astype(np.float64))
-        return believed if scale is None else scale.learnt(believed)
-
-    for piece in pieces(rows, check):
-        largest = max(largest, float(np.abs(learnt(piece)).max()))
-    # Squares of numbers beyond 1e154 are infinite, and of those below 1e-162 nothing is left.
-    unit = 2.0 ** (math.frexp(largest)[1] - 1)
-
-    def mean_of(power: int, centre: float) -> float:
-        return math.fsum(float(((learnt(p) / unit - centre) ** power).sum()) for p in pieces(rows, check)) / rows
-
-    mean = mean_of(1, 0.0)
-    return mean * unit, math.sqrt(mean_of(2, mean)) * unit or 1.0
 
 
 def _spelt(column: Column, keys: NDArray[Any], spellings: dict[int, str]) -> list[str]:
