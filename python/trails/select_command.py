@@ -9,7 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -178,21 +178,26 @@ def measure(found: Selection, train: Columns, test: Columns) -> tuple[dict[str, 
     """
     import numpy as np
 
+    from trails.refinement.incumbent import in_terms_of
     from trails.refinement.metrics import report
-    from trails.table.target import leave_unknown_out, with_keys
+    from trails.table.target import learn_target, leave_unknown_out, with_keys
+    from trails.table.usual import EVERYTHING
 
     target = found.model.target
     asked = None if found.metric == target.metric else found.metric
-    # The model knows its classes' names; which values those are, the training rows tell.
-    learnt = with_keys(train[target.name], target)
+    # The model knows its classes' names; which values those are, the training rows tell. A number it may know by its
+    # logarithm, which not every test row has.
+    if target.task == "regression":
+        learnt = replace(learn_target(train[target.name], target.task), usual=EVERYTHING)
+    else:
+        learnt = with_keys(train[target.name], target)
     known, warning = leave_unknown_out(learnt, test[target.name], "test")
     rows = test if warning is None else test.take(np.flatnonzero(known))
     labels = learnt.labels(rows[target.name])
     if not len(labels) or (labels == labels[0]).all():
         return {}, warning or f'the target "{shown(target.name)}" is the same in all {len(labels)} test rows'
-    outputs = found.model.outputs(rows)
-    truth: Any = labels != 0 if target.task == "binary" else labels
-    return report(target, truth, outputs if target.task == "multiclass" else outputs[:, 0], asked), warning
+    outputs = in_terms_of(learnt, found.model, found.model.outputs(rows))
+    return report(learnt, labels != 0 if target.task == "binary" else labels, outputs, asked), warning
 
 
 class _Files:

@@ -297,6 +297,7 @@ class InProcess(Trainer):
                 by=parsed.by,
                 metric=parsed.metric,
                 options=parsed.options,
+                budget=parsed.budget,
             )
         self._prepared = parsed, devices, data, timings
 

@@ -16,7 +16,7 @@ ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, 3, -1, 0.0, 1.5, 1e-320, 1e308, 2**31 - 1, 2**32, -(2**63), 2**64 - 1, 2**64, 10**400,
     "", "word", "nul\0", "\ud800", "ü" * 501, [], [[]], {}, {"name": "word", "kind": "text"}, "number", "timestamp",
     "idvalue", "categories", "bins", "scaled", "hour", "value", "regression", "multiclass",
-    "interpolated", "linear", "relu", "scale", "add", "mean", "linear_path", [0], [1], [0, 0],
+    "interpolated", "linear", "relu", "scale", "add", "mean", "linear_path", "log", [0], [1], [0, 0],
     {"operation": "relu", "of": [1]}, {"operation": "add", "of": [0, 1, 2**32]},
 )  # fmt: skip
 RAW = ("NaN", "-Infinity", "1e400", "-0", "00", "0x1", "1.", '"\\u0000"', '"\\udc00"', '{"a":1,"a":2}', "[" * 5000)
@@ -301,6 +301,23 @@ FORGED: dict[str, Forgery] = {
     "too few bytes": lambda parts: b"\x08",
 }
 """What must be refused, by what is wrong with it: of plain models of both versions."""
+
+
+def _of_target(**changed: Any) -> Forgery:
+    return lambda parts: parts.header["target"].update(changed)
+
+
+FORGED_LOGARITHM: dict[str, Forgery] = {
+    "a scale that there is not": _of_target(scale="root"),
+    "a scale that is null": _of_target(scale=None),
+    "a shift of 0": _of_target(shift=0.0),
+    "a shift below 0": _of_target(shift=-1),
+    "a shift that is true": _of_target(shift=True),
+    "no greatest prediction": lambda parts: parts.header["target"].pop("most") and None,
+    "a greatest prediction of 0": _of_target(most=0),
+    "a greatest prediction beyond double precision": _of_target(most=10**400),
+}
+"""What is wrong with a model of a regression that has learnt logarithms."""
 
 
 def forged(parts: Parts, name: str, forgeries: dict[str, Forgery] = FORGED) -> bytes:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.core.forged import FORGED, Parts, forged, mutated, verdict
+from tests.core.forged import FORGED, FORGED_LOGARITHM, Parts, forged, mutated, verdict
 from tests.core.forged_operations import FORGED_OPERATIONS, FORGED_RICH
 from tests.core.test_encoder import table, texts
-from tests.core.test_model import made, rows
+from tests.core.test_model import by_logarithm, made, rows
 from tests.core.test_operations import rich
 from tests.timing import within
 from trails import bridge
@@ -27,11 +27,13 @@ from trails.table.target import TASKS, learn_target
 from trails.table.texts import text_column
 
 SOUND, RICH = Parts(made("binary").to_bytes()), Parts(rich().to_bytes())
+LOGARITHM = Parts(by_logarithm().to_bytes())
 ALL = [
     *((SOUND, FORGED, name) for name in FORGED),
     *((SOUND.as_version_1(), FORGED, name) for name in FORGED),
     *((SOUND, FORGED_OPERATIONS, name) for name in FORGED_OPERATIONS),
     *((RICH, FORGED_RICH, name) for name in FORGED_RICH),
+    *((LOGARITHM, FORGED_LOGARITHM, name) for name in FORGED_LOGARITHM),
 ]
 IDS = [f"version {sound.header['version']}: {name}" for sound, _, name in ALL]
 
@@ -62,13 +64,24 @@ def models() -> list[Parts]:
         plain = Parts(made(task).to_bytes())
         found += [plain, plain.as_version_1()]
         found += [Parts(rich(task, leading).to_bytes()) for leading in (True, False)]
-    return found
+    return [*found, LOGARITHM]
+
+
+def test_only_a_regression_of_version_2_has_a_logarithm() -> None:
+    for task in ("binary", "multiclass"):
+        parts = Parts(made(task).to_bytes())  # type: ignore[arg-type]
+        parts.header["target"] = LOGARITHM.header["target"]
+        with pytest.raises(InvalidInput):
+            Model.from_bytes(parts.blob())
+    old = LOGARITHM.as_version_1()
+    old.header["target"]["scale"] = ["whatever"]
+    assert Model.from_bytes(old.blob()).target.scale is None
 
 
 def test_mutated_models_are_refused_or_used_without_harm() -> None:
     parsed, columns = 0, rows(7, 2)
     for place, parts in enumerate(models()):
-        for seed in range(place, 3600, 12):
+        for seed in range(place, 3900, 13):
             blob = mutated(parts, seed)
             found = verdict(blob)
             if isinstance(found, str):

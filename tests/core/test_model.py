@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,10 +14,11 @@ from tests.core.exported import by_onnx, classes_of, session_of
 from tests.core.test_encoder import table, texts
 from trails import bridge
 from trails.errors import InvalidInput
-from trails.model.store import Model
+from trails.model.store import Model, header_of
 from trails.table.columns import Column, Columns
 from trails.table.encoder import Encoder
 from trails.table.fitting import Fitting, NumbersAs
+from trails.table.log_scale import LogScale
 from trails.table.target import Target, Task
 
 
@@ -45,6 +47,25 @@ def made(task: Task, bins: int = 32, seed: int = 0, numbers_as: NumbersAs = "bin
     )
     embedding = generator.normal(size=(encoder.ids, 4)).astype(np.float32)
     return Model.of_layers("16-8", target, encoder, embedding, layers, {"auc": 0.5}, {"rows": 500})
+
+
+def by_logarithm(seed: int = 0) -> Model:
+    """One that has learnt a number by its logarithm; its predictions come to both bounds."""
+    model = made("regression", seed=seed)
+    return replace(model, target=replace(model.target, mean=2.0, std=0.5, scale=LogScale(0.75, 4_000.0)))
+
+
+def test_a_model_of_logarithms_predicts_numbers_between_its_bounds_in_every_form() -> None:
+    model, columns = by_logarithm(), rows(300, 2)
+    learnt = model.outputs(columns)[:, 0].astype(np.float64) * 0.5 + 2.0
+    expected = np.minimum(np.maximum([math.exp(min(x, 700.0)) - 0.75 for x in learnt.tolist()], 0.0), 4_000.0)
+    again = Model.from_bytes(model.to_bytes())
+    assert again.target.scale == model.target.scale and again.to_bytes() == model.to_bytes()
+    np.testing.assert_allclose(again.values(columns), expected, rtol=1e-12)
+    np.testing.assert_allclose(by_onnx(model, columns), expected, rtol=1e-4)
+    assert (expected.min(), expected.max()) == (0.0, 4_000.0)
+    assert np.count_nonzero((expected > 0) & (expected < 4_000)) > 50
+    assert header_of(made("regression").to_bytes())["target"].keys() == {"name", "kind", "mean", "std"}
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

@@ -37,6 +37,17 @@ pub struct Target {
     pub family: Family,
     pub mean: f64,
     pub std: f64,
+    /// None where the number itself is learnt.
+    pub scale: Option<LogScale>,
+}
+
+/// The logarithm of a number that is not below 0 is what was learnt.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LogScale {
+    /// Added to the number before its logarithm is taken.
+    pub shift: f64,
+    /// No prediction is greater.
+    pub most: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +152,7 @@ impl Header {
                 family: target.family()?,
                 mean: target.number("mean")?,
                 std: target.deviation()?,
+                scale: target.scale(version)?,
             },
             classes: whole.classes()?,
             columns: whole
@@ -173,6 +185,9 @@ impl Header {
             }
             Task::Regression if classes != 0 => fail!("a regression has {classes} classes"),
             _ => {}
+        }
+        if self.target.scale.is_some() && self.task != Task::Regression {
+            fail!("a model of the task {} has a target with a scale", self.task.name());
         }
         if let Some(twice) = first_twice(self.classes.iter().map(String::as_str)) {
             fail!("the model has the class \"{twice}\" twice");
@@ -240,6 +255,19 @@ impl FieldHeader {
 impl Object<'_> {
     fn family(&self) -> Result<Family> {
         self.one_of("kind", &Family::ALL, Family::name)
+    }
+
+    /// Of a target. Version 1 has none: what its header says there was never looked at.
+    fn scale(&self, version: u64) -> Result<Option<LogScale>> {
+        if version == 1 || !self.entries.contains_key("scale") {
+            return Ok(None);
+        }
+        self.one_of("scale", &["log"], |name| name)?;
+        let (shift, most) = (self.number("shift")?, self.number("most")?);
+        if !(shift > 0.0 && most > 0.0) {
+            fail!("the target's logarithm has the shift {shift}, and predictions of at most {most}");
+        }
+        Ok(Some(LogScale { shift, most }))
     }
 
     fn classes(&self) -> Result<Vec<String>> {

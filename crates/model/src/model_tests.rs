@@ -569,6 +569,58 @@ fn outcomes_are_classes_and_probabilities() {
     assert_eq!(model("regression", 1).outcome(&[2.0], &mut []), Outcome { class: 0, score: 17.0 });
 }
 
+/// A regression of version 2 whose target is learnt by its logarithm.
+fn by_logarithm(shift: serde_json::Value, most: serde_json::Value) -> Parts {
+    let mut parts = Parts::new(every_field(), 2, &[4], "regression", 1, 1).with_operations();
+    let target = parts.header["target"].as_object_mut().unwrap();
+    let scale = [("mean", 2.0.into()), ("std", 0.5.into()), ("scale", "log".into()), ("shift", shift), ("most", most)];
+    target.extend(scale.map(|(name, value)| (name.to_string(), value)));
+    parts
+}
+
+#[test]
+fn a_number_is_found_of_its_logarithm_within_its_bounds() {
+    let model = Model::parse(&by_logarithm(1.5.into(), 900.0.into()).blob()).unwrap();
+    let number = |output: f32| model.outcome(&[output], &mut []).score;
+    assert!((number(0.5) - (2.25f64.exp() - 1.5)).abs() < 1e-12);
+    assert_eq!((number(-50.0), number(50.0), number(f32::MAX), number(f32::MIN)), (0.0, 900.0, 900.0, 0.0));
+    assert!(number(f32::NAN).is_nan());
+    let mut of_old = by_logarithm(1.5.into(), 900.0.into());
+    of_old.header["target"].as_object_mut().unwrap().remove("scale");
+    assert_eq!(Model::parse(&of_old.blob()).unwrap().outcome(&[0.5], &mut []).score, 2.25);
+}
+
+#[test]
+fn a_logarithm_that_is_none_is_refused() {
+    let refused = |parts: Parts, words: &str| {
+        let error = Model::parse(&parts.blob()).expect_err(words);
+        assert!(error.to_string().contains(words), "{error}: {words}");
+    };
+    use serde_json::{json, Value};
+    refused(by_logarithm(json!(0.0), json!(1.0)), "the shift 0");
+    refused(by_logarithm(json!(-1.0), json!(1.0)), "the shift -1");
+    refused(by_logarithm(json!(1.0), json!(0)), "at most 0");
+    refused(by_logarithm(json!("1"), json!(1)), "no number");
+    refused(by_logarithm(json!(1), Value::Null), "no number");
+    let mut other = by_logarithm(json!(1), json!(1));
+    other.header["target"]["scale"] = json!("root");
+    refused(other, "the scale \"root\", which there is not");
+    let mut bare = by_logarithm(json!(1), json!(1));
+    bare.header["target"].as_object_mut().unwrap().remove("most");
+    refused(bare, "has no \"most\"");
+    let mut binary = Parts::new(every_field(), 2, &[4], "binary", 1, 1).with_operations();
+    binary.header["target"] = by_logarithm(json!(1), json!(1)).header["target"].clone();
+    refused(binary.clone(), "a model of the task binary has a target with a scale");
+}
+
+#[test]
+fn version_1_has_no_logarithm() {
+    let mut parts = Parts::new(every_field(), 2, &[4], "regression", 1, 1);
+    let before = Model::parse(&parts.blob()).unwrap().outcome(&[0.5], &mut []);
+    parts.header["target"]["scale"] = serde_json::json!(["whatever"]);
+    assert_eq!(Model::parse(&parts.blob()).unwrap().outcome(&[0.5], &mut []), before);
+}
+
 #[test]
 fn a_model_describes_itself() {
     let model = Model::parse(&Parts::new(every_field(), 5, &[8, 4], "regression", 1, 7).blob()).unwrap();

@@ -84,9 +84,19 @@ fn sound() -> Vec<Parts> {
         fields[8] = interpolated("day", "date", &[-400.0, 9000.0]);
         let between = Parts::new(fields, 3, &[20, 3], task, outputs, 8);
         all.extend([plain.with_operations(), between.with_every_operation(5, true, 9)]);
+        if task == "regression" {
+            let mut logarithm = plain.with_operations();
+            let target = logarithm.header["target"].as_object_mut().unwrap();
+            target.extend([("scale", json!("log")), ("shift", json!(0.5)), ("most", json!(1e9))].map(named));
+            all.push(logarithm);
+        }
         all.extend([plain.with_every_operation(18, false, 10), plain]);
     }
     all
+}
+
+fn named((name, value): (&str, Value)) -> (String, Value) {
+    (name.to_string(), value)
 }
 
 fn odd_value(random: &mut Random) -> Value {
@@ -131,6 +141,7 @@ fn odd_value(random: &mut Random) -> Value {
         json!("add"),
         json!("mean"),
         json!("linear_path"),
+        json!("log"),
         json!([0]),
         json!([1]),
         json!([4, 4]),

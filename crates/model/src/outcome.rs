@@ -1,6 +1,6 @@
 //! What a network's outputs mean.
 
-use crate::header::{Header, Task};
+use crate::header::{Header, LogScale, Task};
 
 /// What is predicted for one row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,7 +14,11 @@ pub struct Outcome {
 /// Writes one probability for each class of a classification.
 pub fn outcome_of(header: &Header, outputs: &[f32], probabilities: &mut [f64]) -> Outcome {
     match header.task {
-        Task::Regression => Outcome { class: 0, score: header.target.mean + header.target.std * f64::from(outputs[0]) },
+        Task::Regression => {
+            let learnt = header.target.mean + header.target.std * f64::from(outputs[0]);
+            let value = |scale: LogScale| (learnt.exp() - scale.shift).clamp(0.0, scale.most);
+            Outcome { class: 0, score: header.target.scale.map_or(learnt, value) }
+        }
         Task::Binary => {
             // Both from the smaller side, so that a probability near 0 keeps its digits.
             let logit = f64::from(outputs[0]);

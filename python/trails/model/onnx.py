@@ -128,6 +128,9 @@ def _add_network(graph: Graph, model: Model, looked_up: LookedUp, output: str) -
         # In single precision a number that is large beside its spread would be the same in every row.
         wide = graph.put("Cast", outputs, to=DOUBLE)
         moved = graph.put("Add", graph.put("Mul", wide, graph.double(target.std)), graph.double(target.mean))
+        if (scale := target.scale) is not None:
+            moved = graph.put("Sub", graph.put("Exp", moved), graph.double(scale.shift))
+            moved = graph.put("Min", graph.put("Max", moved, graph.double(0.0)), graph.double(scale.most))
         graph.put("Reshape", moved, graph.whole_axes(-1), output=output)
     elif target.task == "binary":
         positive = graph.put("Sigmoid", outputs)

@@ -24,6 +24,7 @@ from trails.model.operations import Floats, Operation
 from trails.table import stored
 from trails.table.columns import Columns
 from trails.table.encoder import Encoded, Encoder
+from trails.table.log_scale import LogScale
 from trails.table.target import MOST_CLASSES, TASKS, Target
 
 FORMAT, VERSION = "trails.model", 2
@@ -94,13 +95,16 @@ class Model:
         if self.seen is not None:
             tensors["seen"] = self.seen
         target = self.target
+        described_target = {"name": target.name, "kind": target.kind, "mean": target.mean, "std": target.std}
+        if target.scale is not None:
+            described_target |= {"scale": "log", "shift": target.scale.shift, "most": target.scale.most}
         header = {
             "format": FORMAT,
             "version": VERSION,
             "task": target.task,
             "architecture": self.architecture,
             "embedding": self.embedding.shape[1],
-            "target": {"name": target.name, "kind": target.kind, "mean": target.mean, "std": target.std},
+            "target": described_target,
             "classes": list(target.classes) or None,
             "columns": [{"name": name, "kind": kind} for name, kind in self.encoder.columns],
             "fields": self.encoder.describe(),
@@ -181,7 +185,7 @@ class Model:
 
     def values(self, columns: Columns) -> NDArray[np.float64]:
         """Predicted numbers of a regression in the target's unit, float64 (rows,); see `outputs`."""
-        return self.outputs(columns)[:, 0].astype(np.float64) * self.target.std + self.target.mean
+        return self.target.values(self.outputs(columns)[:, 0])
 
     def _widths(self) -> list[int]:
         embedded = self.encoder.fields * self.embedding.shape[1]
@@ -228,7 +232,7 @@ def _restore(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> 
         )
     metrics, training = stored.keyed(header, "metrics"), stored.keyed(header, "training")
     found = {stored.short(name, "metrics"): stored.number(metrics, name) for name in metrics}
-    target = _target(header)
+    target = _target(header, version)
     encoder = Encoder.restore(stored.listed(header, "fields"), tensors)
     stored.check_layout(encoder.parts, stored.listed(header, "columns"))
     if version == 1 and any(part.encoding == "interpolated" for part in encoder.parts):
@@ -268,7 +272,7 @@ def _layers(tensors: Mapping[str, NDArray[Any]]) -> tuple[tuple[Operation, ...],
     return operations.of_layers(layers), {f"{name}.{part}" for name in names for part in ("weight", "bias")}
 
 
-def _target(header: Mapping[str, Any]) -> Target:
+def _target(header: Mapping[str, Any], version: int) -> Target:
     task = stored.one_of(header, "task", TASKS)
     given = [] if stored.entry(header, "classes") is None else stored.listed(header, "classes")
     classes = [stored.short(label, "classes") for label in given]
@@ -285,4 +289,16 @@ def _target(header: Mapping[str, Any]) -> Target:
         tuple(classes),
         stored.number(described, "mean"),
         stored.deviation(described),
+        # Version 1 has none: what its header says there was never looked at.
+        scale=None if version == 1 or "scale" not in described else _scale(described, task),
     )
+
+
+def _scale(described: Mapping[str, Any], task: str) -> LogScale:
+    stored.one_of(described, "scale", ("log",))
+    shift, most = stored.number(described, "shift"), stored.number(described, "most")
+    if task != "regression":
+        raise ValueError(f"a model of the task {task} has a target with a scale")
+    if not (shift > 0.0 and most > 0.0):
+        raise ValueError(f"the target's logarithm has the shift {shift}, and predictions of at most {most}")
+    return LogScale(shift, most)

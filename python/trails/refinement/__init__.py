@@ -2,13 +2,14 @@
 
 - `child` is the process, `protocol` what it reads and writes, `run` leads from a request to workers that serve it;
   `checks` refuses what no run could use before there is one, `device_names` reads the names of `devices`;
-- `dataset` turns columns (`sources`) into encoded rows and checks that they can be learnt from; `memory` keeps a limit,
-  `process` settles the process;
+- `dataset` turns columns (`sources`) into encoded rows and checks that they can be learnt from, `scale_trial` whether
+  a number is learnt by its logarithm; `memory` keeps a limit, `process` settles the process;
 - `session` spends the budget: measure (`speed`), plan (`planning`, `costs`), rungs, the `winner`;
 - `remaining` knows what time is left, `supervision` tells workers when to stop and hears of their epochs, `revision`
   shortens plans, `saving` writes checkpoints (`checkpoint`) and resumes from them;
 - `models` is what a run asks of its networks: `keeping` writes the best one (`export`), its probabilities calibrated
-  (`calibration`), `refit` trains it on all rows; `incumbent` says what an earlier model does on the rows held out;
+  (`calibration`) or its numbers (`calibrated_numbers`), `refit` trains it on all rows; `incumbent` says what an earlier
+  model does on the rows held out;
 - `clock` is the time: the machine's, or one that passes when it is told to; `timings` is what each phase took of it;
 - `schedulers` decides who trains next; `workers` trains on this machine's cores and GPUs; on a Ray cluster
   (`ray_cluster`, `ray_connection`, `ray_failures`) `ray_worker` has tasks (`ray_task`, `ray_messages`) do it;

@@ -148,6 +148,16 @@ def read(fd: int, length: int) -> Checkpoint:
     return from_bytes(os.pread(fd, length, 0))
 
 
+def digest_of(fd: int, length: int) -> str | None:
+    """The `digest` that the checkpoint in the first ``length`` bytes was written with; None if it cannot be read."""
+    try:
+        size = int.from_bytes(os.pread(fd, 8, 0), "little")
+        contents = json.loads(os.pread(fd, min(size, length), 8))
+        return str(json.loads(contents["__metadata__"]["trails"])["digest"])
+    except (LookupError, TypeError, ValueError):
+        return None
+
+
 def write(fd: int, blob: bytes) -> None:
     """Write a checkpoint from the beginning of the file behind a descriptor."""
     rest, place = memoryview(blob), 0

@@ -95,6 +95,7 @@ def _serve(setting: Setting, next_line: Callable[[], bytes], events: Events) -> 
             by=setting.by,
             metric=setting.metric,
             options=setting.options,
+            budget=setting.budget,
         )
     begun = time.monotonic() - setting.started
     events.rows(timings.rows[-1]["seconds"], begun, data.target.task, data.metric, data.held_out)

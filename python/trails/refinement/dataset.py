@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 
 from trails.errors import InvalidInput, UnusableData, listed, shown
 from trails.family.networks import Shape
+from trails.refinement.calibrated_numbers import SHIFT, SLOPE, Line, line
 from trails.refinement.metrics import measure, report
+from trails.refinement.scale_trial import Sides, on_its_scale
 from trails.table.columns import Columns
 from trails.table.conform import SQL_CASTS, conform, conform_all
 from trails.table.encoder import Encoder
@@ -43,6 +46,8 @@ class Dataset:
         weights: What each training and each validation row counts for as the column says, float64 (rows,) each; None
             where there is none.
         held_out: Which rows are held out; see `trails.table.split.facts`.
+        calibrate: Whether numbers that are predicted are brought to the unit once more; see `calibrated_numbers`.
+        other: Makes the target and both parts of the rows as they would be on the other scale; None if there is none.
     """
 
     train: EncodedRows
@@ -54,6 +59,8 @@ class Dataset:
     chosen: str | None = None
     weights: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     held_out: Mapping[str, Any] = field(default_factory=dict)
+    calibrate: bool = False
+    other: Callable[[], Sides] | None = None
 
     @property
     def metric(self) -> str:
@@ -66,13 +73,26 @@ class Dataset:
         weights = self.validation.weights
         return None if weights is None else weights.cpu().numpy().astype(np.float64)
 
+    def line(self, outputs: NDArray[Any]) -> Line:
+        """What brings a regression's outputs for the validation rows to the unit once more; the identity elsewhere."""
+        if not self.calibrate:
+            return Line()
+        return line(self.target, self.validation.truth, outputs, self.chosen, self.held_weights)
+
     def measured(self, outputs: NDArray[Any]) -> tuple[float, float]:
         """What a candidate is ranked by, higher is better, and its validation loss; see `trails.refinement.metrics`."""
+        outputs = self.line(outputs).of(outputs)
         return measure(self.target, self.validation.truth, outputs, self.chosen, self.held_weights)
 
     def reported(self, outputs: NDArray[Any]) -> dict[str, float]:
-        """Everything that is told of a model that predicts ``outputs`` for the validation rows."""
-        return report(self.target, self.validation.truth, outputs, self.chosen, self.held_weights)
+        """Everything that is told of a model that predicts ``outputs`` for the validation rows; with the line's two
+        numbers, where it is not the identity, and the shift of a logarithm."""
+        line = self.line(outputs)
+        outputs = line.of(outputs)
+        found = report(self.target, self.validation.truth, outputs, self.chosen, self.held_weights)
+        if self.target.scale is not None:
+            found["log_shift"] = self.target.scale.shift
+        return found if line == Line() else {**found, SLOPE: line.slope, SHIFT: line.shift}
 
     def to(self, device: torch.device) -> Dataset:
         """The same rows on ``device``."""
@@ -80,8 +100,14 @@ class Dataset:
 
     def shape(self, embedding: int) -> Shape:
         """What the rows ask of every network, with vectors of so many numbers."""
-        encoder = self.encoder
-        return Shape(encoder.ids, encoder.fields, embedding, self.target.outputs, len(encoder.interpolated))
+        return _shape(self.encoder, self.target, embedding)
+
+    def on_other_scale(self) -> Dataset | None:
+        """The same rows with their target on the scale on which it is not learnt, None if there is none."""
+        if self.other is None:
+            return None
+        target, train, validation = self.other()
+        return replace(self, target=target, train=train, validation=validation, other=None)
 
 
 def prepare(
@@ -96,6 +122,7 @@ def prepare(
     by: ByColumns | None = None,
     metric: str | None = None,
     options: Options | None = None,
+    budget: float = math.inf,
 ) -> Dataset:
     """Hold rows out if there is no validation table, learn the target, fit the encoder, encode.
 
@@ -113,6 +140,7 @@ def prepare(
         by: Columns that say which rows are held out, and what each counts; none for a seeded, stratified share.
         metric: By which candidates are compared; None for that of the task.
         options: What is a category, how many rows are held out, what classes weigh.
+        budget: Seconds of the run, of which finding out on which scale a number is learnt takes a few per cent at most.
 
     Raises:
         UnusableData: One class only, or too few rows.
@@ -174,17 +202,30 @@ def prepare(
     encoder = Encoder.fit(features, options.fitting().among(features))
     each = class_weights(learnt, labels, options.class_weights, weights)
     held_each = None if held_weights is None else scaled(held_weights)
-    return Dataset(
+    plain = (
+        learnt,
         encoded_rows(encoder, features, labels, learnt, device, each),
         encoded_rows(encoder, held_features, held_labels, learnt, device, held_each),
+    )
+    shape = _shape(encoder, learnt, options.embedding)
+    sides, other = on_its_scale(plain, (column, held_column), shape, options, seed, budget, chosen)
+    return Dataset(
+        sides[1],
+        sides[2],
         encoder,
-        learnt,
+        sides[0],
         drawn,
         tuple(warnings),
         chosen,
         None if weights is None or held_weights is None else (weights, held_weights),
         held_out,
+        options.calibrate,
+        other,
     )
+
+
+def _shape(encoder: Encoder, target: Target, embedding: int) -> Shape:
+    return Shape(encoder.ids, encoder.fields, embedding, target.outputs, len(encoder.interpolated))
 
 
 def class_weights(

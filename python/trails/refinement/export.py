@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from trails.family.networks import ModelFacts
-from trails.model.calibrated import at_temperature
+from trails.model.calibrated import at_temperature, on_line
 from trails.model.store import Model
+from trails.refinement.calibrated_numbers import SHIFT, SLOPE
 from trails.refinement.dataset import Dataset
 from trails.refinement.trial import Trial
 from trails.table.judged import is_loss
@@ -31,7 +32,8 @@ def model_of(
         trial: That has been trained for an epoch at least.
         data: What it was trained on.
         metrics: Of the validation rows, see `trails.refinement.metrics.report`; by default the two that the trial
-            knows. What it calls ``temperature`` the logits are divided by.
+            knows. What it calls ``temperature`` the logits are divided by, and a regression's outputs
+            are on the line that it names.
         training: What else is worth knowing.
         seen: See `rows_seen`.
 
@@ -56,6 +58,9 @@ def model_of(
         },
     )
     model = trial.networks.export(trial.layout, trial.best, facts)
+    if data.target.task == "regression":
+        line = facts.metrics.get(SLOPE, 1.0), facts.metrics.get(SHIFT, 0.0)
+        return replace(on_line(model, *line), seen=seen)
     return replace(at_temperature(model, facts.metrics.get("temperature", 1.0)), seen=seen)
 
 

@@ -45,7 +45,7 @@ def metric_of(model: Model, rows: TableRows, metric: str | None = None, check: C
         found.append(model.outputs(rows.features.take(places[start : start + _ROWS_AT_ONCE])))
     if not found:
         return None
-    outputs = _in_terms_of(learnt, model, np.concatenate(found))
+    outputs = in_terms_of(learnt, model, np.concatenate(found))
     labels = as_validated(learnt, truth).labels(truth)
     if not np.isfinite(outputs).all() or (labels == labels[0]).all():
         return None
@@ -56,11 +56,13 @@ def metric_of(model: Model, rows: TableRows, metric: str | None = None, check: C
     return value if np.isfinite(value) else None
 
 
-def _in_terms_of(learnt: Target, model: Model, outputs: NDArray[np.float32]) -> NDArray[Any]:
-    """A model's outputs as a network of this target would have them: its classes in their order, its scale."""
+def in_terms_of(learnt: Target, model: Model, outputs: NDArray[np.float32]) -> NDArray[Any]:
+    """A model's outputs as a network of this target, no logarithm, would have them: classes in order, scale."""
     if learnt.task == "regression":
-        values = outputs[:, 0].astype(np.float64) * model.target.std + model.target.mean
-        standardised: NDArray[np.float64] = (values - learnt.mean) / learnt.std
+        # Halves, as in `Target.labels`.
+        half = 0.5 if learnt.std > 1.0 else 1.0
+        values = model.target.values(outputs[:, 0])
+        standardised: NDArray[np.float64] = (values * half - learnt.mean * half) / (learnt.std * half)
         return standardised
     if learnt.task == "binary":
         return outputs[:, 0] if learnt.classes == model.target.classes else -outputs[:, 0]

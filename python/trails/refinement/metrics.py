@@ -28,7 +28,8 @@ def measure(
     Args:
         target: Of the run.
         truth: Labels of the validation rows: bool, int64 classes, or float32 standardised values; shape (rows,).
-        outputs: What the network predicts for them: logits (rows,) or (rows, classes), or standardised values (rows,).
+        outputs: What the network predicts for them: logits (rows,) or (rows, classes), or standardised values (rows,);
+            of a target that is learnt by its logarithm these are standardised, and what is measured is the number.
         metric: One of `trails.table.judged.CHOSEN_BY`; None for that of the task. A loss is negated.
         weights: Of the rows.
 
@@ -84,11 +85,22 @@ def value_of(name: str, target: Target, truth: NDArray[Any], outputs: NDArray[An
         if name == "accuracy":
             return accuracy(truth, outputs, weights)
         return _of_classes(name, truth, outputs.argmax(1), outputs.shape[1], weights)
+    truth, outputs, unit = _in_a_unit(target, truth, outputs)
     if name == "r2":
         return r2(truth, outputs, weights)
     if name == "rmse":
-        return rmse(truth, outputs, weights) * target.std
-    return _mean(np.abs(truth.astype(np.float64) - outputs), weights) * target.std
+        return rmse(truth, outputs, weights) * unit
+    return _mean(np.abs(truth.astype(np.float64) - outputs), weights) * unit
+
+
+def _in_a_unit(target: Target, truth: NDArray[Any], outputs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], float]:
+    """Values and predictions of a regression in some unit of the target's, and that unit."""
+    if target.scale is None:
+        return truth, outputs, target.std
+    values = target.values(truth)
+    # Squares of numbers beyond 1e154 are infinite.
+    unit = float(values.max(initial=0.0)) or 1.0
+    return values / unit, target.values(outputs) / unit, unit
 
 
 def _of_classes(

@@ -46,6 +46,7 @@ class PackedData:
     encoder: Encoder
     target: Target
     chosen: str | None = None
+    calibrate: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,13 +170,14 @@ def unpack_rows(packed: PackedRows, encoder: Encoder) -> EncodedRows:
 
 def pack_data(data: Dataset, key: str) -> PackedData:
     """The data set as arrays."""
-    return PackedData(key, pack_rows(data.train), pack_rows(data.validation), data.encoder, data.target, data.chosen)
+    train, validation = pack_rows(data.train), pack_rows(data.validation)
+    return PackedData(key, train, validation, data.encoder, data.target, data.chosen, data.calibrate)
 
 
 def unpack_data(packed: PackedData) -> Dataset:
     """The data set in the memory of the arrays."""
     train, validation = (unpack_rows(rows, packed.encoder) for rows in (packed.train, packed.validation))
-    return Dataset(train, validation, packed.encoder, packed.target, chosen=packed.chosen)
+    return Dataset(train, validation, packed.encoder, packed.target, chosen=packed.chosen, calibrate=packed.calibrate)
 
 
 def pack_weights(weights: Weights) -> PackedWeights:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from trails.limits import RESERVE_SECONDS
+from trails.refinement import checkpoint
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.costs import Speed
 from trails.refinement.dataset import Dataset
@@ -63,6 +64,7 @@ def refine(
     together = request.options.together
     if request.fixed and together == "auto" and devices[0].type == "cpu":
         together = "never"  # what is measured must not decide, not even in the last digit
+    data = as_begun(data, request)
     models = TrainedModels(setting, request, data, events, timings, clock)
     if setting.ray_address is not None:
         from trails.refinement.ray_cluster import Cluster
@@ -78,6 +80,14 @@ def refine(
         return measure(workers, trials, seconds_left, together, given=request.k is not None or request.u is not None)
 
     return Refinement(setting, request, models, workers, measure_here, events, timings, clock).run()
+
+
+def as_begun(data: Dataset, request: Refine) -> Dataset:
+    """The rows of a run that goes on: a number as it was learnt, though with another budget it would not be so."""
+    if request.resume is None or (begun := checkpoint.digest_of(*request.resume)) in (None, checkpoint.digest(data)):
+        return data
+    other = data.on_other_scale()
+    return other if other is not None and checkpoint.digest(other) == begun else data
 
 
 def profile(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 from trails.checks import Check, distinct, no_check, pieces
 from trails.errors import InvalidInput, UnusableData, listed, shown
 from trails.table.columns import Column, Family
+from trails.table.log_scale import LogScale
+from trails.table.usual import EVERYTHING, NEARLY_ALL, Usual, spread_of, usual_of
 
 Task = Literal["binary", "multiclass", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -29,44 +30,8 @@ FEW_INTEGERS = 20
 
 _FEWEST_ROWS = 2
 
-_ABSURD = 100.0
-"""A value is absurd that lies so many times as far from the median as nearly all others at most."""
-
-_NEARLY_ALL = 0.995
-_FEWEST_JUDGED = 20
-"""Rows, of which one may be absurd."""
-
-_LOOKED_AT = 1 << 18
-"""Rows, evenly spread, that say what is usual: enough for a share of 0.5 %, and sorted in some milliseconds."""
-
-
-@dataclass(frozen=True)
-class Usual:
-    """What values of a number are believed.
-
-    One target of a million times the others would be all that a squared error sees, and its share of the deviation all
-    that standardising leaves. A value below ``low`` counts as ``lowest``, one above ``high`` as ``highest``.
-
-    Args:
-        low: The least value that is believed.
-        lowest: The least believable value of the training rows.
-        highest: The greatest one.
-        high: The greatest value that is believed.
-    """
-
-    low: float = -math.inf
-    lowest: float = -math.inf
-    highest: float = math.inf
-    high: float = math.inf
-
-    def beyond(self, data: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which values are not believed, bool of the same shape."""
-        return np.asarray((data < self.low) | (data > self.high))
-
-    def believed(self, data: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The values, float64, absurd ones in the place of which the nearest believable one is."""
-        found: NDArray[np.float64] = np.where(data > self.high, self.highest, data)
-        return np.where(data < self.low, self.lowest, found)
+_BEYOND, _LARGEST = 2.0, float(np.finfo(np.float64).max)
+"""How many times the largest training target a prediction from a logarithm may be, and what any number may be."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +44,11 @@ class Target:
         task: What is learnt of it.
         keys: The classes as the column holds them, in the order of ``classes``; empty for regression.
         classes: The classes as SQL shows them; of two, the second is the positive one. Empty for regression.
-        mean: Of the training rows, for regression: what is learnt is (value - mean) / std.
+        mean: Of the training rows, for regression: what is learnt is (value - mean) / std, of a log scale its logarithm
+            in the value's place.
         std: Their standard deviation.
         usual: What is believed of the values, for regression; of a stored model everything, since nothing is learnt.
+        scale: What of a regression's value is learnt; None for the value itself.
     """
 
     name: str
@@ -91,7 +58,8 @@ class Target:
     classes: tuple[str, ...] = ()
     mean: float = 0.0
     std: float = 1.0
-    usual: Usual = Usual()
+    usual: Usual = EVERYTHING
+    scale: LogScale | None = None
 
     @property
     def outputs(self) -> int:
@@ -125,6 +93,8 @@ class Target:
                 # The difference of numbers beyond 1e307 may be infinite, and that of their halves is not.
                 half = 0.5 if self.std > 1.0 else 1.0
                 believed = self.usual.believed(part.astype(np.float64))
+                if self.scale is not None:
+                    believed = self.scale.learnt(believed)
                 labels[piece] = (believed * half - self.mean * half) / (self.std * half)
                 continue
             found, known = self._found(part)
@@ -132,6 +102,25 @@ class Target:
                 raise UnusableData(f'the target "{shown(self.name)}" holds a class that is not known')
             labels[piece] = found
         return labels
+
+    def values(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Numbers of a regression in its unit, float64, of a network's outputs, or of labels, of the same shape."""
+        learnt: NDArray[np.float64] = outputs.astype(np.float64) * self.std + self.mean
+        return learnt if self.scale is None else self.scale.values(learnt)
+
+    def by_logarithm(self, column: Column, shift: float, check: Check = no_check) -> Target:
+        """The same target learnt by its logarithm.
+
+        Args:
+            column: Of the training rows, none below 0.
+            shift: See `LogScale`.
+            check: As of `learn_target`.
+        """
+        believed = (self.usual.believed(column.data[p].astype(np.float64)) for p in pieces(len(column.data), check))
+        highest = max(float(part.max()) for part in believed)
+        scale = LogScale(shift, min(_BEYOND * highest, _LARGEST))
+        mean, deviation = spread_of(column.data, self.usual, check, scale)
+        return replace(self, mean=mean, std=deviation, scale=scale)
 
     def known(self, column: Column) -> NDArray[np.bool_]:
         """Rows of a class that the target has, bool (rows,); all of a regression's."""
@@ -227,8 +216,8 @@ def learn_target(column: Column, task: str | None = None, check: Check = no_chec
     chosen = asked or _infer(column, keys)
     _check(column, chosen, asked, len(keys))
     if chosen == "regression":
-        usual = _usual(column.data, check)
-        mean, deviation = _scale(column.data, usual, check)
+        usual = usual_of(column.data, check)
+        mean, deviation = spread_of(column.data, usual, check)
         return Target(column.name, column.family, chosen, np.empty(0), (), mean, deviation, usual)
     classes = _spelt(column, keys, spellings)
     # Filtering may know no spellings, and tells classes apart by their keys.
@@ -297,7 +286,7 @@ def as_validated(target: Target, held: Column) -> Target:
     """The target that validation rows are measured by: where more of them than a few are far from all training rows,
     they are what there is to predict, and are believed."""
     beyond = int(np.count_nonzero(target.usual.beyond(held.data))) if target.task == "regression" else 0
-    return replace(target, usual=Usual()) if beyond > max(1.0, (1.0 - _NEARLY_ALL) * len(held.data)) else target
+    return replace(target, usual=EVERYTHING) if beyond > max(1.0, (1.0 - NEARLY_ALL) * len(held.data)) else target
 
 
 def absurd_values(target: Target, *columns: Column) -> str | None:
@@ -347,47 +336,6 @@ def _check(column: Column, task: Task, asked: Task | None, values: int) -> None:
         )
     if task == "multiclass" and asked is not None and values == 2:
         raise UnusableData(f'the target "{name}" has two classes', hint="Say task => 'binary', or leave it out.")
-
-
-def _usual(data: NDArray[Any], check: Check) -> Usual:
-    """What is believed of these values, shape (rows,)."""
-    if len(data) < _FEWEST_JUDGED:
-        return Usual()
-    # Halves, because the difference of two numbers beyond 1e307 may be infinite.
-    some = data[:: -(-len(data) // _LOOKED_AT)].astype(np.float64) * 0.5
-    middle = float(np.median(some))
-    distances = np.abs(some - middle)
-    # Of a number that is nearly always 0, as claims are, the others say what is usual.
-    distances = distances[distances > 0.0]
-    if not len(distances):
-        return Usual()
-    reach = _ABSURD * float(np.quantile(distances, _NEARLY_ALL, method="lower"))
-    low, high = 2.0 * (middle - reach), 2.0 * (middle + reach)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return Usual()
-    lowest, highest = math.inf, -math.inf
-    for piece in pieces(len(data), check):
-        part = data[piece].astype(np.float64)
-        part = part[(part >= low) & (part <= high)]
-        if len(part):
-            lowest, highest = min(lowest, float(part.min())), max(highest, float(part.max()))
-    return Usual(low, lowest, highest, high)
-
-
-def _scale(data: NDArray[Any], usual: Usual, check: Check) -> tuple[float, float]:
-    """Mean and standard deviation of what is believed, 1 where that is 0; finite whatever the numbers are."""
-    rows, largest = len(data), 0.0
-    for piece in pieces(rows, check):
-        largest = max(largest, float(np.abs(usual.believed(data[piece].astype(np.float64))).max()))
-    # Squares of numbers beyond 1e154 are infinite, and of those below 1e-162 nothing is left.
-    unit = 2.0 ** (math.frexp(largest)[1] - 1)
-
-    def mean_of(power: int, centre: float) -> float:
-        believed = (usual.believed(data[piece].astype(np.float64)) for piece in pieces(rows, check))
-        return math.fsum(float(((part / unit - centre) ** power).sum()) for part in believed) / rows
-
-    mean = mean_of(1, 0.0)
-    return mean * unit, math.sqrt(mean_of(2, mean)) * unit or 1.0
 
 
 def _spelt(column: Column, keys: NDArray[Any], spellings: dict[int, str]) -> list[str]:

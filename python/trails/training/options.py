@@ -67,8 +67,8 @@ class Options:
     )
     calibrate: bool = _option(
         True,
-        "whether the kept model's probabilities are calibrated on the validation rows (500 at least) by a temperature; "
-        "never where class_weights are given",
+        "whether the kept model's probabilities are calibrated on the validation rows (500 at least) by a temperature, "
+        "and its numbers (200 rows at least) by a line; never where class_weights are given",
     )
     patience: int = _option(3, "epochs without a better validation metric after which a candidate is done", 1)
     batch: int = _option(1024, "rows of a batch; tables of few rows get smaller batches", 2, 1 << 20)
@@ -116,6 +116,12 @@ class Options:
         "none; balanced: every class weighs the same; or an object of classes and weights",
         among=("none", "balanced"),
         weights=True,
+    )
+    target_scale: str = _option(
+        "auto",
+        "scale on which a number is learnt; auto: by its logarithm where it is not below 0, skewed, and a trial on the "
+        "validation rows finds that better; linear: as it is; log: by its logarithm",
+        among=("auto", "linear", "log"),
     )
     categories: tuple[str, ...] = _option((), "integer columns that are categories, whatever they look like")
     numbers: tuple[str, ...] = _option((), "integer columns that are numbers, whatever they look like")
