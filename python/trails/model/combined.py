@@ -20,8 +20,8 @@ from trails.model.operations import Add, Linear, LinearPath, Mean, Operation, Sc
 from trails.model.store import Model
 from trails.table.target import Target
 
-MOST_PRODUCTS = 1 << 22
-"""Numbers of a network's linear paths, 16 MiB: of a network that would have more, the embedding is kept."""
+MOST_PRODUCTS = 1 << 20
+"""Numbers of a network's linear paths, 4 MiB: of a network that would have more, the embedding is kept."""
 
 
 def combine(

@@ -37,13 +37,11 @@ class Chosen:
 
     Args:
         reads: How often each network that was offered is taken, int64 (networks,); 0 for most.
-        metric: Of the mean, on the rows that it was chosen on: a little optimistic.
-        gain: What the mean has over the first network, on rows that it was not chosen on.
+        gain: In the metric over the first network, on rows that it was not chosen on; the mean of both halves.
         standard_error: Of that gain, over rows.
     """
 
     reads: NDArray[np.int64]
-    metric: float
     gain: float
     standard_error: float
 
@@ -53,30 +51,39 @@ class Chosen:
         return bool(np.count_nonzero(self.reads) > 1 and self.gain > self.standard_error)
 
 
-def choose(outputs: Sequence[NDArray[np.float32]], measure: Measure, seed: int, most: int = MOST_NETWORKS) -> Chosen:
+def choose(
+    outputs: Sequence[NDArray[np.float32]], select: Measure, judge: Measure, seed: int, most: int = MOST_NETWORKS
+) -> Chosen:
     """Choose among networks, and judge the choice on rows that it was not made on.
 
-    A mean that is chosen on the rows that it is measured on looks better than it is. So rows are halved at random, each
-    half has the mean that is chosen on the other one, and both halves together are compared with the first network on
-    the same rows. What is returned is chosen on all of them.
+    A mean that is chosen on the rows that it is measured on looks better than it is. So rows are halved at random, and
+    each half compares the mean that is chosen on the other one with the first network. What is returned is chosen on
+    all of them.
 
     Args:
         outputs: Of every network for the same rows, float32 (rows,) or (rows, outputs); the best network first.
-        measure: The metric.
-        seed: Of the halves.
+        select: What is made the best of: a loss says more of each row than which rows rank above which.
+        judge: The metric that the gain is in.
+        seed: Of the halves, and of the rows that the standard error leaves out.
         most: Different networks at most.
     """
-    rows = len(outputs[0])
-    reads = greedy(outputs, lambda found: measure(found, None), most)
-    halves = np.random.default_rng(seed % 2**64).permutation(rows)
-    halves = np.sort(halves[: rows // 2]), np.sort(halves[rows // 2 :])
-    apart = outputs[0].copy()
+    reads = greedy(outputs, lambda found: select(found, None), most)
+    if np.count_nonzero(reads) < 2:
+        return Chosen(reads, 0.0, 0.0)
+    drawn = np.random.default_rng(seed % 2**64).permutation(len(outputs[0]))
+    halves = np.sort(drawn[: len(drawn) // 2]), np.sort(drawn[len(drawn) // 2 :])
+    gains, errors = [], []
     for chosen_on, judged_on in (halves, halves[::-1]):
-        parts = [output[chosen_on] for output in outputs]
-        on_half = greedy(parts, lambda found, of=chosen_on: measure(found, of), most)  # type: ignore[misc]
-        apart[judged_on] = mean([output[judged_on] for output in outputs], on_half)
-    gain, error = difference(apart, outputs[0], measure, seed)
-    return Chosen(reads, measure(mean(outputs, reads), None), gain, error)
+
+        def of_chosen(found: NDArray[Any], places: NDArray[np.intp] = chosen_on) -> float:
+            return select(found, places)
+
+        there = [output[judged_on] for output in outputs]
+        together = mean(there, greedy([output[chosen_on] for output in outputs], of_chosen, most))
+        gain, error = difference(together, there[0], judge, judged_on, seed)
+        gains.append(gain)
+        errors.append(error)
+    return Chosen(reads, sum(gains) / 2, math.hypot(*errors) / 2)
 
 
 def greedy(
@@ -94,16 +101,16 @@ def greedy(
     """
     reads = np.zeros(len(outputs), np.int64)
     total = np.zeros(outputs[0].shape, np.float64)
-    best, begun = -math.inf, 1
+    best, begun = -math.inf, 1  # what is not finite is no better than anything
     for count, output in enumerate(outputs[: min(most, MOST_READS)], 1):
         total += output
-        if (found := measure(total / count)) > best:
+        if (found := measure((total / count).astype(np.float32))) > best:
             best, begun = found, count
     reads[:begun] = 1
     total = np.sum(outputs[:begun], axis=0, dtype=np.float64)
     while (taken := int(reads.sum())) < MOST_READS:
         open_to = range(len(outputs)) if np.count_nonzero(reads) < most else np.flatnonzero(reads).tolist()
-        tried = [measure((total + outputs[place]) / (taken + 1)) for place in open_to]
+        tried = [measure(((total + outputs[place]) / (taken + 1)).astype(np.float32)) for place in open_to]
         place = int(np.argmax(tried))
         if not tried[place] > best:
             break
@@ -123,18 +130,30 @@ def mean(outputs: Sequence[NDArray[np.float32]], reads: NDArray[np.int64]) -> ND
 
 
 def difference(
-    outputs: NDArray[np.float32], others: NDArray[np.float32], measure: Measure, seed: int
+    outputs: NDArray[np.float32], others: NDArray[np.float32], measure: Measure, rows: NDArray[np.intp], seed: int
 ) -> tuple[float, float]:
     """By how much a metric is better for ``outputs`` than for ``others``, and the standard error of that over rows.
 
     The error is the jackknife's, which leaves a twentieth of the rows out in turn, the same for both (Efron and Stein
     1981, with groups): it holds for every metric, and what both mistake alike does not count.
+
+    Args:
+        outputs: For these rows, float32 (rows,) or (rows, outputs).
+        others: The same of another network.
+        measure: The metric.
+        rows: Which rows they are, as ``measure`` knows them, (rows,).
+        seed: Of the groups.
     """
-    found = measure(outputs, None) - measure(others, None)
-    rows = np.random.default_rng(seed % 2**64).permutation(len(outputs))
+    found = measure(outputs, rows) - measure(others, rows)
+    drawn = np.random.default_rng(seed % 2**64).permutation(len(rows))
     without = []
     for group in range(_GROUPS):
-        kept = np.sort(np.delete(rows, np.s_[group::_GROUPS]))
-        without.append(measure(outputs[kept], kept) - measure(others[kept], kept))
-    spread = float(np.var(without)) * (_GROUPS - 1)
-    return found, math.sqrt(spread)
+        kept = np.sort(np.delete(drawn, np.s_[group::_GROUPS]))
+        without.append(measure(outputs[kept], rows[kept]) - measure(others[kept], rows[kept]))
+    return found, math.sqrt(float(np.var(without)) * (_GROUPS - 1))
+
+
+def effective(weights: NDArray[np.float64]) -> float:
+    """How many rows of equal weight say as much (Kish); 0 where no row counts."""
+    squares = float(np.dot(weights, weights))
+    return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0

@@ -13,6 +13,7 @@ from trails.limits import WRITTEN_A_SECOND
 from trails.refinement import calibration, checkpoint
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.dataset import Dataset
+from trails.refinement.ensemble import Together, model_of_several
 from trails.refinement.export import blob_size, model_of, rows_seen
 from trails.refinement.metrics import report_seconds, value_of
 from trails.refinement.protocol import Events, Refine, Setting
@@ -96,6 +97,10 @@ class ModelKeeper:
         if self._setting.models and winner.best is not None:
             self._write(winner, rows, last=True)
 
+    def write_together(self, found: Together, rows: int) -> bool:
+        """Write the model of several networks, trained on so many rows; whether it was written."""
+        return self._write(found.trials[0], rows, last=True, found=found)
+
     def learn_metrics(self, trial: Trial) -> bool:
         """Compute the metrics of a candidate's best epoch, which are told of it whatever weights it gets afterwards.
 
@@ -115,13 +120,15 @@ class ModelKeeper:
         """Everything that is told of a candidate's best epoch; computed once."""
         epoch = trial.architecture, trial.best_epoch
         if self._reported is None or self._reported[0] != epoch:
-            if self._outputs is not None and self._outputs[0] == epoch:
-                outputs = self._outputs[1]
-            else:  # of an earlier run
-                assert trial.best is not None, "who has metrics had weights"
-                outputs = trial.family.networks.predict(trial.layout, trial.best, self._data.validation).numpy()
-            self._reported = epoch, self._report(outputs)
+            self._reported = epoch, self._report(self.outputs(trial))
         return self._reported[1]
+
+    def outputs(self, trial: Trial) -> NDArray[np.float32]:
+        """What a candidate's best epoch puts out for the validation rows, float32 (rows,) or (rows, outputs)."""
+        if self._outputs is not None and self._outputs[0] == (trial.architecture, trial.best_epoch):
+            return self._outputs[1]
+        assert trial.best is not None, "who has metrics had weights"
+        return trial.family.networks.predict(trial.layout, trial.best, self._data.validation).numpy()
 
     def _report(self, outputs: NDArray[np.float32]) -> Mapping[str, float]:
         """Metrics of the validation rows, with the temperature if dividing the logits by one does them good."""
@@ -137,8 +144,9 @@ class ModelKeeper:
             found["temperature"] = by
         return found
 
-    def _write(self, best: Trial, rows: int, last: bool) -> None:
-        """Write to one of the files in turn. What goes wrong is told with the result, which does not hang on it."""
+    def _write(self, best: Trial, rows: int, last: bool, found: Together | None = None) -> bool:
+        """Write to one of the files in turn: the best candidate, or several of which it is the first. What goes wrong
+        is told with the result, which does not hang on it."""
         files, options = self._setting.models, self._request.options
         dropout, l2 = options.regularisation(rows, self._data.train.interpolated)
         training = {"refinement": self._request.refinement, "dropout": dropout, "embedding_l2": l2, "rows": rows}
@@ -147,11 +155,16 @@ class ModelKeeper:
             with self._timings.phase("model") if last else nullcontext():
                 if self._seen is None:
                     self._seen = rows_seen(self._data)
-                blob = model_of(best, self._data, self._metrics(best), training, self._seen).to_bytes()
+                if found is None:
+                    model = model_of(best, self._data, self._metrics(best), training, self._seen)
+                else:
+                    model = model_of_several(found, self._data, self._report(found.outputs), training, self._seen)
+                blob = model.to_bytes()
                 checkpoint.write(files[which], blob)
         except Exception as error:
             self.unkept = f"{type(error).__name__}: {error}"
-            return
+            return False
         self._written += 1
         self._when, self._metric, self.unkept = self._clock.now(), best.best_metric, None
         self._events.model(best.architecture, which, len(blob))
+        return True

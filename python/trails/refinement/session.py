@@ -12,6 +12,8 @@ from trails.limits import RESERVE_SECONDS
 from trails.refinement import memory
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.costs import Speed
+from trails.refinement.ensemble import most_networks
+from trails.refinement.ensemble_step import EnsembleStep
 from trails.refinement.models import Models
 from trails.refinement.planning import Spent, choose, first_group, least_training, too_small
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
@@ -103,12 +105,14 @@ class Refinement:
         self._write_best()  # of the run that is continued
         # A plan that is fixed is fixed: the same seed gives the same result on a faster machine too.
         free = not self._request.fixed and math.isfinite(self._setting.deadline)
+        ensembles = EnsembleStep(self._request, self._supervision, self._timings, self._clock)
         try:
             if scheduler is not None:
                 rung = self._run_rungs(scheduler, rung)
             best = self._roster.best
             if best is not None and best.alive and free and self._options.winner:
-                self._winner(best, rung).train_further(self._workers[0])
+                with ensembles.reserving():
+                    self._winner(best, rung).train_further(self._workers[0])
         except Exception:
             # The caller tells of the fault and returns what had finished: with the best model of that.
             if self._roster.best is not None:
@@ -117,7 +121,8 @@ class Refinement:
         ranked = self._roster.ranking()
         if not ranked:
             raise self._nothing_trained()
-        self._winner(ranked[0], rung).keep(refit=free and self._options.refit)
+        if not ensembles.keep(rung, refit=free and self._options.refit):
+            self._winner(ranked[0], rung).keep(refit=free and self._options.refit)
         self._events.result(self._roster.rows(), self._complete, self._timings.rows, self._models.unkept)
         return ranked
 
@@ -130,6 +135,7 @@ class Refinement:
 
     def _begin(self, roster: Roster) -> None:
         self._roster = self._supervision.roster = roster
+        roster.networks = most_networks(self._request) if self._setting.models else 1
         self._revision = Revision(self._request, self._remaining, roster, self._progress)
 
     def _choose(self) -> Scheduler:
