@@ -214,7 +214,7 @@ def test_all_networks_are_trained_again_if_there_is_time_for_all() -> None:
     assert run.step().keep(1, refit=True) and run.refitted == ["16-8", "10-8"]
     ((found, refitted),) = run.written
     assert refitted and all(new.best is not old.best for new, old in zip(found.trials, run.trials, strict=True))
-    assert [network["weight"] for network in found.facts()["networks"]] == [2, 1]
+    assert [network["weight"] for network in found.facts("auc")["networks"]] == [2, 1]
 
 
 @pytest.mark.parametrize(

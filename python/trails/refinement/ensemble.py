@@ -88,13 +88,14 @@ class Together:
         trials = tuple(replace(trial, best=best) for trial, best in zip(self.trials, weights, strict=True))
         return replace(self, trials=trials)
 
-    def facts(self) -> dict[str, Any]:
-        """What a model says of it in its ``training``."""
+    def facts(self, metric: str) -> dict[str, Any]:
+        """What a model says of it in its ``training``; ``metric`` is what candidates were compared by."""
+        sign = -1.0 if is_loss(metric) else 1.0
         networks = [
             {
                 "architecture": trial.architecture,
                 "weight": reads,
-                "validation_metric": trial.best_metric,
+                "validation_metric": sign * trial.best_metric,
                 "epochs": trial.epochs,
                 "best_epoch": trial.best_epoch,
                 "parameters": trial.layout.parameters,
@@ -169,7 +170,7 @@ def model_of_several(
         InvalidInput: A stored model cannot say what a network computes.
     """
     alone = [model_of(trial, data, training=training) for trial in found.trials]
-    whole = combine(alone, found.reads, metrics, {**alone[0].training, **found.facts()})
+    whole = combine(alone, found.reads, metrics, {**alone[0].training, **found.facts(data.metric)})
     return replace(at_temperature(whole, metrics.get("temperature", 1.0)), seen=seen)
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trails.limits import WRITTEN_A_SECOND
-from trails.refinement import calibration, checkpoint
+from trails.refinement import calibration, checkpoint, finalists
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.dataset import Dataset
 from trails.refinement.ensemble import Together, model_of_several
 from trails.refinement.export import blob_size, model_of, rows_seen
+from trails.refinement.finalists import Finalist
 from trails.refinement.metrics import report_seconds, value_of
 from trails.refinement.protocol import Events, Refine, Setting
 from trails.refinement.timings import Timings
@@ -57,6 +59,9 @@ class ModelKeeper:
         # Of the best candidate's best epoch: what it predicts for the validation rows, and all its metrics.
         self._outputs: tuple[tuple[str, int], NDArray[np.float32]] | None = None
         self._reported: tuple[tuple[str, int], Mapping[str, float]] | None = None
+        # What candidates of the rung under way predict for some of them, and those of the last rung with several.
+        self._some: dict[str, NDArray[np.float32]] = {}
+        self._finalists: list[Finalist] = []
         self._seen: NDArray[np.uint32] | None = None
         self.unkept: str | None = None
 
@@ -68,7 +73,7 @@ class ModelKeeper:
         if not self._setting.models:
             return 0.0, 0.0
         target, rows = self._data.target, len(self._data.validation)
-        metrics = report_seconds(target, rows)
+        metrics = report_seconds(target, rows) + finalists.seconds(self._data)
         if calibration.fits(self._request.options, target):
             # With what is told of probabilities a second time.
             metrics += calibration.temperature_seconds(target, rows) + metrics
@@ -77,9 +82,20 @@ class ModelKeeper:
 
     def note(self, result: EpochResult, best: Trial) -> None:
         """Take in an epoch: what it predicts is kept as long as it is the best epoch of the ``best`` candidate."""
+        if not self._setting.models or result.outputs is None:
+            return
         epoch = result.architecture, result.epoch
-        if self._setting.models and result.outputs is not None and (best.architecture, best.best_epoch) == epoch:
+        self._some[result.architecture] = result.outputs[:: finalists.step_of(len(result.outputs))].copy()
+        if (best.architecture, best.best_epoch) == epoch:
             self._outputs = epoch, result.outputs.copy()
+
+    def rung_ended(self, ranked: Sequence[Trial]) -> None:
+        """These candidates were in a rung that is over, best first; some of what they put out is kept to compare
+        them by, as it is now, if they are several."""
+        known = [trial for trial in ranked if trial.architecture in self._some][: finalists.MOST_COMPARED]
+        if len(known) > 1:
+            self._finalists = [Finalist(trial, trial.epochs, self._some[trial.architecture]) for trial in known]
+        self._some = {trial.architecture: self._some[trial.architecture] for trial in known}
 
     def write(self, best: Trial) -> None:
         """Write the best model so far, unless there is one as good, or one was written a moment ago."""
@@ -149,12 +165,16 @@ class ModelKeeper:
         is told with the result, which does not hang on it."""
         files, options = self._setting.models, self._request.options
         dropout, l2 = options.regularisation(rows, self._data.train.interpolated)
-        training = {"refinement": self._request.refinement, "dropout": dropout, "embedding_l2": l2, "rows": rows}
+        training: dict[str, Any] = {"refinement": self._request.refinement, "dropout": dropout, "embedding_l2": l2}
+        training |= {"rows": rows, "metric": self._data.metric}
         which = self._written % len(files)
         try:
             with self._timings.phase("model") if last else nullcontext():
                 if self._seen is None:
                     self._seen = rows_seen(self._data)
+                compared = finalists.compare(self._finalists, self._data, self._setting.seed) if last else None
+                if compared is not None:
+                    training["finalists"] = compared
                 if found is None:
                     model = model_of(best, self._data, self._metrics(best), training, self._seen)
                 else:

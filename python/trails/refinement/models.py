@@ -46,6 +46,9 @@ class Models(Protocol):
     def note(self, result: EpochResult, best: Trial) -> None:
         """An epoch is over, and this candidate is the best now."""
 
+    def rung_ended(self, ranked: Sequence[Trial]) -> None:
+        """A rung is over that these candidates were in, best first: they can be compared as they are now."""
+
     def write(self, best: Trial) -> None:
         """Write the best model so far, unless there is one as good, or one was written a moment ago."""
 

@@ -141,6 +141,9 @@ class RecordedModels:
     def note(self, result: EpochResult, best: Trial) -> None:
         """See `Models`."""
 
+    def rung_ended(self, ranked: Sequence[Trial]) -> None:
+        """See `Models`."""
+
     def write(self, best: Trial) -> None:
         """See `Models`."""
 

@@ -200,6 +200,7 @@ class Refinement:
             end = scheduler.end_rung()
             assert end is not None, "all jobs of the rung are reported"
             self._events.rung(end.rung, end.candidates, end.survivors)
+            self._models.rung_ended([trial for trial in self._roster.ranking() if trial.epochs >= job.epochs_to])
             if self._revision.revise(scheduler, end):
                 self._complete = False
             self._roster.release(scheduler)
