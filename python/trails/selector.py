@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trails import progress_bar
+from trails import model_words, progress_bar
 from trails.errors import InvalidInput, UnusableData, shown
 from trails.estimator import Estimator, ForClasses
 from trails.run import Run
@@ -38,6 +38,8 @@ from trails.table.row_weights import weighed
 from trails.table.split import Held, divide
 from trails.table.target import FEW_INTEGERS, learn_target, parse_task
 from trails.training.options import parse_options
+
+_OF_A_NETWORK = ("architecture", "validation_metric", "epochs", "best_epoch", "parameters")
 
 
 class ModelSelector(Estimator):
@@ -81,6 +83,9 @@ class ModelSelector(Estimator):
         curves_: Every finished epoch of every candidate.
         timings_: Seconds of every phase.
         seconds_: Seconds of `fit`.
+        networks_: The networks that the model is the mean of, as dicts: architecture, weight, validation_metric,
+            epochs, best_epoch, parameters; the winner first, and alone but for the option ``ensemble``.
+        finalists_: Whether the architecture mattered, in a sentence; empty where nothing could be compared.
         complete_: False if time cut what was planned.
         n_features_in_: Number of features seen.
         feature_names_in_: Their names, where X had names.
@@ -147,8 +152,9 @@ class ModelSelector(Estimator):
 
         Args:
             X: Features, or a psycopg2 connection.
-            y: Labels or numbers, shape (rows,); with a connection the name of a table or view, as in SQL.
-            target: With a connection: name of the target column. Rows without it are left out.
+            y: Labels or numbers, shape (rows,); with a connection the name of a table or view, as in SQL. Rows where it
+                is NaN, None or NULL are left out, of ``validation`` too; ``rows_left_out_`` counts them.
+            target: With a connection: name of the target column.
             validation: Rows that candidates are compared on: a pair (X, y), or (X, y, sample_weight) where rows have
                 weights; with a connection a table's name; None to hold some out.
             groups: Group of every row, shape (rows,); with a connection the name of a column, as for the next two.
@@ -218,13 +224,19 @@ class ModelSelector(Estimator):
         )
 
     def _keep(self, found: Selection, given: Given, budget: float) -> None:
-        self.model_ = found.model
+        self.model_, told = found.model, found.model.training
         # In float64 a row's prediction does not depend on the rows beside it.
         self._predictor = found.model.in_double()
         self.leaderboard_, self.curves_, self.timings_ = found.leaderboard, found.curves, found.timings
         self.task_, self.metric_ = found.model.target.task, found.metric
         self.held_out_ = dict(found.held_out)
         self.left_out_, self.seconds_, self.complete_ = found.left_out, found.seconds, found.complete
+        winner = {name: found.leaderboard[0][name] for name in _OF_A_NETWORK}
+        self.networks_ = [dict(network) for network in told.get("networks", ())] or [{**winner, "weight": 1}]
+        self.finalists_ = model_words.finalists(told.get("finalists"))
+        if self.verbose:
+            for sentence in model_words.sentences(told):
+                print(sentence, flush=True)
         # Parameters may be set anew after fit.
         self._facts = {
             "source": repr(self),
@@ -234,6 +246,7 @@ class ModelSelector(Estimator):
             "metric": found.metric,
             "tfmem": self.tfmem,
             "state": "complete" if found.complete else "best so far",
+            "said": model_words.sentences(told),
         }
         if self.task_ != "regression":
             self.classes_ = labels_of(found.model) if given.labels is None else known_labels(given.labels, found.model)

@@ -1,0 +1,47 @@
+"""What a model's ``training`` says, in sentences: of which networks it is, and whether the architecture mattered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def sentences(training: Mapping[str, Any]) -> list[str]:
+    """Everything that there is to say, for people; none of a model of an earlier release."""
+    said = (networks(training.get("networks")), finalists(training.get("finalists")))
+    return [sentence for sentence in said if sentence]
+
+
+def networks(facts: Any) -> str:
+    """Of which networks a model is the mean; empty of one.
+
+    Args:
+        facts: As `trails.refinement.ensemble.Together.facts` has them, or None.
+    """
+    if not facts or len(facts) < 2:
+        return ""
+    reads = sum(network["weight"] for network in facts)
+    named = [f"{network['architecture']} ({network['weight'] / reads:.0%})" for network in facts]
+    return f"The model is the mean of {len(facts)} networks: {', '.join(named)}."
+
+
+def finalists(facts: Any) -> str:
+    """Whether it mattered which of a rung's candidates was picked; empty if nothing was compared.
+
+    Args:
+        facts: As `trails.refinement.finalists.compare` has them, or None.
+    """
+    if not facts:
+        return ""
+    count, alike = facts["candidates"], facts["alike"]
+    noise = f"(spread {facts['spread']:.4f} {facts['metric']}, one standard error {facts['standard_error']:.4f})"
+    if alike == 1:
+        ahead = "the other" if count == 2 else "the others"
+        return f"The best of the last rung's {count} candidates is ahead of {ahead} by more than chance {noise}."
+    smaller = ""
+    if facts["parameters"] < facts["parameters_of_best"]:
+        smaller = f": {facts['smallest']} would do, with {facts['parameters']:,} weights"
+        smaller += f" instead of {facts['parameters_of_best']:,}"
+    if alike == count:
+        return f"The last rung's {count} candidates differ by no more than chance {noise}{smaller}."
+    return f"Of the last rung's {count} candidates the best {alike} differ by no more than chance {noise}{smaller}."
