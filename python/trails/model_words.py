@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_LONGEST = 2_000
+"""Characters of a sentence: a file that somebody made may say anything."""
+
 
 def sentences(training: Mapping[str, Any]) -> list[str]:
-    """Everything that there is to say, for people; none of a model of an earlier release."""
-    said = (networks(training.get("networks")), finalists(training.get("finalists")))
-    return [sentence for sentence in said if sentence]
+    """Everything that there is to say, for people; nothing of a model of an earlier release, or of one that says it in
+    another way: what is in a file's ``training`` no reader checks."""
+    said = []
+    for tell, name in ((networks, "networks"), (finalists, "finalists")):
+        try:
+            said.append(tell(training.get(name)))
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
+            continue
+    return [sentence for sentence in said if 0 < len(sentence) <= _LONGEST]
 
 
 def networks(facts: Any) -> str:
