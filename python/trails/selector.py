@@ -62,6 +62,7 @@ class ModelSelector(Estimator):
             brier, accuracy, balanced_accuracy, f1 or mcc; for several accuracy (as by default), auc, log_loss or
             balanced_accuracy; for numbers r2 (as by default), rmse or mae.
         options: Of training, such as ``{"dropout": 0.1}``; see docs/refinement.md.
+        batch_size: Rows that training-free metrics with a need for data are computed on, at most 1,024.
         random_state: Of everything random: a whole number, None for 1, or a NumPy generator that one is drawn from.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
         n_jobs: CPU threads, at most as many as there are cores; None or -1 for all cores, -2 for all but one.
@@ -111,6 +112,7 @@ class ModelSelector(Estimator):
         u: int | None = None,
         metric: str | None = None,
         options: Mapping[str, Any] | None = None,
+        batch_size: int = 32,
         random_state: Any = 1,
         device: str = "auto",
         n_jobs: int | None = None,
@@ -128,6 +130,7 @@ class ModelSelector(Estimator):
         self.u = u
         self.metric = metric
         self.options = options
+        self.batch_size = batch_size
         self.random_state = random_state
         self.device = device
         self.n_jobs = n_jobs
@@ -216,6 +219,7 @@ class ModelSelector(Estimator):
             n=self.n,
             k=self.k,
             u=self.u,
+            batch_size=self.batch_size,
             seed=seed,
             options=plain_options(self.options),
             device=self.device,
