@@ -93,6 +93,7 @@ def test_nothing_is_said_of_one_of_one_class_or_of_what_is_no_number() -> None:
 
 def test_of_many_rows_some_are_looked_at() -> None:
     assert [step_of(rows) for rows in (1, finalists.MOST_ROWS, finalists.MOST_ROWS + 1, 200_000)] == [1, 1, 2, 20]
+    assert step_of(10_000, 3) == 1 and step_of(10_000, 1000) == 50
     truth, candidates = field([0.5] * 20)
     found = compare(candidates, data_of(truth), 1)
     assert found is not None and found["candidates"] == finalists.MOST_COMPARED

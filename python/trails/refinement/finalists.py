@@ -21,6 +21,9 @@ MOST_ROWS = 10_000
 MOST_COMPARED = 16
 """Finalists that are compared, the best of them: of more than that nobody asks about the last."""
 
+_OUTPUTS = 20
+"""Numbers that a network puts out for a row above which fewer rows are looked at, so that memory stays bounded."""
+
 _ERRORS = 2.0
 """Standard errors within which two candidates are alike: the best of several is ahead of the others by luck, too."""
 
@@ -40,9 +43,9 @@ class Finalist:
     outputs: NDArray[np.float32]
 
 
-def step_of(rows: int) -> int:
-    """Every how many validation rows finalists are compared on."""
-    return -(-rows // MOST_ROWS)
+def step_of(rows: int, outputs: int = 1) -> int:
+    """Every how many validation rows finalists are compared on: of very many classes fewer are remembered."""
+    return -(-rows * max(1, outputs // _OUTPUTS) // MOST_ROWS)
 
 
 def seconds(data: Dataset) -> float:
@@ -68,7 +71,7 @@ def compare(finalists: Sequence[Finalist], data: Dataset, seed: int) -> dict[str
         ``smallest`` with its ``parameters`` and the ``parameters_of_best``. None of fewer than two, or where a metric
         cannot be had of parts of the rows.
     """
-    step = step_of(len(data.validation))
+    step = step_of(len(data.validation), data.target.outputs)
     truth, weights = data.validation.truth[::step], data.held_weights
     held = None if weights is None else weights[::step]
     rows, sign = np.arange(len(truth)), -1.0 if is_loss(data.metric) else 1.0

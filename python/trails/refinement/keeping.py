@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -60,7 +61,7 @@ class ModelKeeper:
         self._outputs: tuple[tuple[str, int], NDArray[np.float32]] | None = None
         self._reported: tuple[tuple[str, int], Mapping[str, float]] | None = None
         # What candidates of the rung under way predict for some of them, and those of the last rung with several.
-        self._some: dict[str, NDArray[np.float32]] = {}
+        self._some: dict[str, tuple[float, NDArray[np.float32]]] = {}
         self._finalists: list[Finalist] = []
         self._seen: NDArray[np.uint32] | None = None
         self.unkept: str | None = None
@@ -85,16 +86,23 @@ class ModelKeeper:
         if not self._setting.models or result.outputs is None:
             return
         epoch = result.architecture, result.epoch
-        self._some[result.architecture] = result.outputs[:: finalists.step_of(len(result.outputs))].copy()
+        self._remember(result.architecture, result.metric, result.outputs)
         if (best.architecture, best.best_epoch) == epoch:
             self._outputs = epoch, result.outputs.copy()
+
+    def _remember(self, architecture: str, metric: float, outputs: NDArray[np.float32]) -> None:
+        step = finalists.step_of(len(outputs), self._data.target.outputs)
+        self._some[architecture] = metric, outputs[::step].copy()
+        if len(self._some) > 2 * finalists.MOST_COMPARED:
+            best = heapq.nlargest(finalists.MOST_COMPARED, self._some, key=lambda name: self._some[name][0])
+            self._some = {name: self._some[name] for name in best}
 
     def rung_ended(self, ranked: Sequence[Trial]) -> None:
         """These candidates were in a rung that is over, best first; some of what they put out is kept to compare
         them by, as it is now, if they are several."""
         known = [trial for trial in ranked if trial.architecture in self._some][: finalists.MOST_COMPARED]
         if len(known) > 1:
-            self._finalists = [Finalist(trial, trial.epochs, self._some[trial.architecture]) for trial in known]
+            self._finalists = [Finalist(trial, trial.epochs, self._some[trial.architecture][1]) for trial in known]
         self._some = {trial.architecture: self._some[trial.architecture] for trial in known}
 
     def write(self, best: Trial) -> None:
