@@ -478,6 +478,50 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION checked_weights IS 'the weights of a model, compared with their checksum';
 
+CREATE FUNCTION training_facts(model pg_catalog.text) RETURNS pg_catalog.jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    blob bytea;
+    length integer;
+BEGIN
+    SELECT trails.checked_weights(m) INTO blob FROM trails.find_model(coalesce(training_facts.model, '')) m;
+    -- A safetensors file: the length of its contents, then those, as JSON; the header of a model is one text of them.
+    length := get_byte(blob, 0) + (get_byte(blob, 1) << 8) + (get_byte(blob, 2) << 16) + (get_byte(blob, 3) << 24);
+    RETURN ((convert_from(substring(blob FROM 9 FOR length), 'UTF8')::json -> '__metadata__' ->> 'trails')::json
+        -> 'training')::jsonb;
+END $$;
+COMMENT ON FUNCTION training_facts IS
+    'how a model was trained, as its file says: rows, epochs, seed, its networks if they are several, and whether the architecture mattered';
+
+CREATE FUNCTION networks(model pg_catalog.text) RETURNS TABLE (
+    architecture pg_catalog.text, weight double precision, validation_metric double precision, epochs integer,
+    best_epoch integer, parameters bigint
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    named text := coalesce(networks.model, '');
+    facts jsonb := trails.training_facts(named);
+BEGIN
+    IF facts -> 'networks' IS NULL THEN
+        RETURN QUERY
+            SELECT m.architecture, 1.0::double precision, c.validation_metric, (facts ->> 'epochs')::integer,
+                (facts ->> 'best_epoch')::integer, c.parameters
+            FROM trails.find_model(named) m
+            LEFT JOIN trails.candidates c ON c.run_id = m.run_id AND c.architecture = m.architecture;
+        RETURN;
+    END IF;
+    RETURN QUERY
+        SELECT n.architecture, n.weight / sum(n.weight) OVER (), n.validation_metric, n.epochs, n.best_epoch, n.parameters
+        FROM jsonb_to_recordset(facts -> 'networks') n (
+            architecture text, weight double precision, validation_metric double precision, epochs integer,
+            best_epoch integer, parameters bigint
+        )
+        ORDER BY n.validation_metric IS NULL, 2 DESC, 1;
+END $$;
+COMMENT ON FUNCTION networks IS
+    'the networks that a model is the weighted mean of: one, or several of its run with the option ensemble';
+
 CREATE FUNCTION benchmark_reading(
     source pg_catalog.regclass,
     repeats integer DEFAULT 1,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trails import progress_bar
+from trails import model_words, progress_bar
 from trails.errors import InvalidInput, UnusableData, shown
 from trails.estimator import Estimator, ForClasses
 from trails.run import Run
@@ -39,6 +39,8 @@ from trails.table.split import Held, divide
 from trails.table.target import FEW_INTEGERS, learn_target, parse_task
 from trails.training.options import parse_options
 
+_OF_A_NETWORK = ("architecture", "validation_metric", "epochs", "best_epoch", "parameters")
+
 
 class ModelSelector(Estimator):
     """Selects and trains a model for a table within a budget.
@@ -60,6 +62,7 @@ class ModelSelector(Estimator):
             brier, accuracy, balanced_accuracy, f1 or mcc; for several accuracy (as by default), auc, log_loss or
             balanced_accuracy; for numbers r2 (as by default), rmse or mae.
         options: Of training, such as ``{"dropout": 0.1}``; see docs/refinement.md.
+        batch_size: Rows that training-free metrics with a need for data are computed on, at most 1,024.
         random_state: Of everything random: a whole number, None for 1, or a NumPy generator that one is drawn from.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
         n_jobs: CPU threads, at most as many as there are cores; None or -1 for all cores, -2 for all but one.
@@ -81,6 +84,9 @@ class ModelSelector(Estimator):
         curves_: Every finished epoch of every candidate.
         timings_: Seconds of every phase.
         seconds_: Seconds of `fit`.
+        networks_: The networks that the model is the mean of, as dicts: architecture, weight, validation_metric,
+            epochs, best_epoch, parameters; the winner first, and alone but for the option ``ensemble``.
+        finalists_: Whether the architecture mattered, in a sentence; empty where nothing could be compared.
         complete_: False if time cut what was planned.
         n_features_in_: Number of features seen.
         feature_names_in_: Their names, where X had names.
@@ -106,6 +112,7 @@ class ModelSelector(Estimator):
         u: int | None = None,
         metric: str | None = None,
         options: Mapping[str, Any] | None = None,
+        batch_size: int = 32,
         random_state: Any = 1,
         device: str = "auto",
         n_jobs: int | None = None,
@@ -123,6 +130,7 @@ class ModelSelector(Estimator):
         self.u = u
         self.metric = metric
         self.options = options
+        self.batch_size = batch_size
         self.random_state = random_state
         self.device = device
         self.n_jobs = n_jobs
@@ -147,8 +155,9 @@ class ModelSelector(Estimator):
 
         Args:
             X: Features, or a psycopg2 connection.
-            y: Labels or numbers, shape (rows,); with a connection the name of a table or view, as in SQL.
-            target: With a connection: name of the target column. Rows without it are left out.
+            y: Labels or numbers, shape (rows,); with a connection the name of a table or view, as in SQL. Rows where it
+                is NaN, None or NULL are left out, of ``validation`` too; ``rows_left_out_`` counts them.
+            target: With a connection: name of the target column.
             validation: Rows that candidates are compared on: a pair (X, y), or (X, y, sample_weight) where rows have
                 weights; with a connection a table's name; None to hold some out.
             groups: Group of every row, shape (rows,); with a connection the name of a column, as for the next two.
@@ -210,6 +219,7 @@ class ModelSelector(Estimator):
             n=self.n,
             k=self.k,
             u=self.u,
+            batch_size=self.batch_size,
             seed=seed,
             options=plain_options(self.options),
             device=self.device,
@@ -218,13 +228,19 @@ class ModelSelector(Estimator):
         )
 
     def _keep(self, found: Selection, given: Given, budget: float) -> None:
-        self.model_ = found.model
+        self.model_, told = found.model, found.model.training
         # In float64 a row's prediction does not depend on the rows beside it.
         self._predictor = found.model.in_double()
         self.leaderboard_, self.curves_, self.timings_ = found.leaderboard, found.curves, found.timings
         self.task_, self.metric_ = found.model.target.task, found.metric
         self.held_out_ = dict(found.held_out)
         self.left_out_, self.seconds_, self.complete_ = found.left_out, found.seconds, found.complete
+        winner = {name: found.leaderboard[0][name] for name in _OF_A_NETWORK}
+        self.networks_ = [dict(network) for network in told.get("networks", ())] or [{**winner, "weight": 1}]
+        self.finalists_ = model_words.finalists(told.get("finalists"))
+        if self.verbose:
+            for sentence in model_words.sentences(told):
+                print(sentence, flush=True)
         # Parameters may be set anew after fit.
         self._facts = {
             "source": repr(self),
@@ -234,6 +250,7 @@ class ModelSelector(Estimator):
             "metric": found.metric,
             "tfmem": self.tfmem,
             "state": "complete" if found.complete else "best so far",
+            "said": model_words.sentences(told),
         }
         if self.task_ != "regression":
             self.classes_ = labels_of(found.model) if given.labels is None else known_labels(given.labels, found.model)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trails.errors import InvalidInput, shown
 from trails.limits import LONGEST_SPELLING
 from trails.model.store import Model
-from trails.selector_inputs import check_size, matrix_of, vector_of
+from trails.selector_inputs import check_size, labelled, matrix_of
 from trails.table.columns import KINDS, Column, Columns
 from trails.table.conform import conform, conform_all
 from trails.table.frames import array_columns, column_of, frame_columns, is_frame, names_of, series_column
@@ -81,7 +81,7 @@ def given_arrays(X: Any, y: Any, validation: Any, owner: str, of_rows: OfRows | 
 
     Args:
         X: Features, shape (rows, features).
-        y: Labels or numbers, shape (rows,).
+        y: Labels or numbers, shape (rows,); rows without one are left out.
         validation: A pair of X and y, or of both and the weights of these rows; or None.
         owner: The estimator's class, for messages.
         of_rows: What else is said of the rows.
@@ -91,7 +91,7 @@ def given_arrays(X: Any, y: Any, validation: Any, owner: str, of_rows: OfRows | 
         UnusableData: There are too few rows.
     """
     features, seen = features_of(X, None, owner)
-    vector = vector_of(y, features.rows)
+    vector, there = labelled(y, features.rows)
     used = {column.name for column in features}
     name = _free(_TARGET, used)
     target = _target(name, vector)
@@ -99,7 +99,8 @@ def given_arrays(X: Any, y: Any, validation: Any, owner: str, of_rows: OfRows | 
     for role, values in (of_rows or OfRows()).given().items():
         by[role] = _free(role, used)
         more.append(_of_rows(by[role], role, values, features.rows))
-    labels = _labels(target, vector)
+    labels, left_out = _labels(target, vector), features.rows - len(vector)
+    features, more = _of_labelled(features, more, there)
     held = None
     if validation is not None:
         try:
@@ -110,11 +111,21 @@ def given_arrays(X: Any, y: Any, validation: Any, owner: str, of_rows: OfRows | 
             wanted = "X, y and their sample_weight" if "weight" in by else "a pair of X and y"
             raise InvalidInput(f"validation is {wanted}") from None
         held_features, _ = features_of(other, seen, owner)
-        held_target = _target(name, vector_of(other_labels, held_features.rows))
+        held_vector, held_there = labelled(other_labels, held_features.rows)
+        held_target, left_out = _target(name, held_vector), left_out + held_features.rows - len(held_vector)
         same = conform_all(held_features, {column.name: column.family for column in features})
         held_more = [_of_rows(by["weight"], "weight", values, held_features.rows) for values in weights]
-        held = Columns(held_features.rows, (*same.columns, *held_more, conform(held_target, target.family)))
-    return Given(Columns(features.rows, (*features.columns, *more, target)), held, name, seen, labels, 0, by)
+        same, held_more = _of_labelled(same, held_more, held_there)
+        held = Columns(same.rows, (*same.columns, *held_more, conform(held_target, target.family)))
+    return Given(Columns(features.rows, (*features.columns, *more, target)), held, name, seen, labels, left_out, by)
+
+
+def _of_labelled(features: Columns, more: list[Column], there: NDArray[np.intp] | None) -> tuple[Columns, list[Column]]:
+    """The rows that have a label, of features and of what else is said of the rows."""
+    if there is None:
+        return features, more
+    check_size(len(there), len(features), _FEWEST_ROWS if len(there) < features.rows else 1)
+    return features.take(there), [column.take(there) for column in more]
 
 
 def _free(name: str, used: set[str]) -> str:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from trails.errors import InvalidInput, UnusableData, shown
 from trails.workers import available_cores
 
+_LENGTHS = "Found input variables with inconsistent numbers of samples: {}"
+
 
 class BadInput(InvalidInput, ValueError):
     """`InvalidInput` that is a ValueError too, as users of scikit-learn expect."""
@@ -114,6 +116,52 @@ def check_size(rows: int, features: int, fewest: int) -> None:
         )
 
 
+def labelled(y: Any, rows: int | None) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
+    """y without what is missing of it: NaN, None, and what pandas writes for them.
+
+    Returns:
+        What there is, shape (rows with a label,), and in which rows, ascending; None for in all of them.
+
+    Raises:
+        InvalidInput: y is no vector of so many rows, holds an infinity, or nothing else.
+    """
+    if y is None or not (absent := _absent(y)).any():
+        return vector_of(y, rows), None
+    if rows is not None and len(absent) != rows:
+        raise InvalidInput(_LENGTHS.format([rows, len(absent)]))
+    there = np.flatnonzero(~absent)
+    if len(there) == 0:
+        raise InvalidInput("Input y contains NaN.", detail="No row has a label.", hint="Give labels or numbers.")
+    kept = y.iloc[there] if hasattr(y, "iloc") else np.asarray(y)[there]
+    return vector_of(kept, None), there
+
+
+def _absent(y: Any) -> NDArray[np.bool_]:
+    """Where a vector holds nothing, bool (rows,); nowhere in what is no vector, which others complain of."""
+    if hasattr(y, "isna"):
+        found = np.asarray(y.isna())
+    else:
+        try:
+            values = np.asarray(y)
+        except ValueError:
+            return np.zeros(0, np.bool_)
+        if values.dtype.kind == "f":
+            found = np.isnan(values)
+        elif values.dtype.kind == "O":
+            found = np.array([_is_absent(value) for value in values.ravel().tolist()], np.bool_).reshape(values.shape)
+        else:
+            found = np.zeros(values.shape, np.bool_)
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = found.ravel()
+    return found if found.ndim == 1 else np.zeros(0, np.bool_)
+
+
+def _is_absent(value: Any) -> bool:
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    )
+
+
 def vector_of(y: Any, rows: int | None) -> NDArray[Any]:
     """y as an array of shape (rows,), without NaN and infinities."""
     if y is None:
@@ -135,7 +183,7 @@ def vector_of(y: Any, rows: int | None) -> NDArray[Any]:
     if vector.ndim != 1:
         raise InvalidInput(f"y should be a 1d array, got an array of shape {vector.shape} instead.")
     if rows is not None and len(vector) != rows:
-        raise InvalidInput(f"Found input variables with inconsistent numbers of samples: [{rows}, {len(vector)}]")
+        raise InvalidInput(_LENGTHS.format([rows, len(vector)]))
     if vector.dtype.kind == "f":
         if np.isnan(vector).any():
             raise InvalidInput("Input y contains NaN.", hint="Leave rows without a label out.")

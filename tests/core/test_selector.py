@@ -360,7 +360,11 @@ def test_wrong_parameters_are_named_before_anything_is_trained(changes: dict[str
         (ModelSelector, [1] * 50, "one class"),
         (ModelSelectorClassifier, np.linspace(0, 1, 50), "Unknown label type"),
         (ModelSelectorRegressor, ["a", "b"] * 25, "no number"),
-        (ModelSelector, [None, "b"] * 25, "NaN"),
+        (ModelSelector, [None, "b"] * 25, "one class"),
+        (ModelSelector, [None] * 50, "NaN"),
+        (ModelSelector, np.full(50, np.nan), "NaN"),
+        (ModelSelector, [None] * 42 + ["a", "b"] * 4, "8 sample"),
+        (ModelSelectorRegressor, np.append(np.full(20, np.nan), np.append(np.arange(29.0), np.inf)), "infinity"),
         (ModelSelector, [dt.date(2020, 1, 1), dt.date(2020, 1, 2)] * 25, "Unknown label type"),
         (ModelSelector, [1, "b"] * 25, "several kinds|'<' not supported|one"),
         (ModelSelector, ["x" * 201, "b"] * 25, "longer than 200"),
@@ -370,6 +374,41 @@ def test_targets_that_cannot_be_learnt_are_named(kind: type[ModelSelector], y: A
     X = np.random.default_rng(0).normal(size=(50, 2))
     with pytest.raises(ValueError, match=words):
         selector(kind).fit(X, np.asarray(y, object) if isinstance(y, list) else y)
+
+
+MISSING: dict[str, Any] = {
+    "floats": lambda y: np.where(np.arange(len(y)) % 5 == 3, np.nan, y.astype(float)),
+    "objects": lambda y: np.array([None if n % 5 == 3 else bool(v) for n, v in enumerate(y)], object),
+    "texts": lambda y: np.array([math.nan if n % 5 == 3 else f"is {v}" for n, v in enumerate(y)], object),
+    "a series": lambda y: pd.Series(y.astype(float)).mask(np.arange(len(y)) % 5 == 3),
+    "a nullable series": lambda y: pd.Series(y.astype(int), dtype="Int64").mask(np.arange(len(y)) % 5 == 3),
+    "categories": lambda y: pd.Series(y.astype(str)).mask(np.arange(len(y)) % 5 == 3).astype("category"),
+    "a column": lambda y: pd.DataFrame({"y": MISSING["floats"](y)}),
+}
+
+
+@pytest.mark.parametrize("kind", MISSING)
+@pytest.mark.filterwarnings("ignore:A column-vector y")
+def test_rows_without_a_label_are_left_out_and_counted(kind: str) -> None:
+    table = frame(250)
+    wanted, there = labels(table), np.arange(250) % 5 != 3
+    groups, weights = np.arange(250) // 2, np.linspace(1, 2, 250)
+    index = pd.RangeIndex(1000, 1250)  # rows are told by place
+    y = MISSING[kind](wanted.to_numpy() if hasattr(wanted, "to_numpy") else np.asarray(wanted))
+    if hasattr(y, "index"):
+        y.index = index
+    held = table[:60], (y.iloc[:60] if hasattr(y, "iloc") else y[:60]), weights[:60]
+    found = selector(k=1, u=1).fit(table, y, sample_weight=weights, validation=held)
+    assert found.rows_left_out_ == 50 + 12
+    assert found.held_out_["training_rows"] == 200 and found.held_out_["validation_rows"] == 48
+    few = y.iloc[there] if hasattr(y, "iloc") else y[there]
+    if kind in ("objects", "texts"):
+        few = np.array(few.tolist())
+    held = table[:60][there[:60]], few[:48], weights[:60][there[:60]]
+    same = selector(k=1, u=1).fit(table[there], few, sample_weight=weights[there], validation=held)
+    assert same.rows_left_out_ == 0 and same.model_.to_bytes() == found.model_.to_bytes()
+    grouped = selector(k=1, u=1).fit(table, y, groups=groups)
+    assert grouped.rows_left_out_ == 50 and grouped.held_out_["training_rows"] < 200
 
 
 def test_infinite_numbers_and_double_names_are_refused() -> None:

@@ -117,6 +117,8 @@ QUICK = {
     "encoding": "SELECT * FROM trails.encoding('m')",
     "export_model": "SELECT trails.export_model('m', 'onnx')",
     "find_model": "SELECT * FROM trails.find_model('m')",
+    "networks": "SELECT * FROM trails.networks('m')",
+    "training_facts": "SELECT trails.training_facts('m')",
     "caller": "SELECT trails.caller()",
     "cancel": "DO $$ BEGIN PERFORM trails.cancel(-1); EXCEPTION WHEN undefined_object THEN NULL; END $$",
     "deployed_models": "SELECT * FROM trails.deployed_models('big', NULL, true)",

@@ -60,6 +60,7 @@ class ModelPages:
             shown=shown,
             learnt=learnt,
             origin=words.origin(learnt["made_of"]) if learnt and learnt["made_of"] else [],
+            said=models.said(self._database, shown),
             offered=models.offered(self._database, learnt),
             source=source,
             target=asked(request, "target"),

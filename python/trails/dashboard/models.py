@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trails import model_words
 from trails.dashboard.database import Database, Found, Row, rows_of
 from trails.errors import InvalidInput, TrailsError
 from trails.table.judged import is_loss
@@ -54,6 +55,7 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_c
 WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)
 """
 
+_FACTS = "SELECT trails.training_facts(%s) AS facts"
 _EVALUATE = "SELECT e.* FROM trails.evaluate(%s, %s::pg_catalog.oid::pg_catalog.regclass, %s, %s) e"
 _CONFUSION = "SELECT c.* FROM trails.confusion_matrix(%s, %s::pg_catalog.oid::pg_catalog.regclass, %s, %s) c"
 _THRESHOLDS = "SELECT t.* FROM trails.threshold_curve(%s, %s::pg_catalog.oid::pg_catalog.regclass, %s) t"
@@ -132,6 +134,12 @@ def learnt_from(database: Database, version: Row) -> Row | None:
     they are.
     """
     return database.find(_LEARNT_FROM, version["model_id"]).first
+
+
+def said(database: Database, version: Row) -> list[str]:
+    """What a version's file says of its networks and of whether the architecture mattered, in sentences."""
+    found = database.find(_FACTS, full_name(version)).first
+    return model_words.sentences(found["facts"] or {}) if found else []
 
 
 def offered(database: Database, learnt: Row | None) -> list[tuple[str, str]]:

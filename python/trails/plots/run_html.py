@@ -38,7 +38,8 @@ def run_html(run: Mapping[str, Any]) -> str:
     """A fragment of HTML that follows the colours of the page it is in.
 
     Args:
-        run: As of `trails.plots.leaderboard.draw`; ``run["run"]`` may name ``metric``, ``state`` and ``fault``.
+        run: As of `trails.plots.leaderboard.draw`; ``run["run"]`` may name ``metric``, ``state`` and ``fault``, and
+            have sentences, ``said``.
             Candidates that were not trained are left out.
     """
     facts = run["run"]
@@ -47,7 +48,8 @@ def run_html(run: Mapping[str, Any]) -> str:
     metric = metric_name(facts)
     parts = [_curves(trained, run["trials"], metric), _table(trained, metric)] if trained else []
     notes = [str(facts[name]) for name in ("state", "fault") if facts.get(name) not in (None, "complete")]
-    told = f'<div class="note">{escape("; ".join(notes))}</div>' if notes else ""
+    said = ["; ".join(notes), *facts.get("said", ())]
+    told = "".join(f'<div class="note">{escape(line)}</div>' for line in said if line)
     return (
         f'<div class="trails-run"><style>{_STYLE}</style><header>{escape(title_of(facts))}</header>{told}'
         f'<div class="parts">{"".join(parts) or "nothing was trained"}</div></div>'

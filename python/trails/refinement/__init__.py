@@ -10,6 +10,8 @@
 - `models` is what a run asks of its networks: `keeping` writes the best one (`export`), its probabilities calibrated
   (`calibration`) or its numbers (`calibrated_numbers`), `refit` trains it on all rows; `incumbent` says what an earlier
   model does on the rows held out;
+- `ensemble_selection` chooses networks that do better together, `ensemble` makes one model of them, `ensemble_step` is
+  what a run does about it at its end; `finalists` says whether it mattered which candidate was picked;
 - `clock` is the time: the machine's, or one that passes when it is told to; `timings` is what each phase took of it;
 - `schedulers` decides who trains next; `workers` trains on this machine's cores and GPUs; on a Ray cluster
   (`ray_cluster`, `ray_connection`, `ray_failures`) `ray_worker` has tasks (`ray_task`, `ray_messages`) do it;

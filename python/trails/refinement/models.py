@@ -9,6 +9,7 @@ from typing import Protocol
 
 from trails.family.networks import Shape
 from trails.refinement import checkpoint
+from trails.refinement.ensemble import Together, choosing_seconds, rows_to_choose_on, together
 from trails.refinement.keeping import ModelKeeper
 from trails.refinement.protocol import Candidate
 from trails.refinement.refit import MOST_ROWS, rows_in_all
@@ -45,6 +46,9 @@ class Models(Protocol):
     def note(self, result: EpochResult, best: Trial) -> None:
         """An epoch is over, and this candidate is the best now."""
 
+    def rung_ended(self, ranked: Sequence[Trial]) -> None:
+        """A rung is over that these candidates were in, best first: they can be compared as they are now."""
+
     def write(self, best: Trial) -> None:
         """Write the best model so far, unless there is one as good, or one was written a moment ago."""
 
@@ -63,6 +67,17 @@ class Models(Protocol):
 
     def finish(self, winner: Trial, refitted: bool) -> None:
         """Write the winner's model; whether it was trained again on all rows."""
+
+    @property
+    def together_seconds(self) -> float:
+        """That `together` takes at most, evaluations aside; 0 where it does nothing."""
+
+    def together(self, ranked: Sequence[Trial], most: int) -> Together | None:
+        """Those of the candidates, which have their weights and come best first, that do better together than the
+        first one does alone, ``most`` at most; None if none do."""
+
+    def finish_together(self, found: Together, refitted: bool) -> bool:
+        """Write their model in place of the winner's; False if it could not be written."""
 
 
 class TrainedModels(ModelKeeper):
@@ -101,6 +116,23 @@ class TrainedModels(ModelKeeper):
     def finish(self, winner: Trial, refitted: bool) -> None:
         """See `Models`."""
         self.write_last(winner, rows_in_all(self._data) if refitted else len(self._data.train))
+
+    @property
+    def together_seconds(self) -> float:
+        """See `Models`."""
+        return choosing_seconds(self._data) if self._setting.models else 0.0
+
+    def together(self, ranked: Sequence[Trial], most: int) -> Together | None:
+        """See `Models`; nobody asks for more than one network where no model is kept."""
+        data = self._data
+        if not self._setting.models or rows_to_choose_on(data, 0) is None:
+            return None
+        outputs = [self.outputs(trial) for trial in ranked]
+        return together(ranked, outputs, data, most, self._setting.seed)
+
+    def finish_together(self, found: Together, refitted: bool) -> bool:
+        """See `Models`."""
+        return self.write_together(found, rows_in_all(self._data) if refitted else len(self._data.train))
 
     @property
     def _shape(self) -> Shape:

@@ -13,6 +13,7 @@ from trails.family import MLP, Family
 from trails.refinement.clock import RecordedClock
 from trails.refinement.costs import NEWEST, Costs, Seconds
 from trails.refinement.curves import Curve, RecordedEpoch, recorded_epoch
+from trails.refinement.ensemble import Together
 from trails.refinement.protocol import Candidate
 from trails.refinement.trial import EpochResult, Trial
 from trails.refinement.workers import Supervisor, all_done
@@ -140,8 +141,20 @@ class RecordedModels:
     def note(self, result: EpochResult, best: Trial) -> None:
         """See `Models`."""
 
+    def rung_ended(self, ranked: Sequence[Trial]) -> None:
+        """See `Models`."""
+
     def write(self, best: Trial) -> None:
         """See `Models`."""
+
+    together_seconds = 0.0
+
+    def together(self, ranked: Sequence[Trial], most: int) -> None:
+        """See `Models`: curves do not say what a mean of networks would predict."""
+
+    def finish_together(self, found: Together, refitted: bool) -> bool:
+        """See `Models`: nothing is written."""
+        return False
 
     def write_at_once(self, best: Trial) -> None:
         """See `Models`."""

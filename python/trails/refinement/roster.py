@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from trails.refinement.ensemble import worth_keeping
 from trails.refinement.leaderboard import in_order
 from trails.refinement.protocol import LeaderboardRow
 from trails.refinement.schedulers import Scheduler
@@ -16,7 +17,12 @@ class Roster:
     Args:
         trials: Best-scored first.
         dropped: Of candidates whose training was not kept.
+
+    Attributes:
+        networks: That the run's model may have: of so many of the best candidates the weights are kept.
     """
+
+    networks = 1
 
     def __init__(self, trials: Iterable[Trial] = (), dropped: Iterable[LeaderboardRow] = ()) -> None:
         self.trials = {trial.architecture: trial for trial in trials}
@@ -45,9 +51,10 @@ class Roster:
 
     def release(self, scheduler: Scheduler) -> None:
         """Free networks of candidates that are out: a hundred wide ones with Adam's state are gigabytes."""
-        needed, first = scheduler.needed, self.best
+        needed = scheduler.needed
+        # The best so far is what is kept, even if its training went wrong later.
+        kept = worth_keeping(self.trials.values(), self.networks)
         for trial in self.trials.values():
             if trial.best_epoch and trial.architecture not in needed:
-                # The best so far is what is kept, even if its training went wrong later.
-                trial.release(trial is not first)
+                trial.release(trial.architecture not in kept)
                 scheduler.dismiss(trial.architecture)

@@ -12,6 +12,8 @@ from trails.limits import RESERVE_SECONDS
 from trails.refinement import members, memory
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.costs import Speed
+from trails.refinement.ensemble import most_networks
+from trails.refinement.ensemble_step import EnsembleStep
 from trails.refinement.models import Models
 from trails.refinement.planning import Spent, choose, first_group, least_training, too_small
 from trails.refinement.protocol import Candidate, Events, Refine, Setting
@@ -109,6 +111,7 @@ class Refinement:
         rung = read.rung if read else 0
         self._write_best()  # of the run that is continued
         several: Trial | None = None
+        ensembles = EnsembleStep(self._request, self._supervision, self._timings, self._clock)
         try:
             if scheduler is not None:
                 rung = self._run_rungs(scheduler, rung)
@@ -117,7 +120,8 @@ class Refinement:
             if best is not None and wanted:
                 several = self._train_members(best, free)
             if best is not None and best.alive and free and self._options.winner and several is None:
-                self._winner(best, rung).train_further(self._workers[0])
+                with ensembles.reserving():
+                    self._winner(best, rung).train_further(self._workers[0])
         except Exception:
             # The caller tells of the fault and returns what had finished: with the best model of that.
             if self._roster.best is not None:
@@ -126,7 +130,11 @@ class Refinement:
         ranked = self._roster.ranking()
         if not ranked:
             raise self._nothing_trained()
-        self._winner(several or ranked[0], rung).keep(refit=free and self._options.refit)
+        refit = free and self._options.refit
+        if several is not None:
+            self._winner(several, rung).keep(refit)
+        elif not ensembles.keep(rung, refit):
+            self._winner(ranked[0], rung).keep(refit)
         self._events.result(self._roster.rows(), self._complete, self._timings.rows, self._models.unkept)
         return ranked
 
@@ -170,6 +178,7 @@ class Refinement:
 
     def _begin(self, roster: Roster) -> None:
         self._roster = self._supervision.roster = roster
+        roster.networks = most_networks(self._request) if self._setting.models else 1
         self._revision = Revision(self._request, self._remaining, roster, self._progress)
 
     def _choose(self) -> Scheduler:
@@ -234,6 +243,7 @@ class Refinement:
             end = scheduler.end_rung()
             assert end is not None, "all jobs of the rung are reported"
             self._events.rung(end.rung, end.candidates, end.survivors)
+            self._models.rung_ended([trial for trial in self._roster.ranking() if trial.epochs >= job.epochs_to])
             if self._revision.revise(scheduler, end):
                 self._complete = False
             self._roster.release(scheduler)

@@ -65,6 +65,16 @@ class Options:
         "whether the best candidate is trained again on held-out rows too, where neither validation nor split named "
         "these, they are 200,000 in all at most, and there is time",
     )
+    ensemble: int | str = _option(
+        "never",
+        "networks of the kept model at most: the mean of several of those that were trained is kept where it gains "
+        "more than a standard error; auto: 8, but 1 where k and u are given; never: 1",
+        1,
+        8,
+        among=("never", "auto"),
+        number=True,
+        whole=True,
+    )
     calibrate: bool = _option(
         True,
         "whether the kept model's probabilities are calibrated on the validation rows (500 at least) by a temperature, "
@@ -233,7 +243,7 @@ def _checked(name: str, value: Any) -> Any:
         if isinstance(value, str) and value in limits["among"]:
             return value
         if limits["number"]:
-            raise InvalidInput(f"option {name} is a number or {limits['among'][0]}, not {shown_json(value)}")
+            raise InvalidInput(f"option {name} is a number or {' or '.join(limits['among'])}, not {shown_json(value)}")
         if limits["weights"] and isinstance(value, Mapping):
             return {str(key): _weight(name, key, weight) for key, weight in value.items()}
         raise InvalidInput(f"option {name} is one of {', '.join(limits['among'])}, not {shown_json(value)}")
