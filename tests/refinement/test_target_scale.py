@@ -6,6 +6,7 @@ import json
 import math
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from trails.refinement.metrics import report, value_of
 from trails.refinement.protocol import Refine
 from trails.refinement.ray_messages import pack_data, unpack_data
 from trails.refinement.run import as_begun
+from trails.select_command import measure
 from trails.table.columns import Column, Columns
 from trails.table.frames import frame_columns
 from trails.table.log_scale import LogScale
@@ -155,6 +157,17 @@ def test_what_is_told_is_of_the_number_and_of_the_model_that_is_kept() -> None:
     assert metrics["rmse"] == pytest.approx(math.sqrt(np.mean((predicted - truth) ** 2)), rel=1e-3)
     assert metrics["mae"] == pytest.approx(np.mean(np.abs(predicted - truth)), rel=1e-3)
     assert found.model_.target.scale is not None
+
+
+def test_test_rows_that_have_no_logarithm_are_judged_in_the_unit() -> None:
+    table, test = prices(), prices(400, seed=9)
+    test.loc[0, "y"] = -50.0
+    found = ModelSelectorRegressor(**{**QUICK, "u": 3}, options={"target_scale": "log"})
+    found.fit(table.drop(columns="y"), table["y"])
+    selected: Any = SimpleNamespace(model=found.model_, metric="r2")
+    metrics, warning = measure(selected, frame_columns(table), frame_columns(test))
+    errors = found.predict(test.drop(columns="y")) - test["y"].to_numpy()
+    assert warning is None and metrics["rmse"] == pytest.approx(math.sqrt(np.mean(errors**2)), rel=1e-5)
 
 
 def test_a_run_goes_on_with_the_scale_that_it_was_begun_on() -> None:
