@@ -6,6 +6,7 @@ import json
 import math
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from tests.refinement.backend import memfd
 from trails import ModelSelectorRegressor
-from trails.errors import InvalidInput
+from trails.errors import InvalidInput, UnusableData
 from trails.model.calibrated import on_line
 from trails.refinement import scale_trial
 from trails.refinement.calibrated_numbers import FEWEST_ROWS, Line, line
@@ -24,7 +25,9 @@ from trails.refinement.checkpoint import digest
 from trails.refinement.dataset import Dataset, prepare
 from trails.refinement.metrics import report, value_of
 from trails.refinement.protocol import Refine
+from trails.refinement.ray_messages import pack_data, unpack_data
 from trails.refinement.run import as_begun
+from trails.select_command import measure
 from trails.table.columns import Column, Columns
 from trails.table.frames import frame_columns
 from trails.table.log_scale import LogScale
@@ -156,6 +159,17 @@ def test_what_is_told_is_of_the_number_and_of_the_model_that_is_kept() -> None:
     assert found.model_.target.scale is not None
 
 
+def test_test_rows_that_have_no_logarithm_are_judged_in_the_unit() -> None:
+    table, test = prices(), prices(400, seed=9)
+    test.loc[0, "y"] = -50.0
+    found = ModelSelectorRegressor(**{**QUICK, "u": 3}, options={"target_scale": "log"})
+    found.fit(table.drop(columns="y"), table["y"])
+    selected: Any = SimpleNamespace(model=found.model_, metric="r2")
+    metrics, warning = measure(selected, frame_columns(table), frame_columns(test))
+    errors = found.predict(test.drop(columns="y")) - test["y"].to_numpy()
+    assert warning is None and metrics["rmse"] == pytest.approx(math.sqrt(np.mean(errors**2)), rel=1e-5)
+
+
 def test_a_run_goes_on_with_the_scale_that_it_was_begun_on() -> None:
     tried, asked = prepared(prices()), prepared(prices(), target_scale="log")
     cheap = prepared(prices(), budget=1.0)
@@ -179,6 +193,14 @@ def test_a_checkpoint_says_which_scale_that_was() -> None:
         assert as_begun(data, Refine((), resume=(file, 5))) is data
         os.close(file)
     assert as_begun(tried, Refine(())) is tried
+
+
+def test_nodes_of_a_cluster_measure_as_the_run_does() -> None:
+    data = prepared(prices())
+    there = unpack_data(pack_data(data, "key"))
+    outputs = (0.7 * data.validation.truth).astype(np.float32)
+    assert data.line(outputs) != Line() and there.target.scale == data.target.scale is not None
+    assert there.measured(outputs) == data.measured(outputs)
 
 
 # The line
@@ -268,15 +290,17 @@ def columns_of(y: Any) -> Columns:
     return Columns(len(y), (Column("a", "float64", np.arange(len(y), dtype=np.float64)), Column("y", "float64", y)))
 
 
-@pytest.mark.parametrize("y", [[5.0] * 40 + [5.0], [0.0] * 40 + [1e154], [0.0, 1e-300] * 30, [1e154, 2e154] * 30])
-def test_odd_numbers_are_a_task_unless_they_are_all_the_same(y: list[float]) -> None:
-    if len(set(y)) == 1:
-        with pytest.raises(Exception, match="one class only"):
-            prepare(columns_of(y), None, "y", 1, CPU, task="regression")
-        return
-    try:
-        data = prepare(columns_of(y), None, "y", 1, CPU, task="regression")
-    except Exception as error:
-        assert "is the same in all" in str(error)  # the odd one is on one side
-        return
-    assert np.isfinite(data.train.truth).all() and np.isfinite(data.validation.truth).all()
+@pytest.mark.parametrize("pair", [(0.0, 1e-300), (-1e-300, 1e-300), (1e154, 2e154), (-1e300, 1e300)])
+def test_numbers_of_any_size_are_told_apart(pair: tuple[float, float]) -> None:
+    data = prepare(columns_of(pair * 30), None, "y", 1, CPU, task="regression")
+    for rows in (data.train, data.validation):
+        assert set(np.sign(rows.truth)) == {-1.0, 1.0} and np.isfinite(rows.truth).all()
+        values = data.target.values(rows.truth)
+        assert {min(pair, key=lambda value: abs(value / 2 - found / 2)) for found in values.tolist()} == set(pair)
+    assert data.measured(data.validation.truth) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-300, 1e154])
+def test_a_constant_is_told_whatever_its_size(value: float) -> None:
+    with pytest.raises(UnusableData, match="one class only"):
+        prepare(columns_of([value] * 60), None, "y", 1, CPU, task="regression")
