@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trails.model.calibrated import at_temperature
 from trails.model.combined import combine
 from trails.model.store import Model
 from trails.refinement.dataset import Dataset
 from trails.refinement.ensemble_selection import FEWEST_ROWS, MOST_NETWORKS, Measure, choose, effective, mean
-from trails.refinement.export import model_of
+from trails.refinement.export import calibrated, model_of
 from trails.refinement.metrics import report_seconds, value_of
 from trails.refinement.protocol import Refine
 from trails.refinement.trial import Trial
@@ -171,7 +170,7 @@ def model_of_several(
     """
     alone = [model_of(trial, data, training=training) for trial in found.trials]
     whole = combine(alone, found.reads, metrics, {**alone[0].training, **found.facts(data.metric)})
-    return replace(at_temperature(whole, metrics.get("temperature", 1.0)), seen=seen)
+    return replace(calibrated(whole, metrics), seen=seen)
 
 
 def _measure(data: Dataset, name: str, rows: NDArray[np.intp]) -> Measure:

@@ -58,10 +58,14 @@ def model_of(
         },
     )
     model = trial.networks.export(trial.layout, trial.best, facts)
-    if data.target.task == "regression":
-        line = facts.metrics.get(SLOPE, 1.0), facts.metrics.get(SHIFT, 0.0)
-        return replace(on_line(model, *line), seen=seen)
-    return replace(at_temperature(model, facts.metrics.get("temperature", 1.0)), seen=seen)
+    return replace(calibrated(model, facts.metrics), seen=seen)
+
+
+def calibrated(model: Model, metrics: Mapping[str, float]) -> Model:
+    """The model with its outputs brought to where its metrics are: at a temperature, or on a line."""
+    if model.target.task == "regression":
+        return on_line(model, metrics.get(SLOPE, 1.0), metrics.get(SHIFT, 0.0))
+    return at_temperature(model, metrics.get("temperature", 1.0))
 
 
 def rows_seen(data: Dataset) -> NDArray[np.uint32]:
