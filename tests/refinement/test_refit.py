@@ -107,7 +107,7 @@ def timed(outcome: Outcome) -> set[str]:
 
 
 def test_a_run_does_it_where_rows_were_drawn(train: Table, validation: Table) -> None:
-    options = {"max_epochs": 3}
+    options = {"max_epochs": 3, "members": 1}
     drawn = run(train, None, CANDIDATES, budget=20.0, options=options)
     assert "refit" in timed(drawn)
     assert drawn.model is not None and drawn.model.training["rows"] == train.rows
@@ -125,7 +125,7 @@ def test_a_run_does_it_where_rows_were_drawn(train: Table, validation: Table) ->
 @pytest.mark.parametrize("values", [3, 50])
 def test_classes_and_numbers_are_trained_again_too(train: Table, values: int) -> None:
     table = labelled(train, values)
-    outcome = run(table, None, CANDIDATES, budget=20.0, options={"max_epochs": 3})
+    outcome = run(table, None, CANDIDATES, budget=20.0, options={"max_epochs": 3, "members": 1})
     assert "refit" in timed(outcome)
     model = outcome.model
     assert model is not None and model.training["rows"] == table.rows

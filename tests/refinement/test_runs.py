@@ -174,8 +174,9 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(train: Table, valid
 
 
 def test_a_run_cut_in_the_winners_epochs_goes_on_with_them(train: Table, validation: Table) -> None:
-    blob, events = cut_after(1, train, validation, options={"max_epochs": 6}, u=1)
-    resumed = resume(blob, train, validation, options={"max_epochs": 6}, u=1)
+    options = {"max_epochs": 6, "members": 1}
+    blob, events = cut_after(1, train, validation, options=options, u=1)
+    resumed = resume(blob, train, validation, options=options, u=1)
     winner = resumed.leaderboard[0]
     survivor = [e for e in events if e["event"] == "rung"][-1]["survivors"][0]
     assert winner["architecture"] == survivor

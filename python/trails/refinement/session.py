@@ -100,7 +100,7 @@ class Refinement:
         # A plan that is fixed is fixed: the same seed gives the same result on a faster machine too.
         free = not self._request.fixed and math.isfinite(self._setting.deadline)
         wanted = self._members_wanted(free)
-        kept = self._keep_for_members() if wanted and free else 0.0
+        kept = self._keep_for_members() if wanted and free and not read else 0.0
         if read:
             self._scored = read.n
             roster, scheduler = restore(read, self._request, self._models)
