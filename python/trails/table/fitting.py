@@ -56,6 +56,8 @@ class Fitting:
         categories: Integer columns to take as categories whatever they look like.
         numbers: Integer columns to take as numbers.
         bins: Intervals of a number, at most; 0 to standardise its value instead.
+        texts: Columns of texts that stay texts, whatever they say.
+        id_values: Columns of texts that are ids and their values, ``id:value``, even where other features are not.
         numbers_as: ``interpolated``: a vector for each end of an interval, and between two of them what lies between;
             ``bins``: one for each interval.
         min_count: Rows in which a text must occur to be a category; rarer ones share the unknown slot, which so
@@ -71,6 +73,8 @@ class Fitting:
     max_categories: int = 1 << 16
     buckets: int = 1 << 10
     numbers_as: NumbersAs = "interpolated"
+    texts: tuple[str, ...] = ()
+    id_values: tuple[str, ...] = ()
 
     def check(self, columns: Columns) -> None:
         """Refuse names of columns that are not there, or whose type leaves no choice.
@@ -80,17 +84,33 @@ class Fitting:
         """
         for what, names in (("categories", self.categories), ("numbers", self.numbers)):
             for name in names:
+                if (reading := columns[name].reading) is not None:
+                    raise InvalidInput(
+                        f'option {what} names the column "{shown(name)}", whose texts are read as {reading}',
+                        hint="Named in the option texts instead, it stays one of texts, which are categories.",
+                    )
                 if columns[name].family != "integer":
                     raise InvalidInput(
                         f'option {what} names the column "{shown(name)}" of kind {columns[name].family}',
                         hint="Only integers can be both: others are always numbers, and texts categories.",
                     )
 
+        for what, names, family in (("texts", self.texts, "text"), ("id_values", self.id_values, "idvalue")):
+            for name in names:
+                if columns[name].family != family:
+                    raise InvalidInput(
+                        f'option {what} names the column "{shown(name)}" of kind {columns[name].family}',
+                        hint="It is for columns of text.",
+                    )
+
     def among(self, columns: Columns) -> Fitting:
         """The same where some columns were left out since `check`, because they cannot help."""
         there = {column.name for column in columns}
-        categories, numbers = (tuple(n for n in names if n in there) for names in (self.categories, self.numbers))
-        return replace(self, categories=categories, numbers=numbers)
+        categories, numbers, texts, ids = (
+            tuple(name for name in names if name in there)
+            for names in (self.categories, self.numbers, self.texts, self.id_values)
+        )
+        return replace(self, categories=categories, numbers=numbers, texts=texts, id_values=ids)
 
 
 def usual_count(rows: int) -> int:
