@@ -6,6 +6,8 @@
 mod moments;
 mod numerals;
 mod poll;
+#[cfg(test)]
+mod tests;
 
 pub use poll::{enough, is_missing, Chosen, Poll};
 
