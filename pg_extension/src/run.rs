@@ -165,7 +165,7 @@ fn matching_columns(validation: &Source, wanted: &[SourceColumn]) -> Result<Vec<
             })?;
             let alike = match column.kind {
                 Some(kind) => found.in_family(kind.family(), column.reading),
-                None => matches!(found.kind, None | Some(Kind::Text)).then(|| found.clone()),
+                None => may_be_of_texts(found.kind).then(|| found.clone()),
             };
             alike.ok_or_else(|| {
                 TrailsError::new(
@@ -179,6 +179,11 @@ fn matching_columns(validation: &Source, wanted: &[SourceColumn]) -> Result<Vec<
             })
         })
         .collect()
+}
+
+/// Whether a column may match one of texts, of which it is not known yet how they are read.
+fn may_be_of_texts(kind: Option<Kind>) -> bool {
+    !matches!(kind, Some(Kind::Boolean | Kind::Interval | Kind::IdValue | Kind::Key))
 }
 
 /// For hints: how the validation table's column becomes one like the source's.

@@ -79,8 +79,8 @@ class ModelSelector(Estimator):
         held_out_: Which rows candidates were compared on; see `trails.selection.Selection`.
         left_out_: Features that cannot help, with the reason.
         rows_left_out_: Rows without a target that were left out.
-        readings_: How the texts of features are read that are numbers, dates or times stored as text, by name; those that
-            ``options={"texts": [...]}`` names stay text.
+        readings_: How the texts of features are read that are numbers, dates or times stored as text, by name; those
+            that ``options={"texts": [...]}`` names stay text.
         curves_: Every finished epoch of every candidate.
         timings_: Seconds of every phase.
         seconds_: Seconds of `fit`.
@@ -324,9 +324,7 @@ class ModelSelector(Estimator):
 
                 if table is None:
                     raise InvalidInput("with a connection, the table is needed", hint='predict(connection, "table")')
-                like = Columns(
-                    0, tuple(example(name, family, readings.get(name)) for name, family in wanted.items())
-                )
+                like = Columns(0, tuple(example(name, family, readings.get(name)) for name, family in wanted.items()))
                 return read_table(X, table, list(wanted), like=like)[0]
             names = getattr(self, "feature_names_in_", None)
             names = None if names is None else names.tolist()

@@ -48,7 +48,11 @@ def test_moments_come_back_in_every_order(day: object, clock: object) -> None:
     days = int((np.datetime64(day, "D") - np.datetime64("2000-01-01", "D")).astype(np.int64))  # type: ignore[call-overload]
     year, month, of_month = f"{day}".split("-")
     assert said("timestamp ymd", f"{day} {clock}") == said("timestamp ymd", f"{day}T{clock}Z") == micros
-    assert said("date dmy", f"{int(of_month)}/{int(month)}/{year}") == days == said("date dmy", f"{of_month}.{month}.{year}")
+    assert (
+        said("date dmy", f"{int(of_month)}/{int(month)}/{year}")
+        == days
+        == said("date dmy", f"{of_month}.{month}.{year}")
+    )
     assert said("date mdy", f"{int(month)}-{int(of_month)}-{year}") == days
 
 
@@ -67,21 +71,29 @@ def test_a_column_of_prices_is_one_of_numbers_and_the_rest_is_null() -> None:
     assert column.data[:2].tolist() == [1001.5, 2002.5]
     assert column.nulls is not None and column.nulls.tolist() == [0] * 59 + [1] * 4
     encoder = Encoder.fit(Columns(63, (column,)))
-    assert [(part.kind, part.encoding, part.reading) for part in encoder.parts] == [("number", "interpolated", "number")]
+    assert [(part.kind, part.encoding, part.reading) for part in encoder.parts] == [
+        ("number", "interpolated", "number")
+    ]
 
 
 @pytest.mark.parametrize(
     ("texts", "kind", "parts"),
     [
         ([f"{1 + n % 28}/{1 + n % 12}/2021" for n in range(200)], "date", ["value", "month", "weekday"]),
-        ([f"2021-03-{1 + n % 28:02d} {n % 24}:15" for n in range(200)], "timestamp", ["value", "month", "weekday", "hour"]),
+        (
+            [f"2021-03-{1 + n % 28:02d} {n % 24}:15" for n in range(200)],
+            "timestamp",
+            ["value", "month", "weekday", "hour"],
+        ),
         ([f"{n % 24}:{n % 60:02d}" for n in range(200)], "time", ["value"]),
         ([f"{1 + n % 12}/{1 + n % 12}/2021" for n in range(200)], "text", ["value"]),
         ([f"{n:05d}" for n in range(200)], "text", ["value"]),
         ([str(n % 5) for n in range(200)], "text", ["value"]),
     ],
 )
-def test_columns_become_the_fields_of_what_their_texts_say(texts: list[str | None], kind: str, parts: list[str]) -> None:
+def test_columns_become_the_fields_of_what_their_texts_say(
+    texts: list[str | None], kind: str, parts: list[str]
+) -> None:
     column = found(texts)
     assert column.kind == kind
     assert [part.part for part in Encoder.fit(Columns(200, (column,))).parts] == parts
@@ -154,7 +166,7 @@ def test_a_stored_encoder_has_its_readings() -> None:
         ("number", "number"),
     ]
     for wrong in ("time", "roman", 7):
-        with pytest.raises(ValueError, match="read|text"):
+        with pytest.raises(ValueError, match=r"read|text"):
             Encoder.restore([described[0] | {"reading": wrong}, *described[1:]], encoder.tensors())
     for reading in READINGS:
         assert kind_of(reading) in ("float64", family_of(reading))

@@ -40,7 +40,7 @@ pub fn month_of(days: i64) -> i64 {
 /// Days from 2000-01-01 to a date of the years 1 to 9999; None where there is no such date.
 pub fn days_of(year: u32, month: u32, day: u32) -> Option<i32> {
     const LENGTHS: [u32; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let length = *LENGTHS.get(month.checked_sub(1)? as usize)? + u32::from(month == 2 && leap);
     if !(1..=9_999).contains(&year) || !(1..=length).contains(&day) {
         return None;

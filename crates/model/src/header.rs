@@ -147,8 +147,9 @@ impl Header {
                 std: target.deviation()?,
             },
             classes: whole.classes()?,
-            columns: whole
-                .each("columns", |column| Ok(Input { name: column.text("name")?, family: column.family()?, reading: None }))?,
+            columns: whole.each("columns", |column| {
+                Ok(Input { name: column.text("name")?, family: column.family()?, reading: None })
+            })?,
             fields: whole.each("fields", FieldHeader::read)?,
             column_of: Vec::new(),
             operations: match version {

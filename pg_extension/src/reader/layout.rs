@@ -140,8 +140,14 @@ mod tests {
 
     #[test]
     fn columns_lie_apart_and_aligned() {
-        let a = Column { name: "a".into(), values: Values::Int32(vec![1, 2, 3]), nulls: Some(vec![0, 0, 1]), form: Form::AsItIs };
-        let b = Column { name: "b".into(), values: Values::Interval(vec![4.0, 5.5, 6.0]), nulls: None, form: Form::AsItIs };
+        let a = Column {
+            name: "a".into(),
+            values: Values::Int32(vec![1, 2, 3]),
+            nulls: Some(vec![0, 0, 1]),
+            form: Form::AsItIs,
+        };
+        let b =
+            Column { name: "b".into(), values: Values::Interval(vec![4.0, 5.5, 6.0]), nulls: None, form: Form::AsItIs };
         let (layout, bytes) = written(Table { rows: 3, unusable: 0, columns: vec![a, b] }, "plain");
         assert_eq!((layout.columns[0].offset, layout.columns[0].nulls), (0, Some(64)));
         assert_eq!((layout.columns[1].offset, layout.columns[1].kind), (128, Kind::Interval));

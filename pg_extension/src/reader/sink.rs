@@ -9,8 +9,8 @@ use super::fault::Fault;
 use super::labels::Labels;
 use super::memory::{Exhausted, Memory};
 use super::numeric::{self, Odd};
-use super::source::SourceColumn;
 use super::readings::{are_times, put, Prospect};
+use super::source::SourceColumn;
 use super::texts::{hash, Dictionary};
 
 /// What became of a cell.

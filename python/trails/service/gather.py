@@ -89,8 +89,8 @@ class Gatherer:
         return Columns(self._rows, tuple(part.finish(self._is_published()) for part in self._parts))
 
     def _is_published(self) -> bool:
-        """Whether all features are of the form ``id:value``, as in the published datasets: ``9:00`` or ``3:1`` in a single
-        column says little."""
+        """Whether all features are of the form ``id:value``, as in the published datasets: ``9:00`` or ``3:1`` in a
+        single column says little."""
         return sum(part.ids() is False for part in self._features) <= self._others
 
 

@@ -60,7 +60,9 @@ def frame_columns(frame: Any, readings: Readings = as_texts) -> Columns:
         UnusableData: An infinite number.
     """
     names = names_of(frame)
-    return Columns(len(frame), tuple(series_column(name, frame.iloc[:, place], readings(name)) for place, name in enumerate(names)))
+    return Columns(
+        len(frame), tuple(series_column(name, frame.iloc[:, place], readings(name)) for place, name in enumerate(names))
+    )
 
 
 def array_columns(array: NDArray[Any], names: Sequence[str], readings: Readings = as_texts) -> Columns:
@@ -70,7 +72,9 @@ def array_columns(array: NDArray[Any], names: Sequence[str], readings: Readings 
         InvalidInput: A column whose values are of no kind, or of several.
         UnusableData: An infinite number.
     """
-    return Columns(len(array), tuple(column_of(name, array[:, place], readings(name)) for place, name in enumerate(names)))
+    return Columns(
+        len(array), tuple(column_of(name, array[:, place], readings(name)) for place, name in enumerate(names))
+    )
 
 
 def series_column(name: str, series: Any, reading: str | None = None) -> Column:

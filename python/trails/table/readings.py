@@ -1,7 +1,7 @@
 """Numbers, dates and times that are stored as text: in which forms they are recognised, and what each text says.
 
-The same rules are written once more in Rust (crate ``trails_model``, module ``reading``), for the server's reader and for
-prediction there; tests compare the two text by text. They depend on no locale.
+The same rules are written once more in Rust (crate ``trails_model``, module ``reading``), for the server's reader and
+for prediction there; tests compare the two text by text. They depend on no locale.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def is_missing(text: str) -> bool:
 
 
 def said(reading: str, text: str) -> float | int | None:
-    """What a text says: a number, days or microseconds since 2000-01-01 (UTC), or microseconds since midnight; None where
-    it is not of the form."""
+    """What a text says: a number, days or microseconds since 2000-01-01 (UTC), or microseconds since midnight; None
+    where it is not of the form."""
     bare = text.strip(_BLANKS)
     if len(bare.encode("utf-8", "surrogatepass")) > _LONGEST:
         return None

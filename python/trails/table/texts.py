@@ -57,7 +57,7 @@ class OfTexts:
 
 
 class TextBuilder:
-    """Builds a column from distinct texts and where they occur: a ``text`` one, an ``idvalue`` one, or what its texts say.
+    """Builds a column from distinct texts and where they occur: of ``text``, of ``idvalue``, or of what its texts say.
 
     Args:
         name: Of the column.
@@ -132,10 +132,12 @@ class TextBuilder:
         self._reading = None if chosen == "ambiguous" else chosen
 
     def ids(self) -> bool | None:
-        """Whether the texts so far are all ``id:value``, and not all times of day such as ``9:00``; None without any."""
+        """Whether all texts so far are ``id:value``, and not all are times such as ``9:00``; None without any."""
         if not self._any:
             return None
-        return self._parsed and any(said("time", text.decode("utf-8", "replace")) is None for text in self._spelt.values())
+        return self._parsed and any(
+            said("time", text.decode("utf-8", "replace")) is None for text in self._spelt.values()
+        )
 
     def finish(self, nulls: NDArray[np.uint8] | None, published: bool = True) -> Column:
         """The column of all rows that were added.

@@ -56,11 +56,13 @@ def useless_features(
 
 
 def _may_be_key(column: Column) -> bool:
-    """Whether it says nothing that a value is no other row's: of whole numbers and of texts, those that are whole numbers
-    included."""
+    """Whether it says nothing that a value is no other row's: of whole numbers, and of texts, those read as whole
+    numbers included."""
     if column.family in _KEYS:
         return True
-    return column.reading is not None and column.family == "number" and bool((column.data == np.floor(column.data)).all())
+    return (
+        column.reading is not None and column.family == "number" and bool((column.data == np.floor(column.data)).all())
+    )
 
 
 class _Look:

@@ -59,10 +59,8 @@ fn leading_time(text: &[u8]) -> Option<(i64, &[u8])> {
                         return None;
                     }
                     // What is finer than a microsecond is cut off.
-                    for place in 0..6 {
-                        let digit = if place < count { i64::from(after[place] - b'0') } else { 0 };
-                        fraction = 10 * fraction + digit;
-                    }
+                    let digits = after[..count].iter().map(|byte| i64::from(byte - b'0'));
+                    fraction = digits.chain(std::iter::repeat(0)).take(6).fold(0, |number, digit| 10 * number + digit);
                     rest = &after[count..];
                 }
             }

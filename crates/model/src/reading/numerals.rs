@@ -127,12 +127,9 @@ pub fn read(text: &[u8], comma: bool) -> Numeral {
     }
     if !grouped && (rest.take(b"e") || rest.take(b"E")) {
         plain.add(b"e");
-        match rest.0.first() {
-            Some(sign @ (b'+' | b'-')) => {
-                plain.add(&[*sign]);
-                rest.0 = &rest.0[1..];
-            }
-            _ => {}
+        if let Some(sign @ (b'+' | b'-')) = rest.0.first() {
+            plain.add(&[*sign]);
+            rest.0 = &rest.0[1..];
         }
         let exponent = rest.digits();
         if exponent.is_empty() || exponent.len() > MOST_EXPONENT {

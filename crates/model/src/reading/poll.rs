@@ -9,9 +9,8 @@ const LEAST_TEXTS: usize = 20;
 const SHARE: u64 = 95;
 
 /// What people write where they have no value, in small letters.
-const MISSING: [&str; 15] = [
-    "", "?", "-", "--", ".", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "\\n",
-];
+const MISSING: [&str; 15] =
+    ["", "?", "-", "--", ".", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "\\n"];
 const LONGEST_MISSING: usize = 7;
 
 /// Whether a text is blank, or what stands for a value that is missing.
@@ -76,7 +75,8 @@ impl Poll {
         if most < LEAST_TEXTS || !enough(most as u64, self.present as u64) {
             return Chosen::None;
         }
-        let of = |wanted: Reading| Reading::ALL.iter().zip(self.read).find(|(r, _)| **r == wanted).map_or(0, |(_, n)| n);
+        let of =
+            |wanted: Reading| Reading::ALL.iter().zip(self.read).find(|(r, _)| **r == wanted).map_or(0, |(_, n)| n);
         let Some(reading) = Reading::ALL.into_iter().find(|reading| of(*reading) == most) else { return Chosen::None };
         let other = match reading {
             Reading::Date(Order::DayMonthYear) => Some(Reading::Date(Order::MonthDayYear)),
