@@ -170,3 +170,11 @@ def test_a_stored_encoder_has_its_readings() -> None:
             Encoder.restore([described[0] | {"reading": wrong}, *described[1:]], encoder.tensors())
     for reading in READINGS:
         assert kind_of(reading) in ("float64", family_of(reading))
+
+
+def test_dates_of_many_rows_each_have_a_knot_for_every_day() -> None:
+    days = np.repeat(np.arange(0, 300, 3, dtype=np.int32), 10)
+    value = Encoder.fit(Columns(1_000, (Column("day", "date", days),))).parts[0]
+    assert value.encoding == "interpolated" and value.edges.tolist() == list(range(0, 300, 3))
+    few = Encoder.fit(Columns(999, (Column("day", "date", days[:-1]),))).parts[0]
+    assert len(few.edges) <= 33

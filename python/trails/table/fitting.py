@@ -21,6 +21,12 @@ _SMALL = 256
 _FEW = 2
 """Between so few values there is nothing: they are categories."""
 
+_ROWS_A_DAY, _MOST_DAYS = 10, 1024
+"""Dates with so many rows each have a knot for every day, if there are not more days: what was special about a day is
+then learnt, and between days that are known lie the others. Of bike (731 days, 24 rows each; test R2, four candidates,
+one seed) that makes 0.9589 of 0.9548, and of airquality 0.952 of 0.934; as categories they have 0.9593 and 0.953, which
+say nothing of any other day."""
+
 _DENSE = 0.5
 """Integers that take at least this share of the values between their smallest and largest are numbered things (the
 published datasets' ids, keys of another table) and so categories; others are amounts, and binned."""
@@ -155,6 +161,10 @@ def fit_field(column: Column, part: Part, fitting: Fitting) -> Field:
         return _categories(present, part, fitting)
     if column.family == "integer" and column.name not in fitting.numbers:
         return _integer(present, fitting)
+    if column.family == "date" and fitting.numbers_as == "interpolated" and fitting.bins > 0:
+        found, _ = _counts(present.data)
+        if _FEW < len(found) <= len(present.data) // _ROWS_A_DAY and len(found) <= _MOST_DAYS:
+            return _interpolated(present, found.astype(np.float64))
     return _number(present, fitting)
 
 
