@@ -69,6 +69,12 @@ impl Poll {
         }
     }
 
+    /// Whether no reading can read enough of `texts` texts any more, whatever the rest of them are.
+    pub fn is_hopeless(&self, texts: usize) -> bool {
+        let fewest_missed = self.present - self.read.iter().copied().max().unwrap_or(0);
+        !enough((texts - fewest_missed.min(texts)) as u64, texts as u64)
+    }
+
     /// The reading that reads most texts, if it reads enough.
     pub fn choose(&self) -> Chosen {
         let most = self.read.iter().copied().max().unwrap_or(0);

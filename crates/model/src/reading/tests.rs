@@ -43,6 +43,12 @@ fn columns_are_read_as_in_python() {
             Chosen::Reading(reading) => Some(reading.name()),
         };
         assert_eq!(found, case["chosen"].as_str(), "{texts:?}");
+        let mut early = Poll::default();
+        let hopeless = texts.iter().any(|text| {
+            early.add(text.as_bytes());
+            early.is_hopeless(texts.len())
+        });
+        assert!(!hopeless || found.is_none(), "{texts:?}");
     }
 }
 
