@@ -48,6 +48,13 @@ impl Poll {
         }
         self.present += 1;
         let bare = trimmed(text);
+        // What any text that has a reading begins with: a digit, a sign, or the first byte of a symbol.
+        if !bare
+            .first()
+            .is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b',' | b'$' | 0xc2 | 0xe2))
+        {
+            return;
+        }
         for (count, reading) in self.read.iter_mut().zip(Reading::ALL) {
             let reads = match reading {
                 Reading::Number | Reading::NumberWithComma => {
