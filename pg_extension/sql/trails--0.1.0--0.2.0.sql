@@ -557,7 +557,8 @@ CREATE FUNCTION describe_columns(
     nulls bigint,
     distinct_texts bigint,
     minimum pg_catalog.text,
-    maximum pg_catalog.text
+    maximum pg_catalog.text,
+    reading pg_catalog.text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'describe_columns_wrapper';
 COMMENT ON FUNCTION describe_columns IS
     'what Trails sees in a relation: every column, what it is read as (NULL: it cannot be read), and what it holds';
@@ -576,7 +577,8 @@ CREATE FUNCTION encoding(model pg_catalog.text) RETURNS TABLE (
     edges double precision[],
     scale double precision,
     mean double precision,
-    std double precision
+    std double precision,
+    reading pg_catalog.text
 ) LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'encoding_wrapper';
 COMMENT ON FUNCTION encoding IS
     'how a model encodes its columns: the categories, bins or scale of every field, and its rows of the embedding';

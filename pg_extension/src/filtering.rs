@@ -63,7 +63,7 @@ fn on_rows<T>(
 ) -> Result<T> {
     let FilteredRelation { source, target, features } = relation;
     let chosen = rows::checked(
-        ChosenColumns::describe(*source, target.as_deref(), features.as_deref(), &ByColumns::default()),
+        ChosenColumns::describe(*source, target.as_deref(), features.as_deref(), &ByColumns::default(), None),
         || asked.check(target.is_some()),
     )?;
     let watch = ClientWatch::start();

@@ -286,7 +286,8 @@ mod tests {
 
     #[test]
     fn ids_lie_row_by_row_whatever_their_type() {
-        let column = |values| Column { name: "c".into(), values, nulls: None };
+        let column =
+            |values| Column { name: "c".into(), values, nulls: None, form: crate::reader::columns::Form::AsItIs };
         let ids = crate::reader::columns::IdValues { ids: vec![7, 8], values: None };
         let columns =
             [column(Values::Int32(vec![1, 2])), column(Values::Int64(vec![-3, 4])), column(Values::IdValue(ids))];

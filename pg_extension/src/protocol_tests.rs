@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::{json, Value};
 
 use super::*;
-use crate::reader::columns::{Column, IdValues, Table, Values};
+use crate::reader::columns::{Column, Form, IdValues, Table, Values};
 use crate::reader::layout::move_to;
 use crate::reader::Kind;
 
@@ -65,7 +65,7 @@ fn layouts() -> [TableLayout; 2] {
         texts.bytes.extend(b"BernRome");
     }
     let ids = IdValues { ids: vec![1, 2, 0, 4, 5], values: Some(vec![1.0, 0.5, 0.0, 1.0, 1.0]) };
-    let column = |name: &str, values, nulls| Column { name: name.to_owned(), values, nulls };
+    let column = |name: &str, values, nulls| Column { name: name.to_owned(), values, nulls, form: Form::AsItIs };
     let label = |values| column("label", Values::Int32(values), None);
     let train = vec![label(vec![0, 1, 0, 1, 1]), column("user", Values::IdValue(ids), Some(vec![0, 0, 1, 0, 0])), city];
     [(5, 5, train), (6, 0, vec![label(Vec::new())])].map(|(descriptor, rows, columns)| {

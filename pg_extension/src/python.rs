@@ -14,6 +14,7 @@ use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
+use trails_model::Reading;
 
 use crate::error::{code_of, Result, TrailsError};
 use crate::reader::columns::{Column, Values};
@@ -186,10 +187,13 @@ pub struct ArrayColumn<'py> {
     pub nulls: Option<Bound<'py, PyAny>>,
     /// Of `id:value` columns; None where all are 1.
     pub values: Option<Bound<'py, PyAny>>,
+    /// How its texts were read, where it is a column of texts.
+    pub reading: Option<&'static str>,
 }
 
 pub fn array(py: Python<'_>, column: Column) -> PyResult<ArrayColumn<'_>> {
     let kind = column.kind().name();
+    let reading = column.reading().map(Reading::name);
     let nulls = column.nulls.map(|mask| PyArray1::from_vec(py, mask).into_any());
     let mut values = None;
     let data = match column.values {
@@ -204,7 +208,7 @@ pub fn array(py: Python<'_>, column: Column) -> PyResult<ArrayColumn<'_>> {
         }
         Values::Key { .. } => return Err(PyValueError::new_err("keys are not learnt from")),
     };
-    Ok(ArrayColumn { name: column.name, kind, data, nulls, values })
+    Ok(ArrayColumn { name: column.name, kind, data, nulls, values, reading })
 }
 
 pub fn arrays(py: Python<'_>, columns: Vec<Column>) -> PyResult<Bound<'_, PyList>> {

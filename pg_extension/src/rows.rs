@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Result, TrailsError};
 use crate::python::ArrayColumn;
 use crate::reader;
-use crate::reader::columns::{Table, Values};
+use crate::reader::columns::{Column, Form, Table, Values};
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::texts::spellings;
+use crate::reader::Kind;
 use crate::run_request::ByColumns;
 use crate::shared::Shared;
 use crate::{progress, python, settings};
@@ -50,6 +51,7 @@ impl ChosenColumns {
         target: Option<&str>,
         named: Option<&[String]>,
         by: &ByColumns,
+        options: Option<&serde_json::Value>,
     ) -> Result<Self> {
         let source = Source::describe(source)?;
         let target_column = target.map(|name| source.target(name)).transpose()?;
@@ -84,8 +86,10 @@ impl ChosenColumns {
         // A group is a label, whatever it looks like.
         let aside: Vec<SourceColumn> = missing
             .map(|name| if is(&by.group_by, name) { source.target(name) } else { source.readable(name) })
+            .map(|column| column.map(SourceColumn::aside))
             .collect::<Result<_>>()?;
         tell_left_out(&left_out);
+        let features = features.into_iter().map(|column| as_options_say(column, options)).collect();
         Ok(Self { source, features, by: by.clone(), aside, target: target_column, left_out })
     }
 
@@ -96,7 +100,9 @@ impl ChosenColumns {
 
     pub fn read(&self) -> Result<Table> {
         progress::phase(&format!("reading {}", self.source.name));
-        read(&self.source, &self.columns(), self.target.as_ref().map(|t| t.name.as_str()), 0)
+        let table = read(&self.source, &self.columns(), self.target.as_ref().map(|t| t.name.as_str()), 0)?;
+        table.columns.iter().for_each(tell_form);
+        Ok(table)
     }
 }
 
@@ -113,6 +119,48 @@ pub fn read(source: &Source, columns: &[SourceColumn], target: Option<&str>, hel
         rows => TrailsError::data(format!("{} has no row with a target", source.name))
             .detail(format!("\"{}\" is NULL in all {rows} rows.", target.unwrap_or_default())),
     })
+}
+
+/// What is said of a column of texts: that it stays one, or is one of ids. Whether it can be is Python's to check.
+fn as_options_say(column: SourceColumn, options: Option<&serde_json::Value>) -> SourceColumn {
+    let named = |option: &str| {
+        let names = options.and_then(|options| options.get(option)).and_then(|names| names.as_array());
+        names.is_some_and(|names| names.iter().any(|name| name.as_str() == Some(&column.name)))
+    };
+    match column.kind {
+        // It says nothing of the form of the other columns then.
+        None if named("texts") => column.read_as(Kind::Text).aside(),
+        None if named("id_values") => column.read_as(Kind::IdValue),
+        _ => column,
+    }
+}
+
+/// Tells the client what a column of texts turned out to be.
+fn tell_form(column: &Column) {
+    let name = &column.name;
+    // As it stands in a JSON text.
+    let quoted = serde_json::Value::from(name.as_str());
+    match column.form {
+        Form::AsItIs => {}
+        Form::Read { reading, unread } => {
+            let rest = match unread {
+                0 => String::new(),
+                rows => format!(", {rows} rows hold something else and count as NULL"),
+            };
+            progress::phase(&format!(
+                "feature \"{name}\" is text and read as {}{rest}; the option {{\"texts\": [{quoted}]}} keeps it text",
+                reading.name(),
+            ));
+        }
+        Form::AmbiguousDates => progress::phase(&format!(
+            "feature \"{name}\" is learnt as text: its dates could be day/month/year or month/day/year; \
+             a view with to_date says which"
+        )),
+        Form::LikeIds => progress::phase(&format!(
+            "feature \"{name}\" is learnt as text: it looks like id:value, and not all features do; \
+             the option {{\"id_values\": [{quoted}]}} makes ids of it",
+        )),
+    }
 }
 
 fn tell_left_out(features: &[(String, String)]) {

@@ -27,8 +27,13 @@ pub struct Relations {
 impl Relations {
     pub fn describe(request: &RunRequest) -> Result<Self> {
         request.check_held_out()?;
-        let wanted =
-            ChosenColumns::describe(request.source, Some(&request.target), request.features.as_deref(), &request.by)?;
+        let wanted = ChosenColumns::describe(
+            request.source,
+            Some(&request.target),
+            request.features.as_deref(),
+            &request.by,
+            request.options.as_ref(),
+        )?;
         let validation = match request.validation.map(Source::describe).transpose()? {
             Some(source) => {
                 let columns = matching_columns(&source, &wanted.columns())?;
@@ -159,8 +164,8 @@ fn matching_columns(validation: &Source, wanted: &[SourceColumn]) -> Result<Vec<
                 error.detail("The validation table needs every feature and the target of the source.")
             })?;
             let alike = match column.kind {
-                Some(kind) => found.in_family(kind.family()),
-                None => matches!(found.kind, None | Some(Kind::Text)).then(|| found.clone()),
+                Some(kind) => found.in_family(kind.family(), column.reading),
+                None => may_be_of_texts(found.kind).then(|| found.clone()),
             };
             alike.ok_or_else(|| {
                 TrailsError::new(
@@ -176,6 +181,11 @@ fn matching_columns(validation: &Source, wanted: &[SourceColumn]) -> Result<Vec<
         .collect()
 }
 
+/// Whether a column may match one of texts, of which it is not known yet how they are read.
+fn may_be_of_texts(kind: Option<Kind>) -> bool {
+    !matches!(kind, Some(Kind::Boolean | Kind::Interval | Kind::IdValue | Kind::Key))
+}
+
 /// For hints: how the validation table's column becomes one like the source's.
 fn conversion(validation: &Source, column: &SourceColumn) -> String {
     let family = column.kind.unwrap_or(Kind::Text).family();
@@ -184,5 +194,5 @@ fn conversion(validation: &Source, column: &SourceColumn) -> String {
 
 /// The columns as they turned out to be when they were read.
 fn as_read(columns: &[SourceColumn], table: &Table) -> Vec<SourceColumn> {
-    columns.iter().zip(&table.columns).map(|(column, read)| column.read_as(read.kind())).collect()
+    columns.iter().zip(&table.columns).map(|(column, read)| column.read_like(read)).collect()
 }

@@ -115,7 +115,8 @@ impl Shared {
             };
             let nulls = column.nulls.map(|at| view::<u8>(&owner, at, rows)).transpose()?;
             let values = column.values.map(|at| view::<f32>(&owner, at, rows)).transpose()?;
-            Ok(ArrayColumn { name: column.name, kind: column.kind.name(), data, nulls, values })
+            let reading = column.reading;
+            Ok(ArrayColumn { name: column.name, kind: column.kind.name(), data, nulls, values, reading })
         });
         arrays.collect()
     }

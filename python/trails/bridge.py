@@ -68,13 +68,14 @@ __all__ = [
 class ArrayColumn(TypedDict):
     """A column of which each buffer is an array: values (rows,) of the kind's dtype (`trails.table.columns.KINDS`);
     uint8 (rows,) mask, 1 where NULL, or None without NULLs; float32 (rows,) values of ``id:value`` columns, or None
-    when all are 1."""
+    when all are 1; and how its texts were read, where it is a column of texts."""
 
     name: str
     kind: str
     data: NDArray[Any]
     nulls: NDArray[np.uint8] | None
     values: NDArray[np.float32] | None
+    reading: str | None
 
 
 class TrainingRowsArguments(TypedDict):

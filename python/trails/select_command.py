@@ -121,7 +121,7 @@ def _select(options: argparse.Namespace, settings: Settings, log: _Log, started:
     from trails.selection import select
 
     source = (
-        _Tables(options.dsn, options.dataset, options.target, settings.by.no_features)
+        _Tables(options.dsn, options.dataset, options.target, settings.by.no_features, settings.options)
         if options.dsn
         else _Files(options)
     )
@@ -221,9 +221,15 @@ class _Files:
 class _Tables:
     """The splits as tables of a database."""
 
-    def __init__(self, dsn: str, name: str, target: str, by: Iterable[str] = ()) -> None:
+    def __init__(
+        self, dsn: str, name: str, target: str, by: Iterable[str] = (), options: Mapping[str, Any] | None = None
+    ) -> None:
+        from trails.table.texts import OfTexts
+        from trails.training.options import parse_options
+
         self._dsn, self._table, self._target = dsn, name, target
-        self._kept = {target, *by}
+        self._by, said = {*by}, parse_options(options)
+        self._of_texts = OfTexts(frozenset(said.texts), frozenset(said.id_values))
         self.name = f"tables {name}_*"
 
     def read(self, split: str, like: Columns | None) -> Columns | None:
@@ -235,14 +241,17 @@ class _Tables:
         names = None if like is None else [column.name for column in like]
         with connected(self._dsn) as connection:
             try:
-                found, _ = read_table(connection, table, names, target=self._target, like=like)
+                keys = key_of(connection, table) - {self._target, *self._by}
+                aside = {*keys, *self._by}
+                found, _ = read_table(
+                    connection, table, names, target=self._target, like=like, aside=aside, of_texts=self._of_texts
+                )
             except InvalidInput as error:
                 if error.sqlstate == "42P01" and split != "train":
                     return None
                 raise
             if like is not None:
                 return found
-            keys = key_of(connection, table) - self._kept
             return Columns(found.rows, tuple(column for column in found if column.name not in keys))
 
 

@@ -127,7 +127,12 @@ def select(
         seconds = FILTERING_SHARE * settings.budget if bounded else None
         found = shortlist(rows, settings.filtering(), seconds, settings.threads)
         finish("filter", began)
-        told = {"scored": found.scored, "failed": found.failed, "seconds": found.seconds, "notices": found.notices}
+        notices = [
+            f'feature "{shown(column.name)}" is text and read as {column.reading}; the option texts keeps it text'
+            for column in train
+            if column.reading is not None
+        ] + found.notices
+        told = {"scored": found.scored, "failed": found.failed, "seconds": found.seconds, "notices": notices}
         hear({"event": "filtered", **told})
         record = _RefinementRecord(hear)
         began, fault = time.monotonic(), None

@@ -37,6 +37,7 @@ from trails.table.conform import conform_all
 from trails.table.row_weights import weighed
 from trails.table.split import Held, divide
 from trails.table.target import FEW_INTEGERS, learn_target, parse_task
+from trails.table.texts import OfTexts
 from trails.training.options import parse_options
 
 _OF_A_NETWORK = ("architecture", "validation_metric", "epochs", "best_epoch", "parameters")
@@ -81,6 +82,8 @@ class ModelSelector(Estimator):
         held_out_: Which rows candidates were compared on; see `trails.selection.Selection`.
         left_out_: Features that cannot help, with the reason.
         rows_left_out_: Rows without a target that were left out.
+        readings_: How the texts of features are read that are numbers, dates or times stored as text, by name; those
+            that ``options={"texts": [...]}`` names stay text.
         curves_: Every finished epoch of every candidate.
         timings_: Seconds of every phase.
         seconds_: Seconds of `fit`.
@@ -194,12 +197,14 @@ class ModelSelector(Estimator):
         return self
 
     def _given(self, X: Any, y: Any, target: str | None, validation: Any, of_rows: OfRows) -> Given:
+        options = parse_options(plain_options(self.options))
+        of_texts = OfTexts(frozenset(options.texts), frozenset(options.id_values))
         if is_connection(X):
-            given = given_tables(X, y, target, validation, of_rows)
+            given = given_tables(X, y, target, validation, of_rows, of_texts)
         elif target is not None:
             raise InvalidInput("target names a column of a table, and X is none", hint="Give the labels as y.")
         else:
-            given = given_arrays(X, y, validation, type(self).__name__, of_rows)
+            given = given_arrays(X, y, validation, type(self).__name__, of_rows, of_texts)
         self.rows_left_out_, self.n_features_in_ = given.rows_left_out, given.seen.count
         if given.seen.names is not None:
             self.feature_names_in_ = np.array(given.seen.names, object)
@@ -234,6 +239,7 @@ class ModelSelector(Estimator):
         self.leaderboard_, self.curves_, self.timings_ = found.leaderboard, found.curves, found.timings
         self.task_, self.metric_ = found.model.target.task, found.metric
         self.held_out_ = dict(found.held_out)
+        self.readings_ = {column.name: column.reading for column in given.train if column.reading is not None}
         self.left_out_, self.seconds_, self.complete_ = found.left_out, found.seconds, found.complete
         winner = {name: found.leaderboard[0][name] for name in _OF_A_NETWORK}
         self.networks_ = [dict(network) for network in told.get("networks", ())] or [{**winner, "weight": 1}]
@@ -328,18 +334,18 @@ class ModelSelector(Estimator):
     def _inputs(self, X: Any, table: str | None) -> Columns:
         """The columns that the model reads."""
         self._check_fitted()
-        wanted = dict(self.model_.encoder.columns)
+        wanted, readings = dict(self.model_.encoder.columns), self.model_.encoder.readings
         with as_value_errors():
             if is_connection(X):
                 from trails.service.reader import read_table
 
                 if table is None:
                     raise InvalidInput("with a connection, the table is needed", hint='predict(connection, "table")')
-                like = Columns(0, tuple(example(name, family) for name, family in wanted.items()))
+                like = Columns(0, tuple(example(name, family, readings.get(name)) for name, family in wanted.items()))
                 return read_table(X, table, list(wanted), like=like)[0]
             names = getattr(self, "feature_names_in_", None)
             names = None if names is None else names.tolist()
-            columns, _ = features_of(X, SeenFeatures(self.n_features_in_, names), type(self).__name__)
+            columns, _ = features_of(X, SeenFeatures(self.n_features_in_, names), type(self).__name__, readings.get)
             return conform_all(columns, wanted)
 
     def _kind(self) -> str | None:

@@ -16,8 +16,18 @@ from trails.model.store import Model
 from trails.selector_inputs import check_size, labelled, matrix_of
 from trails.table.columns import KINDS, Column, Columns
 from trails.table.conform import conform, conform_all
-from trails.table.frames import array_columns, column_of, frame_columns, is_frame, names_of, series_column
+from trails.table.frames import (
+    Readings,
+    array_columns,
+    as_texts,
+    column_of,
+    frame_columns,
+    is_frame,
+    names_of,
+    series_column,
+)
 from trails.table.target import places_of_classes
+from trails.table.texts import OfTexts
 
 _TARGET = "y"
 _FEWEST_ROWS = 10
@@ -76,7 +86,9 @@ class OfRows:
         return {name: value for name, value in named.items() if value is not None}
 
 
-def given_arrays(X: Any, y: Any, validation: Any, owner: str, of_rows: OfRows | None = None) -> Given:
+def given_arrays(
+    X: Any, y: Any, validation: Any, owner: str, of_rows: OfRows | None = None, of_texts: OfTexts | None = None
+) -> Given:
     """Columns of arrays or data frames, the target among them under a name of its own.
 
     Args:
@@ -85,12 +97,13 @@ def given_arrays(X: Any, y: Any, validation: Any, owner: str, of_rows: OfRows | 
         validation: A pair of X and y, or of both and the weights of these rows; or None.
         owner: The estimator's class, for messages.
         of_rows: What else is said of the rows.
+        of_texts: What is said of columns of text.
 
     Raises:
         InvalidInput: They cannot be learnt from.
         UnusableData: There are too few rows.
     """
-    features, seen = features_of(X, None, owner)
+    features, seen = features_of(X, None, owner, (of_texts or OfTexts()).reading)
     vector, there = labelled(y, features.rows)
     used = {column.name for column in features}
     name = _free(_TARGET, used)
@@ -110,7 +123,8 @@ def given_arrays(X: Any, y: Any, validation: Any, owner: str, of_rows: OfRows | 
         except (TypeError, ValueError):
             wanted = "X, y and their sample_weight" if "weight" in by else "a pair of X and y"
             raise InvalidInput(f"validation is {wanted}") from None
-        held_features, _ = features_of(other, seen, owner)
+        readings = {column.name: column.reading for column in features}
+        held_features, _ = features_of(other, seen, owner, readings.get)
         held_vector, held_there = labelled(other_labels, held_features.rows)
         held_target, left_out = _target(name, held_vector), left_out + held_features.rows - len(held_vector)
         same = conform_all(held_features, {column.name: column.family for column in features})
@@ -151,7 +165,12 @@ def _of_rows(name: str, role: str, values: Any, rows: int) -> Column:
 
 
 def given_tables(
-    connection: Any, table: Any, target: str | None, validation: Any, of_rows: OfRows | None = None
+    connection: Any,
+    table: Any,
+    target: str | None,
+    validation: Any,
+    of_rows: OfRows | None = None,
+    of_texts: OfTexts | None = None,
 ) -> Given:
     """Columns of tables of a database; a primary key is no feature.
 
@@ -161,6 +180,7 @@ def given_tables(
         target: Name of its target column.
         validation: Name of another one, or None.
         of_rows: What else is said of the rows: names of columns, which are no features.
+        of_texts: What is said of columns of text.
 
     Raises:
         InvalidInput: A name is missing, or the table cannot be read.
@@ -172,13 +192,19 @@ def given_tables(
             "with a connection, y is the name of a table, and target that of its target column",
             hint='For instance: fit(connection, "frappe_train", target="label", validation="frappe_valid").',
         )
-    train, left_out = read_table(connection, table, target=target)
     by = (of_rows or OfRows()).given()
     for role, name in by.items():
         if not isinstance(name, str):
             raise InvalidInput(f"with a connection, {role} is the name of a column, not {shown(str(name))}")
-        train[name]  # there is one
     keys = key_of(connection, table) - {target, *by.values()}
+    said = of_texts or OfTexts()
+    # A group is a label, whatever it looks like.
+    texts = said.texts | ({by["group_by"]} if "group_by" in by else set())
+    of_texts = OfTexts(frozenset(texts), said.id_values)
+    aside = {*keys, *by.values()}
+    train, left_out = read_table(connection, table, target=target, aside=aside, of_texts=of_texts)
+    for name in by.values():
+        train[name]  # there is one
     train = Columns(train.rows, tuple(column for column in train if column.name not in keys))
     held = None
     if validation is not None:
@@ -191,13 +217,16 @@ def given_tables(
     return Given(train, held, target, SeenFeatures(len(names), names), None, left_out, by)
 
 
-def features_of(X: Any, seen: SeenFeatures | None, owner: str) -> tuple[Columns, SeenFeatures]:
+def features_of(
+    X: Any, seen: SeenFeatures | None, owner: str, readings: Readings = as_texts
+) -> tuple[Columns, SeenFeatures]:
     """The columns of X.
 
     Args:
         X: An array or a data frame, shape (rows, features).
         seen: What `fit` saw, which X is checked against; None while fitting.
         owner: The estimator's class, for messages.
+        readings: How texts are read, by the column's name.
 
     Raises:
         TypeError: X is sparse.
@@ -217,9 +246,9 @@ def features_of(X: Any, seen: SeenFeatures | None, owner: str) -> tuple[Columns,
     else:
         _check_seen(seen, names, count, owner)
     if names is not None:
-        return frame_columns(X), seen
+        return frame_columns(X, readings), seen
     known = [f"x{place}" for place in range(seen.count)] if seen.names is None else seen.names
-    return array_columns(X, known), seen
+    return array_columns(X, known, readings), seen
 
 
 def _check_seen(seen: SeenFeatures, names: list[str] | None, count: int, owner: str) -> None:
@@ -285,7 +314,7 @@ def labels_of(model: Model) -> NDArray[Any]:
     return np.array(classes)
 
 
-def example(name: str, family: str) -> Column:
-    """A column without rows of a family of types."""
+def example(name: str, family: str, reading: str | None = None) -> Column:
+    """A column without rows of a family of types, maybe one of texts that are read so."""
     kind = next(kind for kind, (_, own) in KINDS.items() if own == family)
-    return Column(name, kind, np.empty(0, KINDS[kind][0]))
+    return Column(name, kind, np.empty(0, KINDS[kind][0]), reading=reading)

@@ -371,6 +371,7 @@ def write_columns(columns: Columns, file: int) -> dict[str, Any]:
                 "nulls": append(column.nulls),
                 "values": append(column.values),
                 "texts": texts,
+                "reading": column.reading,
             }
         )
     return {"rows": columns.rows, "columns": entries}

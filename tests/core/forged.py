@@ -15,7 +15,7 @@ from trails.model.store import Model, header_of
 ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, 3, -1, 0.0, 1.5, 1e-320, 1e308, 2**31 - 1, 2**32, -(2**63), 2**64 - 1, 2**64, 10**400,
     "", "word", "nul\0", "\ud800", "ü" * 501, [], [[]], {}, {"name": "word", "kind": "text"}, "number", "timestamp",
-    "idvalue", "categories", "bins", "scaled", "hour", "value", "regression", "multiclass",
+    "date dmy", "idvalue", "categories", "bins", "scaled", "hour", "value", "regression", "multiclass",
     "interpolated", "linear", "relu", "scale", "add", "mean", "linear_path", "log", [0], [1], [0, 0],
     {"operation": "relu", "of": [1]}, {"operation": "add", "of": [0, 1, 2**32]},
 )  # fmt: skip
@@ -240,6 +240,10 @@ FORGED: dict[str, Forgery] = {
     "buckets beyond 31 bits": header(("fields", 0, "buckets"), 2**62),
     "a scale of 0": header(("fields", 0, "scale"), 0),
     "a scale beyond single precision": header(("fields", 0, "scale"), 1e39),
+    "a reading that there is not": header(("fields", 1, "reading"), "roman"),
+    "a reading that is no text": header(("fields", 1, "reading"), None),
+    "a reading of another kind": header(("fields", 1, "reading"), "date ymd"),
+    "a reading of a text": header(("fields", 0, "reading"), "number"),
     "a column without a field": lambda parts: parts.header["columns"].append({"name": "more", "kind": "text"}),
     "a column twice": lambda parts: parts.header["columns"].append(parts.header["columns"][0]),
     "columns in another order": lambda parts: parts.header["columns"].reverse(),

@@ -62,6 +62,8 @@ def models() -> list[Parts]:
     found = []
     for task in TASKS:
         plain = Parts(made(task).to_bytes())
+        if task == "regression":
+            plain.header["fields"][1]["reading"] = "number"
         found += [plain, plain.as_version_1()]
         found += [Parts(rich(task, leading).to_bytes()) for leading in (True, False)]
     return [*found, LOGARITHM]

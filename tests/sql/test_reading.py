@@ -65,7 +65,7 @@ def test_a_table_of_mixed_types_is_filtered_and_trained_on(session: Any) -> None
     kinds = dict(query(session, "SELECT column_name, kind FROM trails.describe_columns('train')"))
     assert kinds == {
         "id": "int32", "label": "boolean", "name": "text", "amount": "float64", "flag": "boolean", "day": "date",
-        "moment": "timestamp", "clock": "time", "span": "interval", "published": "idvalue",
+        "moment": "timestamp", "clock": "time", "span": "interval", "published": "text",
     }  # fmt: skip
     assert len(query(session, "SELECT * FROM trails.filtering_phase('train', 'label', n => 50, k => 3)")) == 3
     assert trained(session) > 0.9, "the label follows from the name"
@@ -129,7 +129,7 @@ def test_what_was_id_value_must_be_so_in_the_validation_table(session: Any) -> N
     error = refused(
         session,
         "SELECT * FROM trails.refinement_phase('train', 'label', ARRAY['16-16'], space => 'mlp2x20', "
-        "budget => '30 s', validation => 'valid')",
+        "budget => '30 s', validation => 'valid', options => '{\"id_values\": [\"published\"]}')",
     )
     assert error.pgcode == "22P02" and "published" in str(error)
     assert "nothing" in error.diag.message_detail and "Row" in error.diag.message_detail

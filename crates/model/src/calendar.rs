@@ -37,6 +37,20 @@ pub fn month_of(days: i64) -> i64 {
     }
 }
 
+/// Days from 2000-01-01 to a date of the years 1 to 9999; None where there is no such date.
+pub fn days_of(year: u32, month: u32, day: u32) -> Option<i32> {
+    const LENGTHS: [u32; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let length = *LENGTHS.get(month.checked_sub(1)? as usize)? + u32::from(month == 2 && leap);
+    if !(1..=9_999).contains(&year) || !(1..=length).contains(&day) {
+        return None;
+    }
+    // Years that begin in March.
+    let (year, from_march) = if month > 2 { (i64::from(year), month - 3) } else { (i64::from(year) - 1, month + 9) };
+    let of_year = i64::from((153 * from_march + 2) / 5 + day - 1);
+    Some((365 * year + year / 4 - year / 100 + year / 400 + of_year - MARCH_ERA) as i32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,8 +67,9 @@ mod tests {
         let (mut day, mut year) = (0i64, 2000i64);
         while year < 2450 {
             for month in 0..12 {
-                for _ in 0..length(year, month) {
+                for of_month in 0..length(year, month) {
                     assert_eq!(month_of(day), month as i64 + 1, "day {day}");
+                    assert_eq!(days_of(year as u32, month as u32 + 1, of_month as u32 + 1), Some(day as i32));
                     day += 1;
                 }
             }

@@ -7,6 +7,8 @@ use crate::encoder::Encoder;
 pub struct FieldDescription {
     pub column: String,
     pub kind: &'static str,
+    /// How the column's texts are read.
+    pub reading: Option<&'static str>,
     pub part: &'static str,
     pub encoding: &'static str,
     /// First of its embedding rows, and how many it has.
@@ -27,6 +29,7 @@ pub fn describe(encoder: &Encoder) -> Vec<FieldDescription> {
     let describe = |field: &crate::field::Field| FieldDescription {
         column: field.header.column.clone(),
         kind: field.header.family.name(),
+        reading: field.header.reading.map(|reading| reading.name()),
         part: field.header.part.name(),
         encoding: field.header.encoding.name(),
         first: field.header.first,

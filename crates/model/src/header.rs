@@ -8,6 +8,7 @@ use crate::columns::Family;
 use crate::error::{fail, Error, Result};
 use crate::json::{check_extent, check_length, check_texts, text_of, Object};
 use crate::operations::OperationHeader;
+use crate::reading::Reading;
 
 const FORMAT: &str = "trails.model";
 /// The first has layers, one behind the other; the second says in `operations` what is computed.
@@ -28,6 +29,8 @@ pub enum Task {
 pub struct Input {
     pub name: String,
     pub family: Family,
+    /// How its texts are read, where it was a column of texts.
+    pub reading: Option<Reading>,
 }
 
 /// The column that is predicted. Mean and standard deviation of a regression's training rows, else 0 and 1.
@@ -96,6 +99,7 @@ impl Encoding {
 pub struct FieldHeader {
     pub column: String,
     pub family: Family,
+    pub reading: Option<Reading>,
     pub part: Part,
     pub encoding: Encoding,
     pub first: u64,
@@ -155,8 +159,9 @@ impl Header {
                 scale: target.scale(version)?,
             },
             classes: whole.classes()?,
-            columns: whole
-                .each("columns", |column| Ok(Input { name: column.text("name")?, family: column.family()? }))?,
+            columns: whole.each("columns", |column| {
+                Ok(Input { name: column.text("name")?, family: column.family()?, reading: None })
+            })?,
             fields: whole.each("fields", FieldHeader::read)?,
             column_of: Vec::new(),
             operations: match version {
@@ -204,6 +209,7 @@ impl Header {
         // In order of first use, no column without a field, and all fields of a column of its kind.
         let places: HashMap<&str, usize> =
             self.columns.iter().enumerate().map(|(place, input)| (input.name.as_str(), place)).collect();
+        let mut readings = vec![None; self.columns.len()];
         let mut used = 0;
         let mut column_of = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
@@ -215,10 +221,18 @@ impl Header {
             if self.columns[place].family != field.family {
                 fail!("the fields of column \"{}\" differ in kind", field.column);
             }
+            readings[place].get_or_insert(field.reading);
+            if readings[place] != Some(field.reading) {
+                fail!("the fields of column \"{}\" differ in how its texts are read", field.column);
+            }
             column_of.push(place);
         }
         if used != self.columns.len() {
             fail!("the model's columns are not those that its fields read");
+        }
+        drop(places);
+        for (input, reading) in self.columns.iter_mut().zip(readings) {
+            input.reading = reading.flatten();
         }
         self.column_of = column_of;
         Ok(())
@@ -237,9 +251,19 @@ impl Task {
 
 impl FieldHeader {
     fn read(field: &Object<'_>) -> Result<Self> {
+        let family = field.family()?;
+        // What an earlier release wrote has none.
+        let reading = match field.entries.get("reading") {
+            None => None,
+            Some(_) => Some(field.one_of("reading", &Reading::ALL, Reading::name)?),
+        };
+        if let Some(reading) = reading.filter(|reading| reading.family() != family) {
+            fail!("texts that are read as {} are no {}", reading.name(), family.name());
+        }
         Ok(Self {
             column: field.text("column")?,
-            family: field.family()?,
+            family,
+            reading,
             part: field.one_of("part", &Part::ALL, Part::name)?,
             encoding: field.one_of("encoding", &Encoding::ALL, Encoding::name)?,
             first: field.whole("first")?,

@@ -7,6 +7,7 @@
 //!
 //! - `blob`, `header`, `json`: the two halves of the file
 //! - `field`, `slots`, `lookup`, `ordered`, `calendar`, `encoder`: columns to ids
+//! - `reading`: numbers and dates that are stored as text
 //! - `operations`, `program`, `plan`: what is computed, with what, in which order
 //! - `network`, `leading`, `vectors`, `layer`, `kernels`: ids to outputs
 //! - `drift`: ids of many rows beside those of training
@@ -35,6 +36,7 @@ mod ordered;
 mod outcome;
 mod plan;
 mod program;
+pub mod reading;
 mod slots;
 #[cfg(test)]
 mod testing;
@@ -53,3 +55,4 @@ pub use kernels::Kernels;
 pub use model::Model;
 pub use network::Workspace;
 pub use outcome::Outcome;
+pub use reading::Reading;

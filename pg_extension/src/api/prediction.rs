@@ -147,7 +147,8 @@ CREATE FUNCTION encoding(model pg_catalog.text) RETURNS TABLE (
     edges double precision[],
     scale double precision,
     mean double precision,
-    std double precision
+    std double precision,
+    reading pg_catalog.text
 ) LANGUAGE c STABLE PARALLEL SAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION encoding IS
     'how a model encodes its columns: the categories, bins or scale of every field, and its rows of the embedding';
@@ -172,6 +173,7 @@ fn encoding(
         name!(scale, Option<f64>),
         name!(mean, Option<f64>),
         name!(std, Option<f64>),
+        name!(reading, Option<&'static str>),
     ),
 > {
     let described = || prediction::encoding(required(model, "model")?);
@@ -195,6 +197,7 @@ fn encoding(
             (field.kind == "idvalue").then_some(field.scale),
             scaled.then_some(field.mean),
             scaled.then_some(field.std),
+            field.reading,
         )
     };
     TableIterator::new(fields.into_iter().enumerate().map(row))

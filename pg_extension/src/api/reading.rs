@@ -19,7 +19,8 @@ CREATE FUNCTION describe_columns(
     nulls bigint,
     distinct_texts bigint,
     minimum pg_catalog.text,
-    maximum pg_catalog.text
+    maximum pg_catalog.text,
+    reading pg_catalog.text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS '@MODULE_PATHNAME@', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION describe_columns IS
     'what Trails sees in a relation: every column, what it is read as (NULL: it cannot be read), and what it holds';
@@ -39,6 +40,7 @@ fn describe_columns(
         name!(distinct_texts, Option<i64>),
         name!(minimum, Option<String>),
         name!(maximum, Option<String>),
+        name!(reading, Option<&'static str>),
     ),
 > {
     let describe = || -> Result<Vec<DescribedColumn>> {
@@ -56,6 +58,7 @@ fn describe_columns(
             c.distinct_texts,
             c.range.clone().map(|range| range.0),
             c.range.map(|range| range.1),
+            c.reading,
         )
     }))
 }

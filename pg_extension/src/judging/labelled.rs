@@ -62,7 +62,7 @@ impl Labelled {
             _ => model.target().family,
         };
         let column =
-            source.for_model(&target, family.name()).map_err(|error| without_target(error, &source, &target))?;
+            source.for_model(&target, family.name(), None).map_err(|error| without_target(error, &source, &target))?;
         let mut others = vec![column];
         others.extend(asked.weight.map(|weight| weight_of(&source, weight)).transpose()?);
         // Behind the model's columns.
@@ -192,7 +192,7 @@ fn without_target(error: TrailsError, source: &Source, target: &str) -> TrailsEr
 
 /// A column of numbers.
 fn weight_of(source: &Source, name: &str) -> Result<SourceColumn> {
-    source.for_model(name, Family::Number.name()).map_err(|error| {
+    source.for_model(name, Family::Number.name(), None).map_err(|error| {
         let mismatch = format!("column \"{name}\" of {} cannot be a weight: it holds no numbers", source.name);
         match source.columns.iter().any(|column| column.name == name) {
             true => TrailsError { message: mismatch, ..error },

@@ -9,7 +9,7 @@ use crate::reader::source::{Source, SourceColumn};
 /// The columns that the model was trained with, in its order, found in a source by name and checked to be of a family of
 /// types that it takes for its own.
 pub fn columns_for(model: &Model, source: &Source) -> Result<Vec<SourceColumn>> {
-    model.columns().iter().map(|input| source.for_model(&input.name, input.family.name())).collect()
+    model.columns().iter().map(|input| source.for_model(&input.name, input.family.name(), input.reading)).collect()
 }
 
 #[inline]

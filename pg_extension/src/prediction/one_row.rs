@@ -252,13 +252,13 @@ fn row_column(source: &Source, input: &Input) -> Result<(SourceColumn, Option<Tr
     let family = input.family.name();
     let literal = match column.base_type {
         pg_sys::UNKNOWNOID => true,
-        pg_sys::TEXTOID => !matches!(input.family, Family::Text | Family::IdValue),
+        pg_sys::TEXTOID => input.reading.is_none() && !matches!(input.family, Family::Text | Family::IdValue),
         _ => false,
     };
     if literal {
         return Ok((SourceColumn::of_nulls(column, family), Some(source.mismatch(column, family))));
     }
-    Ok((source.for_model(&input.name, family)?, None))
+    Ok((source.for_model(&input.name, family, input.reading)?, None))
 }
 
 impl Shape {

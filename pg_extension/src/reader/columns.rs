@@ -1,5 +1,7 @@
 //! Typed column buffers. Knows nothing of PostgreSQL.
 
+use trails_model::Reading;
+
 use super::idvalue;
 use super::memory::{bytes_of, Exhausted, Memory};
 use super::texts::Texts;
@@ -192,7 +194,7 @@ impl Values {
     }
 
     /// Bytes that are held, used or not.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             Values::Boolean(v) | Values::Int32(v) | Values::Date(v) => bytes_of(v),
             Values::Int64(v) | Values::Timestamp(v) | Values::Time(v) => bytes_of(v),
@@ -267,12 +269,26 @@ impl Values {
     }
 }
 
+/// What a column of texts turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    #[default]
+    AsItIs,
+    /// Numbers, dates or times; `unread` rows hold something else, which counts as NULL, beside those where it is missing.
+    Read { reading: Reading, unread: u64 },
+    /// Dates of which days and months could be either.
+    AmbiguousDates,
+    /// All are `id:value`, and other features of the table are not.
+    LikeIds,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
     pub name: String,
     pub values: Values,
     /// One byte a row, 1 where NULL; absent while no NULL was seen.
     pub nulls: Option<Vec<u8>>,
+    pub form: Form,
 }
 
 /// The usable rows of one query, column by column.
@@ -304,6 +320,7 @@ impl Table {
                 name: column.name.clone(),
                 values: column.values.try_clone(memory)?,
                 nulls: column.nulls.as_ref().map(|mask| copy_of(mask, memory)).transpose()?,
+                form: column.form,
             })
         };
         let columns = self.columns.iter().map(|column| copy(column, memory)).collect::<Result<_, Exhausted>>()?;
@@ -313,11 +330,19 @@ impl Table {
 
 impl Column {
     pub fn new(name: &str, kind: Kind) -> Self {
-        Self { name: name.to_owned(), values: Values::empty(kind), nulls: None }
+        Self { name: name.to_owned(), values: Values::empty(kind), nulls: None, form: Form::AsItIs }
     }
 
     pub fn kind(&self) -> Kind {
         self.values.kind()
+    }
+
+    /// How its texts were read, where it is a column of texts.
+    pub fn reading(&self) -> Option<Reading> {
+        match self.form {
+            Form::Read { reading, .. } => Some(reading),
+            _ => None,
+        }
     }
 
     pub fn len(&self) -> usize {

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use pgrx::pg_sys;
+use trails_model::Reading;
 
 use super::cell;
 use super::columns::{Column, Values};
@@ -18,6 +19,8 @@ pub struct DescribedColumn {
     pub type_name: String,
     /// None for a type that is not read; all that follows is None then, too.
     pub kind: Option<&'static str>,
+    /// How its texts are read as that, where it is a column of texts.
+    pub reading: Option<&'static str>,
     pub rows: Option<i64>,
     pub nulls: Option<i64>,
     /// Of texts only.
@@ -29,6 +32,8 @@ pub struct DescribedColumn {
 /// Reads the named columns of a relation, or all that can be read.
 pub fn run(source: pg_sys::Oid, named: Option<&[String]>) -> Result<Vec<DescribedColumn>> {
     let source = Source::describe(source)?;
+    // A key says nothing of the form of the other columns.
+    let in_key = |column: &SourceColumn| source.columns.iter().any(|c| c.in_primary_key && c.name == column.name);
     let wanted: Vec<SourceColumn> = match named {
         Some(names) => names.iter().map(|name| source.readable(name)).collect::<Result<_>>()?,
         None => source
@@ -36,6 +41,7 @@ pub fn run(source: pg_sys::Oid, named: Option<&[String]>) -> Result<Vec<Describe
             .iter()
             .filter(|column| column.cell.is_some())
             .map(|column| source.readable(&column.name))
+            .map(|column| column.map(|column| if in_key(&column) { column.aside() } else { column }))
             .collect::<Result<_>>()?,
     };
     let table = read(&source, &wanted, None, 0)?;
@@ -58,6 +64,7 @@ fn unread(of: &RelationColumn) -> DescribedColumn {
         name: of.name.clone(),
         type_name: of.type_name.clone(),
         kind: None,
+        reading: None,
         rows: None,
         nulls: None,
         distinct_texts: None,
@@ -91,6 +98,7 @@ fn describe(
         name: of.name.clone(),
         type_name: of.type_name.clone(),
         kind: Some(column.kind().name()),
+        reading: column.reading().map(Reading::name),
         rows: Some(column.len() as i64),
         nulls: Some(column.null_rows() as i64),
         distinct_texts,

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use serde::{Serialize, Serializer};
+use trails_model::Reading;
 
 use super::columns::{Kind, Table, Values};
 use crate::limits::ALIGNMENT;
@@ -19,6 +20,8 @@ pub struct ColumnLayout {
     pub nulls: Option<u64>,
     pub values: Option<u64>,
     pub texts: Option<TextsLayout>,
+    /// How its texts were read, where it is a column of texts.
+    pub reading: Option<&'static str>,
 }
 
 /// Where the spellings of a text column lie.
@@ -86,7 +89,8 @@ pub fn move_to(table: Table, file: &File, descriptor: i32, check: impl Fn()) -> 
             _ => {}
         }
         let nulls = column.nulls.as_ref().map(|mask| place(mask)).transpose()?;
-        columns.push(ColumnLayout { kind: column.kind(), name: column.name, offset, nulls, values, texts });
+        let reading = column.reading().map(Reading::name);
+        columns.push(ColumnLayout { kind: column.kind(), name: column.name, offset, nulls, values, texts, reading });
     }
     // A mapping must not end before the last column does, also when that column is empty.
     file.set_len(end.next_multiple_of(ALIGNMENT as u64).max(ALIGNMENT as u64))?;
@@ -120,7 +124,7 @@ impl Number for f64 {}
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::Column;
+    use super::super::columns::{Column, Form};
     use super::super::memory::Memory;
     use super::super::texts::{hash, Dictionary};
     use super::*;
@@ -136,8 +140,14 @@ mod tests {
 
     #[test]
     fn columns_lie_apart_and_aligned() {
-        let a = Column { name: "a".into(), values: Values::Int32(vec![1, 2, 3]), nulls: Some(vec![0, 0, 1]) };
-        let b = Column { name: "b".into(), values: Values::Interval(vec![4.0, 5.5, 6.0]), nulls: None };
+        let a = Column {
+            name: "a".into(),
+            values: Values::Int32(vec![1, 2, 3]),
+            nulls: Some(vec![0, 0, 1]),
+            form: Form::AsItIs,
+        };
+        let b =
+            Column { name: "b".into(), values: Values::Interval(vec![4.0, 5.5, 6.0]), nulls: None, form: Form::AsItIs };
         let (layout, bytes) = written(Table { rows: 3, unusable: 0, columns: vec![a, b] }, "plain");
         assert_eq!((layout.columns[0].offset, layout.columns[0].nulls), (0, Some(64)));
         assert_eq!((layout.columns[1].offset, layout.columns[1].kind), (128, Kind::Interval));
@@ -154,7 +164,7 @@ mod tests {
             .map(|text| dictionary.add_text(text, &mut Memory::unlimited()).unwrap())
             .collect();
         let values = Values::Text { hashes, texts: dictionary.take() };
-        let column = Column { name: "t".into(), values, nulls: None };
+        let column = Column { name: "t".into(), values, nulls: None, form: Form::AsItIs };
         let (layout, bytes) = written(Table { rows: 3, unusable: 0, columns: vec![column] }, "texts");
         let texts = layout.columns[0].texts.as_ref().unwrap();
         assert_eq!(texts.count, 2);

@@ -1,7 +1,7 @@
 //! From a query to typed column buffers, as the caller: rights and row-level security apply.
 //!
 //! `source` says which columns a relation has and writes the `query`; `whole`, `batches` run it into a `receiver`, which puts
-//! every cell into the buffers of `columns`; `layout` moves these to memory that another process maps. `pictures` draws some
+//! every cell into the buffers of `columns`, with `readings` for texts that are numbers or dates; `layout` moves these to memory that another process maps. `pictures` draws some
 //! of a column of pictures, and reads arrays with `array`.
 
 mod array;
@@ -22,6 +22,7 @@ pub mod order;
 pub mod pictures;
 mod prepare;
 pub mod query;
+mod readings;
 mod receiver;
 mod sink;
 pub mod source;

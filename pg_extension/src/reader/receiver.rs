@@ -14,7 +14,7 @@ use super::direct::Direct;
 use super::fault::BadCell;
 use super::memory::{Exhausted, Memory};
 use super::named::NamedRelation;
-use super::sink::{beginning, Sink};
+use super::sink::{beginning, Ids, Sink};
 use crate::error::{Result as Outcome, TrailsError};
 
 #[repr(C)]
@@ -99,10 +99,23 @@ impl Receiver {
     /// To be called after the last row.
     pub fn complete(&mut self) -> Result<(), Exhausted> {
         self.leave_direct();
+        let published = self.is_published();
         for (sink, column) in self.sinks.iter_mut().zip(&mut self.table.columns) {
-            sink.complete(&mut self.memory, column)?;
+            sink.complete(&mut self.memory, column, published)?;
         }
         Ok(())
+    }
+
+    /// Whether all features are of the form `id:value`, as in the published datasets: `9:00` or `3:1` in a single column says
+    /// little. Where no target is named, one of the columns may be it.
+    fn is_published(&self) -> bool {
+        // Where all kinds are known before, nothing is to be found out.
+        if !self.sinks.iter().any(Sink::may_be_ids) {
+            return false;
+        }
+        let features = self.sinks.iter().zip(&self.table.columns).filter(|(sink, _)| sink.feature);
+        let others = features.filter(|(sink, column)| sink.ids(column) == Ids::Not).count();
+        others <= usize::from(self.target.is_none())
     }
 
     /// Columns are written to directly, or as `store` does it, but not both.

@@ -1,13 +1,15 @@
 //! Where the cells of one column go: what each kind of cell becomes in the column's buffer.
 
 use pgrx::pg_sys;
+use trails_model::Reading;
 
 use super::cell::{self, Cell, Plain};
-use super::columns::{Column, IdValues, Kind, Values};
+use super::columns::{Column, Form, IdValues, Kind, Values};
 use super::fault::Fault;
 use super::labels::Labels;
 use super::memory::{Exhausted, Memory};
 use super::numeric::{self, Odd};
+use super::readings::{are_times, put, Prospect};
 use super::source::SourceColumn;
 use super::texts::{hash, Dictionary};
 
@@ -27,6 +29,21 @@ pub struct Sink {
     dictionary: Option<Dictionary>,
     /// A text column's other reading, as long as every cell has the form `id:value`.
     ids: Option<IdValues>,
+    /// How texts are read, where that is known before.
+    reading: Option<Reading>,
+    /// A text column's further readings.
+    prospect: Prospect,
+    /// Whether it is learnt from.
+    pub feature: bool,
+}
+
+/// Whether a column is one of ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ids {
+    /// It is empty, and could be any.
+    Any,
+    Are,
+    Not,
 }
 
 impl Sink {
@@ -40,6 +57,9 @@ impl Sink {
             labels,
             dictionary: (text && spelt).then(Dictionary::default),
             ids: column.kind.is_none().then(IdValues::default),
+            reading: column.reading,
+            prospect: if column.kind.is_none() && spelt { Prospect::Open } else { Prospect::Texts },
+            feature: column.feature,
         }
     }
 
@@ -111,6 +131,10 @@ impl Sink {
 
     #[inline]
     fn put_text(&mut self, memory: &mut Memory, column: &mut Column, text: &[u8]) -> Taken {
+        if let Some(reading) = self.reading {
+            put(column, reading, text, memory)?;
+            return Ok(());
+        }
         match &mut column.values {
             Values::IdValue(v) => {
                 if !v.push(text, memory)? {
@@ -133,6 +157,15 @@ impl Sink {
                         self.ids = None;
                     }
                 }
+                match &mut self.prospect {
+                    Prospect::Texts => {}
+                    Prospect::Open => {
+                        if let Some(dictionary) = self.dictionary.as_ref().filter(|dictionary| dictionary.is_full()) {
+                            self.prospect.settle(column, dictionary.texts(), memory)?;
+                        }
+                    }
+                    Prospect::Read(read) => read.push(text, memory)?,
+                }
             }
         }
         Ok(())
@@ -144,17 +177,48 @@ impl Sink {
         if let Some(ids) = &mut self.ids {
             ids.push_null(memory)?;
         }
+        if let Prospect::Read(read) = &mut self.prospect {
+            read.push_null(memory)?;
+        }
         Ok(())
     }
 
-    /// After the last row: what the column turned out to be.
-    pub fn complete(&mut self, memory: &mut Memory, column: &mut Column) -> Result<(), Exhausted> {
+    /// Whether every text so far has the form `id:value`, which was not known before.
+    pub fn may_be_ids(&self) -> bool {
+        self.ids.is_some()
+    }
+
+    /// Whether every text has the form `id:value`, as far as the column alone tells.
+    pub fn ids(&self, column: &Column) -> Ids {
+        let is_empty = column.null_rows() == column.len();
+        match (&self.ids, &column.values) {
+            // A column of NULLs alone has no form.
+            _ if is_empty => Ids::Any,
+            (_, Values::IdValue(_)) => Ids::Are,
+            (Some(_), _) if !self.dictionary.as_ref().is_some_and(|known| are_times(known.texts())) => Ids::Are,
+            _ => Ids::Not,
+        }
+    }
+
+    /// After the last row: what the column turned out to be. `published` says whether the table's form is the published one.
+    pub fn complete(&mut self, memory: &mut Memory, column: &mut Column, published: bool) -> Result<(), Exhausted> {
         column.complete(memory)?;
-        // A column of NULLs alone has no form.
-        if let Some(ids) = self.ids.take().filter(|ids| column.null_rows() < ids.ids.len()) {
-            column.values = Values::IdValue(ids);
-        } else if let Values::Text { texts, .. } = &mut column.values {
-            *texts = self.dictionary.as_mut().map(Dictionary::take).unwrap_or_default();
+        let are_ids = self.ids.is_some() && self.ids(column) == Ids::Are;
+        if let Some(ids) = self.ids.take() {
+            if are_ids && published {
+                memory.release(column.values.bytes());
+                column.values = Values::IdValue(ids);
+                return Ok(());
+            }
+            memory.release(ids.bytes());
+            if are_ids {
+                column.form = Form::LikeIds;
+            }
+        }
+        let texts = self.dictionary.as_mut().map(Dictionary::take).unwrap_or_default();
+        std::mem::replace(&mut self.prospect, Prospect::Texts).complete(column, &texts, memory)?;
+        if let Values::Text { texts: spelt, .. } = &mut column.values {
+            *spelt = texts;
         }
         Ok(())
     }

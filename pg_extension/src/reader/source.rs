@@ -7,14 +7,15 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::{quote_identifier, quote_qualified_identifier};
 
-use trails_model::Family;
+use trails_model::{Family, Reading};
 
 use super::cell::{cell_of, Cell, READABLE_TYPES};
-use super::columns::Kind;
+use super::columns::{Column, Kind};
 use super::memory::{no_memory, Exhausted};
 use super::named::{altered, NamedRelation};
 use super::opened::{name_of, Opened};
 use super::query::Query;
+use super::readings::kind_of;
 use crate::error::{Result, TrailsError};
 use crate::{deadline, encoding, settings};
 
@@ -31,6 +32,10 @@ pub struct SourceColumn {
     pub cell: Cell,
     /// What it is read as; None for a text, which is found to be `id:value` or not.
     pub kind: Option<Kind>,
+    /// How its texts are read, where that is known before; `kind` is what they are read as.
+    pub reading: Option<Reading>,
+    /// Whether it is learnt from.
+    pub feature: bool,
     /// As a query lists it.
     expression: String,
 }
@@ -39,6 +44,21 @@ impl SourceColumn {
     /// The same column, read as `kind`.
     pub fn read_as(&self, kind: Kind) -> Self {
         Self { kind: Some(kind), ..self.clone() }
+    }
+
+    /// The same column, its texts read in a way that is known before.
+    pub fn read_with(&self, reading: Reading) -> Self {
+        Self { kind: Some(kind_of(reading)), reading: Some(reading), ..self.clone() }
+    }
+
+    /// The same column, as it turned out to be when it was read.
+    pub fn read_like(&self, column: &Column) -> Self {
+        Self { kind: Some(column.kind()), reading: column.reading(), ..self.clone() }
+    }
+
+    /// The same column, of which nothing is learnt.
+    pub fn aside(self) -> Self {
+        Self { feature: false, ..self }
     }
 
     /// A column that holds nothing but NULLs, for whoever wants one of the family.
@@ -60,17 +80,20 @@ impl SourceColumn {
             base_type: column.base_type,
             cell: Cell::Text,
             kind: Some(kind),
+            reading: None,
+            feature: false,
             expression: quote_identifier(&column.name),
         }
     }
 
     /// Whether it can be read as columns of a family are, or as one that the family takes for its own, and what kind it
-    /// then is.
-    pub fn in_family(&self, family: &str) -> Option<Self> {
-        let kind = match self.kind {
-            Some(kind) => kind,
-            None if family == Kind::IdValue.family() => Kind::IdValue,
-            None => Kind::Text,
+    /// then is. Texts may be so by a reading.
+    pub fn in_family(&self, family: &str, reading: Option<Reading>) -> Option<Self> {
+        let kind = match (self.kind, reading) {
+            (Some(kind), _) => kind,
+            (None, Some(reading)) => return Some(self.read_with(reading)),
+            (None, None) if family == Kind::IdValue.family() => Kind::IdValue,
+            (None, None) => Kind::Text,
         };
         let families = Family::named(family).zip(Family::named(kind.family()));
         families.is_some_and(|(wanted, own)| wanted.takes(own)).then(|| self.read_as(kind))
@@ -252,6 +275,8 @@ impl Source {
             base_type: column.base_type,
             cell,
             kind: cell.kind(),
+            reading: None,
+            feature: true,
             expression: quote_identifier(&column.name),
         })
     }
@@ -260,14 +285,14 @@ impl Source {
     pub fn target(&self, name: &str) -> Result<SourceColumn> {
         let column = self.readable(name)?;
         let kind = column.kind.unwrap_or(Kind::Text);
-        Ok(column.read_as(kind))
+        Ok(column.read_as(kind).aside())
     }
 
     /// The named column as one that a model was trained with, which was of the family `family`.
-    pub fn for_model(&self, name: &str, family: &str) -> Result<SourceColumn> {
+    pub fn for_model(&self, name: &str, family: &str, reading: Option<Reading>) -> Result<SourceColumn> {
         let column = self.find(name)?;
         let readable = self.readable(name).map_err(|error| error.hint(column.conversion_to(family)))?;
-        readable.in_family(family).ok_or_else(|| self.mismatch(column, family))
+        readable.in_family(family, reading).ok_or_else(|| self.mismatch(column, family))
     }
 
     /// The error that a column of another family is.
@@ -344,6 +369,8 @@ impl Source {
             base_type: pg_sys::TEXTOID,
             cell: Cell::Text,
             kind: Some(Kind::Key),
+            reading: None,
+            feature: false,
             expression: format!("CAST({value} AS pg_catalog.text)"),
         })
     }
@@ -357,6 +384,8 @@ impl Source {
             base_type: column.base_type,
             cell: Cell::Text,
             kind: Some(Kind::Text),
+            reading: None,
+            feature: false,
             expression: quote_identifier(&column.name),
         })
     }
@@ -370,6 +399,8 @@ impl Source {
             base_type: pg_sys::TEXTOID,
             cell: Cell::Text,
             kind: Some(Kind::Key),
+            reading: None,
+            feature: false,
             expression: format!("CAST({} AS pg_catalog.text)", quote_identifier(&column.name)),
         })
     }

@@ -33,6 +33,13 @@ impl Texts {
         bytes_of(&self.hashes) + bytes_of(&self.ends) + bytes_of(&self.bytes)
     }
 
+    /// Every text, as far as it was kept, with its hash.
+    pub fn each(&self) -> impl Iterator<Item = (i64, &[u8])> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        let spelt = begins.zip(&self.ends).map(|(begin, &end)| &self.bytes[begin as usize..end as usize]);
+        self.hashes.iter().copied().zip(spelt)
+    }
+
     /// The same in memory of its own.
     pub fn try_clone(&self, memory: &mut Memory) -> Result<Self, Exhausted> {
         let mut copy = Self::default();
@@ -55,7 +62,7 @@ pub fn spellings(hashes: &[i64], ends: &[u32], bytes: &[u8]) -> Vec<(i64, String
 
 /// Hashes are spread already.
 #[derive(Default)]
-struct AsItIs(u64);
+pub struct AsItIs(u64);
 
 impl Hasher for AsItIs {
     fn finish(&self) -> u64 {
@@ -119,6 +126,16 @@ impl Dictionary {
         memory.push(&mut self.texts.hashes, hash)?;
         self.known.insert(hash);
         Ok(())
+    }
+
+    /// Whether no further spelling is kept.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.texts.hashes.len() >= MOST_SPELLINGS
+    }
+
+    pub fn texts(&self) -> &Texts {
+        &self.texts
     }
 
     /// The spellings; the dictionary is empty afterwards.

@@ -39,12 +39,14 @@ class Input:
         kind: Family of its type.
         type: ``string``, ``double`` or ``int64``.
         null: What stands for NULL; None of ``double``, where NaN does.
+        reading: How the column's texts are read, which is not done in the graph; None of a column of no texts.
     """
 
     name: str
     kind: str
     type: str
     null: str | int | None
+    reading: str | None = None
 
     @property
     def onnx_type(self) -> int:
@@ -54,7 +56,8 @@ class Input:
     def describe(self) -> dict[str, Any]:
         """As plain JSON types, with the unit of what has one."""
         found: dict[str, Any] = {"name": self.name, "kind": self.kind, "type": self.type, "null": self.null}
-        return found | ({"unit": _UNITS[self.kind]} if self.kind in _UNITS else {})
+        found |= {"unit": _UNITS[self.kind]} if self.kind in _UNITS else {}
+        return found | ({} if self.reading is None else {"reading": self.reading})
 
 
 def inputs_of(encoder: Encoder) -> list[Input]:
@@ -67,10 +70,10 @@ def inputs_of(encoder: Encoder) -> list[Input]:
     for part in encoder.parts:
         if part.part == "value":
             _check(part)
-            found[part.column] = Input(part.column, part.kind, *_type_of(part))
+            found[part.column] = Input(part.column, part.kind, *_type_of(part), part.reading)
     # A model may be made of parts alone.
     for part in encoder.parts:
-        found.setdefault(part.column, Input(part.column, part.kind, "int64", NULL_WHOLE))
+        found.setdefault(part.column, Input(part.column, part.kind, "int64", NULL_WHOLE, part.reading))
     return [found[name] for name, _ in encoder.columns]
 
 

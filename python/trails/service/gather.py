@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from trails.service.arrow import pa, pc
 from trails.service.types import KIND, SQL_TYPE
 from trails.table.columns import KINDS, Column, Columns
 from trails.table.conform import SQL_CASTS, conform, may_conform
-from trails.table.texts import TextBuilder
+from trails.table.texts import OfTexts, TextBuilder
 
 _DAYS = 10_957
 """From 1970-01-01, where Arrow begins to count, to 2000-01-01, where PostgreSQL and Trails do."""
@@ -27,12 +28,22 @@ class Gatherer:
         schema: Of the stream.
         target: Name of the target: rows without it are left out and counted. None for no target.
         like: Columns whose kinds these must have too, such as those of the training rows; None to find them out.
+        aside: Names of columns that are no features, as far as they are known, such as the primary key; None if a
+            column may be one.
+        of_texts: What is said of columns of text.
 
     Raises:
         InvalidInput: There is no such target; a column of another type than in ``like`` (SQLSTATE 42804).
     """
 
-    def __init__(self, schema: Any, target: str | None = None, like: Columns | None = None) -> None:
+    def __init__(
+        self,
+        schema: Any,
+        target: str | None = None,
+        like: Columns | None = None,
+        aside: Collection[str] | None = None,
+        of_texts: OfTexts | None = None,
+    ) -> None:
         self._relation = (schema.metadata or {}).get(b"trails.relation", b"the table").decode()
         self._target = target
         if target is not None and target not in schema.names:
@@ -42,7 +53,12 @@ class Gatherer:
                 sqlstate="42703",
             )
         expected = {} if like is None else {column.name: column for column in like}
-        self._parts = [_Part(field, target, expected.get(field.name), self._relation) for field in schema]
+        said = of_texts or OfTexts()
+        self._parts = [_Part(field, target, expected.get(field.name), self._relation, said) for field in schema]
+        no_features = {target, *(aside or ()), *said.texts}
+        self._features = [part for part in self._parts if part.name not in no_features]
+        # Any one may be the key, or the target, where nobody said which is.
+        self._others = (aside is None) + (target is None)
         self._seen = self._rows = 0
 
     @property
@@ -70,14 +86,20 @@ class Gatherer:
 
     def finish(self) -> Columns:
         """All rows that were added."""
-        return Columns(self._rows, tuple(part.finish() for part in self._parts))
+        return Columns(self._rows, tuple(part.finish(self._is_published()) for part in self._parts))
+
+    def _is_published(self) -> bool:
+        """Whether all features are of the form ``id:value``, as in the published datasets: ``9:00`` or ``3:1`` in a
+        single column says little."""
+        return sum(part.ids() is False for part in self._features) <= self._others
 
 
 class _Part:
     """One column in the making."""
 
-    def __init__(self, field: Any, target: str | None, like: Column | None, relation: str) -> None:
+    def __init__(self, field: Any, target: str | None, like: Column | None, relation: str, said: OfTexts) -> None:
         about = field.metadata or {}
+        self.name = self._name = field.name
         self._name, self._kind = field.name, about.get(KIND, b"").decode()
         if self._kind not in KINDS:
             raise InvalidInput(f'column "{self._name}" comes from another version of the data service')
@@ -85,15 +107,30 @@ class _Part:
         self._data: list[NDArray[Any]] = []
         self._nulls: list[NDArray[np.bool_] | int] = []
         self._texts: TextBuilder | None = None
+        self._reads = False
         self._wanted = None if like is None else like.family
         if self._kind == "text":
             candidate = self._name != target and about.get(SQL_TYPE) in (b"text", b"varchar", b"bpchar")
-            idvalue = None if candidate and like is None else self._wanted == "idvalue"
-            self._texts = TextBuilder(self._name, idvalue)
+            idvalue: bool | None = self._wanted == "idvalue"
+            reading = None if like is None else like.reading
+            if candidate and like is None and self._name not in said.texts:
+                idvalue, reading = (True, None) if self._name in said.id_values else (None, "found")
+                self._wanted = "idvalue" if idvalue else None
+            self._texts = TextBuilder(self._name, idvalue, reading)
+            self._reads = reading is not None
+
+    def ids(self) -> bool | None:
+        """Whether its texts are ``id:value``; None if it holds nothing."""
+        if self._texts is not None:
+            return self._texts.ids()
+        parts = ((part > 0) if isinstance(part, int) else not part.all() for part in self._nulls)
+        return False if any(parts) else None
 
     def _fits(self) -> bool:
         """Whether anything but NULL is possible."""
         own = KINDS[self._kind][1]
+        if self._reads:
+            return True
         return self._wanted is None or may_conform(own, self._wanted) or (own, self._wanted) == ("text", "idvalue")
 
     def _differs(self, family: str) -> InvalidInput:
@@ -150,17 +187,18 @@ class _Part:
         data[absent] = 0
         return absent if nulls is None else nulls | absent
 
-    def finish(self) -> Column:
-        column = self._as_it_is()
+    def finish(self, published: bool) -> Column:
+        """The column; ``published`` as in `TextBuilder.finish`."""
+        column = self._as_it_is(published)
         return column if self._wanted is None else conform(column, self._wanted, SQL_CASTS)
 
-    def _as_it_is(self) -> Column:
+    def _as_it_is(self, published: bool) -> Column:
         nulls: NDArray[np.uint8] | None = None
         if not all(isinstance(part, int) for part in self._nulls):
             parts = [np.zeros(part, np.uint8) if isinstance(part, int) else part for part in self._nulls]
             nulls = np.concatenate(parts).astype(np.uint8)
         if self._texts is not None:
-            return self._texts.finish(nulls)
+            return self._texts.finish(nulls, published)
         dtype = KINDS[self._kind][0]
         return Column(
             self._name, self._kind, np.concatenate(self._data) if self._data else np.empty(0, dtype), None, nulls

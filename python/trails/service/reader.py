@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from trails.errors import TrailsError
@@ -13,6 +13,7 @@ from trails.service.arrow import csv, pa
 from trails.service.catalogue import Relation, changed, connected, find, psycopg2, sql
 from trails.service.gather import Gatherer
 from trails.table.columns import Columns
+from trails.table.texts import OfTexts
 
 FIRST_BYTES, MOST_BYTES = 1 << 16, 1 << 22
 """Of the text that makes a batch: little at first, so that consumers start soon, then more for speed."""
@@ -94,6 +95,8 @@ def read_table(
     *,
     target: str | None = None,
     like: Columns | None = None,
+    aside: Collection[str] = (),
+    of_texts: OfTexts | None = None,
 ) -> tuple[Columns, int]:
     """A whole table by a connection of the caller's, in its transaction.
 
@@ -104,6 +107,8 @@ def read_table(
             be read, and a warning names the others.
         target: Name of the target: rows without it are left out.
         like: Columns whose kinds these must have too, or such as stand for them (`trails.table.conform`).
+        aside: Names of columns that are no features, such as the primary key.
+        of_texts: What is said of columns of text.
 
     Returns:
         The columns, and how many rows were left out.
@@ -114,7 +119,7 @@ def read_table(
     try:
         with connection.cursor() as cursor:
             relation = find(cursor, table, None if columns is None else tuple(columns), target)
-            gatherer = Gatherer(relation.arrow, target, like)
+            gatherer = Gatherer(relation.arrow, target, like, aside, of_texts)
             text = _Text(relation, gatherer.add, threading.Event(), MOST_BYTES)
             try:
                 _lock(cursor, relation)

@@ -67,6 +67,8 @@ class Column:
         values: float32, shape (rows,), of an ``idvalue`` column; None when every value is 1.
         nulls: uint8, shape (rows,), 1 where the row is NULL; None without NULLs.
         texts: Spellings of a ``text`` column, as far as they are known.
+        reading: How its texts were read (`trails.table.readings`), where it is a column of texts in the table and of
+            another kind here.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Column:
     values: NDArray[np.float32] | None = None
     nulls: NDArray[np.uint8] | None = None
     texts: Texts | None = None
+    reading: str | None = None
 
     @property
     def family(self) -> Family:
@@ -123,7 +126,8 @@ class Columns:
 
         Args:
             buffer: Anything with the buffer protocol; the views keep it alive.
-            layout: ``{"rows": R, "columns": [{"name", "kind", "offset", "nulls", "values", "texts"}, ...]}`` with
+            layout: ``{"rows": R, "columns": [{"name", "kind", "offset", "nulls", "values", "texts", "reading"}, ...]}``
+                with
                 byte offsets; ``texts`` is ``{"hashes", "ends", "bytes", "count"}``.
 
         Raises:
@@ -164,6 +168,7 @@ class Columns:
                     None if values is None else view(np.float32, values, name),
                     None if nulls is None else view(np.uint8, nulls, name),
                     spelt,
+                    None if entry.get("reading") is None else str(entry["reading"]),
                 )
             )
         return cls(rows, tuple(columns))

@@ -9,6 +9,7 @@ import numpy as np
 
 from trails.errors import InvalidInput, shown
 from trails.table.columns import KINDS, Column, Columns, Family
+from trails.table.texts import read_spelt
 
 _MICROSECONDS_A_DAY = 86_400_000_000
 _LAST_DAY = (2**63 - 1) // _MICROSECONDS_A_DAY
@@ -85,14 +86,30 @@ def conform(column: Column, family: Family | str, casts: Mapping[str, str] = FRA
     )
 
 
-def conform_all(columns: Columns, families: Mapping[str, str], casts: Mapping[str, str] = FRAME_CASTS) -> Columns:
+def conform_all(
+    columns: Columns,
+    families: Mapping[str, str],
+    casts: Mapping[str, str] = FRAME_CASTS,
+    readings: Mapping[str, str] | None = None,
+) -> Columns:
     """The columns that are named, each as one of its family.
+
+    Args:
+        columns: These and others.
+        families: By name.
+        casts: See `conform`.
+        readings: How columns of text are read that are of their family by that, by name.
 
     Raises:
         InvalidInput: One is missing, or cannot be one of its family.
     """
-    named = ((columns[name], family) for name, family in families.items())
+    named = ((_read(columns[name], readings or {}), family) for name, family in families.items())
     return Columns(columns.rows, tuple(conform(column, family, casts) for column, family in named))
+
+
+def _read(column: Column, readings: Mapping[str, str]) -> Column:
+    reading = readings.get(column.name)
+    return column if reading is None or column.kind != "text" else read_spelt(column, reading)
 
 
 def _made(column: Column, family: str) -> Column | None:

@@ -75,7 +75,8 @@ class Encoder:
         fields = []
         for column in columns:
             check()
-            fields += [fit_field(column, part, fitting) for part in parts_of(column)]
+            fitted = (fit_field(column, part, fitting) for part in parts_of(column))
+            fields += [replace(field, reading=column.reading) for field in fitted]
         encoder = cls(tuple(fields))
         if encoder.ids > MOST_IDS:
             raise InvalidInput(f"{encoder.ids} categories do not fit in 32 bits")
@@ -103,6 +104,11 @@ class Encoder:
         return [0, *ends][: len(ends)]
 
     @property
+    def readings(self) -> dict[str, str]:
+        """How the texts of columns are read that are columns of texts and of another kind by that, by name."""
+        return {part.column: part.reading for part in self.parts if part.reading is not None}
+
+    @property
     def columns(self) -> list[tuple[str, str]]:
         """Name and family of every column that the fields read, in order of first use."""
         return list({part.column: (part.column, str(part.kind)) for part in self.parts}.values())
@@ -122,7 +128,7 @@ class Encoder:
             InvalidInput: A column is missing, or of another family of types.
         """
         families = {part.column: part.kind for part in self.parts}
-        columns = conform_all(columns, families, casts)
+        columns = conform_all(columns, families, casts, self.readings)
         ids = np.empty((columns.rows, self.fields), np.int32)
         values: NDArray[np.float32] | None = None
         shares: NDArray[np.float32] | None = None
@@ -163,6 +169,7 @@ class Encoder:
                 "scale": part.scale,
                 "mean": part.mean,
                 "std": part.std,
+                **({} if part.reading is None else {"reading": part.reading}),
             }
             for part, offset in zip(self.parts, self.offsets, strict=True)
         ]

@@ -63,6 +63,8 @@ class Field:
         mean: Of the training values, for ``scaled``; of ``interpolated`` their median.
         std: Their standard deviation; of ``interpolated`` what stands for it, see `positions`.
         spellings: Text by category, where the column is text.
+        reading: How the column's texts are read (`trails.table.readings`), where it is a column of texts and of another
+            kind by that.
     """
 
     column: str
@@ -76,6 +78,7 @@ class Field:
     mean: float = 0.0
     std: float = 1.0
     spellings: Mapping[int, str] = field(default_factory=dict)
+    reading: str | None = None
 
     @property
     def slots(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,7 +44,15 @@ def names_of(frame: Any) -> list[str]:
     return names
 
 
-def frame_columns(frame: Any) -> Columns:
+Readings = Callable[[str], str | None]
+"""How the texts of a column are read, by its name; see `trails.table.texts.TextBuilder`."""
+
+
+def as_texts(name: str) -> None:
+    """Reads no texts."""
+
+
+def frame_columns(frame: Any, readings: Readings = as_texts) -> Columns:
     """The columns of a data frame, each of the kind that its values are.
 
     Raises:
@@ -52,21 +60,25 @@ def frame_columns(frame: Any) -> Columns:
         UnusableData: An infinite number.
     """
     names = names_of(frame)
-    return Columns(len(frame), tuple(series_column(name, frame.iloc[:, place]) for place, name in enumerate(names)))
+    return Columns(
+        len(frame), tuple(series_column(name, frame.iloc[:, place], readings(name)) for place, name in enumerate(names))
+    )
 
 
-def array_columns(array: NDArray[Any], names: Sequence[str]) -> Columns:
+def array_columns(array: NDArray[Any], names: Sequence[str], readings: Readings = as_texts) -> Columns:
     """The columns of an array of shape (rows, columns).
 
     Raises:
         InvalidInput: A column whose values are of no kind, or of several.
         UnusableData: An infinite number.
     """
-    return Columns(len(array), tuple(column_of(name, array[:, place]) for place, name in enumerate(names)))
+    return Columns(
+        len(array), tuple(column_of(name, array[:, place], readings(name)) for place, name in enumerate(names))
+    )
 
 
-def series_column(name: str, series: Any) -> Column:
-    """A column of a data frame's column."""
+def series_column(name: str, series: Any, reading: str | None = None) -> Column:
+    """A column of a data frame's column; see `column_of`."""
     if getattr(series.dtype, "tz", None) is not None:
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
     kind = getattr(series.dtype, "numpy_dtype", series.dtype)
@@ -83,16 +95,17 @@ def series_column(name: str, series: Any) -> Column:
     if absent.any():
         values = values.copy()
         values[absent] = None
-    return column_of(name, values)
+    return column_of(name, values, reading)
 
 
-def column_of(name: str, values: NDArray[Any]) -> Column:
+def column_of(name: str, values: NDArray[Any], reading: str | None = None) -> Column:
     """A column of a vector.
 
     Args:
         name: Its name.
         values: bool, whole numbers, floats, datetime64, timedelta64, str, or objects of one kind; shape (rows,). NaN,
             NaT, None and what pandas writes for them are NULL.
+        reading: How texts are read; see `trails.table.texts.TextBuilder`.
 
     Raises:
         InvalidInput: Objects of no kind or of several, or numbers beyond 64 bits.
@@ -111,9 +124,9 @@ def column_of(name: str, values: NDArray[Any]) -> Column:
         seconds = values.astype("timedelta64[us]").astype(np.int64) / 1e6
         return _moments(name, values, "interval", seconds)
     if kind in "US":
-        return text_column(name, [str(value) for value in values.astype("U").tolist()])
+        return text_column(name, [str(value) for value in values.astype("U").tolist()], reading=reading)
     if kind == "O":
-        return _objects(name, values)
+        return _objects(name, values, reading)
     if kind == "c":
         raise InvalidInput(f'Complex data not supported: the column "{shown(name)}" holds complex numbers')
     raise InvalidInput(f'the column "{shown(name)}" is of a type that cannot be learnt from ({values.dtype})')
@@ -148,7 +161,7 @@ def _moments(name: str, values: NDArray[Any], kind: str, data: NDArray[Any]) -> 
     return Column(name, kind, data, None, absent.astype(np.uint8) if absent.any() else None)
 
 
-def _objects(name: str, values: NDArray[Any]) -> Column:
+def _objects(name: str, values: NDArray[Any], reading: str | None) -> Column:
     """A column of Python objects, which must be of one kind."""
     items = [None if _is_missing(item) else item for item in values.tolist()]
     present = [item for item in items if item is not None]
@@ -163,7 +176,7 @@ def _objects(name: str, values: NDArray[Any]) -> Column:
     if kinds <= {"boolean", "integer", "number"}:
         return column_of(name, np.array([np.nan if item is None else float(item) for item in items], np.float64))
     if kinds == {"text"}:
-        return text_column(name, [None if item is None else str(item) for item in items])
+        return text_column(name, [None if item is None else str(item) for item in items], reading=reading)
     if kinds == {"date"}:
         moments = np.array([np.datetime64("NaT") if item is None else item for item in items], "datetime64[D]")
         days = (moments - _EPOCH.astype("datetime64[D]")).astype(np.int64)

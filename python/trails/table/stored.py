@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from trails.table.columns import Family
 from trails.table.fields import PARTS, Encoding, Field, Part
+from trails.table.readings import READINGS, family_of
 
 MOST_BYTES, MOST_VALUES, DEEPEST = 1 << 24, 1 << 18, 32
 """Of the JSON text: its bytes, the values in it (about: commas and opening brackets outside of texts), its depth."""
@@ -210,6 +211,11 @@ def restore_field(number_of: int, described: Any, tensors: Tensors, first: int) 
     kind, part = family(described), one_of(described, "part", _PARTS)
     encoding, column = one_of(described, "encoding", _ENCODINGS), text(described, "column")
     begin, slots, buckets = (whole(described, name) for name in ("first", "slots", "buckets"))
+    reading = None
+    if "reading" in described:  # What an earlier release wrote has none.
+        reading = one_of(described, "reading", READINGS)
+        if family_of(reading) != kind:
+            raise ValueError(f"texts that are read as {reading} are no {kind}")
     scale, mean, std = number(described, "scale"), number(described, "mean"), deviation(described)
     if begin != first:
         raise ValueError(f"field {number_of} begins at embedding row {begin}, not {first}")
@@ -239,7 +245,8 @@ def restore_field(number_of: int, described: Any, tensors: Tensors, first: int) 
         with np.errstate(over="ignore", invalid="ignore"):
             if len(knots) == 0 or not np.isfinite(knots[-1] - knots[0]) or not (knots[1:] > knots[:-1]).all():
                 raise ValueError(f"the knots of field {number_of} are none, not in order, or too far apart")
-    restored = Field(column, kind, part, encoding, buckets=buckets, scale=scale, mean=mean, std=std, **learnt)
+    learnt |= {"buckets": buckets, "scale": scale, "mean": mean, "std": std, "reading": reading}
+    restored = Field(column, kind, part, encoding, **learnt)
     if restored.slots != slots or first + slots > MOST_IDS:
         raise ValueError(f"field {number_of} has {slots} embedding rows and needs {restored.slots}")
     return restored
@@ -266,7 +273,10 @@ def check_layout(fields: Sequence[Field], columns: Sequence[Any]) -> None:
     named = [(text(column, "name"), family(column)) for column in columns]
     distinct([name for name, _ in named], "column")
     used: dict[str, Family] = {}
+    readings: dict[str, str | None] = {}
     for part in fields:
+        if readings.setdefault(part.column, part.reading) != part.reading:
+            raise ValueError(f'the fields of column "{part.column}" differ in how its texts are read')
         if used.setdefault(part.column, part.kind) != part.kind:
             raise ValueError(f'the fields of column "{part.column}" differ in kind')
     if list(used.items()) != named:

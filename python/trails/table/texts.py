@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.errors import InvalidInput, shown
 from trails.limits import LONGEST_SPELLING, MOST_SPELLINGS
-from trails.table.columns import Column, Texts
+from trails.table.columns import KINDS, Column, Texts
+from trails.table.readings import enough, is_missing, kind_of, poll, said
 
 _MOST_KNOWN = 1 << 20
 _IDVALUE = re.compile(r"([0-9]{1,10}):([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)", re.ASCII)
@@ -41,16 +44,29 @@ def parse_idvalue(text: str) -> tuple[int, float] | None:
     return (number, value) if np.isfinite(value) else None
 
 
+@dataclass(frozen=True)
+class OfTexts:
+    """What is said of columns of text: those that stay text, and those that are ``id:value``, by name."""
+
+    texts: frozenset[str] = frozenset()
+    id_values: frozenset[str] = frozenset()
+
+    def reading(self, name: str) -> str | None:
+        """How the texts of a column are read that is learnt from."""
+        return None if name in self.texts else "found"
+
+
 class TextBuilder:
-    """Builds a ``text`` or ``idvalue`` column from distinct texts and where they occur.
+    """Builds a column from distinct texts and where they occur: of ``text``, of ``idvalue``, or of what its texts say.
 
     Args:
         name: Of the column.
-        idvalue: True if it must be of the kind ``idvalue``, False if it must not, None if the texts decide: it is
+        idvalue: True if it must be of the kind ``idvalue``, False if it must not, None if the texts decide: it can be
             one if every text is of the form ``id:value``, and there is any.
+        reading: How its texts are read (`trails.table.readings`); ``found`` if they decide that, None for texts.
     """
 
-    def __init__(self, name: str, idvalue: bool | None = None) -> None:
+    def __init__(self, name: str, idvalue: bool | None = None, reading: str | None = None) -> None:
         self._name, self._asked = name, idvalue
         self._known: dict[str, tuple[int, int, float]] = {}
         self._spelt: dict[int, bytes] = {}
@@ -59,8 +75,15 @@ class TextBuilder:
         self._values: list[NDArray[np.float32]] = []
         self._parsed = idvalue is not False
         self._any = False
+        self._find = reading == "found"
+        self._must = reading is not None and not self._find
+        self._reading: str | None = reading if self._must else None
+        # What the texts say that are not among the spellings, as far as they have the reading, by hash.
+        self._late: dict[int, tuple[float | int | None, bool]] = {}
         self.odd: str | None = None
         """The first text that is not of the form ``id:value``."""
+        self.ambiguous = False
+        """Whether the texts are dates of which days and months could be either."""
 
     def add(self, distinct: Sequence[str], places: NDArray[np.integer[Any]], nulls: NDArray[np.bool_] | None) -> None:
         """Add rows.
@@ -93,17 +116,94 @@ class TextBuilder:
             self._ids, self._values = [], []
         if len(self._spelt) < MOST_SPELLINGS:
             self._spelt.setdefault(code, cut(text))
+        elif code not in self._spelt:
+            self._settle()
+            if self._reading is not None:
+                self._late[code] = said(self._reading, text), is_missing(text)
         self._known[text] = found = (code, *(parsed or (0, 1.0)))
         return found
 
-    def finish(self, nulls: NDArray[np.uint8] | None) -> Column:
-        """The column of all rows that were added; ``nulls`` as in `Column`."""
-        if self._parsed and (self._any or self._asked):
+    def _settle(self) -> None:
+        """How texts are read, by the spellings so far."""
+        if not self._find:
+            return
+        chosen = poll(text.decode("utf-8", "replace") for text in self._spelt.values())
+        self._find, self.ambiguous = False, chosen == "ambiguous"
+        self._reading = None if chosen == "ambiguous" else chosen
+
+    def ids(self) -> bool | None:
+        """Whether all texts so far are ``id:value``, and not all are times such as ``9:00``; None without any."""
+        if not self._any:
+            return None
+        return self._parsed and any(
+            said("time", text.decode("utf-8", "replace")) is None for text in self._spelt.values()
+        )
+
+    def finish(self, nulls: NDArray[np.uint8] | None, published: bool = True) -> Column:
+        """The column of all rows that were added.
+
+        Args:
+            nulls: As in `Column`.
+            published: Whether a column of ``id:value`` texts is one of ids, if it need not be.
+        """
+        if self._parsed and (self._asked or (published and self.ids())):
             values = _joined(self._values, np.float32)
             return Column(
                 self._name, "idvalue", _joined(self._ids, np.int32), None if (values == 1).all() else values, nulls
             )
-        return Column(self._name, "text", _joined(self._hashes, np.int64), None, nulls, texts_of(self._spelt))
+        self._settle()
+        column = Column(self._name, "text", _joined(self._hashes, np.int64), None, nulls, texts_of(self._spelt))
+        if self._reading is None:
+            return column
+        return _read(column, self._reading, self._late, self._must) or column
+
+
+def read_spelt(column: Column, reading: str) -> Column:
+    """A ``text`` column as one of what its texts say (`trails.table.readings`); what they do not say is NULL.
+
+    Raises:
+        InvalidInput: The spelling of a text was not kept.
+    """
+    if column.texts is None or len(column.texts.hashes) >= MOST_SPELLINGS:
+        present = column.data if column.nulls is None else column.data[column.nulls == 0]
+        known = np.empty(0, np.int64) if column.texts is None else column.texts.hashes
+        if not np.isin(present, known).all():
+            raise InvalidInput(
+                f'the texts of "{shown(column.name)}" are read as {reading}, and not all of them are at hand',
+                hint="Give fewer rows at once.",
+            )
+    read = _read(column, reading, {}, True)
+    assert read is not None, "it must be read"
+    return read
+
+
+def _read(
+    column: Column, reading: str, late: Mapping[int, tuple[float | int | None, bool]], must: bool
+) -> Column | None:
+    """The column with a reading; None if it reads too few rows, unless it ``must``.
+
+    Args:
+        column: Of texts, with spellings.
+        reading: Of `trails.table.readings`.
+        late: What texts beyond the spellings say, and whether they are missing, by hash.
+        must: Whether the reading was known before.
+    """
+    spelt = {} if column.texts is None else column.texts.spellings()
+    known = {code: (said(reading, text), is_missing(text)) for code, text in spelt.items()} | dict(late)
+    codes, places = np.unique(column.data, return_inverse=True)
+    found = [known.get(code, (None, False)) for code in codes.tolist()]
+    kind = kind_of(reading)
+    values = np.array([value or 0 for value, _ in found], KINDS[kind][0])[places]
+    read = np.array([value is not None for value, _ in found], np.bool_)[places]
+    missing = np.array([is_missing for _, is_missing in found], np.bool_)[places]
+    if column.nulls is not None:
+        read &= column.nulls == 0
+        missing |= column.nulls != 0
+    if not must and not enough(int(np.count_nonzero(read)), int(np.count_nonzero(~missing))):
+        return None
+    values[~read] = 0
+    nulls = None if read.all() else (~read).astype(np.uint8)
+    return Column(column.name, kind, values, None, nulls, reading=reading)
 
 
 def texts_of(spelt: dict[int, bytes]) -> Texts:
@@ -113,12 +213,14 @@ def texts_of(spelt: dict[int, bytes]) -> Texts:
     return Texts(np.array(list(spelt), np.int64), ends, data)
 
 
-def text_column(name: str, texts: Iterable[str | None], idvalue: bool | None = False) -> Column:
-    """A ``text`` column of ``texts``, None where NULL; see `TextBuilder` for ``idvalue``."""
+def text_column(
+    name: str, texts: Iterable[str | None], idvalue: bool | None = False, reading: str | None = None
+) -> Column:
+    """A column of ``texts``, None where NULL; see `TextBuilder` for ``idvalue`` and ``reading``."""
     order: dict[str, int] = {}
     places = np.array([-1 if text is None else order.setdefault(text, len(order)) for text in texts], np.int64)
     nulls = places < 0
-    builder = TextBuilder(name, idvalue)
+    builder = TextBuilder(name, idvalue, reading)
     builder.add(list(order), places, nulls if nulls.any() else None)
     return builder.finish(nulls.astype(np.uint8) if nulls.any() else None)
 

@@ -50,9 +50,19 @@ def useless_features(
             reasons[column.name] = "NULL in every row"
         elif all(look.is_constant() for look in looks):
             reasons[column.name] = "the same in every row"
-        elif rows >= _FEW_ROWS and column.family in _KEYS and all(look.is_unique() for look in looks):
+        elif rows >= _FEW_ROWS and _may_be_key(column) and all(look.is_unique() for look in looks):
             reasons[column.name] = "different in every row"
     return reasons
+
+
+def _may_be_key(column: Column) -> bool:
+    """Whether it says nothing that a value is no other row's: of whole numbers, and of texts, those read as whole
+    numbers included."""
+    if column.family in _KEYS:
+        return True
+    return (
+        column.reading is not None and column.family == "number" and bool((column.data == np.floor(column.data)).all())
+    )
 
 
 class _Look:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from itertools import combinations
 from typing import Any, cast, get_args
 
 from trails.errors import InvalidInput, listed, shown, shown_json
@@ -135,6 +136,8 @@ class Options:
     )
     categories: tuple[str, ...] = _option((), "integer columns that are categories, whatever they look like")
     numbers: tuple[str, ...] = _option((), "integer columns that are numbers, whatever they look like")
+    texts: tuple[str, ...] = _option((), "columns of text that stay text, though their texts are numbers or dates")
+    id_values: tuple[str, ...] = _option((), "columns of text that are id:value, though other features are not")
     bins: int = _option(32, "intervals of a number; 0: its standardised value instead", 0, 1024)
     numbers_as: str = _option(
         "interpolated",
@@ -187,6 +190,8 @@ class Options:
             self.max_categories,
             self.buckets,
             cast(NumbersAs, self.numbers_as),
+            self.texts,
+            self.id_values,
         )
 
 
@@ -212,11 +217,12 @@ def parse_options(given: Mapping[str, Any] | str | None) -> Options:
     if not isinstance(given, Mapping):
         raise InvalidInput("options are a JSON object of names and values", hint=_EXAMPLE)
     options = Options(**{name: _checked(name, value) for name, value in given.items()})
-    both = set(options.categories) & set(options.numbers)
-    if both:
-        raise InvalidInput(
-            f"options name {listed(sorted(both))} among categories and among numbers", hint="A column is one of them."
-        )
+    named = {what: set(getattr(options, what)) for what in ("categories", "numbers", "texts", "id_values")}
+    for one, other in combinations(named, 2):
+        if both := named[one] & named[other]:
+            raise InvalidInput(
+                f"options name {listed(sorted(both))} among {one} and among {other}", hint="A column is one of them."
+            )
     return options
 
 
