@@ -44,7 +44,8 @@ _SKEWED = 2.0
 _QUANTILES_OF = 1 << 18
 _SMALLEST, _LARGEST = 1e-290, 1e290
 
-_BUDGET_SHARE, _MOST_OF_BUDGET = 0.05, 0.15
+_BUDGET_SHARE = 0.05
+_MOST_OF_BUDGET = 3 * _BUDGET_SHARE
 """What a trial may be expected to take, and what it may take where the machine turns out to be slow or busy."""
 
 _SECONDS_PER_BATCH, _SECONDS_PER_NUMBER = 1.2e-3, 20e-9
