@@ -1,7 +1,14 @@
 //! Dates, timestamps and times of day as people write them.
 
-use super::Order;
 use crate::calendar::{days_of, MICROSECONDS_A_DAY};
+
+/// In which order the parts of a date are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Order {
+    YearMonthDay,
+    DayMonthYear,
+    MonthDayYear,
+}
 
 const LONGEST: usize = 64;
 const MICROSECONDS_A_MINUTE: i64 = 60_000_000;

@@ -1,6 +1,6 @@
 //! Numbers as people write them: `1,234.50`, `1.234,50`, `10,000+`, `12 %`, `€ 5`.
 
-use super::{blank_before, left_trimmed, right_trimmed};
+use super::blanks::{blank_before, left_trimmed, right_trimmed};
 
 /// Bytes of a text that may be a number, at most.
 const LONGEST: usize = 64;

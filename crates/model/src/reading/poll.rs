@@ -1,7 +1,9 @@
 //! Which reading the texts of a column have, if any.
 
+use super::blanks::trimmed;
+use super::forms::Reading;
+use super::moments::Order;
 use super::numerals::{self, Numeral};
-use super::{trimmed, Order, Reading};
 
 /// Different texts that a reading must read: fewer are as well told apart one by one, and are codes more often than amounts.
 const LEAST_TEXTS: usize = 20;
