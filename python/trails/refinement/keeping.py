@@ -14,6 +14,7 @@ from trails.refinement import calibration, checkpoint
 from trails.refinement.clock import MONOTONIC, Clock
 from trails.refinement.dataset import Dataset
 from trails.refinement.export import blob_size, model_of, rows_seen
+from trails.refinement.leaderboard import is_better
 from trails.refinement.metrics import report_seconds, value_of
 from trails.refinement.protocol import Events, Refine, Setting
 from trails.refinement.timings import Timings
@@ -52,7 +53,7 @@ class ModelKeeper:
     ) -> None:
         self._clock = clock
         self._setting, self._request, self._data, self._events, self._timings = setting, request, data, events, timings
-        self._written, self._when, self._metric = 0, -math.inf, -math.inf
+        self._written, self._when, self._kept = 0, -math.inf, (-math.inf, math.inf)
         # Of the best candidate's best epoch: what it predicts for the validation rows, and all its metrics.
         self._outputs: tuple[tuple[str, int], NDArray[np.float32]] | None = None
         self._reported: tuple[tuple[str, int], Mapping[str, float]] | None = None
@@ -83,7 +84,8 @@ class ModelKeeper:
     def write(self, best: Trial) -> None:
         """Write the best model so far, unless there is one as good, or one was written a moment ago."""
         recent = self._clock.now() - self._when < _KEEP_SECONDS
-        if self._setting.models and best.best is not None and not recent and best.best_metric > self._metric:
+        better = is_better(best.best_metric, best.best_loss, *self._kept)
+        if self._setting.models and best.best is not None and not recent and better:
             self._write(best, len(self._data.train), last=False)
 
     def write_at_once(self, best: Trial) -> None:
@@ -153,5 +155,5 @@ class ModelKeeper:
             self.unkept = f"{type(error).__name__}: {error}"
             return
         self._written += 1
-        self._when, self._metric, self.unkept = self._clock.now(), best.best_metric, None
+        self._when, self._kept, self.unkept = self._clock.now(), (best.best_metric, best.best_loss), None
         self._events.model(best.architecture, which, len(blob))
