@@ -40,13 +40,11 @@ _PAGES = {
     "epochs, last page": "/runs/{run}/trials?architecture={last}&epoch=1",
 }
 _TABLE = (
-    "CREATE TABLE watched AS SELECT i AS id, (mod(i * 7919, 11) + mod(i * 104729, 13) > 10)::int AS label, "
+    "CREATE TABLE public.watched AS SELECT i AS id, (mod(i * 7919, 11) + mod(i * 104729, 13) > 10)::int AS label, "
     "mod(i * 7919, 11)::int AS a, mod(i * 104729, 13)::int AS b, mod(i * 31, 24)::int AS c "
     "FROM generate_series(1, 20000) i"
 )
-_SELECT = (
-    "SELECT run_id FROM trails.model_selection('watched', 'label', '60 s', n => 200, k => 4, u => 2, options => %s)"
-)
+_SELECT = "SELECT rank FROM trails.model_selection('watched', 'label', '60 s', n => 200, k => 4, u => 2, options => %s)"
 # Once the run is recorded, its record takes the page's place.
 _POINTS = "document.querySelector('#live') ? document.querySelectorAll('#curves g.line circle').length : 0"
 
@@ -59,7 +57,7 @@ def run(context: Context) -> None:
         return
     with loaded(context, []) as session, _dashboard(session) as site:
         sql(session, _TABLE)
-        sql(session, "ALTER TABLE watched ADD PRIMARY KEY (id)")
+        sql(session, "ALTER TABLE public.watched ADD PRIMARY KEY (id)")
         for place in range(done, runs):
             context.say(f"live run {place + 1} of {runs}")
             context.record(*_live(session, site, place))

@@ -52,7 +52,7 @@ def _importance(connection: Any, seed: int) -> dict[str, Any]:
     listed = ", ".join(f"floor(random() * {VALUES})::int AS c{place}" for place in range(COLUMNS))
     sql(connection, f"SELECT setseed({(seed % 1000) / 1000})")
     # Half of the values are positive, every other one: neither a line nor a threshold tells them apart.
-    for name, rows in (("made", ROWS), ("made_valid", ROWS // 4)):
+    for name, rows in (("public.made", ROWS), ("public.made_valid", ROWS // 4)):
         sql(connection, f"DROP TABLE IF EXISTS {name}")
         sql(
             connection,
@@ -83,8 +83,8 @@ def _importance(connection: Any, seed: int) -> dict[str, Any]:
 def _explanations(connection: Any, context: Context) -> list[dict[str, Any]]:
     """Rows of Frappe that no model has learnt from, explained twice, with other rows of the background drawn."""
     rows = QUICK_EXPLAINED if context.quick else EXPLAINED
-    sql(connection, f"CREATE TABLE explained AS SELECT * FROM frappe_test ORDER BY id LIMIT {rows}")
-    sql(connection, "ALTER TABLE explained ADD PRIMARY KEY (id)")
+    sql(connection, f"CREATE TABLE public.explained AS SELECT * FROM frappe_test ORDER BY id LIMIT {rows}")
+    sql(connection, "ALTER TABLE public.explained ADD PRIMARY KEY (id)")
     options = '{"max_epochs": 1, "refit": false}' if context.quick else '{"max_epochs": 3, "refit": false}'
     ((model,),) = sql(connection, _SELECT, "frappe_train", "120 s", "frappe_valid", context.seed, options, "frappe")
     first, again = ({row[:2]: row[2:] for row in sql(connection, _EXPLAIN, model, seed)} for seed in (1, 2))

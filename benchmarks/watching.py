@@ -49,8 +49,8 @@ def run(context: Context) -> None:
     with loaded(context, [context.dataset]) as session:
         for part, count in (("train", rows), ("valid", rows // 4)):
             name = f"{context.dataset}_{part}"
-            sql(session, f"CREATE TABLE watched_{part} AS SELECT * FROM {name} ORDER BY id LIMIT {count}")
-            sql(session, f"ALTER TABLE watched_{part} ADD PRIMARY KEY (id)")
+            sql(session, f"CREATE TABLE public.watched_{part} AS SELECT * FROM {name} ORDER BY id LIMIT {count}")
+            sql(session, f"ALTER TABLE public.watched_{part} ADD PRIMARY KEY (id)")
         sql(session, "VACUUM ANALYZE")
         _select(session, context)  # whose like is not counted: files are read for the first time
         for repeat in range(repeats - len(context.recorded(what="run", watched=True))):
