@@ -3,8 +3,9 @@
 //! Equal scores are one step, whatever their order: the area under the receiver operating characteristic counts a pair of
 //! equals as half (Mann and Whitney, 1947), and average precision is the sum of precision over the steps of recall.
 
+use super::calibration_error::CalibrationError;
 use super::ranking::{Ranked, Ranking};
-use super::tallies::{CalibrationError, TwoClasses};
+use super::tallies::TwoClasses;
 use crate::reader::memory::{Exhausted, Memory};
 
 /// A score of a row, from 0 to 1, whether the row is positive, and what it weighs.
