@@ -8,8 +8,8 @@ use crate::candidate::Candidate;
 use crate::protocol::{Epoch, LeaderboardRow};
 
 /// `rows` and, from their learning curves, the candidates that are missing in them; best validation metric first, which is
-/// the smallest of a loss. Of equal ones those of `rows` come first, as they are, then the others in the order in which they
-/// were offered.
+/// the smallest of a loss, and of equal ones the smallest validation loss. Of those that are equal in both, `rows` come first,
+/// as they are, then the others in the order in which they were offered.
 pub fn complete(
     mut rows: Vec<LeaderboardRow>,
     trials: &[Epoch],
@@ -30,8 +30,9 @@ pub fn complete(
         }
     }
     let sign = sign_of(less_is_better);
-    let merit = |row: &LeaderboardRow| sign * row.validation_metric;
-    rows.sort_by(|a, b| merit(b).partial_cmp(&merit(a)).unwrap_or(Ordering::Equal));
+    rows.sort_by(|a, b| {
+        by_standing(sign, (a.validation_metric, a.validation_loss), (b.validation_metric, b.validation_loss))
+    });
     rows
 }
 
@@ -56,7 +57,8 @@ fn of_epochs<'a>(trials: impl Iterator<Item = &'a Epoch>, less_is_better: bool) 
             });
         }
         let row = &mut rows[place];
-        if is_better(sign, metric, trial.validation_loss, row) {
+        let best = (row.validation_metric, row.validation_loss);
+        if by_standing(sign, (metric, trial.validation_loss), best) == Ordering::Less {
             row.validation_metric = metric;
             row.validation_loss = trial.validation_loss;
             row.best_epoch = Some(trial.epoch);
@@ -67,11 +69,18 @@ fn of_epochs<'a>(trials: impl Iterator<Item = &'a Epoch>, less_is_better: bool) 
     rows
 }
 
-/// Where the metric cannot tell, as between AUCs of 1, the loss does.
-fn is_better(sign: f64, metric: f64, loss: Option<f64>, than: &LeaderboardRow) -> bool {
-    let [loss, best] = [loss, than.validation_loss].map(|loss| loss.unwrap_or(f64::INFINITY));
-    let [metric, best_metric] = [metric, than.validation_metric].map(|metric| sign * metric);
-    metric > best_metric || (metric == best_metric && loss < best)
+/// Metric and loss of two epochs or candidates, the best first. Where the metric cannot tell, as between AUCs of 1, the loss
+/// does; one that is not known, or not a number, is behind every other.
+fn by_standing(sign: f64, a: (f64, Option<f64>), b: (f64, Option<f64>)) -> Ordering {
+    // A metric is a number; 0 and -0 are one number.
+    let [metric, other] = [a.0, b.0].map(|metric| sign * metric + 0.0);
+    let [loss, other_loss] = [a.1, b.1].map(|loss| loss.filter(|loss| !loss.is_nan()).unwrap_or(f64::INFINITY) + 0.0);
+    other.total_cmp(&metric).then(loss.total_cmp(&other_loss))
+}
+
+/// Whether an epoch of a run that is under way is better than the best so far.
+pub fn is_better(less_is_better: bool, metric: f64, loss: Option<f64>, best: (f64, Option<f64>)) -> bool {
+    by_standing(sign_of(less_is_better), (metric, loss), best) == Ordering::Less
 }
 
 /// What makes a metric one of which more is better.

@@ -12,7 +12,7 @@ use crate::error::{shown, Result, TrailsError};
 use crate::judging::labelled::Asked;
 use crate::judging::report::{self, Measured};
 use crate::lock_wait::LockWait;
-use crate::owner::{caller, name_of};
+use crate::owner::{caller, first, name_of};
 use crate::run_request::RunRequest;
 use crate::selection::{self, Origin};
 use crate::{registry, resume, subtransaction};
@@ -140,11 +140,16 @@ pub fn retrain(model: &str, source: Option<pg_sys::Oid>, budget: f64, policy: &s
     let Some(best) = finished.outcome.told.leaderboard.first() else {
         return Err(TrailsError::data("no candidate was trained"));
     };
+    let metric = finished.outcome.told.metric();
     let before_value = match judged_before {
-        Some(measured) => value_of(&measured, finished.outcome.told.metric()),
+        Some(measured) => value_of(&measured, metric),
         None => finished.outcome.incumbent,
     };
-    let value = best.validation_metric;
+    // Of the model as it is kept, with calibrated probabilities, because the version in use has such, too.
+    let value = match &finished.model {
+        Some(model) => kept_value(model, metric)?.unwrap_or(best.validation_metric),
+        None => best.validation_metric,
+    };
     let less_is_better = finished.outcome.told.encoded.as_ref().is_some_and(|encoded| encoded.less_is_better);
     let (wanted, reason) = match (policy, &before, before_value) {
         (Deploy::Never, _, _) => (false, "as it was asked"),
@@ -172,13 +177,19 @@ pub fn retrain(model: &str, source: Option<pg_sys::Oid>, budget: f64, policy: &s
         model: finished.model.clone(),
         run: finished.run,
         architecture: best.architecture.clone(),
-        metric: finished.outcome.told.metric().to_owned(),
+        metric: metric.to_owned(),
         value,
         deployed: before,
         deployed_value: before_value,
         is_deployed,
         decision,
     })
+}
+
+/// What a version that was kept just now does on the rows that were held out.
+fn kept_value(model: &str, metric: &str) -> Result<Option<f64>> {
+    let query = "SELECT (m.metrics OPERATOR(pg_catalog.->>) $2)::pg_catalog.float8 FROM trails.find_model($1) m";
+    first(query, &[model.into(), metric.into()])
 }
 
 /// Within a subtransaction. False if the version that was compared with, `before`, is not the one in use any more.

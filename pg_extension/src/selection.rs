@@ -102,11 +102,16 @@ pub fn resume(earlier: i64, budget: f64, clock: Clock) -> Result<Finished> {
 pub fn check_writable() -> Result<()> {
     // SAFETY: a variable of the transaction under way, read on the backend's one thread.
     if unsafe { pg_sys::XactReadOnly } {
-        return Err(TrailsError::new(
-            PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
-            "a run cannot be recorded in a read-only transaction",
-        )
-        .hint("Begin one that may write; trails.filtering_phase and trails.predict need none."));
+        // SAFETY: it reads shared memory.
+        let (place, hint) = match unsafe { pg_sys::RecoveryInProgress() } {
+            true => ("on a standby", "Connect to the primary server; this one gets the models that are trained there."),
+            false => (
+                "in a read-only transaction",
+                "Begin one that may write; trails.filtering_phase and trails.predict need none.",
+            ),
+        };
+        let message = format!("a run cannot be recorded {place}");
+        return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION, message).hint(hint));
     }
     catalog::check_rights()
 }

@@ -11,8 +11,8 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::pg_sys;
 
 pub use self::fences::{
-    check_budget, filtering_threads, less_for_filtering, less_for_refinement, max_runs, refinement_memory_limit,
-    refinement_threads,
+    check_budget, filtering_threads, less_for_filtering, less_for_refinement, max_queued_runs, max_runs,
+    refinement_memory_limit, refinement_threads,
 };
 
 use self::fences::{FILTERING_THREADS, REFINEMENT_MEMORY_LIMIT, REFINEMENT_THREADS};

@@ -13,7 +13,18 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from benchmarks import faults, harness, plots, refinement_speed, selection, tfmem_cost, training_defaults, watching
+from benchmarks import (
+    dashboard,
+    explaining,
+    faults,
+    harness,
+    plots,
+    refinement_speed,
+    selection,
+    tfmem_cost,
+    training_defaults,
+    watching,
+)
 from benchmarks.__main__ import main
 from tools.server import default_pg_config
 from trails.errors import InvalidInput
@@ -242,16 +253,45 @@ def test_watching_is_summed_up_from_runs_looks_and_lags(tmp_path: Path) -> None:
         for watched, times in ((False, (10.0, 10.2, 10.4)), (True, (10.3, 10.4, 10.5)))
         for seconds in times
     ]
-    rows += [{"what": "look", "view": "progress", "seconds": 0.001 * n, "pause": 0.0} for n in range(1, 4)]
-    rows += [{"what": "look", "view": "live_trials", "seconds": 0.004, "pause": 0.0}]
-    rows += [{"what": "epoch", "seconds": lag, "pause": pause} for lag, pause in ((0.01, 0.0), (0.02, 0.0), (9.0, 0.1))]
-    rows += [{"what": "phase", "phase": "reading", "seconds": 0.05, "pause": 0.0}]
+    close = {"pause": watching.CLOSE_SECONDS}
+    rows += [{"what": "look", "view": "progress", "seconds": 0.001 * n, **close} for n in range(1, 4)]
+    rows += [{"what": "look", "view": "live_trials", "seconds": 0.004, **close}]
+    lags = (0.01, watching.CLOSE_SECONDS), (0.02, watching.CLOSE_SECONDS), (9.0, watching.POLL_SECONDS)
+    rows += [{"what": "epoch", "seconds": lag, "pause": pause} for lag, pause in lags]
+    rows += [{"what": "phase", "phase": "reading", "seconds": 0.05, **close}]
     document = document_of(tmp_path, watching, rows)
     lines = watching.summarise(document)
     assert "10.20 s alone and 10.40 s watched every 100 ms (+2.0%; runs alone differ by 0.40 s)" in lines[1]
     assert "trails.progress: median 2.00 ms, 99 % below 3.00 ms (3 looks)" in lines[2]
     assert "a new phase is seen after 0.050 s" in lines[4] and "at most 0.020 s" in lines[5]
     assert len(plots.draw(cast(harness.Experiment, watching), document)) == 3
+
+
+def test_explaining_is_summed_up_from_made_tables_and_rows(tmp_path: Path) -> None:
+    made = {"what": "importance", "true": "c1", "importance": 0.3, "deviation": 0.01}
+    rows: list[harness.Row] = [
+        {**made, "table": 0, "found": "c1", "next": 0.1},
+        {**made, "table": 1, "found": "c2", "next": 0.25},
+    ]
+    told = {"what": "explanation", "key": "1", "range": 0.5, "contribution": 0.2}
+    rows += [{**told, "feature": name, "residual": -0.01, "other": other} for name, other in (("a", 0.21), ("b", 0.2))]
+    document = document_of(tmp_path, explaining, rows)
+    lines = explaining.summarise(document)
+    assert "is first in 1 of 2 made tables" in lines[0] and "an AUC of 0.050 at least" in lines[0]
+    assert "explanations of 1 rows" in lines[1] and "at most 2.00e-02 of it" in lines[1]
+    assert "differ by 0.0100 of the range" in lines[2]
+    assert len(plots.draw(cast(harness.Experiment, explaining), document)) == 3
+
+
+def test_the_dashboard_is_summed_up_from_points_and_pages(tmp_path: Path) -> None:
+    rows: list[harness.Row] = [{"what": "point", "run": 0, "epochs": 3, "seconds": lag} for lag in (0.5, 1.0, 2.5)]
+    rows += [{"what": "page", "page": "run", "seconds": seconds, "bytes": 24_000} for seconds in (0.1, 0.2, 0.3)]
+    document = document_of(tmp_path, dashboard, rows)
+    lines = dashboard.summarise(document)
+    assert lines[0].startswith("3 points") and "1.00 s after" in lines[0] and "2.50 s at most" in lines[0]
+    assert "and 1 were later" in lines[0]
+    assert "run: 200 ms (median), 300 ms at most, 24 kB" in lines[1]
+    assert len(plots.draw(cast(harness.Experiment, dashboard), document)) == 3
 
 
 def test_faults_are_counted_against_the_promise(tmp_path: Path) -> None:

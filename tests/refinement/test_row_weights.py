@@ -153,6 +153,18 @@ def test_weights_of_rows_and_classes_are_multiplied_and_one_on_average() -> None
     assert huge == pytest.approx(rows / 2)
 
 
+@pytest.mark.parametrize("scale", [5e-324, 1e-300, 1.0, 1e307, 4e307])
+def test_balanced_classes_do_not_overflow_whatever_rows_weigh(scale: float) -> None:
+    target, labels = target_of("binary"), np.array([0, 0, 0, 1], np.float32)
+    rows = np.array([1.0, 1.0, 2.0, 1.0]) * scale
+    found = class_weights(target, labels, "balanced", rows)
+    assert found is not None and found == pytest.approx(np.array([0.5, 0.5, 1.0, 2.0]))
+    # One class is nothing beside the other, by its rows' weights alone.
+    rows = np.array([1e308, 1e308, 1.7e308, 1e-308])
+    found = class_weights(target, labels, "balanced", rows)
+    assert found is not None and found == pytest.approx(np.array([1, 1, 1.7, 3.7]) / 3.7 * 2)
+
+
 def table(rows: int, seed: int = 0) -> Columns:
     generator = np.random.default_rng(seed)
     a, b = generator.integers(0, 8, rows), generator.integers(0, 5, rows)

@@ -231,6 +231,27 @@ def test_equal_results_keep_the_order_of_the_rung() -> None:
     assert ends == [RungEnd(0, 4, ("b", "d", "a")), RungEnd(1, 3, ("b",)), RungEnd(2, 1, ("b",))]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_of_equal_metrics_the_smaller_loss_goes_on(name: str) -> None:
+    """As where every candidate has an F1 of 0."""
+    losses = {candidate: float(9 - place) for place, candidate in enumerate("abcdefghi")} | {"e": math.nan, "f": 0.5}
+    scheduler = make_scheduler(name, list("abcdefghi"), epochs=200, max_epochs=9)
+    while not scheduler.done:
+        jobs = []
+        while (job := scheduler.next_job()) is not None:
+            jobs.append(job)
+        for job in jobs:
+            scheduler.report(job.architecture, 0.0, losses[job.architecture])
+        assert "f" in scheduler.needed or not any(job.architecture == "f" for job in jobs)
+        end = scheduler.end_rung()
+        assert end is not None and "e" not in end.survivors[:1]
+        written = scheduler.saved()
+        if not scheduler.done:
+            read = Saved(written.rungs, json.loads(json.dumps(written.state)))
+            scheduler = resume_scheduler(name, list(scheduler.survivors), read, end.rung + 1) or scheduler
+    assert scheduler.winner == "f"
+
+
 # Successive halving within a budget
 
 
@@ -527,7 +548,7 @@ def test_nothing_is_written_down_in_the_middle_of_a_rung() -> None:
 def test_a_state_that_was_made_up_is_refused() -> None:
     state = Hyperband(list("abc"), [[Rung(3, 1), Rung(1, 3)], [Rung(2, 3)]]).state()
     assert Hyperband.from_state(state).state() == state
-    for changes in ({"brackets": []}, {"brackets": [[[1]]]}, {"entrants": []}, {"entrants": "aa"}, {"metrics": 3}):
+    for changes in ({"brackets": []}, {"brackets": [[[1]]]}, {"entrants": []}, {"entrants": "aa"}, {"results": 3}):
         with pytest.raises((LookupError, TypeError, ValueError, AttributeError)):
             Hyperband.from_state({**state, **changes})
 

@@ -382,6 +382,54 @@ def test_a_server_without_room_for_a_worker_says_so(pg: Server, cluster: Path, s
             assert wait(session, run, 2) == "queued"
 
 
+def test_a_run_that_found_no_worker_starts_when_somebody_looks(pg: Server, cluster: Path, stub: Stub) -> None:
+    # Beside the launcher of logical replication there is one place, which the first run has.
+    settings = {"max_worker_processes": "2", "trails.max_runs": "0"}
+    with temporary_server(pg.pg_config, pg.virtualenv, settings, copy_data_from=cluster) as server:
+        session = connected(server)
+        make_pair(session)
+        follow(session, stub, 50.0)
+        first = submit(session)
+        worker = wait_for_training(session, stub, first)
+        second = submit(session)
+        assert any("WARNING" in notice and "max_worker_processes" in notice for notice in session.notices)
+        for _ in range(3):
+            assert wait(session, second, 0) == "queued"
+        go(stub)
+        assert wait(session, first) == "complete"
+        wait_until(lambda: not Path(f"/proc/{worker}").exists())
+        time.sleep(1.0)
+        # The worker that has ended had the only place until then, and nobody submits anything.
+        assert state(session, second) == "queued"
+        # Not a moment of patience is asked for, and nobody has any.
+        query(session, "SET default_transaction_read_only = on")
+        wait_until(lambda: wait(session, second, 0) == "complete")
+
+
+def test_a_role_may_have_so_many_waiting(slow: Any, stub: Stub, connect: Callable[..., Any]) -> None:
+    limit(slow, 1)
+    query(slow, "SET trails.max_queued_runs = 2")
+    first = submit(slow)
+    wait_for_training(slow, stub, first)
+    second, third = submit(slow), submit(slow)
+    told = refused(slow, SUBMIT.format(budget=60))
+    assert told.sqlstate == "53400" and "2 runs waiting" in told.message_primary
+    assert "trails.withdraw" in told.message_hint and "trails.max_queued_runs" in told.message_hint
+    alice = connect(role="alice")
+    query(slow, "GRANT trails_user TO alice; GRANT SELECT ON train, valid TO alice")
+    fourth = submit(alice)
+    assert refused(alice, "SET trails.max_queued_runs = 0").sqlstate == "42501"
+    assert query(slow, f"SELECT trails.withdraw({third})") == [(True,)]
+    fifth = submit(slow)
+    # Those that one statement submits count, too, and none of them is left.
+    assert refused(slow, SUBMIT.format(budget=60) + " FROM generate_series(1, 3)").sqlstate == "53400"
+    query(slow, "SET trails.max_queued_runs = 0")
+    more = [run for (run,) in query(slow, SUBMIT.format(budget=60) + " FROM generate_series(1, 3)")]
+    go(stub)
+    runs = [first, second, fifth, *more]
+    assert [wait(slow, run, 240) for run in runs] == ["complete"] * len(runs) and wait(alice, fourth) == "complete"
+
+
 def test_what_runs_in_the_background_is_watched_stopped_and_cancelled_as_any_run(
     session: Any, stub: Stub, connect: Callable[..., Any]
 ) -> None:

@@ -19,7 +19,10 @@ epoch(best, 0, 1, 0.9)
 result([row(best, 0.9)])
 """
 RUN = "SELECT * FROM trails.model_selection('train', 'label', '{}', validation => 'valid', n => 10, k => 1, u => 1)"
-FENCES = ("max_runs", "max_budget", "max_refinement_threads", "max_refinement_memory", "max_filtering_threads")
+FENCES = (
+    "max_runs", "max_queued_runs", "max_budget", "max_refinement_threads", "max_refinement_memory",
+    "max_filtering_threads",
+)  # fmt: skip
 
 
 def refused(session: Any, statement: str) -> psycopg2.extensions.Diagnostics:

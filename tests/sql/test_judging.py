@@ -72,6 +72,16 @@ def label_things(connection: Any, classes: tuple[str, ...]) -> None:
     query(connection, "ALTER TABLE labelled ADD PRIMARY KEY (id)")
 
 
+def calibration_error(scores: Any, happened: Any, weights: Any = None) -> float:
+    """The expected calibration error: 15 bins of equal weight, the rows of one score in the bin of their middle."""
+    each = np.ones(len(scores)) if weights is None else weights.astype(np.float64)
+    _, level = np.unique(-scores, return_inverse=True)
+    here = np.bincount(level, each)
+    apart = np.bincount(level, each * scores) - np.bincount(level, each * happened)
+    bins = np.floor(15 * (np.cumsum(here) - here / 2) / here.sum()).astype(int)
+    return float(np.abs(np.bincount(bins, apart)).sum() / here.sum())
+
+
 def predicted(connection: Any) -> list[tuple[Any, ...]]:
     return query(
         connection,
@@ -97,6 +107,7 @@ def test_two_classes_are_judged_as_by_scikit_learn(sql: Any, by_threshold: bool,
         "average_precision": reference.average_precision_score(actual, scores, sample_weight=weights),
         "log_loss": reference.log_loss(actual, scores, sample_weight=weights),
         "brier": reference.brier_score_loss(actual, scores, sample_weight=weights),
+        "calibration_error": calibration_error(scores, actual, weights),
         "accuracy": reference.accuracy_score(actual, guessed, sample_weight=weights),
         "balanced_accuracy": reference.balanced_accuracy_score(actual, guessed, sample_weight=weights),
         "precision": reference.precision_score(actual, guessed, sample_weight=weights),
@@ -131,6 +142,8 @@ def test_several_classes_are_judged_as_by_scikit_learn(sql: Any, weight: str | N
     assert found["log_loss"] == pytest.approx(
         reference.log_loss(places, shares / shares.sum(1, keepdims=True), sample_weight=weights), rel=1e-6
     )
+    top = shares.max(1)
+    assert found["calibration_error"] == pytest.approx(calibration_error(top, shares.argmax(1) == places, weights))
     of_each = []
     for place, label in enumerate(classes):
         auc = reference.roc_auc_score(places == place, shares[:, place], sample_weight=weights)
@@ -189,6 +202,21 @@ def test_equal_scores_count_half_and_one_class_has_no_area(small: Any) -> None:
     assert error.sqlstate == "22000" and "one class" in error.message_primary and error.message_hint
 
 
+def test_the_calibration_error_of_few_different_scores_is_that_of_each(small: Any) -> None:
+    """Of a fifth of the rows each has three bins to itself: with bins of equal width some would have been one."""
+    rows = query(small, "SELECT trails.predict_score('m', s), y = 'yes' FROM small s")
+    wanted = 0.0
+    for level in {score for score, _ in rows}:
+        happened = [yes for score, yes in rows if score == level]
+        wanted += abs(level - sum(happened) / len(happened)) * len(happened) / len(rows)
+    assert evaluated(small, "m", "small")["calibration_error"] == pytest.approx(wanted, rel=1e-9)
+    query(small, "CREATE VIEW sure AS SELECT * FROM small WHERE y = 'yes'")
+    ((short,),) = query(small, "SELECT 1 - avg(trails.predict_score('m', s)) FROM sure s")
+    assert evaluated(small, "m", "sure")["calibration_error"] == pytest.approx(short)
+    importance = "SELECT count(*) FROM trails.feature_importance('m', 'small', metric => 'calibration_error')"
+    assert query(small, importance) == [(1,)]
+
+
 def test_many_rows_are_ranked_exactly(small: Any) -> None:
     """More rows than are sorted at once, with and without equal scores."""
     keys = np.arange(60_000, dtype=np.int32)
@@ -203,6 +231,7 @@ def test_many_rows_are_ranked_exactly(small: Any) -> None:
                         "JOIN trails.predict('wide', 'many') p USING (key)")  # fmt: skip
     actual, scores = (np.array(column) for column in zip(*rows, strict=True))
     found = evaluated(small, "wide", "many")
+    assert found["calibration_error"] == pytest.approx(calibration_error(scores, actual), rel=1e-9)
     assert found["auc"] == pytest.approx(reference.roc_auc_score(actual, scores), rel=1e-10)
     assert found["average_precision"] == pytest.approx(reference.average_precision_score(actual, scores), rel=1e-10)
     ((threshold, value),) = query(
@@ -398,7 +427,7 @@ def test_rights_and_row_security_are_the_callers(small: Any, connect: Callable[.
 def test_no_interpreter_and_no_right_to_write_are_needed(small: Any, connect: Callable[..., Any]) -> None:
     fresh = connect()
     query(fresh, "SET trails.virtualenv = ''; SET default_transaction_read_only = on")
-    assert len(query(fresh, "SELECT * FROM trails.evaluate('m', 'small')")) == 11
+    assert len(query(fresh, "SELECT * FROM trails.evaluate('m', 'small')")) == 12
     query(fresh, "SELECT * FROM trails.threshold_curve('m', 'small')")
     query(fresh, "SELECT * FROM trails.best_threshold('m', 'small')")
     query(fresh, "SELECT * FROM trails.confusion_matrix('m', 'small')")

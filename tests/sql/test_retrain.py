@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
-from tests.sql.tables import query, wait_until
+from tests.sql.tables import make_pair, query, wait_until
+from tools.server import Server, temporary_server
 
 SELECT = (
     "SELECT count(*) FROM trails.model_selection('train', 'label', '40 s', {}k => 2, u => 1, name => 'm', "
@@ -104,3 +107,51 @@ def test_a_version_that_was_put_in_use_meanwhile_stays(session: Any, connect: Ca
         (row,) = retrained.result()
     assert row[4] is None and row[6:] == (False, "not deployed: another version was put in use meanwhile")
     assert state(session) == {1: "deployed", 2: "candidate"}
+
+
+@pytest.mark.parametrize(("held", "metric"), [("validation => 'valid', ", "log_loss"), ("", "brier")])
+def test_both_are_judged_by_calibrated_probabilities(session: Any, held: str, metric: str) -> None:
+    # After an epoch a network is less sure than it could be, so that there is something to calibrate.
+    query(session, SELECT.format(f"{held}metric => '{metric}', ").replace('"max_epochs": 3', '"max_epochs": 1'))
+    query(session, "SELECT * FROM trails.deploy('m@1')")
+    (row,) = query(session, RETRAIN.format(""))
+    told = "SELECT (metrics ->> %s)::float8, (metrics ->> 'temperature')::float8 FROM trails.models WHERE version = %s"
+    ((before, warmth),) = query(session, told, metric, 1)
+    ((value, temperature),) = query(session, told, metric, 2)
+    assert temperature not in (None, 1.0) and warmth not in (None, 1.0)
+    assert row[2] == metric and row[3] == pytest.approx(value, rel=1e-6)
+    ((uncalibrated,),) = query(
+        session, "SELECT min(validation_metric) FROM trails.candidates JOIN trails.runs r USING (run_id) "
+                 "WHERE r.run_id = (SELECT run_id FROM trails.models WHERE version = 2)"
+    )  # fmt: skip
+    assert value < uncalibrated
+    if held:
+        judged = "SELECT value FROM trails.evaluate(%s, 'valid') WHERE metric = %s"
+        ((new,),), ((old,),) = query(session, judged, "m@2", metric), query(session, judged, "m@1", metric)
+        assert (row[3], row[5]) == (pytest.approx(new, rel=1e-4), pytest.approx(old, rel=1e-6))
+        assert row[6] is (row[3] < row[5])
+        # The same rows, architectures and seed: as good as the one in use, which an uncalibrated loss would not be.
+        assert row[3] == pytest.approx(before, rel=0.05)
+
+
+def test_a_standby_tells_of_drift_and_trains_nothing(pg: Server, cluster: Path) -> None:
+    with temporary_server(pg.pg_config, pg.virtualenv, copy_data_from=cluster) as server:
+        with contextlib.closing(psycopg2.connect(**server.socket_parameters())) as connection:
+            connection.autocommit = True
+            make_pair(connection)
+            query(connection, SELECT.format("validation => 'valid', "))
+            query(connection, "SELECT * FROM trails.deploy('m@1')")
+            wanted = query(connection, "SELECT * FROM trails.drift('m', 'valid')")
+        server.terminate()
+        # Without anything to follow it waits for ever, and answers meanwhile.
+        (server.data_dir / "standby.signal").touch()
+        server.start()
+        with contextlib.closing(psycopg2.connect(**server.socket_parameters())) as connection:
+            connection.autocommit = True
+            # Neither needs an interpreter: one judges without, the other ends before there is one.
+            query(connection, "SET trails.virtualenv = ''")
+            assert query(connection, "SELECT * FROM trails.drift('m', 'valid')") == wanted and wanted
+            for deploy in ("if_better", "never"):
+                told = refused(connection, RETRAIN.format(f", deploy => '{deploy}'"))
+                assert told.sqlstate == "25006" and "standby" in told.message_primary and "primary" in told.message_hint
+            assert state(connection) == {1: "deployed"}

@@ -131,6 +131,14 @@ pub fn waits_for(run: i64) -> Result<Option<pg_sys::Oid>> {
     acting(|| first(query, &[run.into()]))
 }
 
+/// How many runs of a role wait, those that this transaction has submitted included.
+pub fn waiting(role: pg_sys::Oid) -> Result<i64> {
+    let query =
+        "SELECT pg_catalog.count(*) FROM trails.jobs j WHERE j.owner::pg_catalog.oid OPERATOR(pg_catalog.=) $1 \
+        AND j.state OPERATOR(pg_catalog.=) 'queued'";
+    acting(|| first(query, &[role.into()])).map(Option::unwrap_or_default)
+}
+
 /// Takes a run out of the queue; false if it is not in it any more, or another session is about to change that.
 pub fn withdraw(run: i64) -> Result<bool> {
     let statement = "UPDATE trails.jobs j SET state = 'cancelled', finished = pg_catalog.clock_timestamp(), \

@@ -12,7 +12,7 @@ use crate::reader::source::SourceColumn;
 use crate::rows::FilteringRequest;
 use crate::run_request::RunRequest;
 use crate::selection::{self, Origin};
-use crate::{catalog, subtransaction};
+use crate::{catalog, settings, subtransaction};
 
 /// What is asked of a run, as a row keeps it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +29,7 @@ pub fn submit(work: Work) -> Result<i64> {
     selection::check_writable()?;
     start::check()?;
     check_role(caller)?;
+    check_queue(caller)?;
     catalog::keep_extension();
     let relations = selection::describe(&work.request, &Origin::Filtering(work.filtering.clone()))?;
     check_columns(work.request.source, &relations.wanted.source.name, &relations.wanted.columns())?;
@@ -67,6 +68,22 @@ fn check_role(role: pg_sys::Oid) -> Result<()> {
     )
     .hint(
         "Submit it as a role that may, for instance after RESET ROLE; trails.model_selection runs it in this session.",
+    ))
+}
+
+/// Refuses more runs than a role may have waiting. Those of transactions that are under way elsewhere are not seen: a lock
+/// would have one wait for the other's end.
+fn check_queue(role: pg_sys::Oid) -> Result<()> {
+    let Some(most) = settings::max_queued_runs() else { return Ok(()) };
+    let waiting = jobs::waiting(role)?;
+    if waiting < most {
+        return Ok(());
+    }
+    let (name, waiting) = (owner::name_of(role), if waiting == 1 { "1 run".into() } else { format!("{waiting} runs") });
+    let message = format!("role {name} has {waiting} waiting, and may have no more than {most}");
+    Err(TrailsError::new(PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, message).hint(
+        "Submit it when some of them have begun, or take one out of the queue: SELECT trails.withdraw(run_id) FROM \
+         trails.background_runs WHERE state = 'queued'. A superuser sets trails.max_queued_runs.",
     ))
 }
 

@@ -1,6 +1,7 @@
 //! What is true of a run now, and waiting for its end. Rows are read as they are at that moment, whatever the
 //! transaction's own snapshot sees.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,19 @@ const GLANCE: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1);
 const MOST_PATIENCE: Duration = Duration::from_secs(30);
 
+thread_local! {
+    /// The run that this session last had a worker started for, and when.
+    static STARTED: Cell<Option<(i64, Instant)>> = const { Cell::new(None) };
+}
+
 /// What a row says at this moment.
 struct Now {
     state: String,
     role: pg_sys::Oid,
     /// Its role may log in.
     able: bool,
+    /// It waits, and if a worker was started for it that should have come by now.
+    overdue: bool,
 }
 
 impl Now {
@@ -42,7 +50,9 @@ impl Now {
 }
 
 const ROW: &CStr = c"SELECT j.state, j.owner::pg_catalog.oid, r.oid IS NOT NULL AND r.rolcanlogin AND \
-        pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), 'CONNECT') \
+        pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), 'CONNECT'), \
+        j.state OPERATOR(pg_catalog.=) 'queued' AND COALESCE(j.offered, j.submitted) OPERATOR(pg_catalog.<) \
+           (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => 2)) \
      FROM trails.jobs j LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) j.owner::pg_catalog.oid \
      WHERE j.run_id OPERATOR(pg_catalog.=) $1";
 
@@ -75,11 +85,12 @@ fn read(run: i64) -> Result<Option<Now>> {
                 let mut is_null = false;
                 (pg_sys::SPI_getbinval(*(*table).vals, (*table).tupdesc, place, &mut is_null), is_null)
             };
-            let (state, role, able) = (cell(1), cell(2), cell(3));
+            let (state, role, able, overdue) = (cell(1), cell(2), cell(3), cell(4));
             Ok(Some(Now {
                 state: String::from_datum(state.0, state.1).unwrap_or_default(),
                 role: pg_sys::Oid::from_datum(role.0, role.1).unwrap_or(pg_sys::InvalidOid),
                 able: bool::from_datum(able.0, able.1).unwrap_or(false),
+                overdue: bool::from_datum(overdue.0, overdue.1).unwrap_or(false),
             }))
         }
     })
@@ -113,7 +124,26 @@ fn known(run: i64) -> Result<Option<Now>> {
     Ok(Some(now))
 }
 
-/// Waits until a run has ended, for at most `patience`; returns its state then.
+/// Has a worker started for a run that waits. One that comes looks whose turn it is: the one that should have may have
+/// ended with the server, or found no place. Where as many run as may, each starts others when it ends.
+///
+/// Whoever waits does this, and whoever reads `trails.background_runs` does not: a view that starts processes would do so
+/// for whoever looks, in monitoring and in dumps.
+fn start(run: i64, role: pg_sys::Oid) -> Result<()> {
+    if queue::has_room()? {
+        Start { run, role }.try_now();
+        STARTED.set(Some((run, Instant::now())));
+    }
+    Ok(())
+}
+
+/// Whether this session has had a worker started for a run a moment ago, which may be on its way.
+fn just_started(run: i64) -> bool {
+    STARTED.get().is_some_and(|(started, when)| started == run && when.elapsed() < PATIENCE)
+}
+
+/// Waits until a run has ended, for at most `patience`; returns its state then. Of one that does not begin although it
+/// could, no moment is too short to have it started: clients may look again and again instead of waiting.
 pub fn wait(run: i64, patience: Option<Duration>) -> Result<String> {
     let began = Instant::now();
     if pending::holds(run) {
@@ -132,15 +162,16 @@ pub fn wait(run: i64, patience: Option<Duration>) -> Result<String> {
         if now.ended() {
             break now.state;
         }
+        if now.overdue && !just_started(run) {
+            start(run, now.role)?;
+        }
         let left = patience.map(|patience| patience.saturating_sub(began.elapsed()));
         if left.is_some_and(|left| left.is_zero()) {
             break now.state;
         }
         if now.state == "queued" && patient.0.elapsed() >= patient.1 {
-            // A worker that comes looks whose turn it is: the one that should have may have ended with the server.
-            // Where as many run as may, each starts others when it ends.
-            if queue::has_room()? {
-                Start { run, role: now.role }.try_now();
+            if !just_started(run) {
+                start(run, now.role)?;
             }
             patient = (Instant::now(), (patient.1 * 2).min(MOST_PATIENCE));
         }

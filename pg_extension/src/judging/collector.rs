@@ -29,6 +29,7 @@ pub fn metrics_of(task: Task) -> &'static [&'static str] {
             "average_precision",
             "log_loss",
             "brier",
+            "calibration_error",
             "accuracy",
             "balanced_accuracy",
             "precision",
@@ -37,14 +38,14 @@ pub fn metrics_of(task: Task) -> &'static [&'static str] {
             "mcc",
             "base_rate",
         ],
-        Task::Multiclass => &["accuracy", "auc", "log_loss", "balanced_accuracy"],
+        Task::Multiclass => &["accuracy", "auc", "log_loss", "calibration_error", "balanced_accuracy"],
         Task::Regression => &["r2", "rmse", "mae", "median_ae", "mape"],
     }
 }
 
 /// Whether a metric gets better as it gets smaller.
 pub fn is_loss(metric: &str) -> bool {
-    matches!(metric, "log_loss" | "brier" | "rmse" | "mae" | "median_ae" | "mape")
+    matches!(metric, "log_loss" | "brier" | "calibration_error" | "rmse" | "mae" | "median_ae" | "mape")
 }
 
 pub struct Collector<'a, T> {
@@ -55,6 +56,8 @@ pub struct Collector<'a, T> {
     confusion: Confusion,
     /// Of two classes one, of several one for each.
     curves: Vec<Curve<T>>,
+    /// Of several classes, the likeliest one's probability, and whether it is the row's.
+    certainty: Curve<T>,
     loss: Mean,
     brier: Mean,
     numbers: Numbers,
@@ -76,6 +79,7 @@ impl<'a, T: Scored> Collector<'a, T> {
             rows: 0,
             confusion: Confusion::of(classes, &mut memory)?,
             curves: (0..curves).map(|_| Curve::default()).collect(),
+            certainty: Curve::default(),
             loss: Mean::default(),
             brier: Mean::default(),
             numbers: Numbers::default(),
@@ -104,7 +108,7 @@ impl<'a, T: Scored> Collector<'a, T> {
         for (class, (curve, score)) in self.curves.iter_mut().zip(&self.probabilities).enumerate() {
             curve.push(*score, class == actual, weight, &mut self.memory)?;
         }
-        Ok(())
+        self.certainty.push(outcome.score, outcome.class == actual, weight, &mut self.memory)
     }
 
     /// The error that rows are for which there is no memory.
@@ -137,6 +141,7 @@ impl<'a, T: Scored> Collector<'a, T> {
             areas.average_precision,
             self.loss.value(),
             self.brier.value(),
+            areas.calibration_error,
             counts.accuracy(),
             counts.balanced_accuracy(),
             counts.precision(),
@@ -150,8 +155,13 @@ impl<'a, T: Scored> Collector<'a, T> {
     fn of_classes(&mut self, pause: impl Fn() + Copy) -> Vec<Measured> {
         let aucs: Vec<Option<f64>> = self.curves.iter_mut().map(|curve| curve.areas(pause).auc).collect();
         let defined: Vec<f64> = aucs.iter().flatten().copied().collect();
-        let of_all =
-            [self.confusion.accuracy(), mean_of(&defined), self.loss.value(), self.confusion.balanced_accuracy()];
+        let of_all = [
+            self.confusion.accuracy(),
+            mean_of(&defined),
+            self.loss.value(),
+            self.certainty.areas(pause).calibration_error,
+            self.confusion.balanced_accuracy(),
+        ];
         let mut measured = self.of_all(&of_all);
         for (place, (class, auc)) in self.of.model.classes().iter().zip(aucs).enumerate() {
             let counts = self.confusion.against_others(place);

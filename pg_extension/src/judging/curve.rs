@@ -3,6 +3,7 @@
 //! Equal scores are one step, whatever their order: the area under the receiver operating characteristic counts a pair of
 //! equals as half (Mann and Whitney, 1947), and average precision is the sum of precision over the steps of recall.
 
+use super::calibration_error::CalibrationError;
 use super::ranking::{Ranked, Ranking};
 use super::tallies::TwoClasses;
 use crate::reader::memory::{Exhausted, Memory};
@@ -55,11 +56,13 @@ pub struct Step {
     pub rows: usize,
 }
 
-/// None where there are rows of one class only.
+/// What one pass through the scores finds; areas are None where there are rows of one class only.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Areas {
     pub auc: Option<f64>,
     pub average_precision: Option<f64>,
+    /// Of scores that are probabilities.
+    pub calibration_error: Option<f64>,
 }
 
 impl<T: Ranked> Default for Curve<T> {
@@ -114,8 +117,10 @@ impl<T: Scored> Curve<T> {
         let (positives, negatives, both) = (self.positives, self.negatives, self.has_both_classes());
         let (mut pairs, mut precision) = (0.0, 0.0);
         let (mut above, mut false_above) = (0.0, 0.0);
-        self.steps(pause, |Step { counts, .. }| {
+        let mut calibration = CalibrationError::of(positives + negatives);
+        self.steps(pause, |Step { threshold, counts, .. }| {
             let (new, false_new) = (counts.true_positives - above, counts.false_positives - false_above);
+            calibration.add(threshold, new, new + false_new);
             pairs += false_new * (above + new / 2.0);
             (above, false_above) = (counts.true_positives, counts.false_positives);
             if new > 0.0 {
@@ -125,6 +130,7 @@ impl<T: Scored> Curve<T> {
         Areas {
             auc: both.then(|| pairs / positives / negatives),
             average_precision: (positives > 0.0).then(|| precision / positives),
+            calibration_error: calibration.value(),
         }
     }
 
@@ -201,14 +207,39 @@ mod tests {
         let (weighted, plain) = (curve_of(&rows).areas(|| ()), curve_of(&repeated).areas(|| ()));
         assert!((weighted.auc.unwrap() - plain.auc.unwrap()).abs() < 1e-12);
         assert!((weighted.average_precision.unwrap() - plain.average_precision.unwrap()).abs() < 1e-12);
+        assert!((weighted.calibration_error.unwrap() - plain.calibration_error.unwrap()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_calibration_error_is_that_of_bins_of_equal_weight() {
+        for (seed, levels, count) in [(1, 3, 200), (2, 40, 200), (3, 1_000_000, 1_000), (4, 1, 30), (5, 100, 7)] {
+            let rows = made_up(count, levels, seed);
+            let all: f64 = rows.iter().map(|row| row.2).sum();
+            let mut scores: Vec<f64> = rows.iter().map(|row| row.0).collect();
+            scores.sort_unstable_by(f64::total_cmp);
+            scores.dedup();
+            let mut bins = [(0.0, 0.0); 15];
+            for score in scores {
+                let weight_of = |wanted: fn(f64, f64) -> bool| -> f64 {
+                    rows.iter().filter(|row| wanted(row.0, score)).map(|row| row.2).sum()
+                };
+                let (higher, here) = (weight_of(|other, this| other > this), weight_of(|other, this| other == this));
+                let bin = &mut bins[(15.0 * (higher + here / 2.0) / all) as usize];
+                bin.0 += score * here;
+                bin.1 += rows.iter().filter(|row| row.0 == score && row.1).map(|row| row.2).sum::<f64>();
+            }
+            let wanted = bins.iter().map(|(said, was)| (said - was).abs()).sum::<f64>() / all;
+            let found = curve_of(&rows).areas(|| ()).calibration_error.unwrap();
+            assert!((found - wanted).abs() < 1e-12, "{count} rows of {levels} levels: {found} is not {wanted}");
+        }
     }
 
     #[test]
     fn one_class_has_no_area() {
         let areas = curve_of(&[(0.2, true, 1.0), (0.7, true, 1.0)]).areas(|| ());
-        assert_eq!(areas, Areas { auc: None, average_precision: Some(1.0) });
+        assert_eq!((areas.auc, areas.average_precision), (None, Some(1.0)));
         let areas = curve_of(&[(0.2, false, 1.0)]).areas(|| ());
-        assert_eq!(areas, Areas { auc: None, average_precision: None });
+        assert_eq!((areas.auc, areas.average_precision), (None, None));
     }
 
     #[test]

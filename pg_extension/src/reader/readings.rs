@@ -13,7 +13,7 @@ use super::columns::{Column, Form, Kind, Values};
 use super::memory::{Exhausted, Memory};
 use super::texts::{AsItIs, Texts};
 
-/// Rows after which a cancel is looked for.
+/// Rows after which the caller may look for a cancel.
 const PART: usize = 65_536;
 
 /// What a column of such texts is read as.
@@ -61,7 +61,13 @@ pub struct Read {
 
 impl Read {
     /// Of all rows so far, whose texts are all among the spellings.
-    fn of(reading: Reading, column: &Column, texts: &Texts, memory: &mut Memory) -> Result<Option<Self>, Exhausted> {
+    fn of(
+        reading: Reading,
+        column: &Column,
+        texts: &Texts,
+        memory: &mut Memory,
+        pause: &dyn Fn(),
+    ) -> Result<Option<Self>, Exhausted> {
         let Values::Text { hashes, .. } = &column.values else { return Ok(None) };
         let mut said: HashMap<i64, (Option<Said>, bool), BuildHasherDefault<AsItIs>> = HashMap::default();
         said.try_reserve(texts.hashes.len()).map_err(|_| Exhausted::System)?;
@@ -72,7 +78,7 @@ impl Read {
         let nulls = column.nulls.as_deref().unwrap_or(&[]);
         for (row, hash) in hashes.iter().enumerate() {
             if row % PART == 0 {
-                pgrx::check_for_interrupts!();
+                pause();
             }
             if nulls.get(row).is_some_and(|null| *null != 0) {
                 read.column.push_null(memory)?;
@@ -113,7 +119,7 @@ impl Prospect {
     #[cold]
     pub fn settle(&mut self, column: &Column, texts: &Texts, memory: &mut Memory) -> Result<(), Exhausted> {
         *self = match poll(texts) {
-            Chosen::Reading(reading) => match Read::of(reading, column, texts, memory)? {
+            Chosen::Reading(reading) => match Read::of(reading, column, texts, memory, &|| ())? {
                 Some(read) => Self::Read(Box::new(read)),
                 None => Self::Texts,
             },
@@ -122,13 +128,19 @@ impl Prospect {
         Ok(())
     }
 
-    /// After the last row: the column becomes what it turned out to be.
-    pub fn complete(self, column: &mut Column, texts: &Texts, memory: &mut Memory) -> Result<(), Exhausted> {
+    /// After the last row: the column becomes what it turned out to be. `pause` is called every few rows.
+    pub fn complete(
+        self,
+        column: &mut Column,
+        texts: &Texts,
+        memory: &mut Memory,
+        pause: &dyn Fn(),
+    ) -> Result<(), Exhausted> {
         let read = match self {
             Self::Texts => None,
             Self::Read(read) => Some(*read),
             Self::Open => match poll(texts) {
-                Chosen::Reading(reading) => Read::of(reading, column, texts, memory)?,
+                Chosen::Reading(reading) => Read::of(reading, column, texts, memory, pause)?,
                 Chosen::Ambiguous => {
                     column.form = Form::AmbiguousDates;
                     None
@@ -194,7 +206,7 @@ mod tests {
         cells.extend([None, Some("N/A"), Some("call us")]);
         let (column, texts) = texts_of(&cells);
         let mut early = column.clone();
-        Prospect::Open.complete(&mut early, &texts, &mut FREE.clone()).unwrap();
+        Prospect::Open.complete(&mut early, &texts, &mut FREE.clone(), &|| ()).unwrap();
         assert_eq!(early.form, Form::Read { reading: Reading::Number, unread: 1 });
         let Values::Float64(values) = &early.values else { panic!("{early:?}") };
         assert_eq!((values.len(), values[0], values[38]), (42, 1_234.5, 39_234.5));
@@ -212,7 +224,7 @@ mod tests {
             }
         }
         let mut other = column;
-        late.complete(&mut other, &texts, &mut FREE.clone()).unwrap();
+        late.complete(&mut other, &texts, &mut FREE.clone(), &|| ()).unwrap();
         assert_eq!(other, early);
     }
 
@@ -223,11 +235,11 @@ mod tests {
         cells.extend([Some("free"); 5]);
         let (column, texts) = texts_of(&cells);
         let mut completed = column.clone();
-        Prospect::Open.complete(&mut completed, &texts, &mut FREE.clone()).unwrap();
+        Prospect::Open.complete(&mut completed, &texts, &mut FREE.clone(), &|| ()).unwrap();
         assert_eq!(completed, column);
         cells.truncate(31);
         let (mut column, texts) = texts_of(&cells);
-        Prospect::Open.complete(&mut column, &texts, &mut FREE.clone()).unwrap();
+        Prospect::Open.complete(&mut column, &texts, &mut FREE.clone(), &|| ()).unwrap();
         assert_eq!(column.form, Form::Read { reading: Reading::Number, unread: 1 });
     }
 
@@ -236,7 +248,7 @@ mod tests {
         let numbers: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
         let cells: Vec<Option<&str>> = numbers.iter().map(|number| Some(number.as_str())).collect();
         let (mut column, texts) = texts_of(&cells);
-        let refused = Prospect::Open.complete(&mut column, &texts, &mut Memory::new(0, 4_000));
+        let refused = Prospect::Open.complete(&mut column, &texts, &mut Memory::new(0, 4_000), &|| ());
         assert_eq!(refused, Err(Exhausted::Limit));
     }
 

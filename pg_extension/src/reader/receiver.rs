@@ -101,7 +101,7 @@ impl Receiver {
         self.leave_direct();
         let published = self.is_published();
         for (sink, column) in self.sinks.iter_mut().zip(&mut self.table.columns) {
-            sink.complete(&mut self.memory, column, published)?;
+            sink.complete(&mut self.memory, column, published, &|| pgrx::check_for_interrupts!())?;
         }
         Ok(())
     }

@@ -200,8 +200,15 @@ impl Sink {
         }
     }
 
-    /// After the last row: what the column turned out to be. `published` says whether the table's form is the published one.
-    pub fn complete(&mut self, memory: &mut Memory, column: &mut Column, published: bool) -> Result<(), Exhausted> {
+    /// After the last row: what the column turned out to be. `published` says whether the table's form is the published one;
+    /// `pause` is called every few rows.
+    pub fn complete(
+        &mut self,
+        memory: &mut Memory,
+        column: &mut Column,
+        published: bool,
+        pause: &dyn Fn(),
+    ) -> Result<(), Exhausted> {
         column.complete(memory)?;
         let are_ids = self.ids.is_some() && self.ids(column) == Ids::Are;
         if let Some(ids) = self.ids.take() {
@@ -216,7 +223,7 @@ impl Sink {
             }
         }
         let texts = self.dictionary.as_mut().map(Dictionary::take).unwrap_or_default();
-        std::mem::replace(&mut self.prospect, Prospect::Texts).complete(column, &texts, memory)?;
+        std::mem::replace(&mut self.prospect, Prospect::Texts).complete(column, &texts, memory, pause)?;
         if let Values::Text { texts: spelt, .. } = &mut column.values {
             *spelt = texts;
         }

@@ -13,6 +13,7 @@ pub static FILTERING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 
 // The fences.
 static MAX_RUNS: GucSetting<i32> = GucSetting::<i32>::new(4);
+static MAX_QUEUED_RUNS: GucSetting<i32> = GucSetting::<i32>::new(100);
 static MAX_BUDGET: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_REFINEMENT_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_REFINEMENT_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -27,6 +28,16 @@ pub fn define() {
         &MAX_RUNS,
         0,
         1024,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"trails.max_queued_runs",
+        c"Runs in the background that a role may have waiting in a database; 0 sets no limit.",
+        c"Submitting more is an error.",
+        &MAX_QUEUED_RUNS,
+        0,
+        i32::MAX,
         GucContext::Suset,
         GucFlags::default(),
     );
@@ -84,6 +95,11 @@ fn within(asked: i32, most: i32) -> i32 {
 /// Runs in the background at once; None without a limit.
 pub fn max_runs() -> Option<usize> {
     usize::try_from(MAX_RUNS.get()).ok().filter(|most| *most > 0)
+}
+
+/// Runs of a role that may wait; None without a limit.
+pub fn max_queued_runs() -> Option<i64> {
+    Some(i64::from(MAX_QUEUED_RUNS.get())).filter(|most| *most > 0)
 }
 
 /// 0 for every core.

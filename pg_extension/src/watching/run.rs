@@ -15,6 +15,7 @@ use super::layout::{self, Phase, State, Told, NEWEST_AT, STATE_AT, STATE_WORDS, 
 use super::words;
 use crate::clock::Clock;
 use crate::error::TrailsError;
+use crate::leaderboard::is_better;
 use crate::protocol::{Epoch, Plan};
 use crate::{owner, tell};
 
@@ -23,6 +24,8 @@ struct Running {
     state: State,
     /// The metric is a loss.
     less_is_better: bool,
+    /// Of the best epoch.
+    best_loss: Option<f64>,
     area: Option<Own>,
 }
 
@@ -63,7 +66,7 @@ impl Watched {
             let message = format!("trails.progress cannot show what {function} does: {error}");
             tell::log(&TrailsError::warning(message));
         });
-        let running = Running { state, less_is_better: false, area: area.ok() };
+        let running = Running { state, less_is_better: false, best_loss: None, area: area.ok() };
         running.publish();
         if let Some(area) = &running.area {
             area.open();
@@ -195,13 +198,12 @@ pub fn epoch(epoch: &Epoch) {
         state.epochs += 1;
         state.rung = Some(epoch.rung);
         if let Some(metric) = epoch.validation_metric {
-            let better =
-                state
-                    .best
-                    .as_ref()
-                    .is_none_or(|(_, best)| if running.less_is_better { metric < *best } else { metric > *best });
+            let better = state.best.as_ref().is_none_or(|(_, best)| {
+                is_better(running.less_is_better, metric, epoch.validation_loss, (*best, running.best_loss))
+            });
             if better {
                 state.best = Some((epoch.architecture.clone(), metric));
+                running.best_loss = epoch.validation_loss;
             }
         }
         let measured = [epoch.train_loss, epoch.validation_loss, epoch.validation_metric];

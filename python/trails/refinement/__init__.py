@@ -4,8 +4,8 @@
   `checks` refuses what no run could use before there is one, `device_names` reads the names of `devices`;
 - `dataset` turns columns (`sources`) into encoded rows and checks that they can be learnt from, `scale_trial` whether
   a number is learnt by its logarithm; `memory` keeps a limit, `process` settles the process;
-- `session` spends the budget: measure (`speed`), plan (`planning`, `costs`), rungs, the `winner`, alone or as a network of
-  several `members`;
+- `session` spends the budget: measure (`speed`), plan (`planning`, `costs`), rungs, the `winner`, alone or as
+  a network of several `members`;
 - `remaining` knows what time is left, `supervision` tells workers when to stop and hears of their epochs, `revision`
   shortens plans, `saving` writes checkpoints (`checkpoint`) and resumes from them;
 - `models` is what a run asks of its networks: `keeping` writes the best one (`export`), its probabilities calibrated

@@ -250,7 +250,9 @@ def class_weights(
     if target.task == "regression":
         raise InvalidInput("option class_weights needs classes, and the task is regression")
     if isinstance(asked, str):
-        weights = target.balanced(labels, rows)
+        if rows is not None:
+            return scaled(_shares_of_class(labels, rows, len(target.classes)))
+        weights = target.balanced(labels)
     else:
         classes = set(target.classes)
         unknown = next((name for name in asked if name not in classes), None)
@@ -264,6 +266,17 @@ def class_weights(
     if rows is not None:
         return scaled(rows / rows.max() * each) if each.any() else each
     return each / np.float32(each.mean(dtype=np.float64))
+
+
+def _shares_of_class(labels: NDArray[Any], rows: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
+    """What each row counts for of all that its class does, whatever numbers the weights are: sums of them may overflow,
+    and those of one class may be nothing beside those of another."""
+    places = labels.astype(np.int64)
+    largest = np.zeros(classes)
+    np.maximum.at(largest, places, rows)
+    each = rows / largest[places]
+    shares: NDArray[np.float64] = each / np.bincount(places, each, classes)[places]
+    return shares
 
 
 def _check(target: Target, labels: NDArray[Any], which: str) -> None:

@@ -49,11 +49,17 @@ def metric_of(model: Model, rows: TableRows, metric: str | None = None, check: C
     labels = as_validated(learnt, truth).labels(truth)
     if not np.isfinite(outputs).all() or (labels == labels[0]).all():
         return None
-    weights = None if rows.weight is None else rows.weight.data[places].astype(np.float64)
+    weights = None if rows.weight is None else _within_one(rows.weight.data[places].astype(np.float64))
     value = value_of(
         metric or learnt.metric, learnt, labels > 0 if learnt.task == "binary" else labels, outputs, weights
     )
     return value if np.isfinite(value) else None
+
+
+def _within_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of 1 at most, whose sums do not overflow; a mean is the same by them."""
+    largest = weights.max()
+    return weights / largest if largest > 0 else weights
 
 
 def in_terms_of(learnt: Target, model: Model, outputs: NDArray[np.float32]) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from trails.refinement.dataset import Dataset
 from trails.refinement.ensemble import Together, model_of_several
 from trails.refinement.export import blob_size, model_of, rows_seen
 from trails.refinement.finalists import Finalist
+from trails.refinement.leaderboard import is_better
 from trails.refinement.metrics import report_seconds, value_of
 from trails.refinement.protocol import Events, Refine, Setting
 from trails.refinement.timings import Timings
@@ -64,7 +65,7 @@ class ModelKeeper:
     ) -> None:
         self._clock = clock
         self._setting, self._request, self._data, self._events, self._timings = setting, request, data, events, timings
-        self._written, self._when, self._metric = 0, -math.inf, -math.inf
+        self._written, self._when, self._kept = 0, -math.inf, (-math.inf, math.inf)
         # Of the best candidate's best epoch: what it predicts for the validation rows, and all its metrics.
         self._outputs: tuple[_Epoch, NDArray[np.float32]] | None = None
         self._reported: tuple[_Epoch, Mapping[str, float]] | None = None
@@ -116,7 +117,8 @@ class ModelKeeper:
     def write(self, best: Trial) -> None:
         """Write the best model so far, unless there is one as good, or one was written a moment ago."""
         recent = self._clock.now() - self._when < _KEEP_SECONDS
-        if self._setting.models and best.best is not None and not recent and best.best_metric > self._metric:
+        better = is_better(best.best_metric, best.best_loss, *self._kept)
+        if self._setting.models and best.best is not None and not recent and better:
             self._write(best, len(self._data.train), last=False)
 
     def write_at_once(self, best: Trial) -> None:
@@ -201,6 +203,6 @@ class ModelKeeper:
             self.unkept = f"{type(error).__name__}: {error}"
             return False
         self._written += 1
-        self._when, self._metric, self.unkept = self._clock.now(), best.best_metric, None
+        self._when, self._kept, self.unkept = self._clock.now(), (best.best_metric, best.best_loss), None
         self._events.model(best.architecture, which, len(blob))
         return True

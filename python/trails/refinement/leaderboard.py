@@ -25,13 +25,26 @@ def is_better(metric: float, loss: float, best_metric: float, best_loss: float) 
         best_metric: Of the best epoch so far; minus infinity if there is none.
         best_loss: The same; infinite if it is not known.
     """
-    return metric > best_metric or (metric == best_metric and loss < best_loss)
+    return standing(metric, loss) < standing(best_metric, best_loss)
+
+
+def standing(metric: float, loss: float | None) -> tuple[float, float]:
+    """What epochs and candidates are sorted by, the best first: the metric, and where it cannot tell the loss.
+
+    Args:
+        metric: Of the validation rows, higher is better.
+        loss: Of the validation rows; one that is None or not a number is behind every other.
+    """
+    return -metric, math.inf if loss is None or math.isnan(loss) else loss
 
 
 def in_order(rows: Iterable[_Row], less_is_better: bool = False) -> list[_Row]:
-    """Rows with a ``validation_metric``, best first; equal ones stay in the order given: that of the offer."""
-    sign = 1.0 if less_is_better else -1.0
-    return sorted(rows, key=lambda row: sign * float(row["validation_metric"]))
+    """Rows with a ``validation_metric``, best first, of equal ones that of the smallest ``validation_loss``; what is
+    equal then stays in the order given: that of the offer."""
+    sign = -1.0 if less_is_better else 1.0
+    return sorted(
+        rows, key=lambda row: standing(sign * float(row["validation_metric"]), _number(row.get("validation_loss")))
+    )
 
 
 def from_epochs(
@@ -71,11 +84,11 @@ def from_epochs(
         row["epochs"] = max(row["epochs"], epoch["epoch"])
         row["seconds"] += epoch["seconds"]
         best = sign * row["validation_metric"]
-        if is_better(sign * metric, _or_infinite(loss), best, _or_infinite(row["validation_loss"])):
+        if standing(sign * metric, loss) < standing(best, row["validation_loss"]):
             row.update(validation_metric=metric, validation_loss=loss, best_epoch=epoch["epoch"])
     offered = sorted(rows.values(), key=lambda row: places.get(row["architecture"], len(places)))
     return in_order(offered, less_is_better)
 
 
-def _or_infinite(loss: float | None) -> float:
-    return math.inf if loss is None else loss
+def _number(loss: Any) -> float | None:
+    return None if loss is None else float(loss)

@@ -79,7 +79,7 @@ def run_recorded(
             while not all_done([trial], job.epochs_to, patient):
                 take(trial, models.next_epoch(trial), 0.0)
                 spent += 1
-            scheduler.report(job.architecture, None if trial.failed else trial.best_metric)
+            scheduler.report(job.architecture, None if trial.failed else trial.best_metric, trial.best_loss)
             roster.release(scheduler)
             continue
         end = scheduler.end_rung()

@@ -33,7 +33,7 @@ class Roster:
         return [self.trials[architecture] for architecture in architectures]
 
     def ranking(self) -> list[Trial]:
-        """Trials that have a metric, best first; of equal ones those that still have weights, then by their scores."""
+        """Trials that have a metric, best first; see `trails.refinement.trial.ranking`."""
         return ranking(self.trials.values())
 
     @property

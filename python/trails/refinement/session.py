@@ -272,7 +272,8 @@ class Refinement:
                         self._in_time &= in_time
                         for job in jobs if in_time else ():
                             trial = self._roster.trials[job.architecture]
-                            scheduler.report(job.architecture, None if trial.failed else trial.best_metric)
+                            metric = None if trial.failed else trial.best_metric
+                            scheduler.report(job.architecture, metric, trial.best_loss)
                         self._roster.release(scheduler)
             except BaseException as error:
                 errors.append(error)

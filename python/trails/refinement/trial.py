@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trails.family.base import Family
 from trails.family.design import Design
 from trails.family.networks import Layout, Networks, Shape
-from trails.refinement.leaderboard import is_better
+from trails.refinement.leaderboard import is_better, standing
 from trails.refinement.protocol import Candidate, LeaderboardRow
 from trails.training.weights import Training, Weights, derived_seed
 
@@ -161,7 +161,8 @@ class Trial:
 
 
 def ranking(trials: Iterable[Trial]) -> list[Trial]:
-    """Trials that have a metric, best first; of equal ones those that still have weights, then as they were offered.
+    """Trials that have a metric, best first, of equal ones that of the smallest loss; of those that are equal in that
+    too, the ones that still have weights, then as they were offered.
 
     The first one is the first of the leaderboard too: of the best so far the one offered first keeps its weights.
     """
@@ -173,5 +174,5 @@ def best(trials: Iterable[Trial]) -> Trial | None:
     return min((trial for trial in trials if trial.ranked), key=_behind, default=None)
 
 
-def _behind(trial: Trial) -> tuple[float, bool]:
-    return -trial.best_metric, trial.best is None
+def _behind(trial: Trial) -> tuple[float, float, bool]:
+    return *standing(trial.best_metric, trial.best_loss), trial.best is None

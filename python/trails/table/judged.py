@@ -13,8 +13,8 @@ CHOSEN_BY: Mapping[str, tuple[str, ...]] = {
 }
 """By task, the first one where none is named; named as ``trails.evaluate`` names them."""
 
-_LOSSES = frozenset({"log_loss", "brier", "rmse", "mae", "median_ae", "mape"})
-"""The last two are told of models, and nothing is chosen by them."""
+_LOSSES = frozenset({"log_loss", "brier", "rmse", "mae", "median_ae", "mape", "calibration_error"})
+"""The last three are told of models, and nothing is chosen by them."""
 
 
 def is_loss(metric: str) -> bool:

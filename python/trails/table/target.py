@@ -150,14 +150,13 @@ class Target:
         found: NDArray[np.int64] = order[places]
         return found, np.asarray(self.keys[found] == data)
 
-    def balanced(self, labels: NDArray[Any], rows: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+    def balanced(self, labels: NDArray[Any]) -> NDArray[np.float32]:
         """A weight for each class, float32 (classes,), such that all classes weigh the same and rows 1 on average.
 
         Args:
             labels: Of the training rows.
-            rows: What each of them counts for, above 0; None where all count alike.
         """
-        counts = np.bincount(labels.astype(np.int64), rows, len(self.classes))
+        counts = np.bincount(labels.astype(np.int64), minlength=len(self.classes))
         there = counts > 0
         shares = np.where(there, counts, 1) * (max(1, int(np.count_nonzero(there))) / counts.sum())
         weights: NDArray[np.float32] = (1.0 / shares).astype(np.float32)

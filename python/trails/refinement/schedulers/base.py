@@ -66,13 +66,15 @@ class Scheduler(Protocol):
     def next_job(self) -> Job | None:
         """The next candidate to train; None while the rung waits for results, and when all is done."""
 
-    def report(self, architecture: str, metric: float | None) -> None:
+    def report(self, architecture: str, metric: float | None, loss: float | None = None) -> None:
         """The result of a job.
 
         Args:
             architecture: Of a job that was handed out and not reported yet.
             metric: Of the candidate's best epoch so far, higher is better; None or a number that is not finite if
                 training failed, which takes the candidate out.
+            loss: Validation loss of that epoch, by which candidates of equal metrics are told apart, the smaller one
+                first; None where it is not known.
 
         Raises:
             ValueError: No such job is out.

@@ -8,6 +8,7 @@ from itertools import cycle
 from typing import Any
 
 from trails.halving import Rung, largest_fitting, total_epochs
+from trails.refinement.leaderboard import standing
 from trails.refinement.schedulers.base import Job, Limits, RungEnd, Saved
 from trails.refinement.schedulers.rungs import RungScheduler
 
@@ -38,8 +39,8 @@ class Hyperband:
         self._fresh = 0
         self._failed: set[str] = set()
         self._dismissed: set[str] = set()
-        self._metrics: dict[str, float] = {}
-        self._finalists: list[tuple[float, int, str]] = []
+        self._results: dict[str, tuple[float, float]] = {}
+        self._finalists: list[tuple[tuple[float, float], int, str]] = []
         self._later = [list(rungs) for rungs in brackets]
         self._first_rung, self._next_rung = 0, 0
         self._bracket = self._begin_bracket()
@@ -121,7 +122,7 @@ class Hyperband:
         job = None if self._bracket is None else self._bracket.next_job()
         return None if job is None else Job(job.architecture, self._first_rung + job.rung, job.epochs_to)
 
-    def report(self, architecture: str, metric: float | None) -> None:
+    def report(self, architecture: str, metric: float | None, loss: float | None = None) -> None:
         """The result of a job.
 
         Args:
@@ -129,17 +130,18 @@ class Hyperband:
             metric: Of its best epoch so far, also where the candidate went further in another bracket than is asked
                 for in this one; higher is better. None or a number that is not finite if training failed, which takes
                 the candidate out.
+            loss: Of that epoch, for candidates of equal metrics; see `Scheduler.report`.
 
         Raises:
             ValueError: No such job is out.
         """
         if self._bracket is None:
             raise ValueError(f"{architecture} is not being trained")
-        self._bracket.report(architecture, metric)
+        self._bracket.report(architecture, metric, loss)
         if metric is None or not math.isfinite(metric):
             self._failed.add(architecture)
         else:
-            self._metrics[architecture] = metric
+            self._results[architecture] = standing(metric, loss)
 
     def end_rung(self) -> RungEnd | None:
         """Close the rung once nothing of it is waiting or running; None before that, and when all is done."""
@@ -150,7 +152,7 @@ class Hyperband:
         if bracket.done:
             if bracket.winner is not None:
                 best = bracket.winner
-                self._finalists.append((-self._metrics[best], self._order[best], best))
+                self._finalists.append((self._results[best], self._order[best], best))
             self._bracket = self._begin_bracket()
             if self.winner is not None:
                 survivors = (self.winner,)
@@ -215,8 +217,8 @@ class Hyperband:
             "fresh": self._fresh,
             "failed": sorted(self._failed),
             "dismissed": sorted(self._dismissed),
-            "metrics": self._metrics,
-            "finalists": [list(finalist) for finalist in self._finalists],
+            "results": {a: list(result) for a, result in self._results.items()},
+            "finalists": [[*result, place, a] for result, place, a in self._finalists],
             "brackets": [[[r.candidates, r.epochs_to] for r in rungs] for rungs in self.brackets_left],
             "entrants": list(self.entrants),
             "next_rung": self._next_rung,
@@ -234,8 +236,8 @@ class Hyperband:
         made._order = {architecture: place for place, architecture in enumerate(made._candidates)}
         made._fresh = int(state["fresh"])
         made._failed, made._dismissed = set(state["failed"]), set(state["dismissed"])
-        made._metrics = {str(a): float(metric) for a, metric in state["metrics"].items()}
-        made._finalists = [(float(metric), int(place), str(a)) for metric, place, a in state["finalists"]]
+        made._results = {str(a): (float(m), float(loss)) for a, (m, loss) in state["results"].items()}
+        made._finalists = [((float(m), float(loss)), int(p), str(a)) for m, loss, p, a in state["finalists"]]
         now, *made._later = [[Rung(int(c), int(e)) for c, e in rungs] for rungs in state["brackets"]]
         made._next_rung = int(state["next_rung"])
         made._first_rung = made._next_rung - len(now)

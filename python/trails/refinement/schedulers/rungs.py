@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from trails.halving import Rung, total_epochs
+from trails.refinement.leaderboard import standing
 from trails.refinement.schedulers.base import Job, RungEnd, Saved
 
 
@@ -13,8 +14,9 @@ class RungScheduler:
     """Rungs one after another; the best of each continue in the next from where they are.
 
     Jobs of a rung may be handed out all at once and reported in any order; the next rung starts when all
-    are in. Equal results keep the order in which the rung was entered (as given in the first, as ranked by
-    the one before in others), so the outcome does not depend on who reports first.
+    are in. Of equal metrics the smaller loss is ahead; results that are equal in both keep the order in which the rung
+    was entered (as given in the first, as ranked by the one before in others), so the outcome does not depend on who
+    reports first.
 
     Args:
         candidates: Best-scored first; the first rung takes as many as it wants from the front.
@@ -36,7 +38,7 @@ class RungScheduler:
         self._entrants: list[str] = list(candidates[: rungs[0].candidates])
         self._waiting: list[str] = list(self._entrants)
         self._running: set[str] = set()
-        self._results: dict[str, float] = {}
+        self._results: dict[str, tuple[float, float]] = {}
 
     @property
     def rungs_left(self) -> tuple[Rung, ...]:
@@ -79,7 +81,7 @@ class RungScheduler:
         The others are out, whatever results are still to come: their weights need not be kept.
         """
         reported = [a for a in self._entrants if a in self._results]
-        ranked = sorted(reported, key=lambda a: -self._results[a])
+        ranked = sorted(reported, key=self._results.__getitem__)
         return frozenset(self._entrants) - set(ranked[self._kept(self._rung + 1) :])
 
     def dismiss(self, architecture: str) -> None:
@@ -133,13 +135,14 @@ class RungScheduler:
         self._running.add(architecture)
         return Job(architecture, self._first_rung + self._rung, self._rungs[self._rung].epochs_to)
 
-    def report(self, architecture: str, metric: float | None) -> None:
+    def report(self, architecture: str, metric: float | None, loss: float | None = None) -> None:
         """The result of a job.
 
         Args:
             architecture: Of a job that was handed out and not reported yet.
             metric: Of its best epoch so far, higher is better; None or a number that is not finite if training failed,
                 which takes the candidate out.
+            loss: Of that epoch, for candidates of equal metrics; see `Scheduler.report`.
 
         Raises:
             ValueError: No such job is out.
@@ -150,7 +153,7 @@ class RungScheduler:
         if metric is None or not math.isfinite(metric):
             self._entrants.remove(architecture)
         else:
-            self._results[architecture] = metric
+            self._results[architecture] = standing(metric, loss)
 
     def give_up(self, count: int) -> None:
         """Take the last ``count`` waiting candidates out of this rung: there is no time for them."""
@@ -181,7 +184,7 @@ class RungScheduler:
         if self.done or self._waiting or self._running:
             return None
         candidates = len(self._entrants)
-        ranked = sorted(self._entrants, key=lambda a: -self._results[a])  # stable: equal results keep their order
+        ranked = sorted(self._entrants, key=self._results.__getitem__)  # stable: equal results keep their order
         ended = self._rung
         self._rung += 1
         self._entrants = ranked[: self._kept(self._rung)]
