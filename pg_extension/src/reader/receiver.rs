@@ -101,7 +101,10 @@ impl Receiver {
         self.leave_direct();
         let published = self.is_published();
         for (sink, column) in self.sinks.iter_mut().zip(&mut self.table.columns) {
-            sink.complete(&mut self.memory, column, published, &|| pgrx::check_for_interrupts!())?;
+            let pause = || {
+                pgrx::check_for_interrupts!();
+            };
+            sink.complete(&mut self.memory, column, published, &pause)?;
         }
         Ok(())
     }
