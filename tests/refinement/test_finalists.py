@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from trails.refinement import finalists
+from trails.refinement.calibrated_numbers import Line
 from trails.refinement.finalists import Finalist, compare, step_of
 from trails.table.target import Target
 
@@ -19,7 +20,8 @@ ROWS = 3000
 def data_of(truth: NDArray[Any], task: str = "regression", metric: str = "r2", weights: Any = None) -> Any:
     target = Target("y", "number", task, np.empty(0), ("a", "b") if task == "binary" else ())  # type: ignore[arg-type]
     validation = type("Rows", (), {"truth": truth, "__len__": lambda self: len(truth)})()
-    return SimpleNamespace(validation=validation, target=target, metric=metric, held_weights=weights)
+    of_line = lambda outputs, step: Line()  # noqa: E731
+    return SimpleNamespace(validation=validation, target=target, metric=metric, held_weights=weights, line=of_line)
 
 
 def finalist(name: str, parameters: int, outputs: NDArray[Any]) -> Finalist:
@@ -97,3 +99,10 @@ def test_of_many_rows_some_are_looked_at() -> None:
     truth, candidates = field([0.5] * 20)
     found = compare(candidates, data_of(truth), 1)
     assert found is not None and found["candidates"] == finalists.MOST_COMPARED
+
+
+def test_comparing_one_takes_no_time_and_many_classes_are_compared_on_fewer_rows() -> None:
+    several = data_of(np.zeros(10_000))
+    several.target = SimpleNamespace(task="multiclass", outputs=100)
+    assert finalists.seconds(several, 1) == 0.0
+    assert 0.0 < finalists.seconds(several, 2) < finalists.seconds(several, 16) == finalists.seconds(several, 40) < 5.0

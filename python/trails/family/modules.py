@@ -92,6 +92,11 @@ class ModuleLayout:
         """Trained numbers."""
         return sum(size for vector, size in self.sizes.items() if vector != STATS)
 
+    @property
+    def stored(self) -> int:
+        """Numbers of a model that is kept."""
+        return self.parameters
+
     def training_bytes(self, rows: int) -> int:
         """Weights, gradients, moments and averages, and what a batch leaves behind."""
         kept = self.shape.inputs + _ACTIVATIONS * self.activations

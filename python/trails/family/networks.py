@@ -79,6 +79,10 @@ class Layout(Protocol):
     def parameters(self) -> int:
         """Trained numbers: statistics of batches are none."""
 
+    @property
+    def stored(self) -> int:
+        """Numbers of a model that is kept, about."""
+
     def training_bytes(self, rows: int) -> int:
         """About what a network in training needs: its numbers, the optimiser's, and what batches of ``rows`` leave."""
 

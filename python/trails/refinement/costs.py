@@ -78,7 +78,7 @@ class Costs:
         seconds: Seconds,
     ) -> None:
         self._work = work
-        self._batches, self._steps_per_row = batches, batches / rows
+        self.batches, self._steps_per_row = batches, batches / rows
         self._training_rate = seconds.training / self._training(profiled)
         self._evaluation_rate = seconds.evaluation / self._evaluation(profiled)
 
@@ -93,7 +93,7 @@ class Costs:
 
     def batch(self, design: Design) -> float:
         """Predicted seconds of one batch of this candidate, evaluation aside."""
-        return self.of(design).training / self._batches
+        return self.of(design).training / self.batches
 
     def observe(self, stacked: Sequence[Design], seconds: Seconds) -> None:
         """Learn from an epoch of candidates of these designs, which together took ``seconds``."""

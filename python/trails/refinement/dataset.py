@@ -73,11 +73,13 @@ class Dataset:
         weights = self.validation.weights
         return None if weights is None else weights.cpu().numpy().astype(np.float64)
 
-    def line(self, outputs: NDArray[Any]) -> Line:
-        """What brings a regression's outputs for the validation rows to the unit once more; the identity elsewhere."""
+    def line(self, outputs: NDArray[Any], step: int = 1) -> Line:
+        """What brings a regression's outputs for the validation rows, or for every ``step``-th, to the unit once more;
+        the identity elsewhere."""
         if not self.calibrate:
             return Line()
-        return line(self.target, self.validation.truth, outputs, self.chosen, self.held_weights)
+        weights = None if self.held_weights is None else self.held_weights[::step]
+        return line(self.target, self.validation.truth[::step], outputs, self.chosen, weights)
 
     def measured(self, outputs: NDArray[Any]) -> tuple[float, float]:
         """What a candidate is ranked by, higher is better, and its validation loss; see `trails.refinement.metrics`."""

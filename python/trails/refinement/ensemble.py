@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trails.model.combined import combine
 from trails.model.store import Model
+from trails.refinement.calibrated_numbers import line
 from trails.refinement.dataset import Dataset
 from trails.refinement.ensemble_selection import FEWEST_ROWS, MOST_NETWORKS, Measure, choose, effective, mean
 from trails.refinement.export import calibrated, model_of
@@ -180,6 +181,9 @@ def _measure(data: Dataset, name: str, rows: NDArray[np.intp]) -> Measure:
     def measure(outputs: NDArray[Any], of: NDArray[np.intp] | None) -> float:
         places = rows if of is None else rows[of]
         held = None if weights is None else weights[places]
+        if data.calibrate:
+            # As they are told of every candidate: numbers on the line of the rows that are looked at.
+            outputs = line(data.target, truth[places], outputs, data.chosen, held).of(outputs)
         return sign * value_of(name, data.target, truth[places], outputs, held)
 
     return measure

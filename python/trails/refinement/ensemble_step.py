@@ -39,7 +39,8 @@ class EnsembleStep:
         remaining, trials = self._run.remaining, self._finalists()
         seconds = 0.0
         if len(trials) > 1:
-            seconds = min(self._needed(trials), _MOST_RESERVED * max(0.0, remaining.seconds()))
+            needed = SLACK * self._needed(trials)
+            seconds = needed if needed <= _MOST_RESERVED * max(0.0, remaining.seconds()) else 0.0
         remaining.reserve += seconds
         try:
             yield

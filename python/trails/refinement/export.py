@@ -81,4 +81,4 @@ def rows_seen(data: Dataset) -> NDArray[np.uint32]:
 def blob_size(trial: Trial, data: Dataset) -> int:
     """Bytes of a candidate's model, about."""
     learnt = sum(part.categories.nbytes + part.edges.nbytes for part in data.encoder.parts)
-    return 4 * trial.layout.parameters + 2 * learnt + 4 * data.encoder.ids
+    return 4 * trial.layout.stored + 2 * learnt + 4 * data.encoder.ids

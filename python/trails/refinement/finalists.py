@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,10 +48,12 @@ def step_of(rows: int, outputs: int = 1) -> int:
     return -(-rows * max(1, outputs // _OUTPUTS) // MOST_ROWS)
 
 
-def seconds(data: Dataset) -> float:
-    """About what `compare` takes at most."""
-    rows = len(data.validation)
-    return MOST_COMPARED * 21 * report_seconds(data.target, min(rows, MOST_ROWS)) / 2
+def seconds(data: Dataset, candidates: int) -> float:
+    """About what `compare` takes of so many candidates, or of the most that it looks at; 0 of one."""
+    if candidates < 2:
+        return 0.0
+    rows = -(-len(data.validation) // step_of(len(data.validation), data.target.outputs))
+    return min(candidates, MOST_COMPARED) * 21 * report_seconds(data.target, rows) / 2
 
 
 def compare(finalists: Sequence[Finalist], data: Dataset, seed: int) -> dict[str, Any] | None:
@@ -81,7 +83,10 @@ def compare(finalists: Sequence[Finalist], data: Dataset, seed: int) -> dict[str
         return sign * value_of(data.metric, data.target, truth[of], outputs, None if held is None else held[of])
 
     try:
-        found = [(measure(finalist.outputs, rows), finalist) for finalist in finalists]
+        # Numbers as they are told of each candidate, on the line that all validation rows would have put them on.
+        on_line = [replace(f, outputs=data.line(f.outputs, step).of(f.outputs)) for f in finalists]
+        found = [(measure(finalist.outputs, rows), finalist) for finalist in on_line]
+        # As they are ranked where the metric is the same: in the order in which they are given.
         found = sorted(found, key=lambda pair: -pair[0])[:MOST_COMPARED]
         parts = np.array([left_out_once(finalist.outputs, measure, rows, seed) for _, finalist in found])
     except ValueError:  # one class only

@@ -27,6 +27,9 @@ from trails.refinement.trial import EpochResult, Trial
 _MOST_RESERVED = 0.1
 """Of the budget, what is kept back for writing a model at most."""
 
+_MOST_COMPARING = 0.02
+"""Of the budget, what is kept back for comparing finalists at most; what is dearer is left out."""
+
 _KEEP_SECONDS = 5.0
 """The best model so far is written at most so often: it is for runs that something ends before their time."""
 
@@ -83,10 +86,12 @@ class ModelKeeper:
         if not self._setting.models:
             return 0.0, 0.0
         target, rows = self._data.target, len(self._data.validation)
-        metrics = report_seconds(target, rows) + finalists.seconds(self._data)
+        metrics = report_seconds(target, rows)
         if calibration.fits(self._request.options, target):
             # With what is told of probabilities a second time.
             metrics += calibration.temperature_seconds(target, rows) + metrics
+        compared = finalists.seconds(self._data, self._request.k or len(trials))
+        metrics += min(compared, _MOST_COMPARING * self._setting.budget)
         writing = max(blob_size(trial, self._data) for trial in trials) / WRITTEN_A_SECOND
         return metrics + min(writing, _MOST_RESERVED * self._setting.budget), metrics + writing
 
@@ -98,6 +103,11 @@ class ModelKeeper:
         self._remember(result.architecture, result.metric, result.outputs)
         if _best_epoch(best) == epoch:
             self._outputs = epoch, result.outputs.copy()
+
+    def note_outputs(self, trial: Trial, outputs: NDArray[np.float32]) -> None:
+        """What a trial's best epoch predicts for the validation rows: it is not computed again."""
+        if self._setting.models:
+            self._outputs = _best_epoch(trial), outputs.copy()
 
     def _remember(self, architecture: str, metric: float, outputs: NDArray[np.float32]) -> None:
         step = finalists.step_of(len(outputs), self._data.target.outputs)
@@ -121,10 +131,15 @@ class ModelKeeper:
         if self._setting.models and best.best is not None and not recent and better:
             self._write(best, len(self._data.train), last=False)
 
-    def write_at_once(self, best: Trial) -> None:
-        """Write the best model so far, unless there is one as good: something ends the run."""
+    def write_at_once(self, best: Trial) -> bool:
+        """Write the best model so far, unless there is one as good: something ends the run, or may.
+
+        Returns:
+            Whether it is written, now or before.
+        """
         self._when = -math.inf
         self.write(best)
+        return (best.best_metric, best.best_loss) == self._kept
 
     def write_last(self, winner: Trial, rows: int) -> None:
         """Write the winner's model; its weights may come from another training, on so many rows."""
@@ -178,6 +193,12 @@ class ModelKeeper:
             found["temperature"] = by
         return found
 
+    def _compared(self) -> Mapping[str, Any] | None:
+        """What is told of the last rung's candidates; None if there is nothing to say, or it would take long."""
+        if finalists.seconds(self._data, len(self._finalists)) > _MOST_COMPARING * self._setting.budget:
+            return None
+        return finalists.compare(self._finalists, self._data, self._setting.seed)
+
     def _write(self, best: Trial, rows: int, last: bool, found: Together | None = None) -> bool:
         """Write to one of the files in turn: the best candidate, or several of which it is the first. What goes wrong
         is told with the result, which does not hang on it."""
@@ -190,8 +211,7 @@ class ModelKeeper:
             with self._timings.phase("model") if last else nullcontext():
                 if self._seen is None:
                     self._seen = rows_seen(self._data)
-                compared = finalists.compare(self._finalists, self._data, self._setting.seed) if last else None
-                if compared is not None:
+                if last and (compared := self._compared()) is not None:
                     training["finalists"] = compared
                 if found is None:
                     model = model_of(best, self._data, self._metrics(best), training, self._seen)

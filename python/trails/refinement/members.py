@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from trails.limits import WRITTEN_A_SECOND
 from trails.refinement import memory
 from trails.refinement.clock import Clock
-from trails.refinement.costs import NEWEST, Seconds
+from trails.refinement.costs import Seconds
 from trails.refinement.planning import LEAST_SHARE
 from trails.refinement.remaining import SLACK
 from trails.refinement.supervision import Supervision
 from trails.refinement.timings import Timings
 from trails.refinement.trial import EpochResult, Trial
+from trails.refinement.winner import note
 from trails.refinement.workers import LocalWorker
 from trails.training.options import Options
 
@@ -60,79 +61,99 @@ class Members:
         Returns:
             The trial, which has its best epoch's weights; None if there was no time, or one network does as well.
         """
-        again = self._run.models.refit_share if refit else 0.0
-        chosen = self._chosen(worker, again)
-        if chosen is None:
+        run, most = self._run, self._options.max_epochs
+        again = run.models.refit_share if refit else 0.0
+        run.remaining.active = 1
+        trial = self._chosen(worker, again)
+        if trial is None:
             return None
-        trial, most, seconds = chosen
-        remaining = self._run.remaining
-        remaining.active = 1
-        training_share = seconds.epoch / (seconds.epoch + again * seconds.training)
-        now = self._clock.now()
-        ends = now + training_share * max(remaining.seconds(), 0.0)
-        supervisor = _MembersSupervisor(self._run, seconds, ends, self._clock)
-        self._run.progress.expect(most)
-        with self._timings.phase("members"):
-            worker.patient(_MORE_PATIENCE * self._options.patience).train([trial], most, supervisor)
+        writing = self._writing(trial)
+        run.remaining.reserve += writing
+        try:
+            run.progress.expect(min(most, max(1.0, run.remaining.epochs_of([trial]) / (1.0 + again))))
+            with self._timings.phase("members"):
+                patient = worker.patient(_MORE_PATIENCE * self._options.patience)
+                patient.train([trial], most, _MembersSupervisor(run, again, self._clock))
+        finally:
+            run.remaining.reserve -= writing
         trial.training = None
         best = self._winner
-        return trial if trial.best is not None and best.is_better(trial.best_metric, trial.best_loss) else None
+        if trial.best is None or not best.is_better(trial.best_metric, trial.best_loss):
+            return None
+        run.remaining.reserve += writing
+        return trial
 
-    def _chosen(self, worker: LocalWorker, again: float) -> tuple[Trial, int, Seconds] | None:
-        """A trial never trained, epochs at most, and what one is expected to take; None if time holds none."""
+    def _chosen(self, worker: LocalWorker, again: float) -> Trial | None:
+        """A trial never trained, of the most members that time and memory hold; None if they hold none."""
         asked, remaining = self._options.members, self._run.remaining
-        choices = _CHOICES if isinstance(asked, str) else (asked,)
         most = self._options.max_epochs
-        for members in choices:
+        wanted = min(most, max(_FEWEST_EPOCHS, math.ceil(_MORE_EPOCHS * self._winner.best_epoch)))
+        for members in _CHOICES if isinstance(asked, str) else (asked,):
             trial = self._winner.with_members(members)
             if trial is None:
                 return None
-            if worker.bytes_of(trial.layout) > _MEMORY_SHARE * memory.available(worker.device):
+            # What is written is put together and copied once.
+            held = worker.bytes_of(trial.layout) + 8 * trial.layout.stored
+            if held > _MEMORY_SHARE * memory.available(worker.device):
+                why = "memory"
                 continue
-            seconds = self._wall(remaining.cost_of(trial))
-            if not isinstance(asked, str):
-                return trial, most, seconds
-            wanted = min(most, max(_FEWEST_EPOCHS, math.ceil(_MORE_EPOCHS * self._winner.best_epoch)))
-            needed = SLACK * wanted * (seconds.epoch + again * seconds.training)
-            writing = 4 * (trial.layout.parameters - self._winner.layout.parameters) / WRITTEN_A_SECOND
-            if needed + writing <= remaining.seconds():
-                return trial, most, seconds
+            cost = remaining.cost_of(trial)
+            least = cost.share(LEAST_SHARE) if asked != "auto" else wanted * (cost.epoch + again * cost.training)
+            if SLACK * remaining.wall() * least + self._writing(trial) <= remaining.seconds():
+                return trial
+            why = "time"
+        if asked != "auto":
+            note(f"no members were trained: there is not enough {why} for {asked}")
         return None
 
-    def _wall(self, seconds: Seconds) -> Seconds:
-        self._run.remaining.active = 1
-        wall = self._run.remaining.wall()
-        return Seconds(wall * seconds.training, wall * seconds.evaluation)
+    def _writing(self, trial: Trial) -> float:
+        """Seconds that the members' model takes longer to write than the winner's."""
+        return 4 * max(0, trial.layout.stored - self._winner.layout.stored) / WRITTEN_A_SECOND
 
 
 class _MembersSupervisor:
     """The `trails.refinement.workers.Supervisor` of members: nothing of theirs is on the leaderboard, which compares
-    networks of one member."""
+    networks of one member.
 
-    def __init__(self, run: Supervision, seconds: Seconds, ends: float, clock: Clock) -> None:
-        self._run, self._seconds, self._ends, self._clock = run, seconds, ends, clock
+    Args:
+        run: That they are part of.
+        again: Epochs' worth of rows in all rows, if they are trained again on these; else 0.
+        clock: Of the run.
+    """
+
+    def __init__(self, run: Supervision, again: float, clock: Clock) -> None:
+        self._run, self._again, self._clock = run, again, clock
 
     def may_begin(self, trials: Sequence[Trial]) -> bool:
         """Whether a part of an epoch is left."""
-        return self._clock.now() + self._seconds.share(LEAST_SHARE) < self._ends
+        remaining = self._run.remaining
+        least = LEAST_SHARE * remaining.wall() * remaining.cost_of(trials[0]).training
+        return self._clock.now() + least < self.training_ends(trials, 0.0)
 
     def training_ends(self, trials: Sequence[Trial], batch_seconds: float) -> float:
-        """When training must stop so that the evaluation is done in time."""
-        return self._ends - SLACK * (self._seconds.evaluation + batch_seconds)
+        """When training must stop so that the evaluation is done in time, and the training on all rows after it."""
+        return self._run.remaining.training_ends(trials, batch_seconds, first=False) - self._refit(trials[0])
 
     def evaluation_ends(self, trials: Sequence[Trial]) -> float:
         """When an evaluation has to be given up."""
-        return self._ends
+        return self._run.remaining.evaluation_ends(trials) - self._refit(trials[0])
+
+    def _refit(self, trial: Trial) -> float:
+        """What the training on all rows takes, if the epoch that comes is the best."""
+        if not self._again:
+            return 0.0
+        remaining = self._run.remaining
+        cost = remaining.cost_of(trial)
+        epochs = (trial.epochs + 1) * self._again
+        return SLACK * remaining.wall() * (epochs * cost.training + cost.evaluation)
 
     def report(self, trials: Sequence[Trial], results: Sequence[EpochResult], seconds: tuple[float, float]) -> None:
         """An epoch is over: the next one will take about as long."""
         if all(result.finished for result in results):
-            wall, before = self._run.remaining.wall(), self._seconds
-            training, evaluation = (
-                old + NEWEST * (wall * new - old)
-                for old, new in zip((before.training, before.evaluation), seconds, strict=True)
-            )
-            self._seconds = Seconds(training, evaluation)
+            self._run.remaining.observe_members(Seconds(*seconds))
+        for result in results:
+            if result.outputs is not None:
+                self._run.models.note_outputs(trials[0], result.outputs)
 
     def fell_short(self, trials: Sequence[Trial], seconds: tuple[float, float]) -> None:
         """Nothing is learnt of an epoch that was given up: it was the last."""

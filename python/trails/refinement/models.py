@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trails.family.networks import Shape
 from trails.refinement import checkpoint
 from trails.refinement.ensemble import Together, choosing_seconds, rows_to_choose_on, together
@@ -52,8 +55,12 @@ class Models(Protocol):
     def write(self, best: Trial) -> None:
         """Write the best model so far, unless there is one as good, or one was written a moment ago."""
 
-    def write_at_once(self, best: Trial) -> None:
-        """Write the best model so far, unless there is one as good: something ends the run."""
+    def note_outputs(self, trial: Trial, outputs: NDArray[np.float32]) -> None:
+        """What the best epoch of a network of several members predicts for the validation rows."""
+
+    def write_at_once(self, best: Trial) -> bool:
+        """Write the best model so far, unless there is one as good: something ends the run, or may; whether it is
+        written."""
 
     def learn_metrics(self, trial: Trial) -> bool:
         """Compute the metrics of a candidate's best epoch; False if that failed: then it gets no other weights."""

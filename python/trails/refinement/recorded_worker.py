@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trails.family import MLP, Family
 from trails.refinement.clock import RecordedClock
 from trails.refinement.costs import NEWEST, Costs, Seconds
@@ -156,8 +159,12 @@ class RecordedModels:
         """See `Models`: nothing is written."""
         return False
 
-    def write_at_once(self, best: Trial) -> None:
+    def note_outputs(self, trial: Trial, outputs: NDArray[np.float32]) -> None:
         """See `Models`."""
+
+    def write_at_once(self, best: Trial) -> bool:
+        """See `Models`."""
+        return False
 
     def learn_metrics(self, trial: Trial) -> bool:
         """See `Models`: there are no others than the curves'."""

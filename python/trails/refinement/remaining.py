@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from trails.limits import RESERVE_SECONDS
 from trails.refinement.clock import Clock
-from trails.refinement.costs import Costs, Seconds, Speed
+from trails.refinement.costs import NEWEST, Costs, Seconds, Speed
 from trails.refinement.protocol import Setting
 from trails.refinement.trial import Trial
 
@@ -37,6 +37,7 @@ class Remaining:
     def __init__(self, setting: Setting, clock: Clock, chunks: float) -> None:
         self._deadline, self._clock, self._chunks = setting.deadline, clock, chunks
         self.reserve = RESERVE_SECONDS
+        self._of_members: Seconds | None = None
         self.active = 1
 
     @property
@@ -45,10 +46,18 @@ class Remaining:
         return self.speed.costs
 
     def cost_of(self, trial: Trial) -> Seconds:
-        """Predicted seconds of an epoch of a trial, all its members together."""
+        """Seconds of an epoch of a trial, all its members together: as observed, or else predicted."""
         if trial.members == 1:
             return self.costs.of(trial.design)
-        return self.costs.of_work(trial.networks.work(trial.layout.shape, trial.design))
+        return self._of_members or self.costs.of_work(trial.networks.work(trial.layout.shape, trial.design))
+
+    def observe_members(self, seconds: Seconds) -> None:
+        """An epoch of a network of several members took so long; there is one such network in a run."""
+        before = self._of_members or seconds
+        self._of_members = Seconds(
+            before.training + NEWEST * (seconds.training - before.training),
+            before.evaluation + NEWEST * (seconds.evaluation - before.evaluation),
+        )
 
     def seconds(self) -> float:
         """That training and evaluation may still take."""
@@ -62,7 +71,7 @@ class Remaining:
         """Epochs of these candidates, each with its evaluation, that the time left holds while the other workers
         go on; below 1 part of one.
         """
-        each = [self.costs.of(trial.design) for trial in trials]
+        each = [self.cost_of(trial) for trial in trials]
         training = self.wall() * sum(seconds.training for seconds in each)
         evaluation = self.wall() * sum(seconds.evaluation for seconds in each)
         left = self.seconds()
@@ -70,7 +79,7 @@ class Remaining:
 
     def mean_epoch(self, trials: Sequence[Trial]) -> float:
         """Seconds of the whole machine for an epoch of one of these."""
-        return sum(self.costs.of(trial.design).epoch for trial in trials) / len(trials)
+        return sum(self.cost_of(trial).epoch for trial in trials) / len(trials)
 
     def training_ends(self, trials: Sequence[Trial], batch_seconds: float, first: bool) -> float:
         """When training must stop so that the evaluation is done in time.
@@ -80,13 +89,13 @@ class Remaining:
             batch_seconds: That a batch of them took.
             first: Whether there is no result yet.
         """
-        evaluation = self.wall() * sum(self.costs.of(t.design).evaluation for t in trials)
-        batch = self.wall() * sum(self.costs.batch(t.design) for t in trials)
+        evaluation = self.wall() * sum(self.cost_of(t).evaluation for t in trials)
+        batch = self.wall() * sum(self.cost_of(t).training for t in trials) / self.costs.batches
         slack = _FIRST_SLACK if first else SLACK
         return self.evaluation_ends(trials) - slack * (evaluation + max(batch_seconds, batch))
 
     def evaluation_ends(self, trials: Sequence[Trial]) -> float:
         """When an evaluation has to be given up."""
         # The chunk under way when the clock is read cannot be interrupted; measured was perhaps that of narrower ones.
-        chunk = self.wall() * sum(self.costs.of(t.design).evaluation for t in trials) / self._chunks
+        chunk = self.wall() * sum(self.cost_of(t).evaluation for t in trials) / self._chunks
         return self._deadline - self.reserve - SLACK * max(self.speed.chunk_seconds, chunk)

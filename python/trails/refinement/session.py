@@ -108,6 +108,10 @@ class Refinement:
             self._plan_rest(scheduler, read.survivors[0].epochs)
         else:
             scheduler = self._choose()
+            if kept and self._planned > self._remaining.seconds():
+                # Of candidates that are named so many must be trained: members get what that leaves.
+                self._remaining.reserve -= kept
+                kept = 0.0
         rung = read.rung if read else 0
         self._write_best()  # of the run that is continued
         several: Trial | None = None
@@ -143,7 +147,9 @@ class Refinement:
     def _members_wanted(self, free: bool) -> bool:
         """Whether the best architecture is to be trained with several members, for the model that is kept."""
         asked, models = self._options.members, self._setting.models
-        if not models or asked == 1 or (asked == "auto" and not (free and self._options.winner)):
+        if not models or asked == 1 or self._request.family.networks.with_members(2) is None:
+            return False
+        if asked == "auto" and (not free or not self._options.winner or most_networks(self._request) > 1):
             return False
         return isinstance(self._workers[0], LocalWorker)
 
@@ -159,14 +165,16 @@ class Refinement:
         """The winner's architecture with several members, if that is better; without it there is the winner."""
         worker = self._workers[0]
         assert isinstance(worker, LocalWorker), "only then they are wanted"
+        self._models.write_at_once(winner)  # this takes long, and something may end it
         stage = members.Members(winner, self._options, self._supervision, self._timings, self._clock)
         try:
             found = stage.train(worker, refit=free and self._options.refit)
         except Exception as error:
             note(f"no members were trained: {type(error).__name__}: {error}")
             return None
-        if found is not None:
-            self._models.write_at_once(found)
+        if found is not None and not self._models.write_at_once(found):
+            note(f"the model of {found.members} members cannot be written: {self._models.unkept}")
+            return None
         return found
 
     # What to train
@@ -189,6 +197,7 @@ class Refinement:
             remaining.speed = replace(remaining.speed, stacked=1)
         choice = choose(self._setting, self._request, remaining.speed, workers, left, self._spent)
         self._begin(Roster(self._models.trial(c) for c in choice.candidates))
+        self._planned = choice.epochs * choice.epoch_seconds
         self._progress.expect(choice.epochs)
         self._report_plan(choice.u, choice.epochs, choice.epoch_seconds)
         return choice.scheduler

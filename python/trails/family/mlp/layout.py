@@ -77,6 +77,11 @@ class MlpLayout:
         sizes = self.sizes
         return sizes[TABLE] + sizes[MLP]
 
+    @property
+    def stored(self) -> int:
+        """Numbers of a model that is kept."""
+        return self.parameters
+
     def training_bytes(self, rows: int) -> int:
         """Weights, moments and averages, and what a batch leaves behind."""
         return 4 * (6 * self.parameters + rows * (self.shape.inputs + 3 * sum(self.design)))

@@ -74,9 +74,14 @@ class MembersLayout:
         sizes = self.sizes
         return sizes[TABLE] + sizes[MLP]
 
+    @property
+    def stored(self) -> int:
+        """Numbers of a model that is kept: of every member a first matrix of its own."""
+        return self.parameters + (self.members - 1) * self.shape.inputs * self.design[0]
+
     def training_bytes(self, rows: int) -> int:
         """Weights, moments and averages, and what a batch leaves behind."""
-        each = 2 * self.shape.inputs + 3 * sum(self.design)
+        each = 3 * self.shape.inputs + 3 * sum(self.design)
         return 4 * (6 * self.parameters + rows * (self.shape.inputs + self.members * each))
 
     def mlp(self, flat: Tensor) -> Layers:
