@@ -1,7 +1,9 @@
-"""Other tools on a table's rows: those of benchmarks/requirements-rivals.txt that are installed, with their defaults.
+"""Other tools on a table's rows: those of benchmarks/requirements-rivals.txt that are installed.
 
-Each gets the rows that Trails gets, as a data frame, with dates as numbers and texts as categories, two cores and the
-same seconds; LightGBM stops early on a fifth of the training rows, which takes a second or two.
+Each gets the rows that Trails gets, as a data frame, with dates as numbers and texts as categories, and two cores.
+FLAML and AutoGluon get the same seconds, are told what the test rows are judged by, and have their defaults else.
+LightGBM is no search and has not its defaults: 2,000 trees at most, at a rate of 0.05, and it stops early on a fifth of
+the training rows, after as long as that takes. RealMLP and TabM have their defaults, and their own time.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["auc", "accuracy", "r2"]
-_CORES = 2
+CORES = 2
+"""That each may use, Trails too."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def _lightgbm(task: Task) -> NDArray[Any]:
     drawn = np.random.default_rng(task.seed).permutation(len(task.train))
     stop, rest = drawn[: len(drawn) // 5], drawn[len(drawn) // 5 :]
     kind = lightgbm.LGBMRegressor if task.is_number else lightgbm.LGBMClassifier
-    model = kind(n_estimators=2000, learning_rate=0.05, random_state=task.seed, n_jobs=_CORES, verbose=-1)
+    model = kind(n_estimators=2000, learning_rate=0.05, random_state=task.seed, n_jobs=CORES, verbose=-1)
     stopping = lightgbm.early_stopping(50, verbose=False)
     held = [(task.train.iloc[stop], task.y[stop])]
     model.fit(task.train.iloc[rest], task.y[rest], eval_set=held, callbacks=[stopping])
@@ -87,7 +90,8 @@ def _flaml(task: Task) -> NDArray[Any]:
     from flaml import AutoML
 
     model = AutoML()
-    settings = {"time_budget": task.seconds, "n_jobs": _CORES, "seed": task.seed, "verbose": 0}
+    metric = "roc_auc" if task.kind == "auc" else task.kind
+    settings = {"time_budget": task.seconds, "metric": metric, "n_jobs": CORES, "seed": task.seed, "verbose": 0}
     model.fit(task.train, task.y, task="regression" if task.is_number else "classification", **settings)
     return _predicted(model, task)
 
@@ -98,8 +102,9 @@ def _autogluon(task: Task) -> NDArray[Any]:
     folder = tempfile.mkdtemp()
     try:
         types = {"auc": "binary", "accuracy": "multiclass", "r2": "regression"}
-        predictor = TabularPredictor("_y", types[task.kind], path=folder, verbosity=0)
-        predictor.fit(task.train.assign(_y=task.y), time_limit=task.seconds, num_cpus=_CORES)
+        metric = "roc_auc" if task.kind == "auc" else task.kind
+        predictor = TabularPredictor("_y", types[task.kind], eval_metric=metric, path=folder, verbosity=0)
+        predictor.fit(task.train.assign(_y=task.y), time_limit=task.seconds, num_cpus=CORES)
         if task.kind == "auc":
             return np.asarray(predictor.predict_proba(task.test))[:, 1]
         return np.asarray(predictor.predict(task.test))
@@ -112,7 +117,7 @@ def _pytabkit(name: str) -> Callable[[Task], NDArray[Any]]:
         import pytabkit
 
         kind = getattr(pytabkit, f"{name}_{'Regressor' if task.is_number else 'Classifier'}")
-        model = kind(random_state=task.seed, n_threads=_CORES, device="cpu")
+        model = kind(random_state=task.seed, n_threads=CORES, device="cpu")
         model.fit(task.train, task.y)
         return _predicted(model, task)
 

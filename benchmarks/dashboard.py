@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib.util
 import shutil
 import signal
 import statistics
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -58,9 +59,14 @@ def run(context: Context) -> None:
     with loaded(context, []) as session, _dashboard(session) as site:
         sql(session, _TABLE)
         sql(session, "ALTER TABLE public.watched ADD PRIMARY KEY (id)")
-        for place in range(done, runs):
-            context.say(f"live run {place + 1} of {runs}")
-            context.record(*_live(session, site, place))
+        try:
+            chromium = _chromium()
+        except InvalidInput as lacking:
+            context.say(f"live runs are left out: {lacking.message} ({lacking.hint})")
+        else:
+            for place in range(done, runs):
+                context.say(f"live run {place + 1} of {runs}")
+                context.record(*_live(session, site, place, chromium))
         if not context.recorded(what="page"):
             context.say("pages")
             context.record(*_pages(session, site, repeats))
@@ -116,18 +122,27 @@ def _dsn(session: Any) -> str:
     )
 
 
-@contextlib.contextmanager
-def _window(site: _Site) -> Iterator[Any]:
-    """A page in Chromium that has come with the token."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        raise InvalidInput("a live page needs playwright", hint="pip install playwright") from None
+def _chromium() -> str:
+    """Where Chromium is.
+
+    Raises:
+        InvalidInput: It is nowhere, or nothing is there to drive it.
+    """
+    if importlib.util.find_spec("playwright") is None:
+        raise InvalidInput("a live page needs playwright", hint="pip install playwright")
     where = shutil.which("chromium")
     if where is None:
         raise InvalidInput("a live page needs Chromium", hint="apt-get install chromium")
+    return where
+
+
+@contextlib.contextmanager
+def _window(site: _Site, chromium: str) -> Iterator[Any]:
+    """A page in Chromium that has come with the token."""
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=where, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         try:
             page = browser.new_page()
             page.goto(site.url)
@@ -136,9 +151,10 @@ def _window(site: _Site) -> Iterator[Any]:
             browser.close()
 
 
-def _live(session: Any, site: _Site, place: int) -> list[Row]:
-    """One selection, looked at on its page; for each epoch how long after its end its point was drawn."""
+def _live(session: Any, site: _Site, place: int, chromium: str) -> list[Row]:
+    """One selection, looked at on its page; see `_points`."""
     ended: dict[int, float] = {}
+    finished: list[float] = []
     over = threading.Event()
 
     def train() -> None:
@@ -147,6 +163,7 @@ def _live(session: Any, site: _Site, place: int) -> list[Row]:
             try:
                 sql(other, _SELECT, '{"max_epochs": 12, "winner": false}')
             finally:
+                finished.append(time.time())
                 over.set()
 
     def follow() -> None:
@@ -157,7 +174,7 @@ def _live(session: Any, site: _Site, place: int) -> list[Row]:
                 ended.update(dict(sql(other, told)))
 
     threads = [threading.Thread(target=train), threading.Thread(target=follow)]
-    with _window(site) as page:
+    with _window(site, chromium) as page:
         for thread in threads:
             thread.start()
         seen: list[float] = []
@@ -172,10 +189,23 @@ def _live(session: Any, site: _Site, place: int) -> list[Row]:
         finally:
             for thread in threads:
                 thread.join()
-    # What ended in the last moments of the run is on the page of its record.
-    order = sorted(ended.values())
-    pairs = list(zip(order, seen, strict=False))
-    return [{"what": "point", "run": place, "epochs": len(order), "seconds": shown - at} for at, shown in pairs]
+    return _points(place, sorted(ended.values()), seen, finished[0])
+
+
+def _points(place: int, ended: Sequence[float], seen: Sequence[float], finished: float) -> list[Row]:
+    """For each epoch how long after its end its point was drawn; of one whose point never was, how long it was missing.
+
+    Args:
+        place: Number of the run.
+        ended: When its epochs ended, in ascending order.
+        seen: When the first point was drawn, the second, and so on.
+        finished: When it ended. Epochs of its last `ALLOWED_LAG` that were not drawn in time do not count: they are on
+            the page of its record, which takes the live one's place.
+    """
+    row: Row = {"what": "point", "run": place, "epochs": len(ended)}
+    drawn = [{**row, "seconds": shown - at, "drawn": True} for at, shown in zip(ended, seen, strict=False)]
+    missing = [finished - at for at in ended[len(seen) :] if finished - at > ALLOWED_LAG]
+    return drawn + [{**row, "seconds": seconds, "drawn": False} for seconds in missing]
 
 
 def _pages(session: Any, site: _Site, repeats: int) -> list[Row]:
@@ -222,9 +252,10 @@ def summarise(document: Document) -> list[str]:
     lines = []
     if lags := sorted(row["seconds"] for row in document.select(what="point")):
         late = sum(lag > ALLOWED_LAG for lag in lags)
+        never = len(document.select(what="point", drawn=False))
         lines.append(
             f"{len(lags)} points of live curves: drawn {statistics.median(lags):.2f} s after their epoch (median), "
-            f"{lags[-1]:.2f} s at most; allowed are {ALLOWED_LAG:g}, and {late} were later"
+            f"{lags[-1]:.2f} s at most; allowed are {ALLOWED_LAG:g}, and {late} were later, of which {never} never came"
         )
     for name in _PAGES:
         if rows := document.select(what="page", page=name):

@@ -69,6 +69,8 @@ def run(context: Context) -> None:
     if not todo:
         return
     with loaded_table(table, target) as connection:
+        threads = rivals.CORES
+        sql(connection, f"SET trails.refinement_threads = {threads}; SET trails.filtering_threads = {threads}")
         for seed, variant in todo:
             context.say(f"{table}: seed {seed}, {variant}")
             row: dict[str, Any] = {"run_seed": seed, "variant": variant, "metric": kind, "budget": budget}
@@ -129,7 +131,7 @@ def _of_rival(
     budget: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The test metric of another tool, on the same rows."""
+    """The test metric of another tool, on the same rows; or why it failed, which keeps nobody else from going on."""
     import pandas as pd
 
     def frame(name: str) -> Any:
@@ -143,7 +145,10 @@ def _of_rival(
     else:
         _, numbered = np.unique(np.concatenate([y, truth]).astype(str), return_inverse=True)
         y, truth = numbered[: len(y)], numbered[len(y) :]
-    found = train(rivals.Task(learnt, y, held, kind, budget, seed))
+    try:
+        found = train(rivals.Task(learnt, y, held, kind, budget, seed))
+    except Exception as error:
+        return {"failed": f"{type(error).__name__}: {error}"}
     if kind == "auc":
         return {"test": auc(truth == 1, found)}
     return {"test": float(np.mean(found == truth)) if kind == "accuracy" else r2(truth, found)}
@@ -199,12 +204,16 @@ def summarise(document: Document) -> list[str]:
     for variant, found in _tested(document).items():
         spread = f"({min(found):.4f} to {max(found):.4f}, {len(found)} seeds)"
         lines.append(f"  {variant:30} {statistics.median(found):.4f} {spread}")
-    return lines
+    failed = [row for row in document.rows if "failed" in row]
+    return lines + [f"  {row['variant']:30} failed with seed {row['run_seed']}: {row['failed']}" for row in failed]
 
 
 def _tested(document: Document) -> dict[str, list[float]]:
     """Metrics of the test rows by variant, of those that were run."""
-    found = {v: [row["test"] for row in document.select(variant=v)] for v in (*VARIANTS, *rivals.NAMES)}
+    found = {
+        variant: [row["test"] for row in document.select(variant=variant) if "failed" not in row]
+        for variant in (*VARIANTS, *rivals.NAMES)
+    }
     return {variant: values for variant, values in found.items() if values}
 
 

@@ -88,7 +88,8 @@ class ModelSelector(Estimator):
         timings_: Seconds of every phase.
         seconds_: Seconds of `fit`.
         networks_: The networks that the model is the mean of, as dicts: architecture, weight, validation_metric,
-            epochs, best_epoch, parameters; the winner first, and alone but for the option ``ensemble``.
+            epochs, best_epoch, parameters (None of one of several members); the winner first, and alone but for the
+            option ``ensemble``.
         finalists_: Whether the architecture mattered, in a sentence; empty where nothing could be compared.
         complete_: False if time cut what was planned.
         n_features_in_: Number of features seen.
@@ -241,8 +242,7 @@ class ModelSelector(Estimator):
         self.held_out_ = dict(found.held_out)
         self.readings_ = {column.name: column.reading for column in given.train if column.reading is not None}
         self.left_out_, self.seconds_, self.complete_ = found.left_out, found.seconds, found.complete
-        winner = {name: found.leaderboard[0][name] for name in _OF_A_NETWORK}
-        self.networks_ = [dict(network) for network in told.get("networks", ())] or [{**winner, "weight": 1}]
+        self.networks_ = _networks_of(found)
         self.finalists_ = model_words.finalists(told.get("finalists"))
         if self.verbose:
             for sentence in model_words.sentences(told):
@@ -419,3 +419,20 @@ def _is_too_small(given: Given, settings: Settings) -> bool:
     except UnusableData:
         return True
     return not all(len(side) and (side != side[0]).any() for side in (labels[division.train], labels[division.held]))
+
+
+def _networks_of(found: Selection) -> list[dict[str, Any]]:
+    """The networks that the kept model is the mean of; see `ModelSelector.networks_`."""
+    told = found.model.training
+    if several := told.get("networks"):
+        return [dict(network) for network in several]
+    network: dict[str, Any] = {name: found.leaderboard[0][name] for name in _OF_A_NETWORK}
+    if told.get("members"):
+        # The leaderboard's first row is the single network that the members were compared with.
+        network |= {
+            "validation_metric": found.model.metrics.get(found.metric),
+            "epochs": told["epochs"],
+            "best_epoch": told["best_epoch"],
+            "parameters": None,
+        }
+    return [{**network, "weight": 1}]

@@ -282,9 +282,13 @@ DECLARE
     facts jsonb := trails.training_facts(named);
 BEGIN
     IF facts -> 'networks' IS NULL THEN
+        -- The candidate of that name is the single network that the members were compared with.
         RETURN QUERY
-            SELECT m.architecture, 1.0::double precision, c.validation_metric, (facts ->> 'epochs')::integer,
-                (facts ->> 'best_epoch')::integer, c.parameters
+            SELECT m.architecture, 1.0::double precision,
+                CASE WHEN facts ->> 'members' IS NULL THEN c.validation_metric
+                    ELSE (m.metrics ->> (facts ->> 'metric'))::double precision END,
+                (facts ->> 'epochs')::integer, (facts ->> 'best_epoch')::integer,
+                CASE WHEN facts ->> 'members' IS NULL THEN c.parameters END
             FROM trails.find_model(named) m
             LEFT JOIN trails.candidates c ON c.run_id = m.run_id AND c.architecture = m.architecture;
         RETURN;

@@ -7,12 +7,16 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from benchmarks import _rivals as rivals
 from benchmarks import (
     dashboard,
     explaining,
@@ -21,6 +25,7 @@ from benchmarks import (
     plots,
     refinement_speed,
     selection,
+    tables,
     tfmem_cost,
     training_defaults,
     watching,
@@ -283,13 +288,32 @@ def test_explaining_is_summed_up_from_made_tables_and_rows(tmp_path: Path) -> No
     assert len(plots.draw(cast(harness.Experiment, explaining), document)) == 3
 
 
+def test_a_rival_that_fails_keeps_nobody_from_going_on(tmp_path: Path) -> None:
+    def fails(task: rivals.Task) -> NDArray[Any]:
+        raise MemoryError("too many trees")
+
+    connection = MagicMock()
+    cursor = connection.cursor.return_value.__enter__.return_value
+    cursor.description = [SimpleNamespace(name=name) for name in ("row_id", "a", "y")]
+    cursor.fetchall.return_value = [(1, 0.5, "no"), (2, 0.7, "yes")]
+    found = tables._of_rival(connection, fails, "y", "auc", 10, 0)
+    assert found == {"failed": "MemoryError: too many trees"}
+    common = {"run_seed": 0, "metric": "auc", "budget": 10, "seconds": 1.0}
+    rows: list[harness.Row] = [{**common, "variant": "Trails", "test": 0.8}, {**common, "variant": "FLAML", **found}]
+    document = document_of(tmp_path, tables, rows)
+    lines = tables.summarise(document)
+    assert len(lines) == 3 and "0.8000" in lines[1] and "failed with seed 0: MemoryError" in lines[2]
+    assert len(plots.draw(cast(harness.Experiment, tables), document)) == 3
+
+
 def test_the_dashboard_is_summed_up_from_points_and_pages(tmp_path: Path) -> None:
-    rows: list[harness.Row] = [{"what": "point", "run": 0, "epochs": 3, "seconds": lag} for lag in (0.5, 1.0, 2.5)]
+    rows: list[harness.Row] = dashboard._points(0, [0.0, 1.0, 2.0, 3.0, 4.5], [0.5, 2.0, 4.5], 6.0)
     rows += [{"what": "page", "page": "run", "seconds": seconds, "bytes": 24_000} for seconds in (0.1, 0.2, 0.3)]
     document = document_of(tmp_path, dashboard, rows)
     lines = dashboard.summarise(document)
-    assert lines[0].startswith("3 points") and "1.00 s after" in lines[0] and "2.50 s at most" in lines[0]
-    assert "and 1 were later" in lines[0]
+    assert lines[0].startswith("4 points") and "1.75 s after" in lines[0] and "3.00 s at most" in lines[0]
+    # The last one ended with the run, whose record has it.
+    assert "and 2 were later, of which 1 never came" in lines[0]
     assert "run: 200 ms (median), 300 ms at most, 24 kB" in lines[1]
     assert len(plots.draw(cast(harness.Experiment, dashboard), document)) == 3
 

@@ -17,7 +17,8 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ from trails.cli import main
 from trails.errors import BudgetTooSmall, InvalidInput, TrailsError, UnusableData
 from trails.model.store import Model
 from trails.selection import select
+from trails.selector import _networks_of
 from trails.settings import Settings
 from trails.table.columns import Column, Columns
 from trails.table.conform import conform
@@ -753,6 +755,20 @@ def test_the_commands_mistakes_are_one_line(
     assert error.startswith("trails: error:") and words in error
     for log in (dataset / "logs_default").glob("*"):
         assert " failed " in log.read_text()
+
+
+def test_a_network_of_members_is_not_the_single_one_of_the_leaderboard() -> None:
+    single = {"architecture": "8-8", "validation_metric": 0.7, "epochs": 5, "best_epoch": 4, "parameters": 400}
+    told = {"epochs": 9, "best_epoch": 7}
+
+    def networks_of(**training: Any) -> list[dict[str, Any]]:
+        model = SimpleNamespace(training=training, metrics={"auc": 0.8, "log_loss": 0.4})
+        return _networks_of(cast("Any", SimpleNamespace(model=model, metric="auc", leaderboard=[single])))
+
+    assert networks_of(**told) == [{**single, "weight": 1}]
+    of_members = {"architecture": "8-8", "validation_metric": 0.8, "parameters": None, "weight": 1, **told}
+    assert networks_of(**told, members=8) == [of_members]
+    assert networks_of(networks=[{**single, "weight": 2}]) == [{**single, "weight": 2}]
 
 
 def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:

@@ -223,6 +223,7 @@ def test_a_checkpoint_that_was_made_up_is_refused(train: Table, validation: Tabl
         forged(family="perceptron"),
         forged(family=None),
         forged(format="trails.checkpoint.2"),
+        forged(format="trails.checkpoint.3"),  # Hyperband's results had no loss
         forged(survivors=[{**survivor, "row": []}]),
         forged(survivors=7),
         forged(fresh=[["8-8"]]),

@@ -430,6 +430,56 @@ def test_a_role_may_have_so_many_waiting(slow: Any, stub: Stub, connect: Callabl
     assert [wait(slow, run, 240) for run in runs] == ["complete"] * len(runs) and wait(alice, fourth) == "complete"
 
 
+def test_the_hint_of_a_full_queue_takes_nothing_out_of_it(slow: Any, stub: Stub) -> None:
+    limit(slow, 1)
+    query(slow, "SET trails.max_queued_runs = 2")
+    first = submit(slow)
+    wait_for_training(slow, stub, first)
+    waiting = [submit(slow), submit(slow)]
+    hint = refused(slow, SUBMIT.format(budget=60)).message_hint
+    statement = hint[hint.index("SELECT") :].partition(" lists them")[0]
+    assert sorted(row[0] for row in query(slow, statement)) == waiting
+    assert [state(slow, run) for run in waiting] == ["queued", "queued"]
+    go(stub)
+    assert [wait(slow, run) for run in (first, *waiting)] == ["complete"] * 3
+
+
+def test_what_waits_is_counted_as_it_is_now(slow: Any, stub: Stub, connect: Callable[..., Any]) -> None:
+    limit(slow, 1)
+    first = submit(slow)
+    wait_for_training(slow, stub, first)
+    query(slow, "SET trails.max_queued_runs = 1")
+    query(slow, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM trails.jobs")
+    second = submit(connect())
+    assert refused(slow, SUBMIT.format(budget=60)).sqlstate == "53400"
+    query(slow, "ROLLBACK")
+    go(stub)
+    assert wait(slow, second) == "complete"
+
+
+def test_workers_that_do_not_come_are_started_less_and_less(slow: Any, stub: Stub, connect: Callable[..., Any]) -> None:
+    limit(slow, 1)
+    first = submit(slow)
+    wait_for_training(slow, stub, first)
+    second = submit(slow)
+    workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'trails run' AND datname = current_database()"
+    wait_until(lambda: query(slow, workers) == [(1,)])
+    locker = connect()
+    # Rows can be read; a worker gets no further than to those that it locks, and so it says nothing.
+    query(locker, "BEGIN; LOCK TABLE trails.jobs IN EXCLUSIVE MODE")
+    query(slow, "SET trails.max_runs = 2")
+    assert wait(slow, second, 6) == "queued"
+    for _ in range(10):
+        assert wait(slow, second, 0) == "queued"
+        time.sleep(0.1)
+    ((started,),) = query(slow, workers)
+    # After one second at most, and then after one, two and four: one a second would be six.
+    assert 1 <= started - 1 <= 4
+    query(locker, "ROLLBACK")
+    go(stub)
+    assert [wait(slow, run) for run in (first, second)] == ["complete"] * 2
+
+
 def test_what_runs_in_the_background_is_watched_stopped_and_cancelled_as_any_run(
     session: Any, stub: Stub, connect: Callable[..., Any]
 ) -> None:

@@ -70,6 +70,29 @@ def test_one_sees_what_it_is_made_of(session: Any) -> None:
     assert query(session, "SELECT trails.training_facts('alone') ->> 'ü'") == [("€",)]
 
 
+def test_a_network_of_members_is_not_the_single_one_of_its_run(session: Any) -> None:
+    model = several()[1][0]
+    told = {"epochs": 9, "best_epoch": 7, "members": 8, "metric": "auc"}
+    store(session, "alone", replace(model, training={**told, "members": None}))
+    store(session, "members", replace(model, training=told))
+    query(
+        session,
+        "INSERT INTO trails.runs (function, source, target, task, metric, features, budget, space, refinement, seed, "
+        "train_rows, unusable_rows, state, started, finished, reading_seconds, refinement_seconds, total_seconds) "
+        "VALUES ('refinement_phase', 'public.things', 'n', 'binary', 'auc', '{x}', '1 min', 'mlp4x20', 'sh', 1, 200, "
+        "0, 'complete', now(), now(), 1, 1, 1)",
+    )
+    query(
+        session,
+        "INSERT INTO trails.candidates (run_id, architecture, rank, validation_metric, epochs, parameters, seconds) "
+        "SELECT run_id, '40-8', 1, 0.7, 5, 400, 1 FROM trails.runs",
+    )
+    ours = """UPDATE trails.models SET run_id = (SELECT run_id FROM trails.runs), metrics = '{"auc": 0.8}'"""
+    query(session, ours)
+    found = {name: query(session, "SELECT * FROM trails.networks(%s)", name) for name in ("alone", "members")}
+    assert found == {"alone": [("40-8", 1.0, 0.7, 9, 7, 400)], "members": [("40-8", 1.0, 0.8, 9, 7, None)]}
+
+
 def test_it_is_for_those_who_may_use_the_model(session: Any, connect: Callable[..., Any]) -> None:
     store(session, "several", several()[0])
     query(session, "GRANT trails_user TO alice")

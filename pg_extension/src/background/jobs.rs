@@ -4,6 +4,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::latest;
 use super::session::Settings;
 use super::start::Start;
 use crate::error::{sqlstate_of, Result, TrailsError};
@@ -131,12 +132,12 @@ pub fn waits_for(run: i64) -> Result<Option<pg_sys::Oid>> {
     acting(|| first(query, &[run.into()]))
 }
 
-/// How many runs of a role wait, those that this transaction has submitted included.
+/// How many runs of a role wait at this moment, those that this transaction has submitted included.
 pub fn waiting(role: pg_sys::Oid) -> Result<i64> {
-    let query =
-        "SELECT pg_catalog.count(*) FROM trails.jobs j WHERE j.owner::pg_catalog.oid OPERATOR(pg_catalog.=) $1 \
-        AND j.state OPERATOR(pg_catalog.=) 'queued'";
-    acting(|| first(query, &[role.into()])).map(Option::unwrap_or_default)
+    let query = c"SELECT pg_catalog.count(*) FROM trails.jobs j \
+        WHERE j.owner::pg_catalog.oid OPERATOR(pg_catalog.=) $1 AND j.state OPERATOR(pg_catalog.=) 'queued'";
+    let found = acting(|| latest::rows(query, [(pg_sys::OIDOID, role.into())], |row| row.get(1)))?;
+    Ok(found.into_iter().flatten().next().unwrap_or_default())
 }
 
 /// Takes a run out of the queue; false if it is not in it any more, or another session is about to change that.
@@ -155,9 +156,10 @@ pub fn withdraw(run: i64) -> Result<bool> {
     })
 }
 
-/// Runs whose rows say that they are running.
+/// Runs whose rows say, at this moment, that they are running.
 pub fn running() -> Result<Vec<i64>> {
-    numbers("SELECT j.run_id FROM trails.jobs j WHERE j.state OPERATOR(pg_catalog.=) 'running'", &[])
+    let query = c"SELECT j.run_id FROM trails.jobs j WHERE j.state OPERATOR(pg_catalog.=) 'running'";
+    acting(|| latest::rows(query, [], |row| row.get(1).unwrap_or_default()))
 }
 
 /// Runs that wait for a role that no worker can be: run and why.

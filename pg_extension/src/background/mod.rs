@@ -7,6 +7,7 @@
 //! that was killed, and it is read so before anybody has written it.
 
 mod jobs;
+mod latest;
 mod locks;
 mod pending;
 mod queue;

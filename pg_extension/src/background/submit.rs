@@ -82,8 +82,9 @@ fn check_queue(role: pg_sys::Oid) -> Result<()> {
     let (name, waiting) = (owner::name_of(role), if waiting == 1 { "1 run".into() } else { format!("{waiting} runs") });
     let message = format!("role {name} has {waiting} waiting, and may have no more than {most}");
     Err(TrailsError::new(PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, message).hint(
-        "Submit it when some of them have begun, or take one out of the queue: SELECT trails.withdraw(run_id) FROM \
-         trails.background_runs WHERE state = 'queued'. A superuser sets trails.max_queued_runs.",
+        "Submit it when some of them have begun, or take one out of the queue with trails.withdraw(run_id): SELECT run_id, \
+         source, target, submitted FROM trails.background_runs WHERE state = 'queued' lists them. A superuser sets \
+         trails.max_queued_runs.",
     ))
 }
 

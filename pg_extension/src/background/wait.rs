@@ -1,7 +1,8 @@
 //! What is true of a run now, and waiting for its end. Rows are read as they are at that moment, whatever the
 //! transaction's own snapshot sees.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::start::Start;
-use super::{locks, pending, queue};
+use super::{latest, locks, pending, queue};
 use crate::error::{Result, TrailsError};
 use crate::interrupts::{self, ClientWatch};
 use crate::owner::{self, acting};
@@ -21,8 +22,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MOST_PATIENCE: Duration = Duration::from_secs(30);
 
 thread_local! {
-    /// The run that this session last had a worker started for, and when.
-    static STARTED: Cell<Option<(i64, Instant)>> = const { Cell::new(None) };
+    /// The runs whose turn this session has looked for, of late.
+    static LOOKED: RefCell<BTreeMap<i64, Look>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// When it was last looked whether a run can begin, and how long it is left alone from then on.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    when: Instant,
+    patience: Duration,
 }
 
 /// What a row says at this moment.
@@ -57,43 +65,13 @@ const ROW: &CStr = c"SELECT j.state, j.owner::pg_catalog.oid, r.oid IS NOT NULL 
      WHERE j.run_id OPERATOR(pg_catalog.=) $1";
 
 fn read(run: i64) -> Result<Option<Now>> {
-    Spi::connect(|_client| {
-        let mut types = [pg_sys::INT8OID];
-        let mut values = [run.into_datum().unwrap_or(pg_sys::Datum::null())];
-        // SAFETY: within an SPI connection and a transaction. The snapshot is the server's, which copies it; it is the
-        // active one while the statement runs, which takes none of its own because it is read-only, and is taken off again;
-        // after an error the end of the transaction does that. One type and one value, as many as are said; the row is read
-        // before anything else is run, and what is read is copied.
-        unsafe {
-            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
-            let status = pg_sys::SPI_execute_with_args(
-                ROW.as_ptr(),
-                1,
-                types.as_mut_ptr(),
-                values.as_mut_ptr(),
-                std::ptr::null(),
-                true,
-                1,
-            );
-            pg_sys::PopActiveSnapshot();
-            Spi::check_status(status)?;
-            let table = pg_sys::SPI_tuptable;
-            if table.is_null() || pg_sys::SPI_processed == 0 {
-                return Ok(None);
-            }
-            let cell = |place| {
-                let mut is_null = false;
-                (pg_sys::SPI_getbinval(*(*table).vals, (*table).tupdesc, place, &mut is_null), is_null)
-            };
-            let (state, role, able, overdue) = (cell(1), cell(2), cell(3), cell(4));
-            Ok(Some(Now {
-                state: String::from_datum(state.0, state.1).unwrap_or_default(),
-                role: pg_sys::Oid::from_datum(role.0, role.1).unwrap_or(pg_sys::InvalidOid),
-                able: bool::from_datum(able.0, able.1).unwrap_or(false),
-                overdue: bool::from_datum(overdue.0, overdue.1).unwrap_or(false),
-            }))
-        }
-    })
+    let mut found = latest::rows(ROW, [(pg_sys::INT8OID, run.into())], |row| Now {
+        state: row.get(1).unwrap_or_default(),
+        role: row.get(2).unwrap_or(pg_sys::InvalidOid),
+        able: row.get(3).unwrap_or(false),
+        overdue: row.get(4).unwrap_or(false),
+    })?;
+    Ok(found.pop())
 }
 
 /// What is true of a run whose row says `state`. Of one whose role's rights the caller has not, that is all that is said.
@@ -129,17 +107,24 @@ fn known(run: i64) -> Result<Option<Now>> {
 ///
 /// Whoever waits does this, and whoever reads `trails.background_runs` does not: a view that starts processes would do so
 /// for whoever looks, in monitoring and in dumps.
+///
+/// Each look has the next one wait twice as long, in this session's later calls too: of a worker that dies before it has
+/// said a word nobody hears, and where others train, they start the next when they end.
 fn start(run: i64, role: pg_sys::Oid) -> Result<()> {
+    LOOKED.with_borrow_mut(|looked| {
+        looked.retain(|_, look| look.when.elapsed() < 2 * MOST_PATIENCE);
+        let patience = looked.get(&run).map_or(PATIENCE, |look| (look.patience * 2).min(MOST_PATIENCE));
+        looked.insert(run, Look { when: Instant::now(), patience });
+    });
     if queue::has_room()? {
         Start { run, role }.try_now();
-        STARTED.set(Some((run, Instant::now())));
     }
     Ok(())
 }
 
-/// Whether this session has had a worker started for a run a moment ago, which may be on its way.
-fn just_started(run: i64) -> bool {
-    STARTED.get().is_some_and(|(started, when)| started == run && when.elapsed() < PATIENCE)
+/// Whether a run has been left alone long enough since this session last looked.
+fn left_alone(run: i64) -> bool {
+    LOOKED.with_borrow(|looked| looked.get(&run).is_none_or(|look| look.when.elapsed() >= look.patience))
 }
 
 /// Waits until a run has ended, for at most `patience`; returns its state then. Of one that does not begin although it
@@ -156,24 +141,17 @@ pub fn wait(run: i64, patience: Option<Duration>) -> Result<String> {
             .hint("SELECT run_id, state FROM trails.background_runs shows those that you have.")
     };
     let watch = ClientWatch::start();
-    let mut patient = (Instant::now(), PATIENCE);
     let state = loop {
         let now = known(run)?.ok_or_else(unknown)?;
         if now.ended() {
             break now.state;
         }
-        if now.overdue && !just_started(run) {
+        if now.state == "queued" && (now.overdue || began.elapsed() >= PATIENCE) && left_alone(run) {
             start(run, now.role)?;
         }
         let left = patience.map(|patience| patience.saturating_sub(began.elapsed()));
         if left.is_some_and(|left| left.is_zero()) {
             break now.state;
-        }
-        if now.state == "queued" && patient.0.elapsed() >= patient.1 {
-            if !just_started(run) {
-                start(run, now.role)?;
-            }
-            patient = (Instant::now(), (patient.1 * 2).min(MOST_PATIENCE));
         }
         interrupts::pause(left.map_or(GLANCE, |left| left.min(GLANCE)));
     };

@@ -27,7 +27,8 @@ impl CalibrationError {
 
     /// All rows of one probability, the next one in their order: for how many it came true, and how many they are.
     pub fn add(&mut self, probability: f64, happened: f64, weight: f64) {
-        let bin = (BINS * (self.seen + weight / 2.0) / self.all).floor();
+        // The share first: the product of large weights could be infinite.
+        let bin = ((self.seen + weight / 2.0) / self.all * BINS).floor();
         if bin > self.bin {
             self.close();
             self.bin = bin;
@@ -42,8 +43,29 @@ impl CalibrationError {
         (self.expected, self.happened) = (0.0, 0.0);
     }
 
+    /// None of rows that weigh nothing, or more than can be said.
     pub fn value(mut self) -> Option<f64> {
         self.close();
-        (self.all > 0.0).then(|| self.apart / self.all)
+        (self.all > 0.0 && self.all.is_finite()).then(|| self.apart / self.all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(weight: f64) -> Option<f64> {
+        let mut found = CalibrationError::of(2.0 * weight);
+        found.add(0.9, weight, weight);
+        found.add(0.2, 0.0, weight);
+        found.value()
+    }
+
+    #[test]
+    fn weights_may_be_as_large_as_numbers_are() {
+        for weight in [1.0, f64::MAX / 2.0] {
+            assert!((error_of(weight).unwrap() - 0.15).abs() < 1e-12);
+        }
+        assert_eq!((error_of(0.0), error_of(f64::MAX)), (None, None));
     }
 }

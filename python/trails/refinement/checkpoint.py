@@ -24,7 +24,7 @@ from trails.refinement.protocol import LeaderboardRow
 from trails.refinement.trial import Trial
 from trails.training.weights import Training, Weights
 
-_FORMAT = "trails.checkpoint.3"
+_FORMAT = "trails.checkpoint.4"
 _PARTS = ("weights", "mean", "square", "average", "best")
 
 MOST_BYTES = 256 << 20
