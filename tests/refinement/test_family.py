@@ -214,7 +214,7 @@ def test_a_second_family_is_selected_among_and_learns(data: Dataset) -> None:
 def test_a_fixed_plan_gives_the_same_result_whoever_computes(data: Dataset) -> None:
     first, again, threads = refined(data), refined(data), refined(data, threads=2)
     assert first.leaderboard == again.leaderboard == threads.leaderboard
-    options = {"eta": 2, "max_epochs": 4, "patience": 9, "dropout": 0.0}
+    options = {"eta": 2, "max_epochs": 4, "patience": 9, "dropout": 0.2}
     assert refined(data, options=options).leaderboard != first.leaderboard, "dropout is at work"
 
 

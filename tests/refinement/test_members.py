@@ -133,7 +133,7 @@ def test_other_tasks_train(train: Table, task: Task) -> None:
 
 
 def test_a_run_trains_them_with_the_time_that_is_left_and_keeps_what_is_better(train: Table) -> None:
-    outcome = run(train, None, backend.CANDIDATES[:3], budget=20.0, options={"max_epochs": 4})
+    outcome = run(train, None, backend.CANDIDATES[:3], budget=60.0, options={"max_epochs": 4})
     assert {"members", "refit"} <= timed(outcome)
     model = outcome.model
     assert model is not None
@@ -160,11 +160,11 @@ def test_a_fixed_plan_has_them_only_if_it_is_asked_for_and_is_repeatable(train: 
 
 
 def test_who_keeps_no_model_trains_none(train: Table) -> None:
-    outcome = run(train, None, backend.CANDIDATES[:2], budget=15.0, options={"max_epochs": 2}, models=None)
+    outcome = run(train, None, backend.CANDIDATES[:2], budget=60.0, options={"max_epochs": 2}, models=None)
     assert "members" not in timed(outcome)
 
 
 def test_one_member_is_none(train: Table) -> None:
-    outcome = run(train, None, backend.CANDIDATES[:2], budget=15.0, options={"max_epochs": 2, "members": 1})
+    outcome = run(train, None, backend.CANDIDATES[:2], budget=60.0, options={"max_epochs": 2, "members": 1})
     assert "members" not in timed(outcome) and outcome.model is not None
     assert "members" not in outcome.model.training
