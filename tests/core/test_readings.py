@@ -109,6 +109,22 @@ def test_texts_that_are_too_many_to_be_kept_are_read_as_they_come() -> None:
     assert mixed.kind == "text", "of all rows too few are numbers"
 
 
+def test_late_texts_take_room_by_the_row_alone() -> None:
+    builder = TextBuilder("c", None, "found")
+    for begin in range(0, MOST_SPELLINGS + 40_000, 10_000):
+        texts = [f"{n}.5 $" for n in range(begin, begin + 9_999)]
+        nulls = np.zeros(10_000, np.bool_)
+        nulls[7] = True
+        builder.add(texts, np.arange(10_000) % 9_999, nulls)
+    held = [part for part in vars(builder).values() if isinstance(part, dict) and part is not vars(builder)["_known"]]
+    assert all(len(part) <= MOST_SPELLINGS for part in held), "nothing is kept by text"
+    absent = np.tile(np.arange(10_000) == 7, 11).astype(np.uint8)
+    column = builder.finish(absent)
+    assert column.reading == "number" and np.array_equal(column.nulls, absent)
+    numbers = np.concatenate([begin + np.arange(10_000) % 9_999 + 0.5 for begin in range(0, 110_000, 10_000)])
+    assert np.array_equal(column.data, np.where(absent, 0, numbers))
+
+
 def test_batches_make_no_difference() -> None:
     texts = [f"{n % 70},5" for n in range(300)]
     builder = TextBuilder("c", None, "found")
