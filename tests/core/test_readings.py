@@ -154,6 +154,10 @@ def test_texts_whose_spelling_is_gone_cannot_be_read() -> None:
 def test_keys_that_are_stored_as_text_cannot_help() -> None:
     keys, prices = found([str(100_000 + 7 * n) for n in range(200)]), found([f"{n}.5" for n in range(200)])
     assert useless_features([keys]) == {"c": "different in every row"} and useless_features([prices]) == {}
+    some = found([*(str(100_000 + 7 * n) for n in range(200)), "N/A", "N/A"])
+    assert useless_features([some]) == {"c": "different in every row"}, "what is missing makes no key less of one"
+    few = replace(some, nulls=(np.arange(202) >= 30).astype(np.uint8))
+    assert useless_features([few]) == {}, "whether it is there says something"
 
 
 def test_what_is_named_a_text_must_be_one() -> None:

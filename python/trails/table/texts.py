@@ -51,6 +51,10 @@ class OfTexts:
     texts: frozenset[str] = frozenset()
     id_values: frozenset[str] = frozenset()
 
+    def with_labels(self, names: Iterable[str]) -> OfTexts:
+        """The same, and that columns of these names stay text."""
+        return OfTexts(self.texts | frozenset(names), self.id_values)
+
     def reading(self, name: str) -> str | None:
         """How the texts of a column are read that is learnt from."""
         return None if name in self.texts else "found"
