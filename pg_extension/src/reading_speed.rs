@@ -79,8 +79,7 @@ pub fn run(source: pg_sys::Oid, repeats: i32, way: Way) -> Result<Vec<Reading>> 
         return Err(TrailsError::argument(format!("repeats must be at least 1, not {repeats}")));
     }
     let source = Source::describe(source)?;
-    let columns: Vec<SourceColumn> =
-        source.columns.iter().filter(|c| c.cell.is_some()).map(|c| source.readable(&c.name)).collect::<Result<_>>()?;
+    let columns = source.all_as_learnt()?;
     if columns.is_empty() {
         return Err(TrailsError::argument(format!("{} has no column that can be read", source.name)));
     }

@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trails.selection import Selection
     from trails.settings import Settings
     from trails.table.columns import Columns
+    from trails.table.split import ByColumns
 
 SUMMARY = "select a model outside the database, within a budget"
 
@@ -121,7 +122,7 @@ def _select(options: argparse.Namespace, settings: Settings, log: _Log, started:
     from trails.selection import select
 
     source = (
-        _Tables(options.dsn, options.dataset, options.target, settings.by.no_features, settings.options)
+        _Tables(options.dsn, options.dataset, options.target, settings.by, settings.options)
         if options.dsn
         else _Files(options)
     )
@@ -222,14 +223,14 @@ class _Tables:
     """The splits as tables of a database."""
 
     def __init__(
-        self, dsn: str, name: str, target: str, by: Iterable[str] = (), options: Mapping[str, Any] | None = None
+        self, dsn: str, name: str, target: str, by: ByColumns, options: Mapping[str, Any] | None = None
     ) -> None:
         from trails.table.texts import OfTexts
         from trails.training.options import parse_options
 
         self._dsn, self._table, self._target = dsn, name, target
-        self._by, said = {*by}, parse_options(options)
-        self._of_texts = OfTexts(frozenset(said.texts), frozenset(said.id_values))
+        self._by, said = by.no_features, parse_options(options)
+        self._of_texts = OfTexts(frozenset(said.texts), frozenset(said.id_values)).with_labels(by.labels)
         self.name = f"tables {name}_*"
 
     def read(self, split: str, like: Columns | None) -> Columns | None:

@@ -129,8 +129,8 @@ def select(
         finish("filter", began)
         notices = [
             f'feature "{shown(column.name)}" is text and read as {column.reading}; the option texts keeps it text'
-            for column in train
-            if column.reading is not None
+            for column in train.without(target)
+            if column.reading is not None and column.name not in by.no_features
         ] + found.notices
         told = {"scored": found.scored, "failed": found.failed, "seconds": found.seconds, "notices": notices}
         hear({"event": "filtered", **told})

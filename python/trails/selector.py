@@ -204,6 +204,11 @@ class ModelSelector(Estimator):
             given = given_tables(X, y, target, validation, of_rows, of_texts)
         elif target is not None:
             raise InvalidInput("target names a column of a table, and X is none", hint="Give the labels as y.")
+        elif options.id_values:
+            raise InvalidInput(
+                "the option id_values is for tables of a database",
+                hint="Give the ids as a column of their own, of whole numbers that the option categories names.",
+            )
         else:
             given = given_arrays(X, y, validation, type(self).__name__, of_rows, of_texts)
         self.rows_left_out_, self.n_features_in_ = given.rows_left_out, given.seen.count

@@ -26,6 +26,7 @@ from trails.table.frames import (
     names_of,
     series_column,
 )
+from trails.table.split import ByColumns
 from trails.table.target import places_of_classes
 from trails.table.texts import OfTexts
 
@@ -197,10 +198,7 @@ def given_tables(
         if not isinstance(name, str):
             raise InvalidInput(f"with a connection, {role} is the name of a column, not {shown(str(name))}")
     keys = key_of(connection, table) - {target, *by.values()}
-    said = of_texts or OfTexts()
-    # A group is a label, whatever it looks like.
-    texts = said.texts | ({by["group_by"]} if "group_by" in by else set())
-    of_texts = OfTexts(frozenset(texts), said.id_values)
+    of_texts = (of_texts or OfTexts()).with_labels(ByColumns(**by).labels)
     aside = {*keys, *by.values()}
     train, left_out = read_table(connection, table, target=target, aside=aside, of_texts=of_texts)
     for name in by.values():

@@ -28,6 +28,7 @@ CRAFTED = [
     "2004-03-10T18:00:00+02:", "2004-03-10 ", "2004-03-10T", "2004-03-10x", "10/03/2004 18.00.00", "2004-03-101",
     "9:00", "09:00", "24:00", "23:59:59", "23:59:60", "12:60", "3:1", "9:00:00.5", "9:00:00.", "18.00.00", "8.00.00",
     "18.00", "123:00", "12:000", "9:00 am", "12:30:5", "5381:1",
+    "7" + " " * 195, "7" + " " * 196, "\u00a0" * 97 + "7", "\u00a0" * 98 + "7", " " * 196, " " * 197, "?" + "\u2009" * 65, "?" + "\u2009" * 66,
 ]  # fmt: skip
 """One text for each rule, and beside it what it keeps out."""
 
@@ -73,7 +74,7 @@ def polls() -> list[list[str]]:
     return [
         [str(n) for n in range(20)], [str(n) for n in range(19)], [str(n) for n in range(19)] + ["x"],
         [str(n) for n in range(38)] + ["a", "b"], [str(n) for n in range(38)] + ["a", "b", "c"],
-        [str(n) for n in range(20)] + ["?", "N/A", " "], [f"{n:05d}" for n in range(90)], [str(n) for n in range(99)] + ["007"],
+        [str(n) for n in range(20)] + ["?", "N/A", " "], [f"{n:05d}" for n in range(90)], [str(n) + " " * 200 for n in range(40)], [str(n) for n in range(99)] + ["007"],
         numbers, [f"{n}.{n:03d}" for n in range(1, 60)], [f"{n}.{n:03d}" for n in range(1, 60)] + ["1.5", "2.25"],
         [f"${n}" for n in range(60)], [f"${n}" for n in range(60)] + ["€1"], [f"{n} %" for n in range(60)],
         days, both, [text.replace("/", ".") for text in both], [text + " 9:00" for text in both], [text + " 9:00" for text in days],

@@ -109,6 +109,22 @@ def test_texts_that_are_too_many_to_be_kept_are_read_as_they_come() -> None:
     assert mixed.kind == "text", "of all rows too few are numbers"
 
 
+def test_late_texts_take_room_by_the_row_alone() -> None:
+    builder = TextBuilder("c", None, "found")
+    for begin in range(0, MOST_SPELLINGS + 40_000, 10_000):
+        texts = [f"{n}.5 $" for n in range(begin, begin + 9_999)]
+        nulls = np.zeros(10_000, np.bool_)
+        nulls[7] = True
+        builder.add(texts, np.arange(10_000) % 9_999, nulls)
+    held = [part for part in vars(builder).values() if isinstance(part, dict) and part is not vars(builder)["_known"]]
+    assert all(len(part) <= MOST_SPELLINGS for part in held), "nothing is kept by text"
+    absent = np.tile(np.arange(10_000) == 7, 11).astype(np.uint8)
+    column = builder.finish(absent)
+    assert column.reading == "number" and np.array_equal(column.nulls, absent)
+    numbers = np.concatenate([begin + np.arange(10_000) % 9_999 + 0.5 for begin in range(0, 110_000, 10_000)])
+    assert np.array_equal(column.data, np.where(absent, 0, numbers))
+
+
 def test_batches_make_no_difference() -> None:
     texts = [f"{n % 70},5" for n in range(300)]
     builder = TextBuilder("c", None, "found")
@@ -138,6 +154,10 @@ def test_texts_whose_spelling_is_gone_cannot_be_read() -> None:
 def test_keys_that_are_stored_as_text_cannot_help() -> None:
     keys, prices = found([str(100_000 + 7 * n) for n in range(200)]), found([f"{n}.5" for n in range(200)])
     assert useless_features([keys]) == {"c": "different in every row"} and useless_features([prices]) == {}
+    some = found([*(str(100_000 + 7 * n) for n in range(200)), "N/A", "N/A"])
+    assert useless_features([some]) == {"c": "different in every row"}, "what is missing makes no key less of one"
+    few = replace(some, nulls=(np.arange(202) >= 30).astype(np.uint8))
+    assert useless_features([few]) == {}, "whether it is there says something"
 
 
 def test_what_is_named_a_text_must_be_one() -> None:

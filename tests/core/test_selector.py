@@ -458,6 +458,12 @@ def test_arrays_become_columns(values: Any, kind: str, data: list[Any]) -> None:
     assert nulls.tolist() == missing
 
 
+def test_ids_and_values_are_for_tables_of_a_database() -> None:
+    with pytest.raises(InvalidInput, match="tables of a database") as caught:
+        ModelSelector(budget=30, options={"id_values": ["c"]}).fit({"c": np.array(["1:1", "2:1"] * 40)}, [0, 1] * 40)
+    assert "categories" in f"{caught.value.hint}"
+
+
 def test_texts_become_hashes_with_their_spelling() -> None:
     found = column_of("c", np.array(["b", None, "a", "b"], object))
     assert found.kind == "text" and found.data[0] == found.data[3] and found.nulls is not None

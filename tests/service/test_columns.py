@@ -70,6 +70,38 @@ def test_a_text_target_is_never_idvalue_and_an_all_null_text_is_text(database: D
     assert [column.kind for column in client.columns("t")] == ["text", "idvalue"]
 
 
+def test_a_key_without_its_constraint_says_nothing_of_the_form(database: Database, client: DataClient) -> None:
+    database.sql(
+        """CREATE TABLE p AS SELECT n AS id, n % 2 AS label, n % 9 || ':1' AS a, '3:' || 10 + n % 40 AS b
+            FROM generate_series(1, 120) n""",
+        "CREATE VIEW seen AS SELECT *, 7 AS version FROM p",
+        "CREATE TABLE drawn AS SELECT * FROM p ORDER BY md5(id::text) LIMIT 60",
+        "CREATE TABLE learnt AS SELECT *, id % 50 AS visits, id % 40 AS days, 1.5 AS other FROM p",
+        "CREATE TABLE times AS SELECT id, label, b FROM p",
+    )
+    for table, kinds in (
+        ("p", ["idvalue", "idvalue"]),
+        ("seen", ["idvalue", "idvalue"]),
+        ("drawn", ["idvalue", "idvalue"]),
+        ("learnt", ["text", "time"]),
+    ):
+        columns = client.columns(table, target="label")
+        assert [columns[name].kind for name in "ab"] == kinds, table
+    assert client.columns("times", target="label")["b"].kind == "time", "no other column is of ids"
+
+
+def test_readings_are_for_columns_of_text_alone(database: Database, client: DataClient) -> None:
+    database.sql(
+        "CREATE TYPE size AS ENUM ('7', 'XL')",
+        "CREATE TABLE s AS SELECT n::text AS t FROM generate_series(1, 90) n",
+        "CREATE TABLE e AS SELECT '7'::size AS t",
+    )
+    train = client.columns("s")
+    assert train["t"].reading == "number"
+    with pytest.raises(InvalidInput, match='"t" has type text'):
+        client.columns("e", like=train)
+
+
 def test_one_other_text_makes_a_column_text_however_late(database: Database, client: DataClient) -> None:
     database.sql("CREATE TABLE t AS SELECT n || ':1' AS f FROM generate_series(1, 200000) n")
     assert client.columns("t")["f"].kind == "idvalue"

@@ -106,6 +106,20 @@ def test_only_tables_of_the_published_form_have_ids_unasked(sql: Any) -> None:
     assert described(sql, "published") == kinds
     query(sql, "ALTER TABLE published ADD id serial PRIMARY KEY")
     assert described(sql, "published") == kinds | {"id": ("int32", None)}, "a key says nothing"
+    named = query(sql, "SELECT kind FROM trails.describe_columns('published', ARRAY['id', 'label', 'a']::name[])")
+    assert named == [("int32",), ("int32",), ("idvalue",)], "not where it is named, either"
+    # A view or a copy has the key and not its constraint.
+    query(sql, "CREATE VIEW seen AS SELECT * FROM published")
+    query(sql, "CREATE TABLE copied AS SELECT * FROM published")
+    query(sql, "CREATE TABLE drawn AS SELECT * FROM published ORDER BY md5(id::text) LIMIT 60")
+    query(sql, "CREATE VIEW one_class AS SELECT id, 1 AS weight, label, a, b FROM published ORDER BY id DESC")
+    for table in ("seen", "copied", "drawn", "one_class"):
+        found = described(sql, table)
+        assert found["a"] == found["b"] == ("idvalue", None), table
+    query(sql, "CREATE TABLE visits AS SELECT *, mod(id, 50) AS visits FROM published")
+    assert described(sql, "visits")["a"] == ("text", None), "a column that is learnt from says something"
+    query(sql, "CREATE TABLE ages AS SELECT *, '3:' || 10 + mod(id, 40) AS age FROM published")
+    assert described(sql, "ages")["age"] == ("idvalue", None), "a time among ids is an id"
     query(sql, "ALTER TABLE published ADD amount float8 DEFAULT 1")
     found = described(sql, "published")
     assert found["a"] == found["b"] == ("text", None)
@@ -117,7 +131,7 @@ def test_the_server_reads_columns_as_the_package_does(sql: Any) -> None:
     for number, texts in enumerate(polls()):
         cells = [*texts, *texts[:3], None]
         column = text_column("c", cells, reading="found")
-        query(sql, f"CREATE TABLE t{number} (c text, other int, third int)")
+        query(sql, f"CREATE TABLE t{number} (c text, other float8, third float8)")
         with sql.cursor() as cursor:
             cursor.executemany(f"INSERT INTO t{number} VALUES (%s, 1, 2)", [(cell,) for cell in cells])
         ((kind, nulls, reading),) = query(

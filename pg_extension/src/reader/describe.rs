@@ -32,17 +32,9 @@ pub struct DescribedColumn {
 /// Reads the named columns of a relation, or all that can be read.
 pub fn run(source: pg_sys::Oid, named: Option<&[String]>) -> Result<Vec<DescribedColumn>> {
     let source = Source::describe(source)?;
-    // A key says nothing of the form of the other columns.
-    let in_key = |column: &SourceColumn| source.columns.iter().any(|c| c.in_primary_key && c.name == column.name);
     let wanted: Vec<SourceColumn> = match named {
-        Some(names) => names.iter().map(|name| source.readable(name)).collect::<Result<_>>()?,
-        None => source
-            .columns
-            .iter()
-            .filter(|column| column.cell.is_some())
-            .map(|column| source.readable(&column.name))
-            .map(|column| column.map(|column| if in_key(&column) { column.aside() } else { column }))
-            .collect::<Result<_>>()?,
+        Some(names) => names.iter().map(|name| source.as_learnt(name)).collect::<Result<_>>()?,
+        None => source.all_as_learnt()?,
     };
     let table = read(&source, &wanted, None, 0)?;
     let mut memory = Memory::new(table.bytes(), settings::reading_memory_limit());

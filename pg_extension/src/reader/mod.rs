@@ -21,6 +21,7 @@ mod opened;
 pub mod order;
 pub mod pictures;
 mod prepare;
+mod published;
 pub mod query;
 mod readings;
 mod receiver;

@@ -13,8 +13,9 @@ use super::columns::{Column, Form, Kind, Values};
 use super::memory::{Exhausted, Memory};
 use super::texts::{AsItIs, Texts};
 
-/// Rows after which the caller may look for a cancel.
+/// Rows after which the caller may look for a cancel, and texts.
 const PART: usize = 65_536;
+const FEW: usize = 4_096;
 
 /// What a column of such texts is read as.
 pub fn kind_of(reading: Reading) -> Kind {
@@ -71,7 +72,10 @@ impl Read {
         let Values::Text { hashes, .. } = &column.values else { return Ok(None) };
         let mut said: HashMap<i64, (Option<Said>, bool), BuildHasherDefault<AsItIs>> = HashMap::default();
         said.try_reserve(texts.hashes.len()).map_err(|_| Exhausted::System)?;
-        for (hash, text) in texts.each() {
+        for (number, (hash, text)) in texts.each().enumerate() {
+            if number % FEW == 0 {
+                pause();
+            }
             said.insert(hash, (reading.of(text), is_missing(text)));
         }
         let mut read = Self { reading, column: Column::new(&column.name, kind_of(reading)), tally: Tally::default() };
@@ -118,7 +122,7 @@ impl Prospect {
     /// When no further spelling is kept: what those that are say of the column, in whose rows are no others yet.
     #[cold]
     pub fn settle(&mut self, column: &Column, texts: &Texts, memory: &mut Memory) -> Result<(), Exhausted> {
-        *self = match poll(texts) {
+        *self = match poll(texts, &|| ()) {
             Chosen::Reading(reading) => match Read::of(reading, column, texts, memory, &|| ())? {
                 Some(read) => Self::Read(Box::new(read)),
                 None => Self::Texts,
@@ -139,7 +143,7 @@ impl Prospect {
         let read = match self {
             Self::Texts => None,
             Self::Read(read) => Some(*read),
-            Self::Open => match poll(texts) {
+            Self::Open => match poll(texts, pause) {
                 Chosen::Reading(reading) => Read::of(reading, column, texts, memory, pause)?,
                 Chosen::Ambiguous => {
                     column.form = Form::AmbiguousDates;
@@ -161,9 +165,12 @@ impl Prospect {
     }
 }
 
-fn poll(texts: &Texts) -> Chosen {
+fn poll(texts: &Texts, pause: &dyn Fn()) -> Chosen {
     let mut poll = Poll::default();
-    for (_, text) in texts.each() {
+    for (number, (_, text)) in texts.each().enumerate() {
+        if number % FEW == 0 {
+            pause();
+        }
         poll.add(text);
         // Most columns of texts are seen to be that after the first twentieth of them.
         if poll.is_hopeless(texts.hashes.len()) {
@@ -257,5 +264,15 @@ mod tests {
         assert!(are_times(&texts_of(&[Some("9:00"), Some("17:30")]).1));
         assert!(!are_times(&texts_of(&[Some("9:00"), Some("3:1")]).1));
         assert!(!are_times(&texts_of(&[None]).1));
+    }
+
+    #[test]
+    fn a_cancel_is_looked_for_while_texts_are() {
+        let numbers: Vec<String> = (0..3 * FEW).map(|n| n.to_string()).collect();
+        let cells: Vec<Option<&str>> = numbers.iter().map(|number| Some(number.as_str())).collect();
+        let (mut column, texts) = texts_of(&cells);
+        let times = std::cell::Cell::new(0);
+        Prospect::Open.complete(&mut column, &texts, &mut FREE.clone(), &|| times.set(times.get() + 1)).unwrap();
+        assert!(times.get() >= 6, "{} times", times.get());
     }
 }

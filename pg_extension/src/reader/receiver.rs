@@ -14,7 +14,8 @@ use super::direct::Direct;
 use super::fault::BadCell;
 use super::memory::{Exhausted, Memory};
 use super::named::NamedRelation;
-use super::sink::{beginning, Ids, Sink};
+use super::published::is_published;
+use super::sink::{beginning, Sink};
 use crate::error::{Result as Outcome, TrailsError};
 
 #[repr(C)]
@@ -99,26 +100,27 @@ impl Receiver {
     /// To be called after the last row.
     pub fn complete(&mut self) -> Result<(), Exhausted> {
         self.leave_direct();
-        let published = self.is_published();
+        let pause = || {
+            pgrx::check_for_interrupts!();
+        };
+        let published = self.is_published(&pause)?;
         for (sink, column) in self.sinks.iter_mut().zip(&mut self.table.columns) {
-            let pause = || {
-                pgrx::check_for_interrupts!();
-            };
+            pause();
             sink.complete(&mut self.memory, column, published, &pause)?;
         }
         Ok(())
     }
 
-    /// Whether all features are of the form `id:value`, as in the published datasets: `9:00` or `3:1` in a single column says
-    /// little. Where no target is named, one of the columns may be it.
-    fn is_published(&self) -> bool {
+    /// Whether the rows are of the form of the published datasets. Where no target is named, one of the columns may be it.
+    fn is_published(&mut self, pause: &dyn Fn()) -> Result<bool, Exhausted> {
         // Where all kinds are known before, nothing is to be found out.
         if !self.sinks.iter().any(Sink::may_be_ids) {
-            return false;
+            return Ok(false);
         }
-        let features = self.sinks.iter().zip(&self.table.columns).filter(|(sink, _)| sink.feature);
-        let others = features.filter(|(sink, column)| sink.ids(column) == Ids::Not).count();
-        others <= usize::from(self.target.is_none())
+        let Self { sinks, table, memory, target, .. } = self;
+        let features = sinks.iter().zip(&table.columns).filter(|(sink, _)| sink.feature);
+        let features = features.map(|(sink, column)| (sink.ids(column), column));
+        is_published(features, usize::from(target.is_none()), memory, pause)
     }
 
     /// Columns are written to directly, or as `store` does it, but not both.

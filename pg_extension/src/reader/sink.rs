@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::labels::Labels;
 use super::memory::{Exhausted, Memory};
 use super::numeric::{self, Odd};
+use super::published::Ids;
 use super::readings::{are_times, put, Prospect};
 use super::source::SourceColumn;
 use super::texts::{hash, Dictionary};
@@ -35,15 +36,6 @@ pub struct Sink {
     prospect: Prospect,
     /// Whether it is learnt from.
     pub feature: bool,
-}
-
-/// Whether a column is one of ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ids {
-    /// It is empty, and could be any.
-    Any,
-    Are,
-    Not,
 }
 
 impl Sink {
@@ -195,7 +187,8 @@ impl Sink {
             // A column of NULLs alone has no form.
             _ if is_empty => Ids::Any,
             (_, Values::IdValue(_)) => Ids::Are,
-            (Some(_), _) if !self.dictionary.as_ref().is_some_and(|known| are_times(known.texts())) => Ids::Are,
+            (Some(_), _) if self.dictionary.as_ref().is_some_and(|known| are_times(known.texts())) => Ids::Times,
+            (Some(_), _) => Ids::Are,
             _ => Ids::Not,
         }
     }
@@ -210,15 +203,15 @@ impl Sink {
         pause: &dyn Fn(),
     ) -> Result<(), Exhausted> {
         column.complete(memory)?;
-        let are_ids = self.ids.is_some() && self.ids(column) == Ids::Are;
+        let form = self.ids(column);
         if let Some(ids) = self.ids.take() {
-            if are_ids && published {
+            if published && matches!(form, Ids::Are | Ids::Times) {
                 memory.release(column.values.bytes());
                 column.values = Values::IdValue(ids);
                 return Ok(());
             }
             memory.release(ids.bytes());
-            if are_ids {
+            if form == Ids::Are {
                 column.form = Form::LikeIds;
             }
         }

@@ -281,6 +281,17 @@ impl Source {
         })
     }
 
+    /// The named column, as it is where no features are named: the primary key is none.
+    pub fn as_learnt(&self, name: &str) -> Result<SourceColumn> {
+        let column = self.readable(name)?;
+        Ok(if self.find(name)?.in_primary_key { column.aside() } else { column })
+    }
+
+    /// All columns that can be read.
+    pub fn all_as_learnt(&self) -> Result<Vec<SourceColumn>> {
+        self.columns.iter().filter(|c| c.cell.is_some()).map(|c| self.as_learnt(&c.name)).collect()
+    }
+
     /// The target column. A text is a label, whatever it looks like.
     pub fn target(&self, name: &str) -> Result<SourceColumn> {
         let column = self.readable(name)?;

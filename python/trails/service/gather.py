@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trails.checks import all_different
 from trails.errors import InvalidInput, TrailsError
 from trails.service.arrow import pa, pc
 from trails.service.types import KIND, SQL_TYPE
 from trails.table.columns import KINDS, Column, Columns
 from trails.table.conform import SQL_CASTS, conform, may_conform
-from trails.table.texts import OfTexts, TextBuilder
+from trails.table.texts import Form, OfTexts, TextBuilder
 
 _DAYS = 10_957
 """From 1970-01-01, where Arrow begins to count, to 2000-01-01, where PostgreSQL and Trails do."""
@@ -91,7 +92,11 @@ class Gatherer:
     def _is_published(self) -> bool:
         """Whether all features are of the form ``id:value``, as in the published datasets: ``9:00`` or ``3:1`` in a
         single column says little."""
-        return sum(part.ids() is False for part in self._features) <= self._others
+        forms = [part.form() for part in self._features]
+        if "ids" not in forms:
+            return False
+        others = [part for part, form in zip(self._features, forms, strict=True) if form == "other"]
+        return len(others) <= self._others or sum(not part.says_nothing() for part in others) <= self._others
 
 
 class _Part:
@@ -112,19 +117,30 @@ class _Part:
         if self._kind == "text":
             candidate = self._name != target and about.get(SQL_TYPE) in (b"text", b"varchar", b"bpchar")
             idvalue: bool | None = self._wanted == "idvalue"
-            reading = None if like is None else like.reading
+            # Of other types that are texts here, such as enums, the server reads none either.
+            reading = like.reading if candidate and like is not None else None
             if candidate and like is None and self._name not in said.texts:
                 idvalue, reading = (True, None) if self._name in said.id_values else (None, "found")
                 self._wanted = "idvalue" if idvalue else None
             self._texts = TextBuilder(self._name, idvalue, reading)
             self._reads = reading is not None
 
-    def ids(self) -> bool | None:
-        """Whether its texts are ``id:value``; None if it holds nothing."""
+    def form(self) -> Form:
+        """What its texts could be."""
         if self._texts is not None:
-            return self._texts.ids()
+            return self._texts.form()
         parts = ((part > 0) if isinstance(part, int) else not part.all() for part in self._nulls)
-        return False if any(parts) else None
+        return "other" if any(parts) else "any"
+
+    def says_nothing(self) -> bool:
+        """Whether it is never learnt from: whole numbers that are the same, or different, in every row, as a key is
+        that a view or a copy of a table has."""
+        if self._kind not in ("int32", "int64") or sum(len(part) for part in self._data) < 2:
+            return False
+        if any(not isinstance(part, int) and part.any() for part in self._nulls):
+            return False
+        data = np.concatenate(self._data)
+        return bool((data == data[0]).all()) or all_different(data)
 
     def _fits(self) -> bool:
         """Whether anything but NULL is possible."""

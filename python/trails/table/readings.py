@@ -40,6 +40,10 @@ MISSING = frozenset(
 )
 """What people write where they have no value, in small letters."""
 
+LONGEST = 196
+"""Bytes of the longest text that is looked at, blanks included. Of longer ones training may know the beginning alone,
+and what they say must not depend on that."""
+
 _BLANKS = " \t\n\v\f\r\xa0\u202f\u2009"
 _LONGEST, _MOST_DIGITS = 64, 15
 _BEGIN = frozenset("0123456789+-\u2212$€£¥.,")
@@ -93,16 +97,14 @@ def is_missing(text: str) -> bool:
     """Whether a text is blank, or what stands for a value that is missing."""
     # Small letters of ASCII alone, which the other reader knows.
     bare = text.strip(_BLANKS)
-    return len(bare) <= 7 and bare.isascii() and bare.lower() in MISSING
+    return len(bare) <= 7 and bare.isascii() and bare.lower() in MISSING and _bytes(text) <= LONGEST
 
 
 def said(reading: str, text: str) -> float | int | None:
     """What a text says: a number, days or microseconds since 2000-01-01 (UTC), or microseconds since midnight; None
     where it is not of the form."""
     bare = text.strip(_BLANKS)
-    if len(bare.encode("utf-8", "surrogatepass")) > _LONGEST:
-        return None
-    return _SAID[reading](bare)
+    return None if _is_long(text, bare) else _SAID[reading](bare)
 
 
 def poll(texts: Iterable[str]) -> Chosen:
@@ -119,7 +121,7 @@ def poll(texts: Iterable[str]) -> Chosen:
             continue
         present += 1
         bare = text.strip(_BLANKS)
-        if bare[0] not in _BEGIN or len(bare.encode("utf-8", "surrogatepass")) > _LONGEST:
+        if not bare or bare[0] not in _BEGIN or _is_long(text, bare):
             continue
         for reading in READINGS:
             if reading in ("number", "number with comma"):
@@ -145,6 +147,16 @@ def poll(texts: Iterable[str]) -> Chosen:
 def enough(read: int, present: int) -> bool:
     """Whether ``read`` of ``present`` are as many as a reading must read."""
     return read > 0 and 100 * read >= SHARE * present
+
+
+def _bytes(text: str) -> int:
+    """Of the text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _is_long(text: str, bare: str) -> bool:
+    """Whether a text is longer than any that is read, with its blanks or without them."""
+    return _bytes(bare) > _LONGEST or _bytes(text) > LONGEST
 
 
 def _numeral(text: str, reading: str) -> tuple[float | Literal["code"] | None, str]:

@@ -59,6 +59,11 @@ class ByColumns:
         named = (self.split, self.group_by, self.time_by, self.weight)
         return set(filter(None, named)) if self.aside is None else set(self.aside)
 
+    @property
+    def labels(self) -> set[str]:
+        """Columns that stay text where they are, whatever they look like: no number is read out of them."""
+        return set(filter(None, (self.split, self.group_by, self.weight)))
+
     def check(self, validation: bool) -> None:
         """Refuse several that say which rows are held out.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +51,32 @@ class OfTexts:
     texts: frozenset[str] = frozenset()
     id_values: frozenset[str] = frozenset()
 
+    def with_labels(self, names: Iterable[str]) -> OfTexts:
+        """The same, and that columns of these names stay text."""
+        return OfTexts(self.texts | frozenset(names), self.id_values)
+
     def reading(self, name: str) -> str | None:
         """How the texts of a column are read that is learnt from."""
         return None if name in self.texts else "found"
+
+
+Form = Literal["any", "ids", "times", "other"]
+"""What the texts of a column could be, as far as it alone tells: anything, where it holds none; ``id:value``; times of
+day, which look like ids and are such beside columns of ids; neither."""
+
+
+class _Said(NamedTuple):
+    """What rows say by a reading.
+
+    Attributes:
+        values: Of the reading's kind, 0 where not read, shape (rows,).
+        read: Whether a row has the reading, bool (rows,).
+        missing: Whether its text counts as missing, bool (rows,).
+    """
+
+    values: NDArray[Any]
+    read: NDArray[np.bool_]
+    missing: NDArray[np.bool_]
 
 
 class TextBuilder:
@@ -78,8 +101,8 @@ class TextBuilder:
         self._find = reading == "found"
         self._must = reading is not None and not self._find
         self._reading: str | None = reading if self._must else None
-        # What the texts say that are not among the spellings, as far as they have the reading, by hash.
-        self._late: dict[int, tuple[float | int | None, bool]] = {}
+        # What the rows say that came once the reading was known: their texts need not be among the spellings.
+        self._late: list[_Said] = []
         self.odd: str | None = None
         """The first text that is not of the form ``id:value``."""
         self.ambiguous = False
@@ -97,6 +120,8 @@ class TextBuilder:
             self._known = {}
         codes = [self._known.get(text) or self._learn(text) for text in distinct]
         rows = len(places)
+        if self._reading is not None:
+            self._late.append(_rows_said(self._reading, distinct, places, nulls))
         if not codes:
             self._hashes.append(np.zeros(rows, np.int64))
             self._ids.append(np.zeros(rows, np.int32))
@@ -118,8 +143,6 @@ class TextBuilder:
             self._spelt.setdefault(code, cut(text))
         elif code not in self._spelt:
             self._settle()
-            if self._reading is not None:
-                self._late[code] = said(self._reading, text), is_missing(text)
         self._known[text] = found = (code, *(parsed or (0, 1.0)))
         return found
 
@@ -131,13 +154,14 @@ class TextBuilder:
         self._find, self.ambiguous = False, chosen == "ambiguous"
         self._reading = None if chosen == "ambiguous" else chosen
 
-    def ids(self) -> bool | None:
-        """Whether all texts so far are ``id:value``, and not all are times such as ``9:00``; None without any."""
+    def form(self) -> Form:
+        """What the texts so far could be."""
         if not self._any:
-            return None
-        return self._parsed and any(
-            said("time", text.decode("utf-8", "replace")) is None for text in self._spelt.values()
-        )
+            return "any"
+        if not self._parsed:
+            return "other"
+        are_times = all(said("time", text.decode("utf-8", "replace")) is not None for text in self._spelt.values())
+        return "times" if are_times else "ids"
 
     def finish(self, nulls: NDArray[np.uint8] | None, published: bool = True) -> Column:
         """The column of all rows that were added.
@@ -146,7 +170,7 @@ class TextBuilder:
             nulls: As in `Column`.
             published: Whether a column of ``id:value`` texts is one of ids, if it need not be.
         """
-        if self._parsed and (self._asked or (published and self.ids())):
+        if self._parsed and (self._asked or (published and self._any)):
             values = _joined(self._values, np.float32)
             return Column(
                 self._name, "idvalue", _joined(self._ids, np.int32), None if (values == 1).all() else values, nulls
@@ -155,7 +179,11 @@ class TextBuilder:
         column = Column(self._name, "text", _joined(self._hashes, np.int64), None, nulls, texts_of(self._spelt))
         if self._reading is None:
             return column
-        return _read(column, self._reading, self._late, self._must) or column
+        late = sum(len(part.read) for part in self._late)
+        early = len(column.data) - late
+        parts = [_codes_said(self._reading, column.data[:early], column.texts), *self._late]
+        found = _Said(*(np.concatenate(of_parts) for of_parts in zip(*parts, strict=True)))
+        return _as_said(column, self._reading, found, self._must) or column
 
 
 def read_spelt(column: Column, reading: str) -> Column:
@@ -172,30 +200,47 @@ def read_spelt(column: Column, reading: str) -> Column:
                 f'the texts of "{shown(column.name)}" are read as {reading}, and not all of them are at hand',
                 hint="Give fewer rows at once.",
             )
-    read = _read(column, reading, {}, True)
+    read = _as_said(column, reading, _codes_said(reading, column.data, column.texts), True)
     assert read is not None, "it must be read"
     return read
 
 
-def _read(
-    column: Column, reading: str, late: Mapping[int, tuple[float | int | None, bool]], must: bool
-) -> Column | None:
+def _texts_said(reading: str, texts: Iterable[str | None]) -> _Said:
+    """What texts say; None for one that is not known."""
+    found = [(None, False) if text is None else (said(reading, text), is_missing(text)) for text in texts]
+    return _Said(
+        np.array([value or 0 for value, _ in found], KINDS[kind_of(reading)][0]),
+        np.array([value is not None for value, _ in found], np.bool_),
+        np.array([missing for _, missing in found], np.bool_),
+    )
+
+
+def _codes_said(reading: str, data: NDArray[np.int64], texts: Texts | None) -> _Said:
+    """What rows of hashes say, by the spellings."""
+    spelt = {} if texts is None else texts.spellings()
+    codes, places = np.unique(data, return_inverse=True)
+    of_codes = _texts_said(reading, (spelt.get(code) for code in codes.tolist()))
+    return _Said(*(part[places] for part in of_codes))
+
+
+def _rows_said(
+    reading: str, distinct: Sequence[str], places: NDArray[np.integer[Any]], nulls: NDArray[np.bool_] | None
+) -> _Said:
+    """What rows of a batch say: arguments as of `TextBuilder.add`."""
+    where = np.where(np.zeros(len(places), np.bool_) if nulls is None else nulls, len(distinct), places)
+    return _Said(*(part[where] for part in _texts_said(reading, [*distinct, None])))
+
+
+def _as_said(column: Column, reading: str, found: _Said, must: bool) -> Column | None:
     """The column with a reading; None if it reads too few rows, unless it ``must``.
 
     Args:
-        column: Of texts, with spellings.
+        column: Of texts.
         reading: Of `trails.table.readings`.
-        late: What texts beyond the spellings say, and whether they are missing, by hash.
+        found: What its rows say.
         must: Whether the reading was known before.
     """
-    spelt = {} if column.texts is None else column.texts.spellings()
-    known = {code: (said(reading, text), is_missing(text)) for code, text in spelt.items()} | dict(late)
-    codes, places = np.unique(column.data, return_inverse=True)
-    found = [known.get(code, (None, False)) for code in codes.tolist()]
-    kind = kind_of(reading)
-    values = np.array([value or 0 for value, _ in found], KINDS[kind][0])[places]
-    read = np.array([value is not None for value, _ in found], np.bool_)[places]
-    missing = np.array([is_missing for _, is_missing in found], np.bool_)[places]
+    kind, (values, read, missing) = kind_of(reading), found
     if column.nulls is not None:
         read &= column.nulls == 0
         missing |= column.nulls != 0

@@ -105,15 +105,18 @@ class _Look:
         return True
 
     def is_unique(self) -> bool:
-        """Whether all rows that are not NULL differ, and at most one of them is."""
+        """Whether all rows that are not NULL differ, and at most one of them is; of texts that are read, in which
+        anything else is NULL, any number where enough are left."""
+        any_nulls = self._column.reading is not None
         found: list[NDArray[Any]] = []
         nulls = 0
         for part in self._parts():
             data = part.data
             if part.nulls is not None:
                 nulls += int(np.count_nonzero(part.nulls))
-                if nulls > 1:
+                if nulls > 1 and not any_nulls:
                     return False
                 data = data[part.nulls == 0]
             found.append(data)
-        return all_different(np.concatenate(found) if found else self._column.data[:0], self._check)
+        data = np.concatenate(found) if found else self._column.data[:0]
+        return (nulls <= 1 or len(data) >= _FEW_ROWS) and all_different(data, self._check)

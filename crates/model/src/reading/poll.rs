@@ -1,7 +1,7 @@
 //! Which reading the texts of a column have, if any.
 
 use super::blanks::trimmed;
-use super::forms::Reading;
+use super::forms::{Reading, LONGEST};
 use super::moments::Order;
 use super::numerals::{self, Numeral};
 
@@ -17,6 +17,9 @@ const LONGEST_MISSING: usize = 7;
 
 /// Whether a text is blank, or what stands for a value that is missing.
 pub fn is_missing(text: &[u8]) -> bool {
+    if text.len() > LONGEST {
+        return false;
+    }
     let text = trimmed(text);
     text.len() <= LONGEST_MISSING && MISSING.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()))
 }
@@ -49,6 +52,9 @@ impl Poll {
             return;
         }
         self.present += 1;
+        if text.len() > LONGEST {
+            return;
+        }
         let bare = trimmed(text);
         // What any text that has a reading begins with: a digit, a sign, or the first byte of a symbol.
         if !bare
