@@ -69,7 +69,7 @@ fn on_rows<T>(
     let watch = ClientWatch::start();
     watched::source(&chosen.source.name);
     watched::phase(Phase::Reading);
-    let read = chosen.read()?;
+    let read = chosen.read(false)?;
     rows::warn_of_unusable(read.unusable);
     let rows = TrainingRows::take(&chosen, ReadColumns::Own(read), Learning::default())?;
     watched::phase(Phase::Filtering);

@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::{shown, Result, TrailsError};
+use crate::reader::Kind;
 use crate::registry::{self, NewModel};
 use crate::{encoding, python};
 
@@ -65,6 +66,22 @@ pub fn store(name: &str, run: Option<i64>, on: Option<Trained>, weights: &[u8]) 
         weights,
     };
     Ok(format!("{name}@{}", registry::insert(name, model)?))
+}
+
+/// The columns that a model was trained with: name, and what texts were to it; None for those whose texts it reads, and that
+/// are none.
+pub fn forms(weights: &[u8]) -> Result<Vec<(String, Option<Kind>)>> {
+    let pause = || {
+        pgrx::check_for_interrupts!();
+    };
+    let model = trails_model::Model::parse_for(weights, trails_model::Kernels::best(), &pause)
+        .map_err(|error| TrailsError::argument("the model cannot be read").detail(format!("{error}.")))?;
+    let form = |family| match family {
+        trails_model::Family::Text => Some(Kind::Text),
+        trails_model::Family::IdValue => Some(Kind::IdValue),
+        _ => None,
+    };
+    Ok(model.columns().iter().map(|input| (input.name.clone(), form(input.family))).collect())
 }
 
 fn describe(weights: &[u8]) -> Result<ModelDescription> {

@@ -70,7 +70,7 @@ fn layouts() -> [TableLayout; 2] {
     let train = vec![label(vec![0, 1, 0, 1, 1]), column("user", Values::IdValue(ids), Some(vec![0, 0, 1, 0, 0])), city];
     [(5, 5, train), (6, 0, vec![label(Vec::new())])].map(|(descriptor, rows, columns)| {
         let file = crate::child::memory_file("trails-test").unwrap();
-        move_to(Table { rows, unusable: 0, columns }, &file, descriptor, || {}).unwrap()
+        move_to(Table { rows, columns, ..Table::default() }, &file, descriptor, || {}).unwrap()
     })
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Result, TrailsError};
 use crate::python::ArrayColumn;
 use crate::reader;
-use crate::reader::columns::{Column, Form, Table, Values};
+use crate::reader::columns::{BadlyRead, Column, Form, Table, Values};
 use crate::reader::source::{Source, SourceColumn};
 use crate::reader::texts::spellings;
 use crate::reader::Kind;
@@ -83,13 +83,19 @@ impl ChosenColumns {
             false
         });
         let missing = by.names().into_iter().filter(|name| !features.iter().any(|column| column.name == *name));
-        // A group is a label, whatever it looks like.
+        // Groups and splits are labels, whatever they look like; a weight that is stored as text is none, here as where a model
+        // is judged.
+        let is_label = |name: &str| [&by.group_by, &by.split, &by.weight].into_iter().any(|role| is(role, name));
         let aside: Vec<SourceColumn> = missing
-            .map(|name| if is(&by.group_by, name) { source.target(name) } else { source.readable(name) })
+            .map(|name| if is_label(name) { source.target(name) } else { source.readable(name) })
             .map(|column| column.map(SourceColumn::aside))
             .collect::<Result<_>>()?;
         tell_left_out(&left_out);
-        let features = features.into_iter().map(|column| as_options_say(column, options)).collect();
+        let as_said = |column: SourceColumn| match column.kind {
+            None if is(&by.group_by, &column.name) => column.as_text(),
+            _ => as_options_say(column, options),
+        };
+        let features = features.into_iter().map(as_said).collect();
         Ok(Self { source, features, by: by.clone(), aside, target: target_column, left_out })
     }
 
@@ -98,10 +104,25 @@ impl ChosenColumns {
         self.features.iter().chain(&self.aside).chain(&self.target).cloned().collect()
     }
 
-    pub fn read(&self) -> Result<Table> {
+    /// Features whose texts a model knows in a form keep it, so that it can be compared with on the same rows: by name and
+    /// family.
+    pub fn keep_forms(&mut self, known: &[(String, Option<Kind>)]) {
+        let all_ids = known.iter().all(|(_, kind)| *kind == Some(Kind::IdValue));
+        for column in self.features.iter_mut().filter(|column| column.kind.is_none()) {
+            match known.iter().find(|(name, _)| *name == column.name) {
+                Some((_, Some(Kind::Text))) => *column = column.clone().as_text(),
+                // Where all are of ids, the table is found to be of the published form, or not to be any more.
+                Some((_, Some(Kind::IdValue))) if !all_ids => *column = column.read_as(Kind::IdValue),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads the rows; `options` says whether the caller may give options, which notices then name.
+    pub fn read(&self, options: bool) -> Result<Table> {
         progress::phase(&format!("reading {}", self.source.name));
         let table = read(&self.source, &self.columns(), self.target.as_ref().map(|t| t.name.as_str()), 0)?;
-        table.columns.iter().for_each(tell_form);
+        table.columns.iter().take(self.features.len()).for_each(|column| tell_form(column, options));
         Ok(table)
     }
 }
@@ -128,18 +149,21 @@ fn as_options_say(column: SourceColumn, options: Option<&serde_json::Value>) -> 
         names.is_some_and(|names| names.iter().any(|name| name.as_str() == Some(&column.name)))
     };
     match column.kind {
-        // It says nothing of the form of the other columns then.
-        None if named("texts") => column.read_as(Kind::Text).aside(),
+        None if named("texts") => column.as_text(),
         None if named("id_values") => column.read_as(Kind::IdValue),
         _ => column,
     }
 }
 
-/// Tells the client what a column of texts turned out to be.
-fn tell_form(column: &Column) {
+/// Tells the client what a column of texts turned out to be, and which of the `options` says something else.
+fn tell_form(column: &Column, options: bool) {
     let name = &column.name;
     // As it stands in a JSON text.
     let quoted = serde_json::Value::from(name.as_str());
+    let option = |name: &str, what: &str| match options {
+        true => format!("; the option {{\"{name}\": [{quoted}]}} {what}"),
+        false => String::new(),
+    };
     match column.form {
         Form::AsItIs => {}
         Form::Read { reading, unread } => {
@@ -148,8 +172,9 @@ fn tell_form(column: &Column) {
                 rows => format!(", {rows} rows hold something else and count as NULL"),
             };
             progress::phase(&format!(
-                "feature \"{name}\" is text and read as {}{rest}; the option {{\"texts\": [{quoted}]}} keeps it text",
+                "feature \"{name}\" is text and read as {}{rest}{}",
                 reading.name(),
+                option("texts", "keeps it text"),
             ));
         }
         Form::AmbiguousDates => progress::phase(&format!(
@@ -157,8 +182,8 @@ fn tell_form(column: &Column) {
              a view with to_date says which"
         )),
         Form::LikeIds => progress::phase(&format!(
-            "feature \"{name}\" is learnt as text: it looks like id:value, and not all features do; \
-             the option {{\"id_values\": [{quoted}]}} makes ids of it",
+            "feature \"{name}\" is learnt as text: it looks like id:value, and not all features do{}",
+            option("id_values", "makes ids of it"),
         )),
     }
 }
@@ -166,6 +191,21 @@ fn tell_form(column: &Column) {
 fn tell_left_out(features: &[(String, String)]) {
     for (name, reason) in features {
         progress::phase(&format!("feature \"{name}\" is left out: {reason}"));
+    }
+}
+
+/// Says which columns of texts hold something else than those of the training rows.
+pub fn warn_of_unread(relation: &str, table: &Table) {
+    for badly in &table.badly_read {
+        let (column, BadlyRead { reading, present, read, .. }) = (&table.columns[badly.column].name, badly);
+        TrailsError::warning(format!(
+            "column \"{column}\" of {relation} is read as {} like that of the training rows, and only {read} of its {present} \
+             texts can be",
+            reading.name(),
+        ))
+        .detail("The others count as NULL.")
+        .hint("Give a view in which both tables write it in the same way.")
+        .warn();
     }
 }
 

@@ -84,7 +84,7 @@ impl Begun {
         watching::run::phase(watching::Phase::Reading);
         let reading = clock.seconds();
         let (train_file, validation_file) = refinement.columns();
-        let train = wanted.read()?;
+        let train = wanted.read(true)?;
         let columns = as_read(&wanted.columns(), &train);
         let (train_rows, mut unusable) = (train.rows as i64, train.unusable);
         let train = Shared::of(train, train_file.0, train_file.1, &wanted.source.name)?;
@@ -94,6 +94,7 @@ impl Begun {
             // A text that turned out to be id:value, or not, must be the same there.
             let columns = matching_columns(source, &columns)?;
             let held_out = rows::read(source, &columns, Some(&request.target), train.bytes())?;
+            rows::warn_of_unread(&source.name, &held_out);
             validation_rows = Some(held_out.rows as i64);
             unusable += held_out.unusable;
             let shared = Shared::of(held_out, validation_file.0, validation_file.1, &source.name)?;

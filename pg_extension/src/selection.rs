@@ -21,7 +21,7 @@ use crate::run_request::RunRequest;
 use crate::run_so_far::RunSoFar;
 use crate::watching::stopping::heed;
 use crate::watching::{run as watched, Phase};
-use crate::{catalog, leaderboard, progress, rows};
+use crate::{catalog, leaderboard, models, progress, rows};
 
 /// Where the candidates come from.
 pub enum Origin {
@@ -118,7 +118,14 @@ pub fn check_writable() -> Result<()> {
 
 /// The relations of a request, looked up, and its names and numbers checked: a mistake in them must not cost a process.
 pub fn describe(request: &RunRequest, origin: &Origin) -> Result<Relations> {
-    rows::checked(Relations::describe(request), || check(request, origin))
+    let mut found = rows::checked(Relations::describe(request), || check(request, origin))?;
+    if let Origin::Retrained { incumbent: Some(weights), .. } = origin {
+        // One that cannot be read cannot be compared with, which is told where that is tried.
+        if let Ok(known) = models::forms(weights) {
+            found.wanted.keep_forms(&known);
+        }
+    }
+    Ok(found)
 }
 
 /// Refuses names and numbers that no run could use, before anything is read or started.

@@ -100,6 +100,50 @@ def test_texts_stay_texts_where_that_is_said(sql: Any) -> None:
         assert caught.value.pgcode == code, options
 
 
+def test_groups_and_weights_are_what_they_are(sql: Any) -> None:
+    query(sql, MESSY.format(name="messy", rows=1_500))
+    query(sql, "ALTER TABLE messy ADD shop text")
+    query(sql, "UPDATE messy SET shop = mod(id, 60)::text")
+    sql.notices.clear()
+    short = """options => '{"max_epochs": 1}'"""
+    trained(sql, f", features => ARRAY['revenue', 'shop']::name[], group_by => 'shop', {short}, name => 'm'")
+    kinds = dict(query(sql, "SELECT column_name, kind FROM trails.encoding('m') WHERE part = 'value'"))
+    assert kinds == {"revenue": "number", "shop": "text"}
+    told = "".join(sql.notices)
+    assert '"revenue" is text and read as number' in told and '"shop" is text' not in told
+    with pytest.raises(psycopg2.Error, match='weight "shop" is of kind text'):
+        trained(sql, f", weight => 'shop', {short}")
+    sql.notices.clear()
+    query(sql, "SELECT * FROM trails.filtering_phase('messy', 'bought', space => 'mlp2x20', n => 2, k => 1)")
+    told = "".join(sql.notices)
+    assert '"revenue" is text and read as number' in told and "the option" not in told, "it takes no options"
+
+
+def test_validation_rows_of_another_form_are_told(sql: Any) -> None:
+    query(sql, MESSY.format(name="messy", rows=1_500))
+    query(sql, "CREATE TABLE later AS SELECT * FROM messy LIMIT 500")
+    query(sql, "UPDATE later SET day = to_char(to_date(day, 'DD/MM/YYYY'), 'YYYY-MM-DD')")
+    sql.notices.clear()
+    trained(sql, """, validation => 'later', options => '{"max_epochs": 1}'""")
+    warned = [notice for notice in sql.notices if notice.startswith("WARNING")]
+    assert len([notice for notice in warned if "is read as" in notice]) == 1, warned
+    assert 'column "day" of public.later is read as date dmy' in warned[0] and "only 0 of its 500 texts" in warned[0]
+
+
+def test_a_model_that_knows_texts_is_trained_again_with_them(sql: Any) -> None:
+    query(sql, "CREATE TABLE t AS SELECT i AS id, CASE mod(i, 10) WHEN 0 THEN 'call us' ELSE mod(i, 50)::text END AS price, mod(i, 50) > 20 AS bought FROM generate_series(1, 2000) i")  # fmt: skip
+    trained(sql, """, name => 'm', options => '{"max_epochs": 2}'""", "t")
+    query(sql, "SELECT * FROM trails.deploy('m')")
+    query(sql, "UPDATE t SET price = mod(id, 50)")
+    assert described(sql, "t")["price"] == ("float64", "number")
+    ((before, decision),) = query(
+        sql, "SELECT deployed_value, decision FROM trails.retrain('m', budget => '60 s') WHERE new_model = 'm@2'"
+    )
+    assert before is not None and "cannot be compared" not in decision
+    assert query(sql, "SELECT DISTINCT kind FROM trails.encoding('m@2')") == [("text",)]
+    assert query(sql, "SELECT DISTINCT options FROM trails.runs") == [({"max_epochs": 2},)], "nobody asked for it"
+
+
 def test_only_tables_of_the_published_form_have_ids_unasked(sql: Any) -> None:
     query(sql, "CREATE TABLE published AS SELECT mod(i, 2) AS label, mod(i, 9) || ':1' AS a, mod(i, 7) || ':0.5' AS b, NULL::text AS c FROM generate_series(1, 99) i")  # fmt: skip
     kinds = {"label": ("int32", None), "a": ("idvalue", None), "b": ("idvalue", None), "c": ("text", None)}

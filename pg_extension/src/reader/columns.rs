@@ -298,6 +298,19 @@ pub struct Table {
     /// Rows left out because their target is NULL or no number.
     pub unusable: u64,
     pub columns: Vec<Column>,
+    /// Columns with a reading that was known before, and is not that of their texts.
+    pub badly_read: Vec<BadlyRead>,
+}
+
+/// A column of texts of which too few could be read as it was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadlyRead {
+    /// Its place.
+    pub column: usize,
+    pub reading: Reading,
+    /// Rows with a text that is not missing, and those of them that were read.
+    pub present: u64,
+    pub read: u64,
 }
 
 fn copy_of<T: Copy>(items: &[T], memory: &mut Memory) -> Result<Vec<T>, Exhausted> {
@@ -324,7 +337,7 @@ impl Table {
             })
         };
         let columns = self.columns.iter().map(|column| copy(column, memory)).collect::<Result<_, Exhausted>>()?;
-        Ok(Self { rows: self.rows, unusable: self.unusable, columns })
+        Ok(Self { rows: self.rows, unusable: self.unusable, columns, ..Self::default() })
     }
 }
 
@@ -440,7 +453,7 @@ mod tests {
             column.push_null(&mut FREE.clone()).unwrap();
             assert_eq!(
                 column,
-                Table { rows: 1, unusable: 0, columns: vec![column.clone()] }
+                Table { rows: 1, columns: vec![column.clone()], ..Table::default() }
                     .try_clone(&mut FREE.clone())
                     .unwrap()
                     .columns[0]

@@ -148,7 +148,7 @@ mod tests {
         };
         let b =
             Column { name: "b".into(), values: Values::Interval(vec![4.0, 5.5, 6.0]), nulls: None, form: Form::AsItIs };
-        let (layout, bytes) = written(Table { rows: 3, unusable: 0, columns: vec![a, b] }, "plain");
+        let (layout, bytes) = written(Table { rows: 3, columns: vec![a, b], ..Table::default() }, "plain");
         assert_eq!((layout.columns[0].offset, layout.columns[0].nulls), (0, Some(64)));
         assert_eq!((layout.columns[1].offset, layout.columns[1].kind), (128, Kind::Interval));
         assert_eq!(f64::from_ne_bytes(bytes[136..144].try_into().unwrap()), 5.5);
@@ -165,7 +165,7 @@ mod tests {
             .collect();
         let values = Values::Text { hashes, texts: dictionary.take() };
         let column = Column { name: "t".into(), values, nulls: None, form: Form::AsItIs };
-        let (layout, bytes) = written(Table { rows: 3, unusable: 0, columns: vec![column] }, "texts");
+        let (layout, bytes) = written(Table { rows: 3, columns: vec![column], ..Table::default() }, "texts");
         let texts = layout.columns[0].texts.as_ref().unwrap();
         assert_eq!(texts.count, 2);
         let (ends, begin) = (texts.ends as usize, texts.bytes as usize);

@@ -38,5 +38,5 @@ pub fn receiver_for(
     let columns = columns.iter().map(|c| Column::new(&c.name, c.kind.unwrap_or(Kind::Text))).collect();
     let memory = Memory::new(held, settings::reading_memory_limit());
     let (of, key) = query.map(|query| (query.of.clone(), query.key.clone())).unzip();
-    Ok(Receiver::new(Table { rows: 0, unusable: 0, columns }, sinks, target, of, key.unwrap_or_default(), memory))
+    Ok(Receiver::new(Table { columns, ..Table::default() }, sinks, target, of, key.unwrap_or_default(), memory))
 }

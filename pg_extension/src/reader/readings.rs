@@ -48,9 +48,22 @@ fn put_said(column: &mut Column, said: Option<Said>, memory: &mut Memory) -> Res
 
 /// Rows with a text that is not missing, and those of them that are read.
 #[derive(Debug, Clone, Copy, Default)]
-struct Tally {
-    present: u64,
-    read: u64,
+pub struct Tally {
+    pub present: u64,
+    pub read: u64,
+}
+
+impl Tally {
+    #[inline]
+    pub fn add(&mut self, read: bool, text: &[u8]) {
+        self.present += u64::from(read || !is_missing(text));
+        self.read += u64::from(read);
+    }
+
+    /// Whether nothing speaks against the reading: a column without texts has any.
+    pub fn is_enough(self) -> bool {
+        self.present == 0 || enough(self.read, self.present)
+    }
 }
 
 /// A column of texts as it would be with a reading.
@@ -98,8 +111,7 @@ impl Read {
 
     pub fn push(&mut self, text: &[u8], memory: &mut Memory) -> Result<(), Exhausted> {
         let read = put(&mut self.column, self.reading, text, memory)?;
-        self.tally.present += u64::from(read || !is_missing(text));
-        self.tally.read += u64::from(read);
+        self.tally.add(read, text);
         Ok(())
     }
 

@@ -9,12 +9,13 @@ use pgrx::prelude::*;
 use pgrx::{pg_sys, PgTupleDesc};
 
 use super::cell;
-use super::columns::{Column, Table};
+use super::columns::{BadlyRead, Column, Table};
 use super::direct::Direct;
 use super::fault::BadCell;
 use super::memory::{Exhausted, Memory};
 use super::named::NamedRelation;
 use super::published::is_published;
+use super::readings::Tally;
 use super::sink::{beginning, Sink};
 use crate::error::{Result as Outcome, TrailsError};
 
@@ -108,6 +109,10 @@ impl Receiver {
             pause();
             sink.complete(&mut self.memory, column, published, &pause)?;
         }
+        let badly = self.sinks.iter().map(Sink::badly_read).enumerate().filter_map(|(column, badly)| {
+            badly.map(|(reading, Tally { present, read })| BadlyRead { column, reading, present, read })
+        });
+        self.table.badly_read = badly.collect();
         Ok(())
     }
 

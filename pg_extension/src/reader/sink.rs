@@ -10,7 +10,7 @@ use super::labels::Labels;
 use super::memory::{Exhausted, Memory};
 use super::numeric::{self, Odd};
 use super::published::Ids;
-use super::readings::{are_times, put, Prospect};
+use super::readings::{are_times, put, Prospect, Tally};
 use super::source::SourceColumn;
 use super::texts::{hash, Dictionary};
 
@@ -30,8 +30,9 @@ pub struct Sink {
     dictionary: Option<Dictionary>,
     /// A text column's other reading, as long as every cell has the form `id:value`.
     ids: Option<IdValues>,
-    /// How texts are read, where that is known before.
+    /// How texts are read, where that is known before, and how many could be.
     reading: Option<Reading>,
+    tally: Tally,
     /// A text column's further readings.
     prospect: Prospect,
     /// Whether it is learnt from.
@@ -50,6 +51,7 @@ impl Sink {
             dictionary: (text && spelt).then(Dictionary::default),
             ids: column.kind.is_none().then(IdValues::default),
             reading: column.reading,
+            tally: Tally::default(),
             prospect: if column.kind.is_none() && spelt { Prospect::Open } else { Prospect::Texts },
             feature: column.feature,
         }
@@ -124,7 +126,8 @@ impl Sink {
     #[inline]
     fn put_text(&mut self, memory: &mut Memory, column: &mut Column, text: &[u8]) -> Taken {
         if let Some(reading) = self.reading {
-            put(column, reading, text, memory)?;
+            let read = put(column, reading, text, memory)?;
+            self.tally.add(read, text);
             return Ok(());
         }
         match &mut column.values {
@@ -173,6 +176,11 @@ impl Sink {
             read.push_null(memory)?;
         }
         Ok(())
+    }
+
+    /// The reading that was known before and how many texts had it, where these are too few.
+    pub fn badly_read(&self) -> Option<(Reading, Tally)> {
+        self.reading.map(|reading| (reading, self.tally)).filter(|(_, tally)| !tally.is_enough())
     }
 
     /// Whether every text so far has the form `id:value`, which was not known before.

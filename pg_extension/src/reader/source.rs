@@ -56,6 +56,11 @@ impl SourceColumn {
         Self { kind: Some(column.kind()), reading: column.reading(), ..self.clone() }
     }
 
+    /// A column of texts that stays one; it says nothing of the form of the other columns then.
+    pub fn as_text(self) -> Self {
+        self.read_as(Kind::Text).aside()
+    }
+
     /// The same column, of which nothing is learnt.
     pub fn aside(self) -> Self {
         Self { feature: false, ..self }
