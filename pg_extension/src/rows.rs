@@ -92,7 +92,7 @@ impl ChosenColumns {
             .collect::<Result<_>>()?;
         tell_left_out(&left_out);
         let as_said = |column: SourceColumn| match column.kind {
-            None if is(&by.group_by, &column.name) => column.as_text(),
+            None if is(&by.group_by, &column.name) => column.kept_text(),
             _ => as_options_say(column, options),
         };
         let features = features.into_iter().map(as_said).collect();
@@ -110,7 +110,7 @@ impl ChosenColumns {
         let all_ids = known.iter().all(|(_, kind)| *kind == Some(Kind::IdValue));
         for column in self.features.iter_mut().filter(|column| column.kind.is_none()) {
             match known.iter().find(|(name, _)| *name == column.name) {
-                Some((_, Some(Kind::Text))) => *column = column.clone().as_text(),
+                Some((_, Some(Kind::Text))) => *column = column.clone().kept_text(),
                 // Where all are of ids, the table is found to be of the published form, or not to be any more.
                 Some((_, Some(Kind::IdValue))) if !all_ids => *column = column.read_as(Kind::IdValue),
                 _ => {}
@@ -149,7 +149,7 @@ fn as_options_say(column: SourceColumn, options: Option<&serde_json::Value>) -> 
         names.is_some_and(|names| names.iter().any(|name| name.as_str() == Some(&column.name)))
     };
     match column.kind {
-        None if named("texts") => column.as_text(),
+        None if named("texts") => column.kept_text(),
         None if named("id_values") => column.read_as(Kind::IdValue),
         _ => column,
     }

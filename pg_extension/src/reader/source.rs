@@ -57,7 +57,7 @@ impl SourceColumn {
     }
 
     /// A column of texts that stays one; it says nothing of the form of the other columns then.
-    pub fn as_text(self) -> Self {
+    pub fn kept_text(self) -> Self {
         self.read_as(Kind::Text).aside()
     }
 
