@@ -105,7 +105,7 @@ def reserved(options: Options) -> float:
     with mock.patch.object(keeping, "blob_size", lambda trial, data: 0):
         keeper = keeping.ModelKeeper(
             cast(Any, SimpleNamespace(models=("a",), budget=10.0)),
-            cast(Any, SimpleNamespace(options=options)),
+            cast(Any, SimpleNamespace(options=options, k=None)),
             cast(Any, data),
             cast(Any, None),
             cast(Any, None),

@@ -90,9 +90,14 @@ class Remaining:
             first: Whether there is no result yet.
         """
         evaluation = self.wall() * sum(self.cost_of(t).evaluation for t in trials)
-        batch = self.wall() * sum(self.cost_of(t).training for t in trials) / self.costs.batches
+        batch = self.wall() * sum(self._batch(t) for t in trials)
         slack = _FIRST_SLACK if first else SLACK
         return self.evaluation_ends(trials) - slack * (evaluation + max(batch_seconds, batch))
+
+    def _batch(self, trial: Trial) -> float:
+        if trial.members == 1:
+            return self.costs.batch(trial.design)
+        return self.cost_of(trial).training / self.costs.batches
 
     def evaluation_ends(self, trials: Sequence[Trial]) -> float:
         """When an evaluation has to be given up."""
