@@ -95,8 +95,8 @@ def test_a_network_of_members_is_not_the_single_one_of_its_run(session: Any) -> 
 
 def test_it_is_for_those_who_may_use_the_model(session: Any, connect: Callable[..., Any]) -> None:
     store(session, "several", several()[0])
-    query(session, "GRANT trails_user TO alice")
     alice = connect(role="alice")
+    query(session, "GRANT trails_user TO alice")
     for statement in ("SELECT * FROM trails.networks('several')", "SELECT trails.training_facts('several')"):
         with pytest.raises(psycopg2.errors.UndefinedObject):
             query(alice, statement)
