@@ -135,7 +135,8 @@ def test_options_are_listed_with_their_defaults(session: Any) -> None:
     options = {row[0]: row[1:] for row in query(session, "SELECT * FROM trails.refinement_options()")}
     assert options["eta"][0] == 3 and options["max_epochs"][0] >= 1
     assert all(default is not None and description for default, description in options.values())
-    assert {name for name, (default, _) in options.items() if isinstance(default, list)} == {"categories", "numbers", "texts", "id_values"}
+    of_columns = {name for name, (default, _) in options.items() if isinstance(default, list)}
+    assert of_columns == {"categories", "numbers", "texts", "id_values"}
 
 
 def test_settings_reach_the_process(scripted: Any, stub: Stub) -> None:
