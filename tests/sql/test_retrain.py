@@ -112,7 +112,10 @@ def test_a_version_that_was_put_in_use_meanwhile_stays(session: Any, connect: Ca
 @pytest.mark.parametrize(("held", "metric"), [("validation => 'valid', ", "log_loss"), ("", "brier")])
 def test_both_are_judged_by_calibrated_probabilities(session: Any, held: str, metric: str) -> None:
     # After an epoch a network is less sure than it could be, so that there is something to calibrate.
-    query(session, SELECT.format(f"{held}metric => '{metric}', ").replace('"max_epochs": 3', '"max_epochs": 1, "members": 1'))
+    query(
+        session,
+        SELECT.format(f"{held}metric => '{metric}', ").replace('"max_epochs": 3', '"max_epochs": 1, "members": 1'),
+    )
     query(session, "SELECT * FROM trails.deploy('m@1')")
     (row,) = query(session, RETRAIN.format(""))
     told = "SELECT (metrics ->> %s)::float8, (metrics ->> 'temperature')::float8 FROM trails.models WHERE version = %s"
