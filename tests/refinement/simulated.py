@@ -20,7 +20,8 @@ import pytest
 import torch
 
 from trails.family import MLP
-from trails.family.mlp.networks import MlpNetworks, multiply_accumulates
+from trails.family.mlp.counts import multiply_accumulates
+from trails.family.mlp.networks import MlpNetworks
 from trails.limits import RESERVE_SECONDS, WRITTEN_A_SECOND
 from trails.refinement import keeping, models
 from trails.refinement import run as run_module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +19,18 @@ def parameters(architecture: tuple[int, ...], inputs: int) -> int:
 
 def flops(architecture: tuple[int, ...], inputs: int) -> int:
     """Floating-point operations of one row through one MLP, two for each weight: a product and a sum."""
-    return 2 * sum(before * after for before, after in pairwise((inputs, *architecture, 1)))
+    return 2 * multiply_accumulates(architecture, inputs)
+
+
+def multiply_accumulates(widths: Sequence[int], inputs: int) -> int:
+    """Multiply-accumulates of one row through an MLP forward, embedding and BatchNorm not counted.
+
+    Args:
+        widths: Hidden widths, first layer first.
+        inputs: Numbers that the first layer reads: fields times embedding size.
+    """
+    sizes = (inputs, *widths, 1)
+    return sum(before * after for before, after in pairwise(sizes))
 
 
 def all_parameters(space: Grid, inputs: int) -> NDArray[np.int64]:

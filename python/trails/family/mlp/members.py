@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trails.family.design import Design
+from trails.family.mlp.counts import multiply_accumulates
 from trails.family.mlp.embedded import EmbeddedStack, embedded_rows
 from trails.family.mlp.layout import MLP, STATS, HiddenLayer, Layers, MlpLayout, Taker, initial
 from trails.family.mlp.norm import norm, norm_backward
@@ -266,7 +267,7 @@ class MembersNetworks:
 
     def work(self, shape: Shape, design: Design) -> Work:
         """What it costs; a single output is counted, as of one alone."""
-        products = self.members * sum(a * b for a, b in pairwise((shape.inputs, *design, 1)))
+        products = self.members * multiply_accumulates(design, shape.inputs)
         activations = self.members * sum(design)
         inputs = (1 + self.members) * shape.inputs
         return Work(products, activations, inputs, MembersLayout(shape, design, self.members).parameters)
@@ -300,34 +301,35 @@ class MembersNetworks:
         all other matrices are stored once.
         """
         mlp, scaled = layout.mlp(weights[MLP]), scales(layout, weights)
-        shared = [(_array(layer.weight), np.zeros(layer.weight.shape[1], np.float32)) for layer in mlp.hidden]
+        shared = [(array_of(layer.weight), np.zeros(layer.weight.shape[1], np.float32)) for layer in mlp.hidden]
         first, (factors, shifts) = mlp.hidden[0].weight, scaled[0]
         adapters = layout.adapters(weights[MLP])
         computed: list[Operation] = []
         outputs = []
         for member in range(layout.members):
             own = first * adapters[member].mT * factors[member]
-            computed.append(Linear(0, _array(own), _array(shifts[member]).reshape(-1)))
+            computed.append(Linear(0, array_of(own), array_of(shifts[member]).reshape(-1)))
             computed.append(Relu(len(computed)))
             for (weight, nothing), (factor, shift) in zip(shared[1:], scaled[1:], strict=True):
                 computed.append(Linear(len(computed), weight, nothing))
-                factors_of = _array(factor[member]).reshape(-1), _array(shift[member]).reshape(-1)
+                factors_of = array_of(factor[member]).reshape(-1), array_of(shift[member]).reshape(-1)
                 computed.append(Scale(len(computed), *factors_of))
                 computed.append(Relu(len(computed)))
-            computed.append(Linear(len(computed), _array(mlp.weight[member]), _array(mlp.bias[member]).reshape(-1)))
+            computed.append(Linear(len(computed), array_of(mlp.weight[member]), array_of(mlp.bias[member]).reshape(-1)))
             outputs.append(len(computed))
         computed.append(Mean(tuple(outputs)))
         return Model(
             facts.architecture,
             facts.target,
             facts.encoder,
-            _array(layout.alone.table(weights[TABLE])),
+            array_of(layout.alone.table(weights[TABLE])),
             tuple(computed),
             facts.metrics,
             {**facts.training, "members": layout.members},
         )
 
 
-def _array(tensor: Tensor) -> NDArray[np.float32]:
+def array_of(tensor: Tensor) -> NDArray[np.float32]:
+    """A tensor's numbers, on the CPU, without its history."""
     found: NDArray[np.float32] = tensor.detach().cpu().numpy()
     return found

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
 
 from trails.family.design import Design
+from trails.family.mlp.counts import multiply_accumulates
 from trails.family.mlp.layout import MLP, STATS, MlpLayout, initial
-from trails.family.mlp.members import MembersNetworks
+from trails.family.mlp.members import MembersNetworks, array_of
 from trails.family.mlp.stack import MlpStack, fold, predict_alone
 from trails.family.networks import ModelFacts, Networks, Shape, Work
 from trails.model.store import Model
@@ -67,26 +67,11 @@ class MlpNetworks:
             facts.architecture,
             facts.target,
             facts.encoder,
-            _array(layout.table(weights[TABLE])),
-            tuple((_array(weight), _array(bias).reshape(-1)) for weight, bias in layers),
+            array_of(layout.table(weights[TABLE])),
+            tuple((array_of(weight), array_of(bias).reshape(-1)) for weight, bias in layers),
             facts.metrics,
             facts.training,
         )
-
-
-def multiply_accumulates(widths: Sequence[int], inputs: int) -> int:
-    """Multiply-accumulates of one row through an MLP forward, embedding and BatchNorm not counted.
-
-    Args:
-        widths: Hidden widths, first layer first.
-        inputs: Numbers that the first layer reads: fields times embedding size.
-    """
-    sizes = (inputs, *widths, 1)
-    return sum(before * after for before, after in pairwise(sizes))
-
-
-def _array(tensor: Tensor) -> Any:
-    return tensor.detach().cpu().numpy()
 
 
 NETWORKS = MlpNetworks()
