@@ -190,8 +190,24 @@ def check_described(table: Table, found: Any) -> None:
     for place, (name, kind) in enumerate(table.columns):
         cells = [row[place] for row in table.rows]
         empty = sum(cell is None or cell != cell for cell in cells)
-        said = "text" if kind.kind == "idvalue" and all(cell is None for cell in cells) else kind.kind
+        ids = kind.kind == "idvalue" and any(cell is not None for cell in cells) and published(table)
+        said = "text" if kind.kind == "idvalue" and not ids else kind.kind
         assert found[place][2:5] == (said, len(cells), empty), (table.name, name, found[place])
+
+
+def published(table: Table) -> bool:
+    """Whether all columns but one, which may be the target, have the form `id:value`, or say nothing."""
+    return sum(not says_nothing(kind, [row[place] for row in table.rows]) for place, (_, kind) in others(table)) < 2
+
+
+def others(table: Table) -> list[tuple[int, tuple[str, Kind]]]:
+    return [column for column in enumerate(table.columns) if column[1][1].kind != "idvalue"]
+
+
+def says_nothing(kind: Kind, cells: list[Any]) -> bool:
+    """Whether a column is empty, or has whole numbers as a key has them, or a single one in all rows."""
+    whole = kind.kind in ("int32", "int64") and None not in cells and len(cells) > 1
+    return all(cell is None for cell in cells) or (whole and len(set(cells)) in (1, len(cells)))
 
 
 def check_predicted(table: Table, model: Any, found: Any) -> None:

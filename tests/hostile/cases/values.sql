@@ -9,7 +9,7 @@ SELECT count(*) FROM trails.filtering_phase('holes', 'y', n => 20, k => 3);
 
 -- # times that look like id:value
 -- right: success
--- rows: [('idvalue',)]
+-- rows: [('time',)]
 CREATE TABLE looks AS SELECT id, (hour || ':' || lpad((id % 60)::text, 2, '0')) AS starts, hour FROM base;
 -- then
 SELECT kind FROM trails.describe_columns('looks', '{starts}');
@@ -32,7 +32,7 @@ SELECT count(*) FROM trails.describe_columns('looks', '{x}');
 
 -- # numbers and dates as texts
 -- right: success
--- rows: [(['text'],)]
+-- rows: [(['date', 'float64', 'text'],)]
 CREATE TABLE looks AS SELECT to_char(amount * 1000, 'FM999,990.00') AS revenue, to_char(seen, 'DD/MM/YYYY') AS day,
     CASE id % 3 WHEN 0 THEN '?' WHEN 1 THEN 'N/A' ELSE hour::text END AS hour, amount || ' €' AS price FROM base;
 -- then
