@@ -36,6 +36,19 @@ impl Encoded {
         &self.ids[field * self.rows..][..self.rows]
     }
 
+    /// The largest factor or share, whatever its sign.
+    pub fn largest(&self) -> f32 {
+        self.numbers.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()))
+    }
+
+    /// As many rows with as many fields, of which nothing is known.
+    pub fn empty_like(&self) -> Result<Self> {
+        let (mut ids, mut numbers) = (Vec::new(), Vec::new());
+        resize(&mut ids, self.ids.len(), 0)?;
+        resize(&mut numbers, self.numbers.len(), 0.0)?;
+        Ok(Self { rows: self.rows, ids, numbers, midnights: Vec::new() })
+    }
+
     /// The factors or shares numbered `place`: not all fields have some.
     pub fn numbers(&self, place: usize) -> &[f32] {
         &self.numbers[place * self.rows..][..self.rows]
@@ -146,6 +159,32 @@ impl Encoder {
         }
         encoded.rows = rows;
         Ok(())
+    }
+
+    /// Fields of a column.
+    pub fn fields_of(&self, column: usize) -> impl Iterator<Item = usize> + '_ {
+        self.fields.iter().enumerate().filter(move |(_, field)| field.column == column).map(|(place, _)| place)
+    }
+
+    /// Fills some fields of rows of `is`, which has as many rows as `was`, with those of the rows of `was` that `from` says.
+    pub fn exchange(
+        &self,
+        fields: &[usize],
+        was: &Encoded,
+        rows: std::ops::Range<usize>,
+        from: impl Fn(usize) -> usize,
+        is: &mut Encoded,
+    ) {
+        for &place in fields {
+            let source = was.ids(place);
+            let ids = is.ids[place * is.rows..][rows.clone()].iter_mut();
+            ids.zip(rows.clone()).for_each(|(id, row)| *id = source[from(row)]);
+            if let Beside::Factor(place) | Beside::Share(place) = self.beside[place] {
+                let source = was.numbers(place);
+                let numbers = is.numbers[place * is.rows..][rows.clone()].iter_mut();
+                numbers.zip(rows.clone()).for_each(|(x, row)| *x = source[from(row)]);
+            }
+        }
     }
 
     /// Encodes `rows` rows; `column` hands out the columns in the order of `inputs`, each of a family that its field

@@ -80,7 +80,7 @@ impl Layer {
     }
 
     /// `rows` rows of padded inputs to as many of padded outputs. What pads the inputs must be finite.
-    pub fn apply(&self, kernels: Kernels, rows: usize, x: &Floats, out: &mut Floats, start: Start, relu: bool) {
+    pub fn apply(&self, kernels: Kernels, rows: usize, x: &Floats, out: &mut [f32], start: Start, relu: bool) {
         let (x_stride, out_stride) = (padded(self.inputs), self.stride());
         assert!(x.len() >= rows * x_stride && out.len() >= rows * out_stride);
         match &self.weights {

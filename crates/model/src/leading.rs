@@ -119,9 +119,24 @@ impl Leading {
         self.products.bytes() + std::mem::size_of_val(&self.folded[..]) + self.bias.bytes() + rest
     }
 
+    /// Whether all fields' products were had beforehand.
+    pub fn is_folded(&self) -> bool {
+        self.rest.is_none()
+    }
+
+    /// The largest number among the products, whatever its sign.
+    pub fn largest(&self) -> f32 {
+        self.products.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()))
+    }
+
+    /// Floats of a row of the outputs.
+    pub fn stride(&self) -> usize {
+        padded(self.outputs)
+    }
+
     /// The outputs of a block of rows; `looked_up` is memory for as many rows.
-    pub fn apply(&self, kernels: Kernels, block: Block<'_>, looked_up: &mut Floats, out: &mut Floats, relu: bool) {
-        let stride = padded(self.outputs);
+    pub fn apply(&self, kernels: Kernels, block: Block<'_>, looked_up: &mut Floats, out: &mut [f32], relu: bool) {
+        let stride = self.stride();
         assert!(out.len() >= block.rows * stride);
         if self.folded.is_empty() {
             out.chunks_exact_mut(stride).take(block.rows).for_each(|out| out.copy_from_slice(&self.bias));
@@ -129,7 +144,9 @@ impl Leading {
         let groups = self.folded.len().div_ceil(GROUP);
         for (number, group) in self.folded.chunks(GROUP).enumerate() {
             let relu = relu && number + 1 == groups && self.rest.is_none();
-            self.add_up(kernels, group, block, out, number == 0, relu);
+            let terms: [Term<'_>; GROUP] = std::array::from_fn(|place| Term::of(group.get(place), block, 1.0));
+            let start = if number == 0 { From::Same(&self.bias) } else { From::Output };
+            self.add_up(kernels, &terms[..group.len()], block.rows, start, out, relu);
         }
         if let Some((embedding, layer)) = &self.rest {
             embedding.write(block, looked_up);
@@ -137,58 +154,119 @@ impl Leading {
         }
     }
 
-    /// Adds a group's products to the bias, or to what is there.
-    fn add_up(
+    /// The outputs of rows of which `sums` [rows, stride] are had already, where the fields in `fields` were those of `was`
+    /// and are those of `is`. All fields must be folded.
+    pub fn exchange(
         &self,
         kernels: Kernels,
-        group: &[Addend],
-        block: Block<'_>,
-        out: &mut Floats,
-        from_bias: bool,
+        [was, is]: [Block<'_>; 2],
+        fields: &[usize],
+        sums: &[f32],
+        out: &mut [f32],
         relu: bool,
     ) {
-        let stride = padded(self.outputs);
-        let has_factors = group.iter().any(|addend| !matches!(addend.factor, Factor::One));
+        let stride = self.stride();
+        assert!(
+            self.is_folded() && was.rows == is.rows && sums.len() >= is.rows * stride && out.len() >= is.rows * stride
+        );
+        let mut start = From::Rows(sums);
+        let mut terms = [Term::of(None, is, 1.0); GROUP];
+        let mut count = 0;
+        let mut addends = self.folded.iter().filter(|addend| fields.contains(&addend.rows.field)).peekable();
+        while let Some(addend) = addends.next() {
+            terms[count] = Term::of(Some(addend), was, -1.0);
+            terms[count + 1] = Term::of(Some(addend), is, 1.0);
+            count += 2;
+            let is_last = addends.peek().is_none();
+            if is_last || count == GROUP {
+                self.add_up(kernels, &terms[..count], is.rows, start, out, relu && is_last);
+                (start, count) = (From::Output, 0);
+            }
+        }
+        if matches!(start, From::Rows(_)) {
+            // A column without fields changes nothing.
+            self.add_up(kernels, &[], is.rows, start, out, relu);
+        }
+    }
+
+    /// Adds a few terms to what the sums start from.
+    fn add_up(&self, kernels: Kernels, terms: &[Term<'_>], rows: usize, start: From<'_>, out: &mut [f32], relu: bool) {
+        let stride = self.stride();
+        let has_factors = terms.iter().any(|term| !matches!(term.factor, Factor::One) || term.sign != 1.0);
         let mut addresses = [std::ptr::null::<f32>(); GROUP];
         let mut factors = [1.0f32; GROUP];
-        let columns: [&[u32]; GROUP] =
-            std::array::from_fn(|place| group.get(place).map_or(&[][..], |addend| block.ids(addend.rows.field)));
-        // The row is the place in every field's column, and in the factors.
-        #[allow(clippy::needless_range_loop)]
-        for row in 0..block.rows {
-            for (place, Addend { rows, factor }) in group.iter().enumerate() {
-                let id = columns[place][row];
-                let product = match factor {
-                    Factor::One => rows.of(id),
-                    Factor::Number(number) => {
-                        factors[place] = block.numbers(*number)[row];
-                        rows.of(id)
-                    }
-                    Factor::Left(number) => {
-                        factors[place] = 1.0 - block.numbers(*number)[row];
-                        rows.of(id)
-                    }
-                    Factor::Share(number) => {
-                        factors[place] = block.numbers(*number)[row];
-                        rows.behind(id)
-                    }
-                };
+        for row in 0..rows {
+            for (place, term) in terms.iter().enumerate() {
+                let product;
+                (product, factors[place]) = term.at(row);
                 // SAFETY: the id lies within the field (`Network::check`), and so does the one behind it; the field's
                 // products lie within the table.
                 addresses[place] = unsafe { self.products.as_ptr().add(product * stride) };
             }
-            // SAFETY: `out` holds this row, as was checked; products and bias are rows of the same width.
+            let out = out[row * stride..][..stride].as_mut_ptr();
+            let start = match start {
+                From::Same(start) => start[..stride].as_ptr(),
+                From::Rows(start) => start[row * stride..][..stride].as_ptr(),
+                From::Output => out,
+            };
+            // SAFETY: `out` and what it starts from were sliced as long as the products are wide.
             unsafe {
-                let out = out.as_mut_ptr().add(row * stride);
                 kernels.sum(&Sum {
-                    rows: &addresses[..group.len()],
-                    factors: if has_factors { &factors[..group.len()] } else { &[] },
-                    start: if from_bias { self.bias.as_ptr() } else { out },
+                    rows: &addresses[..terms.len()],
+                    factors: if has_factors { &factors[..terms.len()] } else { &[] },
+                    start,
                     out,
                     width: stride,
                     relu,
                 });
             }
+        }
+    }
+}
+
+/// What a block's sums start from.
+#[derive(Clone, Copy)]
+enum From<'a> {
+    /// The same in every row.
+    Same(&'a [f32]),
+    Rows(&'a [f32]),
+    /// What is in the output already.
+    Output,
+}
+
+/// The rows of products that an addend is for a block's rows.
+#[derive(Clone, Copy)]
+struct Term<'a> {
+    rows: FieldRows,
+    factor: Factor,
+    ids: &'a [u32],
+    numbers: &'a [f32],
+    sign: f32,
+}
+
+impl<'a> Term<'a> {
+    /// Of no addend one that is not looked at.
+    fn of(addend: Option<&Addend>, block: Block<'a>, sign: f32) -> Self {
+        let Some(Addend { rows, factor }) = addend else {
+            let rows = FieldRows { field: 0, beside: Beside::Nothing, first: 0, slots: 0, place: 0 };
+            return Self { rows, factor: Factor::One, ids: &[], numbers: &[], sign };
+        };
+        let numbers = match factor {
+            Factor::One => &[][..],
+            Factor::Number(place) | Factor::Left(place) | Factor::Share(place) => block.numbers(*place),
+        };
+        Self { rows: *rows, factor: *factor, ids: block.ids(rows.field), numbers, sign }
+    }
+
+    /// Which row of the products, and times what.
+    #[inline]
+    fn at(&self, row: usize) -> (usize, f32) {
+        let id = self.ids[row];
+        match self.factor {
+            Factor::One => (self.rows.of(id), self.sign),
+            Factor::Number(_) => (self.rows.of(id), self.sign * self.numbers[row]),
+            Factor::Left(_) => (self.rows.of(id), self.sign * (1.0 - self.numbers[row])),
+            Factor::Share(_) => (self.rows.behind(id), self.sign * self.numbers[row]),
         }
     }
 }

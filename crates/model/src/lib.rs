@@ -11,7 +11,8 @@
 //! - `operations`, `program`, `plan`: what is computed, with what, in which order
 //! - `network`, `leading`, `vectors`, `layer`, `kernels`: ids to outputs
 //! - `drift`: ids of many rows beside those of training
-//! - `outcome`: outputs to classes, probabilities, numbers    - `memory`, `buffer`: what grows with a model or a batch
+//! - `outcome`: outputs to classes, probabilities, numbers
+//! - `memory`, `buffer`: what grows with a model or a batch
 
 mod blob;
 mod buffer;
@@ -52,7 +53,7 @@ pub use encoder::{Encoded, Picked};
 pub use error::Error;
 pub use header::{Input, Target, Task};
 pub use kernels::Kernels;
-pub use model::Model;
+pub use model::{Exchange, Model};
 pub use network::Workspace;
 pub use outcome::Outcome;
 pub use reading::Reading;

@@ -1,5 +1,7 @@
 //! A trained model, ready to predict.
 
+use std::ops::Range;
+
 use crate::blob::{Blob, Pause};
 use crate::columns::ColumnData;
 use crate::describe::{describe, FieldDescription};
@@ -7,7 +9,7 @@ use crate::encoder::{Encoded, Encoder, Picked};
 use crate::error::{fail, Result};
 use crate::header::{Header, Input, Target, Task};
 use crate::kernels::Kernels;
-use crate::network::{Network, Workspace};
+use crate::network::{Network, Sums, Workspace};
 use crate::outcome::{outcome_of, Outcome};
 
 /// The tensor of how many training rows had each embedding row, which only models of version 2 may have.
@@ -20,6 +22,15 @@ pub struct Model {
     network: Network,
     /// Training rows by embedding row; None where nobody counted them.
     seen: Option<Vec<u32>>,
+}
+
+/// Rows of which a column's cells can be exchanged: what the network makes of the others is had already.
+#[derive(Debug)]
+pub struct Exchange {
+    sums: Sums,
+    /// The fields of the column in hand; others' are not looked at.
+    is: Encoded,
+    fields: Vec<usize>,
 }
 
 impl Model {
@@ -142,6 +153,52 @@ impl Model {
     /// Another model encoded them.
     pub fn forward(&self, encoded: &Encoded, workspace: &mut Workspace, outputs: &mut Vec<f32>) -> Result<()> {
         self.network.forward(encoded, workspace, outputs)
+    }
+
+    /// Prepares rows, which this model encoded, to exchange cells of one column at a time; None where that would not be
+    /// sooner than `compose` and `forward`, would take more than `most` bytes, or be less exact.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    ///
+    /// # Panics
+    /// Another model encoded them.
+    pub fn exchange(&self, picked: &Picked, most: usize) -> Result<Option<Exchange>> {
+        let rows = picked.rows();
+        // Ids and numbers, as they were and as they are.
+        let encoded = rows.saturating_mul(16 * self.encoder.fields.len());
+        if encoded > most {
+            return Ok(None);
+        }
+        let mut was = Encoded::default();
+        self.encoder.compose(picked, rows, |_, row| row, &mut was)?;
+        let Some(sums) = self.network.sums(was, most - encoded)? else { return Ok(None) };
+        let is = sums.of.empty_like()?;
+        Ok(Some(Exchange { sums, is, fields: Vec::new() }))
+    }
+
+    /// Outputs of some of the rows that are prepared, [rows, outputs], where what belongs to a column is of the row that
+    /// `from` says.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    ///
+    /// # Panics
+    /// Another model prepared them, or there are no such rows.
+    pub fn forward_exchanged(
+        &self,
+        exchange: &mut Exchange,
+        column: usize,
+        rows: Range<usize>,
+        from: impl Fn(usize) -> usize,
+        workspace: &mut Workspace,
+        outputs: &mut Vec<f32>,
+    ) -> Result<()> {
+        let Exchange { sums, is, fields } = exchange;
+        fields.clear();
+        fields.extend(self.encoder.fields_of(column));
+        self.encoder.exchange(fields, &sums.of, rows.clone(), from, is);
+        self.network.forward_exchanged(sums, fields, is, rows, workspace, outputs)
     }
 
     /// What the outputs of one row mean; writes a probability for each class.

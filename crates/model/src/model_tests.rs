@@ -419,6 +419,72 @@ fn rows_that_are_put_together_predict_as_their_cells_do() {
 }
 
 #[test]
+fn exchanged_cells_predict_as_rows_put_together_of_them() {
+    let plain = Parts::new(every_field(), 3, &[16], "multiclass", 3, 1);
+    let between_knots =
+        Parts::new(interpolated_fields(), 3, &[16], "multiclass", 3, 1).with_every_operation(16, true, 1);
+    let wide = Parts::new(
+        (0..40).map(|place| categories(&format!("c{place}"), "integer", "value", &[1, 2, 5], 0, 1.0)).collect(),
+        3,
+        &[16],
+        "multiclass",
+        3,
+        1,
+    );
+    for (name, parts) in [("plain", plain), ("between knots", between_knots), ("wide", wide)] {
+        for kernels in every_kernel() {
+            let model = Model::parse_for(&parts.blob(), kernels, &|| ()).unwrap();
+            let data = Rows::new(400, 6);
+            let (mut encoded, mut workspace) = (Encoded::default(), Workspace::default());
+            let (mut outputs, mut wanted) = (Vec::new(), Vec::new());
+            // Of the wide table every column is of whole numbers.
+            let column = |place: usize| data.column(if name == "wide" { 1 } else { place });
+            model.encode(400, column, &mut encoded).unwrap();
+            let mut picked = Picked::default();
+            (0..400).for_each(|place| picked.put(place, &encoded, place).unwrap());
+            assert!(model.exchange(&picked, 1000).unwrap().is_none(), "{name}: there is too little memory");
+            let mut exchange = model.exchange(&picked, 1 << 20).unwrap().expect(name);
+            let from = |row: usize| (row * 11 + 3) % 400;
+            for column in 0..model.columns().len() {
+                for rows in [0..400, 7..250, 3..3, 399..400] {
+                    let mixed = |other: usize, row: usize| match other == column {
+                        true => from(rows.start + row),
+                        false => rows.start + row,
+                    };
+                    model.compose(&picked, rows.len(), mixed, &mut encoded).unwrap();
+                    model.forward(&encoded, &mut workspace, &mut wanted).unwrap();
+                    let of = rows.clone();
+                    model.forward_exchanged(&mut exchange, column, of, from, &mut workspace, &mut outputs).unwrap();
+                    assert_eq!(outputs.len(), rows.len() * 3);
+                    let pairs = outputs.iter().zip(&wanted);
+                    assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-4), "{name}, column {column}, {rows:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn cells_are_not_exchanged_where_digits_would_be_lost_or_nothing_be_saved() {
+    let fields = || vec![categories("a", "integer", "value", &[1, 2, 5], 0, 1.0)];
+    let prepared = |parts: &Parts| {
+        let model = Model::parse(&parts.blob()).unwrap();
+        let mut encoded = Encoded::default();
+        model.encode(2, |_| ColumnData { data: Data::Int32(&[1, 2]), nulls: None }, &mut encoded).unwrap();
+        let mut picked = Picked::default();
+        (0..2).for_each(|place| picked.put(place, &encoded, place).unwrap());
+        model.exchange(&picked, 1 << 20).unwrap().is_some()
+    };
+    let plain = Parts::new(fields(), 3, &[16], "binary", 1, 1);
+    assert!(prepared(&plain));
+    assert!(!prepared(&plain.with_every_operation(16, false, 1)), "what is embedded is read as it is");
+    let mut large = plain.clone();
+    let weights = large.tensors.get_mut("layers.0.weight").unwrap();
+    weights.2[..4].copy_from_slice(&1e7_f32.to_le_bytes());
+    assert!(!prepared(&large));
+}
+
+#[test]
 fn no_rows_have_no_outputs() {
     let parts = Parts::new(vec![categories("a", "integer", "value", &[1], 0, 1.0)], 2, &[4], "binary", 1, 1);
     let model = Model::parse(&parts.blob()).unwrap();

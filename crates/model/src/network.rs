@@ -1,5 +1,7 @@
 //! From embedding rows to outputs: a model's operations, planned when it is loaded.
 
+use std::ops::Range;
+
 use crate::blob::Blob;
 use crate::buffer::{padded, Floats};
 use crate::encoder::{Encoded, Encoder};
@@ -21,6 +23,38 @@ const BLOCK_BYTES: usize = 96 << 10;
 const LARGEST_BLOCK: usize = 192;
 /// Floats of a row's registers beyond which rows are computed one by one, so that memory is no multiple of it.
 const WIDE: usize = 1 << 20;
+
+/// Products beyond which sums would lose digits that count, when one is taken from them again: float32 keeps seven.
+const LARGEST_EXCHANGED: f32 = 1e3;
+
+/// Sums over the fields of encoded rows: what every leading operation is before its ReLU, and every linear path.
+#[derive(Debug)]
+pub struct Sums {
+    pub of: Encoded,
+    /// [rows, stride] each.
+    leading: Vec<Floats>,
+    paths: Vec<Floats>,
+}
+
+/// What a network's rows are had from.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Encoded(&'a Encoded),
+    /// Sums of rows, of which some fields are another row's now.
+    Exchanged {
+        sums: &'a Sums,
+        fields: &'a [usize],
+        is: &'a Encoded,
+    },
+}
+
+/// Rows that are computed together.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    source: Source<'a>,
+    begin: usize,
+    rows: usize,
+}
 
 /// Memory for the rows under way; kept by the caller, so that a call after the first allocates nothing.
 #[derive(Debug, Default)]
@@ -133,12 +167,83 @@ impl Network {
     /// # Panics
     /// The rows were encoded for another model.
     pub fn forward(&self, encoded: &Encoded, workspace: &mut Workspace, outputs: &mut Vec<f32>) -> Result<()> {
-        let rows = encoded.rows();
+        if encoded.rows() > 0 {
+            self.check(encoded);
+        }
+        self.compute(Source::Encoded(encoded), 0..encoded.rows(), workspace, outputs)
+    }
+
+    /// Outputs of some of the rows that `sums` are of, [rows, outputs], where the fields in `fields` are those of `is`.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    ///
+    /// # Panics
+    /// The sums are another network's, or there are no such rows.
+    pub fn forward_exchanged(
+        &self,
+        sums: &Sums,
+        fields: &[usize],
+        is: &Encoded,
+        rows: Range<usize>,
+        workspace: &mut Workspace,
+        outputs: &mut Vec<f32>,
+    ) -> Result<()> {
+        assert!((sums.leading.len(), sums.paths.len()) == (self.leading.len(), self.paths.len()));
+        assert!(is.rows() == sums.of.rows() && rows.end <= is.rows());
+        self.compute(Source::Exchanged { sums, fields, is }, rows, workspace, outputs)
+    }
+
+    /// Sums over all fields of every row; None where the network does not begin with such sums, where they take more than
+    /// `most` bytes, or where they are so large that what is taken from them again would leave too few digits.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    ///
+    /// # Panics
+    /// The rows were encoded for another model.
+    pub fn sums(&self, of: Encoded, most: usize) -> Result<Option<Sums>> {
+        let rows = of.rows();
+        let strides = || {
+            let paths = self.paths.iter().map(|path| padded(path.outputs));
+            self.leading.iter().map(Leading::stride).chain(paths)
+        };
+        let floats = strides().sum::<usize>().saturating_mul(rows);
+        let is_embedded = matches!(self.plan.steps.first(), Some(Step::Embed { .. }));
+        if is_embedded || rows == 0 || floats > most / 4 || !self.leading.iter().all(Leading::is_folded) {
+            return Ok(None);
+        }
+        let weights = self.paths.iter().flat_map(|path| &path.weight).fold(0.0, |largest: f32, x| largest.max(x.abs()));
+        let largest = self.leading.iter().map(Leading::largest).fold(weights, f32::max) * of.largest().max(1.0);
+        if largest.is_nan() || largest > LARGEST_EXCHANGED {
+            return Ok(None);
+        }
+        self.check(&of);
+        let block = Block { encoded: &of, begin: 0, rows };
+        let mut sums = strides().map(|stride| Floats::zeros(rows * stride)).collect::<Result<Vec<_>>>()?;
+        let mut paths = sums.split_off(self.leading.len());
+        for (leading, sums) in self.leading.iter().zip(&mut sums) {
+            leading.apply(self.kernels, block, &mut Floats::default(), sums, false);
+        }
+        for (path, sums) in self.paths.iter().zip(&mut paths) {
+            add_up(path, self.fields.iter(), block, 1.0, sums);
+        }
+        Ok(Some(Sums { of, leading: sums, paths }))
+    }
+
+    /// Outputs of some rows, [rows, outputs].
+    fn compute(
+        &self,
+        source: Source<'_>,
+        range: Range<usize>,
+        workspace: &mut Workspace,
+        outputs: &mut Vec<f32>,
+    ) -> Result<()> {
+        let rows = range.len();
         resize(outputs, rows * self.outputs, 0.0)?;
         if rows == 0 {
             return Ok(());
         }
-        self.check(encoded);
         let at_once = self.block.min(rows);
         let Workspace { registers, looked_up } = workspace;
         if registers.len() < self.plan.registers.len() {
@@ -149,7 +254,7 @@ impl Network {
         }
         looked_up.grow(at_once * self.leading.iter().map(Leading::looked_up).max().unwrap_or(0))?;
         for begin in (0..rows).step_by(at_once) {
-            let block = Block { encoded, begin, rows: at_once.min(rows - begin) };
+            let block = Part { source, begin: range.start + begin, rows: at_once.min(rows - begin) };
             for step in &self.plan.steps {
                 self.run(step, block, registers, looked_up);
             }
@@ -163,15 +268,24 @@ impl Network {
     }
 
     /// Computes a block's value of one step; the register that it goes to is none that it reads.
-    fn run(&self, step: &Step, block: Block<'_>, registers: &mut [Floats], looked_up: &mut Floats) {
-        let rows = block.rows;
+    fn run(&self, step: &Step, part: Part<'_>, registers: &mut [Floats], looked_up: &mut Floats) {
+        let Part { source, begin, rows } = part;
+        let block = |encoded| Block { encoded, begin, rows };
         match step {
             Step::Embed { to } => {
                 let embedding = self.embedding.as_ref().expect("a plan with this step has one");
-                embedding.write(block, &mut registers[*to]);
+                let Source::Encoded(encoded) = source else { unreachable!("there are no sums of such a network") };
+                embedding.write(block(encoded), &mut registers[*to]);
             }
             Step::Leading { number, to, relu } => {
-                self.leading[*number].apply(self.kernels, block, looked_up, &mut registers[*to], *relu);
+                let (leading, out) = (&self.leading[*number], &mut registers[*to]);
+                match source {
+                    Source::Encoded(encoded) => leading.apply(self.kernels, block(encoded), looked_up, out, *relu),
+                    Source::Exchanged { sums, fields, is } => {
+                        let known = &sums.leading[*number][begin * leading.stride()..];
+                        leading.exchange(self.kernels, [block(&sums.of), block(is)], fields, known, out, *relu);
+                    }
+                }
             }
             Step::Linear { weights, of, to, relu } => {
                 let layer = self.layers[*weights].as_ref().expect("weights of a step are laid out");
@@ -208,7 +322,23 @@ impl Network {
                 }
                 registers[*to] = out;
             }
-            Step::LinearPath { weights, to } => add_up(&self.paths[*weights], &self.fields, block, &mut registers[*to]),
+            Step::LinearPath { weights, to } => {
+                let path = &self.paths[*weights];
+                let stride = padded(path.outputs);
+                let out = &mut registers[*to][..rows * stride];
+                match source {
+                    Source::Encoded(encoded) => {
+                        out.fill(0.0);
+                        add_up(path, self.fields.iter(), block(encoded), 1.0, out);
+                    }
+                    Source::Exchanged { sums, fields, is } => {
+                        out.copy_from_slice(&sums.paths[*weights][begin * stride..][..rows * stride]);
+                        let changed = || fields.iter().map(|field| &self.fields[*field]);
+                        add_up(path, changed(), block(&sums.of), -1.0, out);
+                        add_up(path, changed(), block(is), 1.0, out);
+                    }
+                }
+            }
         }
     }
 

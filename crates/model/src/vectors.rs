@@ -127,14 +127,19 @@ impl Embedding {
     }
 }
 
-/// Adds up the vectors of a linear path, in padded rows.
-pub fn add_up(path: &LinearPath, fields: &[FieldRows], block: Block<'_>, out: &mut [f32]) {
+/// Adds the vectors of a linear path to padded rows, each times the sign.
+pub fn add_up<'a>(
+    path: &LinearPath,
+    fields: impl Iterator<Item = &'a FieldRows>,
+    block: Block<'_>,
+    sign: f32,
+    out: &mut [f32],
+) {
     let (width, stride) = (path.outputs, padded(path.outputs));
-    out[..block.rows * stride].fill(0.0);
     for field in fields {
         field.each(block, |row, from, factor, _| {
             let to = out[row * stride..][..width].iter_mut();
-            to.zip(&path.weight[from * width..][..width]).for_each(|(to, x)| *to += x * factor);
+            to.zip(&path.weight[from * width..][..width]).for_each(|(to, x)| *to += x * (sign * factor));
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use trails_model::Picked;
+use trails_model::{Exchange, Picked};
 
 use super::mixture::Mixture;
 use super::sample::{check_rows, Reservoir};
@@ -10,6 +10,7 @@ use crate::error::{shown, Result, TrailsError};
 use crate::interrupts::raise_pending;
 use crate::judging::collector::{is_loss, metrics_of, Collector};
 use crate::judging::labelled::{Asked, Labelled, Row};
+use crate::prediction::fault::error_of;
 use crate::random::Random;
 use crate::reader::memory::no_memory;
 use crate::tell;
@@ -36,30 +37,46 @@ pub struct Importance {
     pub baseline: f64,
 }
 
+/// Memory for what the network makes of the columns that are not shuffled.
+const EXCHANGE_BYTES: usize = 64 << 20;
+
 /// Rows of which the answers are known.
 struct Known {
     labelled: Labelled,
     rows: Picked,
     answers: Vec<f64>,
+    mixture: Mixture,
+    /// The same rows, so that all but the shuffled column is computed once; None where that does not pay.
+    exchange: Option<Exchange>,
 }
 
 impl Known {
-    /// The metric where each column's cells come from the rows that `from` says.
-    fn measure(
-        &self,
-        mixture: &mut Mixture,
-        metric: &str,
-        from: impl Fn(usize, usize) -> usize,
-    ) -> Result<Option<f64>> {
-        let Self { labelled, rows, answers } = self;
+    fn new(labelled: Labelled, rows: Picked, answers: Vec<f64>) -> Result<Self> {
+        let exchange = labelled.of.model.exchange(&rows, EXCHANGE_BYTES).map_err(error_of)?;
+        Ok(Self { labelled, rows, answers, mixture: Mixture::default(), exchange })
+    }
+
+    /// The metric, of the rows as they are or with a column's cells from the rows that are named.
+    fn measure(&mut self, metric: &str, shuffled: Option<(usize, &[usize])>) -> Result<Option<f64>> {
+        let Self { labelled, rows, answers, mixture, exchange } = self;
         let full = |exhausted| no_memory(exhausted, &labelled.origin, 0, 0);
         let mut collector = Collector::<u64>::new(&labelled.of).map_err(full)?;
         let mut kept = Ok(());
-        mixture.each(&labelled.of, rows, answers.len(), from, |row, outputs| {
+        let take = |row: usize, outputs: &[f32]| {
             if kept.is_ok() {
                 kept = collector.add(Row { outputs, answer: answers[row], weight: 1.0 });
             }
-        })?;
+        };
+        match (shuffled, exchange) {
+            (Some((column, from)), Some(exchange)) => {
+                mixture.each_exchanged(&labelled.of, exchange, column, from, take)?;
+            }
+            (Some((shuffled, from)), None) => {
+                let cell = |column: usize, row: usize| if column == shuffled { from[row] } else { row };
+                mixture.each(&labelled.of, rows, answers.len(), cell, take)?;
+            }
+            (None, _) => mixture.each(&labelled.of, rows, answers.len(), |_, row| row, take)?,
+        }
         kept.map_err(full)?;
         let measured = collector.measured(raise_pending);
         let of_all = measured.into_iter().find(|found| found.metric == metric && found.class.is_none());
@@ -99,9 +116,8 @@ pub fn importance(asked: &Asked<'_>, how: &Measuring<'_>) -> Result<Vec<Importan
         Ok(())
     })?;
     let (rows, mut random) = reservoir.random();
-    let known = Known { labelled, rows, answers };
-    let mut mixture = Mixture::default();
-    let Some(baseline) = known.measure(&mut mixture, metric, |_, row| row)? else {
+    let mut known = Known::new(labelled, rows, answers)?;
+    let Some(baseline) = known.measure(metric, None)? else {
         let message = format!("{metric} is not defined on the rows of {}", known.labelled.origin);
         return Err(TrailsError::data(message)
             .hint("Give rows of more than one class, or another metric => ..., such as log_loss."));
@@ -109,7 +125,7 @@ pub fn importance(asked: &Asked<'_>, how: &Measuring<'_>) -> Result<Vec<Importan
     let names: Vec<&str> = model.columns().iter().map(|input| input.name.as_str()).collect();
     let mut losses = vec![Vec::new(); names.len()];
     let until = began + Duration::from_secs_f64(how.budget);
-    measure_all(&known, &mut mixture, &mut random, how, metric, baseline, until, &mut losses)?;
+    measure_all(&mut known, &mut random, how, metric, baseline, until, &mut losses)?;
     let fewest = losses.iter().map(Vec::len).min().unwrap_or(0);
     if fewest < how.repeats as usize {
         tell::notice(&format!(
@@ -127,8 +143,7 @@ pub fn importance(asked: &Asked<'_>, how: &Measuring<'_>) -> Result<Vec<Importan
 /// Repeat by repeat, so that with little time every column has had about as much of it.
 #[allow(clippy::too_many_arguments)]
 fn measure_all(
-    known: &Known,
-    mixture: &mut Mixture,
+    known: &mut Known,
     random: &mut Random,
     how: &Measuring<'_>,
     metric: &str,
@@ -139,13 +154,12 @@ fn measure_all(
     let mut shuffled: Vec<usize> = (0..known.answers.len()).collect();
     let sign = if is_loss(metric) { -1.0 } else { 1.0 };
     for _ in 0..how.repeats {
-        for (shuffled_column, losses) in losses.iter_mut().enumerate() {
+        for (column, losses) in losses.iter_mut().enumerate() {
             if Instant::now() >= until {
                 return Ok(());
             }
             random.shuffle(&mut shuffled);
-            let from = |column: usize, row: usize| if column == shuffled_column { shuffled[row] } else { row };
-            if let Some(value) = known.measure(mixture, metric, from)? {
+            if let Some(value) = known.measure(metric, Some((column, &shuffled)))? {
                 losses.push(sign * (baseline - value));
             }
         }

@@ -1,6 +1,8 @@
 //! What a model puts out for rows that are put together of others, column by column.
 
-use trails_model::{Encoded, Picked, Task, Workspace};
+use std::ops::Range;
+
+use trails_model::{Encoded, Exchange, Model, Picked, Task, Workspace};
 
 use crate::error::Result;
 use crate::prediction::cache::Predictor;
@@ -32,19 +34,42 @@ impl Mixture {
         mut take: impl FnMut(usize, &[f32]),
     ) -> Result<()> {
         let model = &of.model;
-        let batch = (LARGEST_WORK / model.multiply_adds().max(1)).clamp(SMALLEST_BATCH, LARGEST_BATCH);
-        for begin in (0..rows).step_by(batch) {
-            pgrx::check_for_interrupts!();
-            let length = batch.min(rows - begin);
-            let cell = |column: usize, row: usize| from(column, begin + row);
-            model.compose(picked, length, cell, &mut self.encoded).map_err(error_of)?;
+        for part in parts(model, rows) {
+            let cell = |column: usize, row: usize| from(column, part.start + row);
+            model.compose(picked, part.len(), cell, &mut self.encoded).map_err(error_of)?;
             model.forward(&self.encoded, &mut self.workspace, &mut self.part).map_err(error_of)?;
-            for (row, outputs) in self.part.chunks_exact(model.outputs()).enumerate() {
-                take(begin + row, outputs);
-            }
+            part.zip(self.part.chunks_exact(model.outputs())).for_each(|(row, outputs)| take(row, outputs));
         }
         Ok(())
     }
+
+    /// The same for all rows that are prepared, where a column's cells are of the rows that `from` says.
+    pub fn each_exchanged(
+        &mut self,
+        of: &Predictor,
+        exchange: &mut Exchange,
+        column: usize,
+        from: &[usize],
+        mut take: impl FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        let model = &of.model;
+        for part in parts(model, from.len()) {
+            let rows = part.clone();
+            let (workspace, outputs) = (&mut self.workspace, &mut self.part);
+            model.forward_exchanged(exchange, column, rows, |row| from[row], workspace, outputs).map_err(error_of)?;
+            part.zip(self.part.chunks_exact(model.outputs())).for_each(|(row, outputs)| take(row, outputs));
+        }
+        Ok(())
+    }
+}
+
+/// Rows in batches, with a look for interrupts before each.
+fn parts(model: &Model, rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let batch = (LARGEST_WORK / model.multiply_adds().max(1)).clamp(SMALLEST_BATCH, LARGEST_BATCH);
+    (0..rows).step_by(batch).map(move |begin| {
+        pgrx::check_for_interrupts!();
+        begin..rows.min(begin + batch)
+    })
 }
 
 /// What is explained of outputs: the probability of a class, which of two is the second; or the number.
