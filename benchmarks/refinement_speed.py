@@ -231,7 +231,7 @@ def _trial(data: Any, widths: tuple[int, ...]) -> Any:
     from trails.refinement.trial import Trial
     from trails.training.options import Options
 
-    return Trial.of(MLP, Candidate(MLP.format(widths), widths, None), data.shape(Options().embedding), 1)
+    return Trial.of(MLP, Candidate(MLP.format(widths), widths, None), data.shape(Options()), 1)
 
 
 def _median(document: Document, name: str, loop: str, device: str = "cpu") -> float | None:

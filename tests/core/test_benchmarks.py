@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import re
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from benchmarks import (
     plots,
     refinement_speed,
     selection,
+    table_choices,
     tables,
     tfmem_cost,
     training_defaults,
@@ -241,6 +243,33 @@ def test_variants_of_training_are_measured_and_compared_with_the_defaults(tmp_pa
     lines = training_defaults.summarise(document)
     assert lines[1].split()[0] == "defaults" and "(+0.0000)" in lines[1] and "dropout 0.2" in lines[2]
     assert len(plots.draw(cast(harness.Experiment, training_defaults), document)) == 3
+
+
+def test_patience_takes_the_best_epoch_before_its_end() -> None:
+    curve = [(0.5, 1.0, 0.1), (0.7, 0.9, 0.2), (0.6, 0.8, 0.3), (0.7, 0.8, 0.4), (0.6, 0.9, 0.5), (0.9, 0.5, 0.6)]
+    assert [table_choices.waited(curve, patience) for patience in (1, 2, 3)] == [(0.2, 3), (0.6, 6), (0.6, 6)]
+
+
+def test_choices_of_training_are_compared_with_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    number = random.normal(size=400)
+    kinds = random.choice(["a", "b"], 400)
+    label = np.where(number + (kinds == "a") + random.normal(size=400) > 0.5, "yes", "no")
+    part = np.where(np.arange(400) % 4 > 0, "train", "test")
+    lines = ["row_id,part,number,kind,left", *(f"{i},{part[i]},{number[i]},{kinds[i]},{label[i]}" for i in range(400))]
+    (tmp_path / "employee.csv.xz").write_bytes(lzma.compress("\n".join(lines).encode()))
+    monkeypatch.setattr(table_choices, "folder", lambda: tmp_path)
+    rows = [
+        {"variant": variant, "run_seed": 1, **table_choices.train("employee", members, options, 4, 1)}
+        for variant, (members, options) in table_choices.VARIANTS.items()
+        if variant in ("defaults", "no linear path", "8 members")
+    ]
+    assert all(len(row["curve"]) == 4 and row["metric"] == "auc" for row in rows)
+    assert rows[0]["curve"][-1][2] > 0.7, "what is learnt holds on the test rows"
+    document = document_of(tmp_path, table_choices, rows)
+    said = table_choices.summarise(document)
+    assert "(+0.0000" in said[1] and "no linear path" in said[2] and "patience 5" in said[-4]
+    assert len(plots.draw(cast(harness.Experiment, table_choices), document)) == 3
 
 
 @pytest.mark.usefixtures("small_frappe")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ from trails.family import MLP as FAMILY
 from trails.family.mlp.embedded import embedded_rows
 from trails.family.mlp.layout import MLP, STATS
 from trails.family.mlp.members import MembersLayout, MembersStack, initial_members, predict_together
+from trails.family.networks import Shape
 from trails.model.store import Model
+from trails.refinement import members as stage
+from trails.refinement.costs import Seconds
 from trails.refinement.dataset import Dataset, prepare
 from trails.refinement.export import model_of
 from trails.refinement.protocol import Candidate
@@ -35,7 +39,7 @@ def prepared(table: Table, **options: object) -> tuple[Dataset, Options]:
 
 
 def begun(data: Dataset, options: Options, design: tuple[int, ...] = (7, 5, 3)) -> tuple[MembersLayout, MembersStack]:
-    layout = MembersLayout(data.shape(options.embedding), design, MEMBERS)
+    layout = MembersLayout(data.shape(options), design, MEMBERS)
     training = Training.begin(initial_members(layout, 1))
     return layout, MembersStack(layout, training, data.train, options, 1, "a", data.target.task)
 
@@ -43,17 +47,19 @@ def begun(data: Dataset, options: Options, design: tuple[int, ...] = (7, 5, 3)) 
 def outputs_of(layout: MembersLayout, vectors: dict[str, torch.Tensor], rows: Any) -> torch.Tensor:
     """What each member puts out in training, (members, rows, outputs), with autograd."""
     mlp = layout.mlp(vectors[MLP])
-    hidden = embedded_rows(layout.alone.table(vectors[TABLE]), rows) * layout.adapters(vectors[MLP])
+    embedded, direct = embedded_rows(layout.alone.table(vectors[TABLE]), layout.shape, rows)
+    hidden = embedded * layout.adapters(vectors[MLP])
     for layer in mlp.hidden:
         products = hidden @ layer.weight
         variance = products.var(-2, keepdim=True, unbiased=False)
         normalised = (products - products.mean(-2, keepdim=True)) * torch.rsqrt(variance + 1e-5)
         hidden = torch.relu(normalised * layer.scale + layer.shift)
-    return hidden @ mlp.weight + mlp.bias
+    return hidden @ mlp.weight + mlp.bias + (0.0 if direct is None else direct)
 
 
-def test_gradients_are_those_of_autograd(train: Table) -> None:
-    data, options = prepared(train)
+@pytest.mark.parametrize("linear_path", [True, False])
+def test_gradients_are_those_of_autograd(train: Table, linear_path: bool) -> None:
+    data, options = prepared(train, linear_path=linear_path)
     layout, stack = begun(data, options)
     assert stack._lines is not None
     rows = data.train.slice(0, 150)
@@ -85,7 +91,7 @@ def test_members_begin_as_different_networks_of_the_same_matrices(train: Table) 
 @pytest.mark.parametrize("design", [(6,), (7, 5, 3)])
 def test_what_is_stored_predicts_what_was_ranked(train: Table, design: tuple[int, ...]) -> None:
     data, options = prepared(train, dropout=0.2)
-    trial = Trial.of(FAMILY, Candidate("x", design, None), data.shape(options.embedding), 5).with_members(MEMBERS)
+    trial = Trial.of(FAMILY, Candidate("x", design, None), data.shape(options), 5).with_members(MEMBERS)
     assert trial is not None
     layout = trial.layout
     assert isinstance(layout, MembersLayout)
@@ -106,7 +112,7 @@ def test_what_is_stored_predicts_what_was_ranked(train: Table, design: tuple[int
     assert np.isin(np.round(held, 3), np.round(np.sort(found), 3)).mean() > 0.95
     matrices = {id(part.weight) for part in model.operations if hasattr(part, "weight")}
     # Of each member the first and the last, and of all together those between.
-    assert len(matrices) == 2 * MEMBERS + len(design) - 1
+    assert len(matrices) == 2 * MEMBERS + len(design)
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
@@ -168,3 +174,35 @@ def test_one_member_is_none(train: Table) -> None:
     outcome = run(train, None, backend.CANDIDATES[:2], budget=60.0, options={"max_epochs": 2, "members": 1})
     assert "members" not in timed(outcome) and outcome.model is not None
     assert "members" not in outcome.model.training
+
+
+@pytest.mark.parametrize(
+    ("eight", "wanted"), [(0.4, 16), (0.9, 8), (1.6, 4), (30.0, None)], ids=["cheap", "dear", "dearer", "too dear"]
+)
+def test_their_number_follows_from_what_eight_of_them_are_measured_to_take(
+    monkeypatch: pytest.MonkeyPatch, eight: float, wanted: int | None
+) -> None:
+    """Ten seconds are left for eight epochs of 0.1 s of one network; what members take lies on a line."""
+    asked: list[int] = []
+
+    def measured(worker: Any, trial: Trial, seconds_left: float) -> Seconds:
+        asked.append(trial.members)
+        return Seconds(eight, 0.0)
+
+    monkeypatch.setattr(stage, "measure_alone", measured)
+    monkeypatch.setattr(stage, "SLACK", 1.0)
+    monkeypatch.setattr(stage.memory, "available", lambda device: 1 << 40)
+    observed: list[Seconds] = []
+    remaining = SimpleNamespace(
+        seconds=lambda: 10.0, wall=lambda: 1, cost_of=lambda trial: Seconds(0.1, 0.0), observe_members=observed.append
+    )
+    winner = Trial.of(FAMILY, Candidate("8-8", (8, 8), None), Shape(20, 3, 4), 1)
+    winner.best_epoch = 3
+    worker: Any = SimpleNamespace(device=torch.device("cpu"), bytes_of=lambda layout: 0)
+    run: Any = SimpleNamespace(remaining=remaining)
+    nothing: Any = None
+    chosen = stage.Members(winner, Options(), run, nothing, nothing)._chosen(worker, 0.0)
+    assert asked == [8], "once is enough"
+    assert (None if chosen is None else chosen.members) == wanted
+    if wanted is not None:
+        assert observed[0].training == pytest.approx(0.1 + (wanted - 1) / 7 * (eight - 0.1))

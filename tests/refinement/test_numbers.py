@@ -35,7 +35,7 @@ def learnt(columns: Columns, metric: str, epochs: int, **options: Any) -> tuple[
     first, rest = np.arange(min(ROWS, columns.rows)), np.arange(ROWS, columns.rows)
     held = columns.take(rest) if len(rest) else None
     data = prepare(columns.take(first), held, "y", 0, torch.device("cpu"), options=chosen)
-    layout = MLP.networks.layout(data.shape(chosen.embedding), (64, 32))
+    layout = MLP.networks.layout(data.shape(chosen), (64, 32))
     begun = [Training.begin(MLP.networks.initial(layout, 1))]
     stack = MLP.networks.stack([layout], begun, data.train, chosen, 0, ["64-32"], data.target.task)
     for epoch in range(1, epochs + 1):

@@ -36,7 +36,7 @@ def columns(table: Table) -> Columns:
 
 def trained(data: Dataset, options: Options) -> Trial:
     """A candidate whose best epoch is the third."""
-    trial = Trial.of(MLP, Candidate("16-8", (16, 8), None), data.shape(options.embedding), 5)
+    trial = Trial.of(MLP, Candidate("16-8", (16, 8), None), data.shape(options), 5)
     stack = MlpStack([trial.layout], [trial.begin()], data.train, options, trial.seed, [trial.architecture])
     for epoch in range(1, EPOCHS + 1):
         loss = stack.train_epoch(epoch, lambda _: True)

@@ -104,7 +104,7 @@ def test_a_trial_that_time_ends_says_nothing() -> None:
     data = prepared(prices(), target_scale="log")
     linear = prepared(prices(), target_scale="linear")
     sides = [(found.target, found.train, found.validation) for found in (linear, data)]
-    arguments = *sides, data.shape(10), Options(), 3, None
+    arguments = *sides, data.shape(Options()), Options(), 3, None
     assert scale_trial.fits_better(*arguments)  # type: ignore[arg-type]
     assert not scale_trial.fits_better(*arguments, 0.0)  # type: ignore[arg-type]
 

@@ -52,6 +52,11 @@ _OPTIONS: Mapping[str, Any] = {
 }
 
 
+LATER: Mapping[str, Any] = {"linear_path": False}
+"""What the product's training has got since the first tables were recorded, switched off. The options that a setting
+records are those above, so that tables recorded before and after are one."""
+
+
 @dataclass(frozen=True)
 class Protocol:
     """One benchmark: what is trained, on what, for how long.

@@ -29,6 +29,8 @@ class Shape:
         embedding: Size of a category's vector.
         outputs: Numbers that are predicted for a row.
         interpolated: Fields whose vectors lie between two knots.
+        linear_path: Whether every embedding row has, behind its vector, a weight for each output, which is added to
+            what the network puts out. Families that have no such path leave it out.
     """
 
     ids: int
@@ -36,6 +38,12 @@ class Shape:
     embedding: int
     outputs: int = 1
     interpolated: int = 0
+    linear_path: bool = False
+
+    @property
+    def row(self) -> int:
+        """Numbers of an embedding row in training: of its vector and of the linear path."""
+        return self.embedding + (self.outputs if self.linear_path else 0)
 
     @property
     def inputs(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trails.model.operations import Linear, LinearPath, Scale
+from trails.model.operations import Add, Linear, LinearPath, Scale
 from trails.model.store import Model
 
 
@@ -16,16 +16,21 @@ def at_temperature(model: Model, temperature: float) -> Model:
     """The same model with its logits divided by ``temperature``; no prediction takes longer for a plain network."""
     if temperature == 1.0:
         return model
-    *before, last = model.operations
     by = np.float32(1.0 / temperature)
-    match last:
-        case Linear(of, weight, bias):
-            return replace(model, operations=(*before, Linear(of, weight * by, bias * by)))
-        case LinearPath(weight):
-            return replace(model, operations=(*before, LinearPath(weight * by)))
+    match model.operations:
+        case (*before, Linear() | LinearPath() as last):
+            return replace(model, operations=(*before, _times(last, by)))
+        case (*before, Linear() as last, LinearPath() as path, Add(of)) if of == (len(before) + 1, len(before) + 2):
+            return replace(model, operations=(*before, _times(last, by), _times(path, by), Add(of)))
     factors = np.full(model.target.outputs, by, np.float32)
     scaled = Scale(len(model.operations), factors, np.zeros_like(factors))
     return replace(model, operations=(*model.operations, scaled))
+
+
+def _times(last: Linear | LinearPath, by: np.float32) -> Linear | LinearPath:
+    if isinstance(last, Linear):
+        return Linear(last.of, last.weight * by, last.bias * by)
+    return LinearPath(last.weight * by)
 
 
 def on_line(model: Model, slope: float, shift: float) -> Model:

@@ -198,7 +198,10 @@ def _trial(family: Family, described: Mapping[str, Any], tensors: Mapping[str, T
     name, design = row["architecture"], tuple(map(int, described["design"]))
     if family.format(design) != name:
         raise ValueError(f"the design of {name} is that of another network")
-    shape = Shape(**{key: int(value) for key, value in described["shape"].items()})
+    numbers = {key: int(value) for key, value in described["shape"].items()}
+    # Checkpoints of earlier versions know of no linear path.
+    linear_path = bool(numbers.pop("linear_path", 0))
+    shape = Shape(**numbers, linear_path=linear_path)
     layout = family.networks.layout(shape, design)
     sizes = layout.sizes
     parts = [Weights({vector: tensors[f"{name}/{part}/{vector}"] for vector in sizes}) for part in _PARTS]

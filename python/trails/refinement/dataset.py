@@ -100,9 +100,9 @@ class Dataset:
         """The same rows on ``device``."""
         return replace(self, train=self.train.to(device), validation=self.validation.to(device))
 
-    def shape(self, embedding: int) -> Shape:
-        """What the rows ask of every network, with vectors of so many numbers."""
-        return _shape(self.encoder, self.target, embedding)
+    def shape(self, options: Options) -> Shape:
+        """What the rows ask of every network, with these options."""
+        return _shape(self.encoder, self.target, options)
 
     def on_other_scale(self) -> Dataset | None:
         """The same rows with their target on the scale on which it is not learnt, None if there is none."""
@@ -209,7 +209,7 @@ def prepare(
         encoded_rows(encoder, features, labels, learnt, device, each),
         encoded_rows(encoder, held_features, held_labels, learnt, device, held_each),
     )
-    shape = _shape(encoder, learnt, options.embedding)
+    shape = _shape(encoder, learnt, options)
     sides, other = on_its_scale(plain, (column, held_column), shape, options, seed, budget, chosen)
     return Dataset(
         sides[1],
@@ -226,8 +226,15 @@ def prepare(
     )
 
 
-def _shape(encoder: Encoder, target: Target, embedding: int) -> Shape:
-    return Shape(encoder.ids, encoder.fields, embedding, target.outputs, len(encoder.interpolated))
+def _shape(encoder: Encoder, target: Target, options: Options) -> Shape:
+    return Shape(
+        encoder.ids,
+        encoder.fields,
+        options.embedding,
+        target.outputs,
+        len(encoder.interpolated),
+        options.linear_path,
+    )
 
 
 def class_weights(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from trails.limits import WRITTEN_A_SECOND
 from trails.refinement import memory
@@ -11,6 +11,7 @@ from trails.refinement.clock import Clock
 from trails.refinement.costs import Seconds
 from trails.refinement.planning import LEAST_SHARE
 from trails.refinement.remaining import SLACK
+from trails.refinement.speed import measure_alone
 from trails.refinement.supervision import Supervision
 from trails.refinement.timings import Timings
 from trails.refinement.trial import EpochResult, Trial
@@ -27,8 +28,9 @@ _CHOICES = (16, 8, 4)
 _MORE_EPOCHS, _FEWEST_EPOCHS = 1.25, 8
 """Members need some more epochs than one network; the best epoch of one that is still getting better says little."""
 
-_MORE_PATIENCE = 2
-"""Times the patience with candidates: nobody waits for their turn any more."""
+_MEASURED = 8
+"""Members that are measured. What a network costs says too much of several: of small layers, which take their time
+whatever there is to multiply, eight members take two to four times as long as one."""
 
 _MEMORY_SHARE = 0.5
 """Of the memory that is free."""
@@ -72,8 +74,7 @@ class Members:
         try:
             run.progress.expect(min(most, max(1.0, run.remaining.epochs_of([trial]) / (1.0 + again))))
             with self._timings.phase("members"):
-                patient = worker.patient(_MORE_PATIENCE * self._options.patience)
-                patient.train([trial], most, _MembersSupervisor(run, again, self._clock))
+                worker.train([trial], most, _MembersSupervisor(run, again, self._clock))
         finally:
             run.remaining.reserve -= writing
         trial.training = None
@@ -88,7 +89,9 @@ class Members:
         asked, remaining = self._options.members, self._run.remaining
         most = self._options.max_epochs
         wanted = min(most, max(_FEWEST_EPOCHS, math.ceil(_MORE_EPOCHS * self._winner.best_epoch)))
-        for members in _CHOICES if isinstance(asked, str) else (asked,):
+        choices = _CHOICES if isinstance(asked, str) else (asked,)
+        cost_of: Callable[[int], Seconds] | None = None
+        for members in choices:
             trial = self._winner.with_members(members)
             if trial is None:
                 return None
@@ -97,14 +100,31 @@ class Members:
             if held > _MEMORY_SHARE * memory.available(worker.device):
                 why = "memory"
                 continue
-            cost = remaining.cost_of(trial)
+            cost_of = cost_of or self._costs(worker, _MEASURED if _MEASURED in choices else members)
+            cost = cost_of(members)
             least = cost.share(LEAST_SHARE) if asked != "auto" else wanted * (cost.epoch + again * cost.training)
             if SLACK * remaining.wall() * least + self._writing(trial) <= remaining.seconds():
+                remaining.observe_members(cost)
                 return trial
             why = "time"
         if asked != "auto":
             note(f"no members were trained: there is not enough {why} for {asked}")
         return None
+
+    def _costs(self, worker: LocalWorker, measured: int) -> Callable[[int], Seconds]:
+        """Seconds of an epoch by the number of members, from those of one and of as many as are measured."""
+        one, trial = self._run.remaining.cost_of(self._winner), self._winner.with_members(measured)
+        assert trial is not None and measured > 1, "who asks has seen that there are such"
+        several = measure_alone(worker, trial, self._run.remaining.seconds())
+
+        def of(members: int) -> Seconds:
+            part = (members - 1) / (measured - 1)
+            return Seconds(
+                max(0.0, one.training + part * (several.training - one.training)),
+                max(0.0, one.evaluation + part * (several.evaluation - one.evaluation)),
+            )
+
+        return of
 
     def _writing(self, trial: Trial) -> float:
         """Seconds that the members' model takes longer to write than the winner's."""

@@ -143,4 +143,4 @@ class TrainedModels(ModelKeeper):
 
     @property
     def _shape(self) -> Shape:
-        return self._data.shape(self._request.options.embedding)
+        return self._data.shape(self._request.options)

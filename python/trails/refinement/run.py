@@ -97,7 +97,7 @@ def profile(
     workers = local_workers(setting, request.options, data, devices)
     rows: list[ProfileRow] = []
     for candidate in request.candidates:
-        trial = Trial.of(request.family, candidate, data.shape(request.options.embedding), setting.seed)
+        trial = Trial.of(request.family, candidate, data.shape(request.options), setting.seed)
         alone = measure(workers[:1], [trial], _PROFILE_SECONDS, "never").costs.of(candidate.design)
         shared = measure(workers, [trial] * len(workers), _PROFILE_SECONDS, "never").costs.of(candidate.design)
         rows.append(

@@ -70,20 +70,34 @@ def measure(
     busy = list(workers[: len(trials)])
     seconds = min(MEASURING_SECONDS, MEASURING_SHARE * seconds_left)
     times = _time_all(busy, [trial], seconds)
-    data = busy[0].data
-    batches, rows = busy[0].batches, len(data.validation)
-    part = 1.0 / (busy[0].parts or len(busy))
     costs = Costs(
         work_of(trial.family, trial.layout.shape),
-        rows=len(data.train),
-        batches=batches,
+        rows=len(busy[0].data.train),
+        batches=busy[0].batches,
         profiled=trial.design,
-        seconds=Seconds(
-            part * (times.begin + times.batch * batches), part * times.chunk * rows / min(rows, EVALUATION_ROWS)
-        ),
+        seconds=_of_epoch(times, busy[0], 1.0 / (busy[0].parts or len(busy))),
     )
     stacked = _stacked(busy, trial, len(trials), times.batch, together, seconds_left)
     return Speed(costs, times.begin, times.chunk, stacked, busy[0].parts)
+
+
+def measure_alone(worker: LocalWorker, trial: Trial, seconds_left: float) -> Seconds:
+    """What an epoch of a trial takes while nothing else trains, from a few batches of a throw-away copy.
+
+    Args:
+        worker: That will train it.
+        trial: Which is not changed.
+        seconds_left: Of which measuring may take as much as in `measure`, about.
+    """
+    seconds = min(MEASURING_SECONDS, MEASURING_SHARE * seconds_left)
+    return _of_epoch(_time(worker, [trial], worker.clock.now() + seconds), worker, 1.0)
+
+
+def _of_epoch(times: _Times, worker: LocalWorker, part: float) -> Seconds:
+    """Seconds of an epoch, ``part`` of them the machine's."""
+    rows = len(worker.data.validation)
+    chunks = rows / min(rows, EVALUATION_ROWS)
+    return Seconds(part * (times.begin + times.batch * worker.batches), part * times.chunk * chunks)
 
 
 def _stacked(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -185,11 +184,6 @@ class LocalWorker:
         self.cores, self.clock = cores, clock
         self.options, self._seed, self._workers = options, seed, workers
         self._batch_seconds = 0.0
-
-    def patient(self, patience: int) -> LocalWorker:
-        """One that trains in the same place and lets so many epochs pass without a better one."""
-        options = replace(self.options, patience=patience)
-        return LocalWorker(self.data, options, self._seed, self.cores, self._workers, self.clock)
 
     @property
     def device(self) -> torch.device:

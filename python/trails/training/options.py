@@ -81,7 +81,7 @@ class Options:
         "whether the kept model's probabilities are calibrated on the validation rows (500 at least) by a temperature, "
         "and its numbers (200 rows at least) by a line; never where class_weights are given",
     )
-    patience: int = _option(3, "epochs without a better validation metric after which a candidate is done", 1)
+    patience: int = _option(5, "epochs without a better validation metric after which a candidate is done", 1)
     batch: int = _option(1024, "rows of a batch; tables of few rows get smaller batches", 2, 1 << 20)
     least_batches: int = _option(
         64, "batches of an epoch at least, where each then has 64 rows or more: what makes those of few rows small", 1
@@ -108,6 +108,9 @@ class Options:
         2.0, "memory of the averaged weights that validation sees, in epochs; 0 for none", 0.0, 100.0
     )
     embedding: int = _option(EMBEDDING, "numbers that stand for a category", 1, 1024)
+    linear_path: bool = _option(
+        True, "whether a linear model of the row, trained with the network, is added to what it puts out"
+    )
     precision: str = _option(
         "auto", "auto: TF32 products on a GPU that has them; full: float32 throughout", among=("auto", "full")
     )

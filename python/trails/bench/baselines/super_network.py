@@ -177,7 +177,7 @@ def share(
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
     train = data.train if rows is None else data.train.take(order[:rows])
     calibration = data.train.take(order[:CALIBRATION_ROWS])
-    network = SuperNetwork(space.choices, data.shape(options.embedding), seed)
+    network = SuperNetwork(space.choices, data.shape(options), seed)
     moments = [(torch.zeros_like(part), torch.zeros_like(part)) for part in map(torch.Tensor.detach, network.weights)]
     began, losses = time.process_time(), []
     for epoch in range(1, (protocol.epochs if epochs is None else epochs) + 1):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trails.family.mlp.layout import MLP, MlpLayout
 from trails.family.mlp.lines import Lines
+from trails.family.networks import Shape
 from trails.table.target import Task
 from trails.training import kernels
 from trails.training.knots import looked_up
@@ -50,7 +51,7 @@ class EmbeddedStack(TrainingStack):
         self._gradient = torch.zeros_like(weights[MLP])
         self._table, self._table_size = tables.table(weights[TABLE]), weights[TABLE].numel()
         self._lines = None if data.knots is None else Lines(tables, state, data.knots)
-        self._within = torch.arange(shape.embedding, device=device)
+        self._within = torch.arange(shape.row, device=device)
         # Where each candidate's embedding begins among the stacked tables.
         self._firsts = torch.arange(tables.stacked, device=device).view(-1, 1, 1) * shape.ids
 
@@ -86,13 +87,23 @@ class EmbeddedStack(TrainingStack):
         """Places of the rows' vectors among the stacked tables, (..., rows, fields)."""
         return rows.ids if self._tables.stacked == 1 else rows.ids + self._firsts
 
-    def _embed(self, ids: Tensor, rows: EncodedRows) -> Tensor:
-        """Embedded rows (..., rows, inputs)."""
-        return embedded_rows(self._table, rows, ids)
+    def _embed(self, ids: Tensor, rows: EncodedRows) -> tuple[Tensor, Tensor | None]:
+        """See `embedded_rows`."""
+        return embedded_rows(self._table, self._tables.shape, rows, ids)
 
-    def _table_gradient(self, upper: Tensor, ids: Tensor, rows: EncodedRows) -> Tensor:
-        """Flat gradient of the tables from that of the embedded rows (..., rows, inputs), which is overwritten."""
-        tables, size = self._tables, self._tables.shape.embedding
+    def _table_gradient(self, upper: Tensor, direct: Tensor, ids: Tensor, rows: EncodedRows) -> Tensor:
+        """Flat gradient of the tables.
+
+        Args:
+            upper: Of the embedded rows (..., rows, inputs), which is overwritten.
+            direct: Of the outputs (..., rows, outputs), which the linear path is added to.
+            ids: Places of the rows' vectors.
+            rows: With what is beside their ids.
+        """
+        tables, size = self._tables, self._tables.shape.row
+        if tables.shape.linear_path:
+            upper = upper.view(*ids.shape, tables.shape.embedding)
+            upper = torch.cat([upper, direct.unsqueeze(-2).expand(*ids.shape, tables.shape.outputs)], -1)
         if rows.values is not None:
             upper = upper.view(*ids.shape, size) * rows.values.unsqueeze(-1)
         if rows.between is not None:
@@ -105,15 +116,23 @@ class EmbeddedStack(TrainingStack):
         return upper.new_zeros(self._table_size).scatter_add_(0, places.view(-1), upper.reshape(-1))
 
 
-def embedded_rows(table: Tensor, rows: EncodedRows, ids: Tensor | None = None) -> Tensor:
-    """What networks read of rows: the fields' vectors one behind the other, (..., rows, fields * numbers).
+def embedded_rows(
+    table: Tensor, shape: Shape, rows: EncodedRows, ids: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """What networks read of rows: the fields' vectors one behind the other, and what the linear path makes of them.
 
     Args:
-        table: (embedding rows, numbers).
+        table: (embedding rows, numbers of a row).
+        shape: Of the network.
         rows: With what is beside their ids.
         ids: Where the vectors lie, (..., rows, fields), if that is not what the rows say.
+
+    Returns:
+        float32 (..., rows, inputs) and, if there is a linear path, (..., rows, outputs).
     """
     found = looked_up(table, rows.ids if ids is None else ids, rows.between)
     if rows.values is not None:
         found *= rows.values.unsqueeze(-1)
-    return found.flatten(-2)
+    if not shape.linear_path:
+        return found.flatten(-2), None
+    return found[..., : shape.embedding].flatten(-2), found[..., shape.embedding :].sum(-2)

@@ -1,8 +1,8 @@
 """An MLP's numbers: where each tensor lies in flat vectors, how they start, how candidates are stacked.
 
 All that a candidate trains lies in two vectors, so that one optimiser step and one average serve all of it:
-``table``, the embedding, and ``mlp``, for every hidden layer its weight (inputs, outputs), scale and shift of
-BatchNorm, and at the end weight and bias of the output. A third one is there if fields are interpolated: ``slopes``, of
+``table``, the embedding and the linear path beside it, and ``mlp``, for every hidden layer its weight (inputs,
+outputs), scale and shift of BatchNorm, and at the end weight and bias of the output. A third one is there if fields are interpolated: ``slopes``, of
 the lines that their knots keep to (`trails.training.knots`), which prediction does not read. ``stats`` holds
 BatchNorm's mean and variance of every layer. Candidates trained together share such vectors, each padded with zeros to
 the widest of every layer: a unit that is padding is zero, gets no gradient and stays zero.
@@ -63,12 +63,12 @@ class MlpLayout:
     def sizes(self) -> dict[str, int]:
         """Numbers of the vectors."""
         shape, widths = self.shape, self.design
-        table = shape.ids * shape.embedding
+        table = shape.ids * shape.row
         hidden = sum((fan_in + 2) * fan_out for fan_in, fan_out in pairwise((shape.inputs, *widths)))
         mlp = hidden + (widths[-1] + 1) * shape.outputs
         sizes = {TABLE: table, MLP: mlp, STATS: 2 * sum(widths)}
         if shape.interpolated:
-            sizes[SLOPES] = shape.interpolated * shape.embedding
+            sizes[SLOPES] = shape.interpolated * shape.row
         return {name: self.stacked * size for name, size in sizes.items()}
 
     @property
@@ -101,12 +101,12 @@ class MlpLayout:
         return [(take(1, width), take(1, width)) for width in self.design]
 
     def table(self, flat: Tensor) -> Tensor:
-        """The vector ``table`` as rows: (stacked * ids, embedding)."""
-        return flat.view(self.stacked * self.shape.ids, self.shape.embedding)
+        """The vector ``table`` as rows: (stacked * ids, embedding), or wider by the outputs with a linear path."""
+        return flat.view(self.stacked * self.shape.ids, self.shape.row)
 
     def slopes(self, flat: Tensor) -> Tensor:
-        """The vector ``slopes`` as lines: (stacked, interpolated fields, embedding)."""
-        return flat.view(self.stacked, self.shape.interpolated, self.shape.embedding)
+        """The vector ``slopes`` as lines: (stacked, interpolated fields, numbers of a row of the table)."""
+        return flat.view(self.stacked, self.shape.interpolated, self.shape.row)
 
 
 class Taker:
@@ -130,13 +130,13 @@ class Taker:
 def initial(layout: MlpLayout, seed: int) -> Weights:
     """Fresh weights of one candidate on the CPU, from ``seed`` alone.
 
-    Table: normal, mean 0, standard deviation `EMBEDDING_STD`. Weights and the output's bias: uniform within
-    1 / sqrt(inputs of the layer), PyTorch's own choice for linear layers. Scale and variance 1, the rest 0. Slopes:
+    Table: normal, mean 0, standard deviation `EMBEDDING_STD`; of the linear path 0, as in its slopes. Weights and the
+    output's bias: uniform within 1 / sqrt(inputs of the layer), PyTorch's own choice for linear layers. Scale and variance 1, the rest 0. Slopes:
     normal, standard deviation `SLOPE_STD`; the first step of training lays knots on the lines.
     """
     made = Weights.zeros(layout.sizes, torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)
-    made[TABLE].normal_(std=EMBEDDING_STD, generator=generator)
+    _draw(made[TABLE], layout.shape, EMBEDDING_STD, generator)
     mlp = layout.mlp(made[MLP])
     for layer in mlp.hidden:
         bound = 1.0 / math.sqrt(layer.weight.shape[-2])
@@ -149,8 +149,17 @@ def initial(layout: MlpLayout, seed: int) -> Weights:
         variance.fill_(1.0)
     if layout.shape.interpolated:
         # Last, so that they change nothing of what is drawn without them.
-        made[SLOPES].normal_(std=SLOPE_STD, generator=generator)
+        _draw(made[SLOPES], layout.shape, SLOPE_STD, generator)
     return made
+
+
+def _draw(flat: Tensor, shape: Shape, std: float, generator: torch.Generator) -> None:
+    """Fill the vectors of rows with numbers, which are the same with a linear path behind them and without."""
+    if shape.row == shape.embedding:
+        flat.normal_(std=std, generator=generator)
+        return
+    vectors = flat.view(-1, shape.row)[:, : shape.embedding]
+    vectors.copy_(torch.empty(vectors.shape).normal_(std=std, generator=generator))
 
 
 def together(layouts: Sequence[MlpLayout]) -> MlpLayout:

@@ -28,11 +28,11 @@ class Lines:
         self._before = self._slopes.clone()
         # Number by number: adding row by row takes PyTorch several times as long.
         shape, device = layout.shape, knots.rows.device
-        within = torch.arange(shape.embedding, device=device)
+        within = torch.arange(shape.row, device=device)
         each = torch.arange(layout.stacked, device=device).view(-1, 1, 1)
         rows, owners = knots.rows.view(-1, 1), knots.owners.view(-1, 1)
-        self._in_tables = ((each * shape.ids + rows) * shape.embedding + within).view(-1)
-        self._in_slopes = ((each * shape.interpolated + owners) * shape.embedding + within).view(-1)
+        self._in_tables = ((each * shape.ids + rows) * shape.row + within).view(-1)
+        self._in_slopes = ((each * shape.interpolated + owners) * shape.row + within).view(-1)
 
     def begin(self) -> None:
         """Lay the knots on their lines, before the first step and not again."""
@@ -65,4 +65,4 @@ class Lines:
 
     def _tables(self, flat: Tensor) -> Tensor:
         shape = self._layout.shape
-        return flat.view(self._layout.stacked, shape.ids, shape.embedding)
+        return flat.view(self._layout.stacked, shape.ids, shape.row)

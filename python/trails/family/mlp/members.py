@@ -30,7 +30,7 @@ from trails.family.mlp.embedded import EmbeddedStack, embedded_rows
 from trails.family.mlp.layout import MLP, STATS, HiddenLayer, Layers, MlpLayout, Taker, initial
 from trails.family.mlp.norm import norm, norm_backward
 from trails.family.networks import ModelFacts, Networks, Shape, Work
-from trails.model.operations import Linear, Mean, Operation, Relu, Scale
+from trails.model.operations import Add, Linear, LinearPath, Mean, Operation, Relu, Scale
 from trails.model.store import Model
 from trails.table.target import Task
 from trails.training import kernels
@@ -165,7 +165,7 @@ class MembersStack(EmbeddedStack):
     def _backward(self, rows: EncodedRows) -> tuple[Tensor, Tensor]:
         """The mean loss (1,) of the members and the gradient of the table; that of the rest goes to ``_gradient``."""
         mlp, gradient, members = self._mlp, self._into, self._layout.members
-        embedded = self._embed(rows.ids, rows)
+        embedded, direct = self._embed(rows.ids, rows)
         keep = 1.0 - self._dropout
 
         inputs, kept = [embedded * self._adapters], []
@@ -174,12 +174,13 @@ class MembersStack(EmbeddedStack):
             hidden, moments = norm(products, layer, stats)
             kept.append((products, moments))
             inputs.append(self._activated(hidden, keep))
-        losses, upper = mean_loss(self._task, torch.baddbmm(mlp.bias, inputs[-1], mlp.weight), rows)
+        outputs = torch.baddbmm(mlp.bias, inputs[-1], mlp.weight)
+        losses, last = mean_loss(self._task, outputs if direct is None else outputs.add_(direct), rows)
 
-        upper.div_(members)
-        torch.matmul(inputs[-1].mT, upper, out=gradient.weight)
-        torch.sum(upper, -2, keepdim=True, out=gradient.bias)
-        upper = upper @ mlp.weight.mT
+        last.div_(members)
+        torch.matmul(inputs[-1].mT, last, out=gradient.weight)
+        torch.sum(last, -2, keepdim=True, out=gradient.bias)
+        upper = last @ mlp.weight.mT
         for number in reversed(range(len(mlp.hidden))):
             layer, into = mlp.hidden[number], gradient.hidden[number]
             upper = self._passed(upper, inputs[number + 1], keep)
@@ -190,7 +191,7 @@ class MembersStack(EmbeddedStack):
             upper = (flat @ layer.weight.mT).view(members, len(rows), -1)
         torch.sum(upper * embedded, -2, keepdim=True, out=self._into_adapters)
         upper = (upper * self._adapters).sum(0)
-        return losses.mean().view(1), self._table_gradient(upper, rows.ids, rows)
+        return losses.mean().view(1), self._table_gradient(upper, last.sum(0), rows.ids, rows)
 
     def _activated(self, hidden: Tensor, keep: float) -> Tensor:
         """ReLU and dropout of (members, rows, outputs), in place."""
@@ -225,7 +226,7 @@ def _predict(
     adapters = layout.adapters(weights[MLP])
 
     def forward(chunk: EncodedRows) -> Tensor:
-        embedded = embedded_rows(table, chunk)
+        embedded, direct = embedded_rows(table, layout.shape, chunk)
         total = embedded.new_zeros(len(chunk), layout.shape.outputs)
         # One after the other: together they would need members times the memory, and be no faster.
         for member in range(layout.members):
@@ -233,7 +234,8 @@ def _predict(
             for layer, (factor, shift) in zip(mlp.hidden, scaled, strict=True):
                 hidden = torch.addcmul(shift[member], hidden @ layer.weight, factor[member]).relu_()
             total += torch.addmm(mlp.bias[member], hidden, mlp.weight[member])
-        return total.div_(layout.members).unsqueeze(0)
+        total.div_(layout.members)
+        return (total if direct is None else total.add_(direct)).unsqueeze(0)
 
     return predict_in_chunks(forward, rows, keep_going)
 
@@ -318,15 +320,27 @@ class MembersNetworks:
             computed.append(Linear(len(computed), array_of(mlp.weight[member]), array_of(mlp.bias[member]).reshape(-1)))
             outputs.append(len(computed))
         computed.append(Mean(tuple(outputs)))
+        embedding, computed = beside_path(layout.alone, weights, computed)
         return Model(
             facts.architecture,
             facts.target,
             facts.encoder,
-            array_of(layout.alone.table(weights[TABLE])),
+            embedding,
             tuple(computed),
             facts.metrics,
             {**facts.training, "members": layout.members},
         )
+
+
+def beside_path(
+    layout: MlpLayout, weights: Weights, computed: Sequence[Operation]
+) -> tuple[NDArray[np.float32], list[Operation]]:
+    """The embedding of a stored model and its operations, at the end of which the linear path is added."""
+    shape, table = layout.shape, array_of(layout.table(weights[TABLE]))
+    if not shape.linear_path:
+        return table, list(computed)
+    vectors, path = (np.ascontiguousarray(part) for part in np.split(table, [shape.embedding], axis=1))
+    return vectors, [*computed, LinearPath(path), Add((len(computed), len(computed) + 1))]
 
 
 def array_of(tensor: Tensor) -> NDArray[np.float32]:

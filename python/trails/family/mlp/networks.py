@@ -10,14 +10,15 @@ from torch import Tensor
 from trails.family.design import Design
 from trails.family.mlp.counts import multiply_accumulates
 from trails.family.mlp.layout import MLP, STATS, MlpLayout, initial
-from trails.family.mlp.members import MembersNetworks, array_of
+from trails.family.mlp.members import MembersNetworks, array_of, beside_path
 from trails.family.mlp.stack import MlpStack, fold, predict_alone
 from trails.family.networks import ModelFacts, Networks, Shape, Work
+from trails.model.operations import of_layers
 from trails.model.store import Model
 from trails.table.target import Task
 from trails.training.options import Options
 from trails.training.rows import EncodedRows
-from trails.training.weights import TABLE, Training, Weights
+from trails.training.weights import Training, Weights
 
 
 class MlpNetworks:
@@ -36,7 +37,7 @@ class MlpNetworks:
     def work(self, shape: Shape, design: Design) -> Work:
         """What it costs; a single output is counted, which is all that most have."""
         products = multiply_accumulates(design, shape.inputs)
-        return Work(products, sum(design), shape.inputs, products + shape.ids * shape.embedding)
+        return Work(products, sum(design), shape.inputs, products + shape.ids * shape.row)
 
     def initial(self, layout: MlpLayout, seed: int) -> Weights:
         """Fresh weights on the CPU, from ``seed`` alone; see `trails.family.mlp.layout.initial`."""
@@ -63,12 +64,14 @@ class MlpNetworks:
         """The network with every BatchNorm folded into its layer."""
         mlp = layout.mlp(weights[MLP])
         layers = [*fold(mlp, layout.stats(weights[STATS])), (mlp.weight, mlp.bias)]
-        return Model.of_layers(
+        computed = of_layers([(array_of(weight), array_of(bias).reshape(-1)) for weight, bias in layers])
+        embedding, computed_all = beside_path(layout, weights, computed)
+        return Model(
             facts.architecture,
             facts.target,
             facts.encoder,
-            array_of(layout.table(weights[TABLE])),
-            tuple((array_of(weight), array_of(bias).reshape(-1)) for weight, bias in layers),
+            embedding,
+            tuple(computed_all),
             facts.metrics,
             facts.training,
         )

@@ -73,7 +73,7 @@ class MlpStack(EmbeddedStack):
         """Loss (candidates,) and the gradient of the tables; that of the MLP goes to ``_gradient``."""
         shape, mlp, gradient = self._layout.shape, self._mlp, self._into
         ids = self._ids(rows)
-        hidden = self._embed(ids, rows)
+        hidden, direct = self._embed(ids, rows)
         inputs, kept = [hidden], []
         keep = 1.0 - self._dropout
         for layer, stats in zip(mlp.hidden, self._stats, strict=True):
@@ -84,11 +84,12 @@ class MlpStack(EmbeddedStack):
             if keep < 1.0:
                 self._drop(hidden, len(inputs) - 1)
             inputs.append(hidden)
-        loss, upper = mean_loss(self._task, (hidden @ mlp.weight).add_(mlp.bias), rows)
+        outputs = (hidden @ mlp.weight).add_(mlp.bias)
+        loss, last = mean_loss(self._task, outputs if direct is None else outputs.add_(direct), rows)
 
-        torch.matmul(hidden.mT, upper, out=gradient.weight)
-        torch.sum(upper, -2, keepdim=True, out=gradient.bias)
-        upper = upper * mlp.weight.mT if shape.outputs == 1 else upper @ mlp.weight.mT
+        torch.matmul(hidden.mT, last, out=gradient.weight)
+        torch.sum(last, -2, keepdim=True, out=gradient.bias)
+        upper = last * mlp.weight.mT if shape.outputs == 1 else last @ mlp.weight.mT
         for number in reversed(range(len(mlp.hidden))):
             layer, into = mlp.hidden[number], gradient.hidden[number]
             before, saved = kept[number]
@@ -99,7 +100,7 @@ class MlpStack(EmbeddedStack):
             upper = norm_backward(upper, before, layer, saved, into)
             torch.matmul(inputs[number].mT, upper, out=into.weight)
             upper = upper @ layer.weight.mT
-        return loss.view(-1), self._table_gradient(upper, ids, rows)
+        return loss.view(-1), self._table_gradient(upper, last, ids, rows)
 
     def _drop(self, hidden: Tensor, layer: int) -> None:
         """Set a share of (..., rows, outputs) to zero and scale up the rest.
@@ -141,10 +142,13 @@ def _predict(
 
     def forward(chunk: EncodedRows) -> Tensor:
         ids = chunk.ids if layout.stacked == 1 or firsts is None else chunk.ids + firsts
-        hidden = embedded_rows(table, chunk, ids)
+        hidden, direct = embedded_rows(table, layout.shape, chunk, ids)
         for weight, shift in folded:
             hidden = (hidden @ weight).add_(shift).relu_()
-        return (hidden @ mlp.weight).add_(mlp.bias).view(layout.stacked, -1, layout.shape.outputs)
+        outputs = (hidden @ mlp.weight).add_(mlp.bias)
+        if direct is not None:
+            outputs.add_(direct)
+        return outputs.view(layout.stacked, -1, layout.shape.outputs)
 
     return predict_in_chunks(forward, rows, keep_going)
 
