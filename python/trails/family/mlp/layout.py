@@ -1,11 +1,11 @@
 """An MLP's numbers: where each tensor lies in flat vectors, how they start, how candidates are stacked.
 
-All that a candidate trains lies in two vectors, so that one optimiser step and one average serve all of it:
-``table``, the embedding and the linear path beside it, and ``mlp``, for every hidden layer its weight (inputs,
-outputs), scale and shift of BatchNorm, and at the end weight and bias of the output. A third one is there if fields are interpolated: ``slopes``, of
-the lines that their knots keep to (`trails.training.knots`), which prediction does not read. ``stats`` holds
-BatchNorm's mean and variance of every layer. Candidates trained together share such vectors, each padded with zeros to
-the widest of every layer: a unit that is padding is zero, gets no gradient and stays zero.
+All that a candidate trains lies in two vectors, so that one optimiser step and one average serve all of it: ``table``,
+the embedding and the linear path beside it, and ``mlp``, for every hidden layer its weight (inputs, outputs), scale and
+shift of BatchNorm, and at the end weight and bias of the output. A third one is there if fields are interpolated:
+``slopes``, of the lines that their knots keep to (`trails.training.knots`), which prediction does not read. ``stats``
+holds BatchNorm's mean and variance of every layer. Candidates trained together share such vectors, each padded with
+zeros to the widest of every layer: a unit that is padding is zero, gets no gradient and stays zero.
 """
 
 from __future__ import annotations
@@ -131,8 +131,9 @@ def initial(layout: MlpLayout, seed: int) -> Weights:
     """Fresh weights of one candidate on the CPU, from ``seed`` alone.
 
     Table: normal, mean 0, standard deviation `EMBEDDING_STD`; of the linear path 0, as in its slopes. Weights and the
-    output's bias: uniform within 1 / sqrt(inputs of the layer), PyTorch's own choice for linear layers. Scale and variance 1, the rest 0. Slopes:
-    normal, standard deviation `SLOPE_STD`; the first step of training lays knots on the lines.
+    output's bias: uniform within 1 / sqrt(inputs of the layer), PyTorch's own choice for linear layers. Scale and
+    variance 1, the rest 0. Slopes: normal, standard deviation `SLOPE_STD`; the first step of training lays knots on the
+    lines.
     """
     made = Weights.zeros(layout.sizes, torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)
