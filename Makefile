@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 IN_ENV := tools/in_env.sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo ray-demo test lint test-rust test-python test-hostile up uri down clean
+.PHONY: help setup build demo ray-demo test lint test-rust test-python test-hostile up uri down dist docs audit clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -50,6 +50,9 @@ uri: ## Print the development server's connection URI
 
 down: ## Stop the development server
 	@$(IN_ENV) --as-is python tools/server.py down
+
+dist: setup ## Build the wheel and the sdist of the Python package, into dist/
+	@$(IN_ENV) --as-is python tools/package.py
 
 clean: ## Remove build products and caches; the environment and the development server's data stay
 	@tools/clean.sh
