@@ -54,5 +54,8 @@ down: ## Stop the development server
 dist: setup ## Build the wheel and the sdist of the Python package, into dist/
 	@$(IN_ENV) --as-is python tools/package.py
 
+audit: setup ## List what Trails depends on, with licences, and look for known weaknesses where their databases are reached
+	@$(IN_ENV) --as-is python -m tools.audit
+
 clean: ## Remove build products and caches; the environment and the development server's data stay
 	@tools/clean.sh

@@ -55,7 +55,7 @@ def build(kind: str, sources: Path, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as folder:
         # The files' times in the archives: of the last commit, so that the same sources give the same bytes.
-        environment = {"SOURCE_DATE_EPOCH": _committed(), **os.environ}
+        environment = {"SOURCE_DATE_EPOCH": committed(), **os.environ}
         done = subprocess.run(
             [sys.executable, "-c", _BUILD, kind, folder],
             cwd=sources,
@@ -70,7 +70,7 @@ def build(kind: str, sources: Path, out: Path) -> Path:
         return made.replace(out / made.name)
 
 
-def _committed() -> str:
+def committed() -> str:
     """Seconds since 1970 of the last commit; of 1980, the earliest that zip knows, where there is no repository."""
     done = subprocess.run(
         ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"], capture_output=True, text=True, check=False
