@@ -186,7 +186,12 @@ def _rows(case: Case, count: int) -> EncodedRows:
 def _dataset(case: Case) -> Dataset:
     metrics = {"binary": ("auc", "log_loss"), "multiclass": ("accuracy", "log_loss"), "regression": ("r2", "rmse")}
     target: Any = SimpleNamespace(
-        task=case.task, outputs=case.outputs, std=1.0, scale=None, metrics=metrics[case.task], metric=metrics[case.task][0]
+        task=case.task,
+        outputs=case.outputs,
+        std=1.0,
+        scale=None,
+        metrics=metrics[case.task],
+        metric=metrics[case.task][0],
     )
     encoder: Any = SimpleNamespace(fields=case.fields, ids=case.ids, interpolated=[], parts=())
     return Dataset(_rows(case, case.rows), _rows(case, case.held_rows), encoder, target, not case.validation)
