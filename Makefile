@@ -1,6 +1,7 @@
 # Everything lives in $TRAILS_HOME (default: /var/cache/trails as root, ~/.cache/trails otherwise) and is reused.
 #   PG_CONFIG=/path/to/pg_config   another PostgreSQL, 15 to 18     PYTHON=/path/to/python3   another interpreter
 #   BUDGET='120 s'                 the demo's budget                TRAILS_DATA=/path         where datasets lie
+#   TRAILS_TORCH_INDEX=ADDRESS     a package index that has PyTorch's CPU-only build, for a new environment
 
 SHELL := /bin/bash
 IN_ENV := tools/in_env.sh
@@ -53,6 +54,9 @@ down: ## Stop the development server
 
 dist: setup ## Build the wheel and the sdist of the Python package, into dist/
 	@$(IN_ENV) --as-is python tools/package.py
+
+docs: ## Build the documents as a site that can be searched, into dist/site
+	@tools/docs.sh
 
 audit: setup ## List what Trails depends on, with licences, and look for known weaknesses where their databases are reached
 	@$(IN_ENV) --as-is python -m tools.audit

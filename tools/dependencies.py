@@ -157,7 +157,7 @@ def packages() -> list[Dependency]:
     """
     locked = locked_packages()
     spelt = {canonicalize_name(name): name for name in locked}
-    uses = _uses(spelt)
+    uses, extras = _uses(spelt), _extras(spelt)
     found = []
     for name, version in sorted(locked.items(), key=lambda pair: pair[0].lower()):
         try:
@@ -166,10 +166,24 @@ def packages() -> list[Dependency]:
             raise RuntimeError(f"{name} is locked, and not installed here") from None
         if of.version != version:
             raise RuntimeError(f"{name} {version} is locked, and {of.version} is installed here")
-        needs = sorted(f"{spelt[need]}@{locked[spelt[need]]}" for need in _needs(name, ()) if need in spelt)
+        needed = _needs(name, tuple(extras[canonicalize_name(name)]))
+        needs = sorted(f"{spelt[need]}@{locked[spelt[need]]}" for need in needed if need in spelt)
         found.append(
             Dependency("pypi", name, version, licence_of(of.metadata), uses.get(name, DEVELOPMENT), tuple(needs))
         )
+    return found
+
+
+def _extras(names: Iterable[NormalizedName]) -> dict[NormalizedName, set[str]]:
+    """The extras of each package that any other one asks for."""
+    found: dict[NormalizedName, set[str]] = {name: set() for name in names}
+    ahead = list(found)
+    while ahead:
+        name = ahead.pop()
+        for need, extras in _needs(name, tuple(found[name])).items():
+            if need in found and not found[need].issuperset(extras):
+                found[need].update(extras)
+                ahead.append(need)
     return found
 
 
