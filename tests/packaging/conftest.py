@@ -42,7 +42,7 @@ class Environment:
         """Run a command as somebody would who never saw the repository."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TRAILS", "PG"))}
         return subprocess.run(
-            [*map(str, command)], cwd=self.working, env=kept, capture_output=True, text=True, check=False, timeout=300
+            [*map(str, command)], cwd=self.working, env=kept, capture_output=True, text=True, check=False, timeout=600
         )
 
 
