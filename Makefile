@@ -1,11 +1,12 @@
 # Everything lives in $TRAILS_HOME (default: /var/cache/trails as root, ~/.cache/trails otherwise) and is reused.
 #   PG_CONFIG=/path/to/pg_config   another PostgreSQL, 15 to 18     PYTHON=/path/to/python3   another interpreter
 #   BUDGET='120 s'                 the demo's budget                TRAILS_DATA=/path         where datasets lie
+#   TRAILS_TORCH_INDEX=ADDRESS     a package index that has PyTorch's CPU-only build, for a new environment
 
 SHELL := /bin/bash
 IN_ENV := tools/in_env.sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo ray-demo test lint test-rust test-python test-hostile up uri down clean
+.PHONY: help setup build demo ray-demo test lint test-rust test-python test-hostile up uri down dist docs audit clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -50,6 +51,15 @@ uri: ## Print the development server's connection URI
 
 down: ## Stop the development server
 	@$(IN_ENV) --as-is python tools/server.py down
+
+dist: setup ## Build the wheel and the sdist of the Python package, into dist/
+	@$(IN_ENV) --as-is python tools/package.py
+
+docs: ## Build the documents as a site that can be searched, into dist/site
+	@tools/docs.sh
+
+audit: setup ## List what Trails depends on, with licences, and look for known weaknesses where their databases are reached
+	@$(IN_ENV) --as-is python -m tools.audit
 
 clean: ## Remove build products and caches; the environment and the development server's data stay
 	@tools/clean.sh

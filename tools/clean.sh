@@ -6,5 +6,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 take_lock
 rm -rf "$TRAILS_HOME/target" "$TRAILS_HOME/logs" "$TRAILS_HOME/stamps" "$TRAILS_HOME/debs/files"
 cd "$ROOT"
-rm -rf pg_extension/target build .mypy_cache .pytest_cache .ruff_cache .hypothesis demo/leaderboard.svg demo/leaderboard.png
+rm -rf pg_extension/target build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis demo/leaderboard.svg demo/leaderboard.png
 find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -16,7 +16,7 @@ check ruff check --quiet .
 check ruff format --quiet --check .
 check mypy --strict python/trails
 PYTHONPATH=python check lint-imports --no-cache
-check mypy --strict tools/server.py tools/ray_nodes.py demo/demo.py demo/ray_demo.py
+check mypy --strict tools/server.py tools/ray_nodes.py tools/audit.py tools/docs_site.py tools/package.py demo/demo.py demo/ray_demo.py
 cd pg_extension
 check cargo fmt --check
 check cargo fmt --check --manifest-path ../crates/model/Cargo.toml

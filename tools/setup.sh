@@ -7,18 +7,14 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source-path=SCRIPTDIR source=system.sh
 source "$ROOT/tools/system.sh"
+# shellcheck source-path=SCRIPTDIR source=packages.sh
+source "$ROOT/tools/packages.sh"
 
 make_venv() {
     [ ! -e "$VENV/.complete" ] || return 0
     rm -rf "$VENV"
-    if "$PYTHON_EXE" -I -c 'import ensurepip' 2>/dev/null || { [ "$IS_ROOT" = yes ] && install_ensurepip; }; then
-        logged venv "making a virtual environment with Python $PYTHON_XY" "$PYTHON_EXE" -m venv "$VENV"
-    else
-        logged venv "making a virtual environment with Python $PYTHON_XY" "$PYTHON_EXE" -m venv --without-pip "$VENV"
-        install_pip
-    fi
-    logged packages "installing torch, NumPy and the other locked packages (5 GB on disk; the first time takes minutes)" \
-        "$VENV/bin/python" -m pip install --no-deps --disable-pip-version-check -r "$ROOT/requirements.lock"
+    make_environment "$VENV"
+    install_packages
     touch "$VENV/.complete"
 }
 
@@ -59,6 +55,7 @@ if [ "${1:-}" = --print ]; then
 fi
 
 choose_venv
+check_torch_index
 if [ -e "$VENV/.rustflags" ] && [ -x "$TRAILS_HOME/cargo-pgrx-$PGRX_VERSION/bin/cargo-pgrx" ] && package_is_current; then
     exit 0
 fi

@@ -60,14 +60,24 @@ install_ensurepip() {
     apt_install "python$PYTHON_XY-venv"
 }
 
+# make_environment FOLDER: an empty virtual environment with pip.
+make_environment() {
+    if "$PYTHON_EXE" -I -c 'import ensurepip' 2>/dev/null || { [ "$IS_ROOT" = yes ] && install_ensurepip; }; then
+        logged venv "making a virtual environment with Python $PYTHON_XY" "$PYTHON_EXE" -m venv "$1"
+    else
+        logged venv "making a virtual environment with Python $PYTHON_XY" "$PYTHON_EXE" -m venv --without-pip "$1"
+        install_pip "$1"
+    fi
+}
+
 # pip for an environment that was made without it: Debian's wheel, run from the file, installs itself.
-install_pip() {
+install_pip() { # FOLDER
     local -a wheel
     attempt pip "fetching pip" apt_unpack python3-pip-whl ||
         ask_administrator "Python's ensurepip is missing" "python$PYTHON_XY-venv"
     wheel=("$TRAILS_HOME"/debs/root/usr/share/python-wheels/pip-*.whl)
     logged pip-install "installing pip" \
-        env PYTHONPATH="${wheel[0]}" "$VENV/bin/python" -m pip install --no-index --no-deps "${wheel[0]}"
+        env PYTHONPATH="${wheel[0]}" "$1/bin/python" -m pip install --no-index --no-deps "${wheel[0]}"
 }
 
 # Finds the shared libpython or provides it; leaves the linker flags that it needs in the environment.

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trails import __version__, select_command
+from trails import __version__, extras, select_command
 from trails.bench import command as bench
 from trails.dashboard import command as dashboard
 from trails.errors import InvalidInput, TrailsError, UnusableData
@@ -39,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(error, BAD_INPUT)
     except (TrailsError, OSError) as error:
         return complain(error, FAILED)
+    except ImportError as error:
+        if (missing := extras.missing(error, "bench" if options.run is bench.run else None)) is None:
+            raise
+        return complain(missing, FAILED)
     except KeyboardInterrupt:
         print("trails: interrupted, nothing was changed", file=sys.stderr)
         return INTERRUPTED

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trails.errors import InvalidInput, TrailsError, UnusableData, shown
+from trails.extras import require
 from trails.filtering.phase import shortlist
 from trails.filtering.rows import TableRows
 from trails.limits import FILTERING_SHARE, RESERVE_SECONDS
@@ -81,7 +82,9 @@ def select(
         InvalidInput: A setting is wrong, or the target cannot be learnt.
         UnusableData: The rows cannot be learnt from.
         BudgetTooSmall: The budget does not hold one trained model.
+        MissingPackage: PyTorch is not installed, which the extra ``train`` brings.
     """
+    require("torch", "safetensors")  # the process that trains would say so after it was handed all rows
     started = time.monotonic() if started is None else started
     settings = (settings or Settings()).with_whole_numbers()
     asked = plain_options(settings.options)

@@ -88,7 +88,7 @@ class Extern:
 def functions() -> list[Declared]:
     """All that the sources create, those of language c first."""
     texts = [match["sql"] for path in API for match in _EXTERN.finditer(path.read_text())]
-    return [found for text in (*texts, *(path.read_text() for path in SCRIPTS)) for found in _created(text)]
+    return [found for text in (*texts, *(path.read_text() for path in SCRIPTS)) for found in declared_in(text)]
 
 
 def externs() -> list[Extern]:
@@ -96,13 +96,14 @@ def externs() -> list[Extern]:
     found = []
     for path in API:
         for match in _EXTERN.finditer(path.read_text()):
-            [declared] = [function for function in _created(match["sql"]) if function.language == "c"]
+            [declared] = [function for function in declared_in(match["sql"]) if function.language == "c"]
             pairs = [_pair(part) for part in _split(match["arguments"])]
             found.append(Extern(declared, tuple(pairs), " ".join((match["result"] or "()").split())))
     return found
 
 
-def _created(text: str) -> Iterator[Declared]:
+def declared_in(text: str) -> Iterator[Declared]:
+    """The functions that a script creates."""
     text = re.sub(r"--[^\n]*", "", text)
     for match in _CREATE.finditer(text):
         attributes = match["attributes"].split()
