@@ -68,7 +68,10 @@ def test_citext_is_left_out_with_a_notice_and_refused_by_name(session: Any) -> N
 def test_a_view_of_lower_learns_without_case(session: Any) -> None:
     described = "SELECT column_name, kind, distinct_texts FROM trails.describe_columns('lowered', '{colour,answer}')"
     assert query(session, described) == [("colour", "text", 2), ("answer", "text", 2)]
-    query(session, "SELECT * FROM trails.model_selection('lowered', 'answer', '15 s', n => 5, k => 1, u => 2, name => 'm')")
+    query(
+        session,
+        "SELECT * FROM trails.model_selection('lowered', 'answer', '15 s', n => 5, k => 1, u => 2, name => 'm')",
+    )
     assert query(session, "SELECT classes FROM trails.models") == [(["no", "yes"],)]
     scored = """
         SELECT given.colour, count(DISTINCT folded.colour::text), count(DISTINCT trails.predict_score('m', given))

@@ -140,10 +140,7 @@ NOT_SAID_WELL = pytest.mark.xfail(strict=True, reason="the crate asks for a tran
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=NOT_SAID_WELL) if name in ("import", "drop run", "purge") else name
-        for name in WRITES
-    ],
+    [pytest.param(name, marks=NOT_SAID_WELL) if name in ("import", "drop run", "purge") else name for name in WRITES],
 )
 def test_what_writes_is_refused_before_it_begins(replicated: Replicated, name: str) -> None:
     told = refused(replicated.here, WRITES[name])
