@@ -70,7 +70,7 @@ def test_a_view_of_lower_learns_without_case(session: Any) -> None:
     assert query(session, described) == [("colour", "text", 2), ("answer", "text", 2)]
     query(
         session,
-        "SELECT * FROM trails.model_selection('lowered', 'answer', '15 s', n => 5, k => 1, u => 2, name => 'm')",
+        "SELECT * FROM trails.model_selection('lowered', 'answer', '15 s', n => 5, k => 1, u => 1, name => 'm')",
     )
     assert query(session, "SELECT classes FROM trails.models") == [(["no", "yes"],)]
     scored = """
