@@ -124,9 +124,9 @@ def check(origin: Server, target: Server) -> None:
         assert all(before.values()) and everything(here) == before
         extension = "SELECT extversion, extowner::regrole::text FROM pg_extension WHERE extname = 'trails'"
         assert query(here, extension) == query(there, extension)
-        rights = (
+        rights = (  # MAINTAIN is one from 17 on
             "SELECT relname, grantee::regrole::text, privilege_type FROM pg_class, aclexplode(relacl) "
-            "WHERE relnamespace = 'trails'::regnamespace AND privilege_type <> 'MAINTAIN' ORDER BY 1, 2, 3"  # from 17 on
+            "WHERE relnamespace = 'trails'::regnamespace AND privilege_type <> 'MAINTAIN' ORDER BY 1, 2, 3"
         )
         assert query(here, rights) == query(there, rights) != []
     told = said(origin)

@@ -74,7 +74,8 @@ def soak(seconds: float, sessions: int, seed: int, allowed_mb: float) -> dict[st
             "done": dict(tally.done),
             "provoked": dict(tally.provoked),
             "killed": tally.told["killed"],
-            "failed_runs": Counter(code for code, _ in seen.failed_runs.values()),
+            "background": dict(Counter(seen.ended_runs.values())),
+            "failed_runs": dict(Counter(code for code, _ in seen.failed_runs.values())),
             "growth": verdict.growths(seen.samples),
             "left": left,
             "samples": [asdict(sample) for sample in seen.samples],
@@ -104,6 +105,9 @@ def summary(found: dict[str, Any]) -> str:
         told = ", ".join(f"{code} {count}" for code, count in sorted(refused.items()))
         lines.append(f"  {name:<18}{found['done'].get(name, 0):>7}   {told}")
     lines.append(f"refinement processes killed: {found['killed']}")
+    background = ", ".join(f"{state} {count}" for state, count in sorted(found["background"].items()))
+    codes = ", ".join(f"{code} {count}" for code, count in sorted(found["failed_runs"].items()))
+    lines.append(f"seen to end in the background: {background or 'none'}" + (f" ({codes})" if codes else ""))
     for name, growth in found["growth"].items():
         own, files = f"{growth['uss']:+7.1f} MB of its own", f"{growth['descriptors']:+.0f} descriptors"
         lines.append(f"  {name:<12} grew by {own}, {files}")

@@ -72,6 +72,7 @@ class Watch:
 
     def __init__(self, server: Server, sessions: Sequence[Session], every: float) -> None:
         self.samples: list[Sample] = []
+        self.ended_runs: dict[int, str] = {}
         self.failed_runs: dict[int, tuple[str, str]] = {}
         self.wrong: list[str] = []
         self._server, self._sessions, self._every = server, sessions, every
@@ -116,9 +117,12 @@ class Watch:
 
     def _read_runs(self) -> None:
         rows = self._server.sql(
-            DATABASE, "SELECT run_id, sqlstate, message FROM trails.background_runs WHERE state = 'failed'"
+            DATABASE,
+            "SELECT run_id, state, sqlstate, message FROM trails.background_runs "
+            "WHERE state NOT IN ('queued', 'running')",
         )
-        self.failed_runs.update({run: (code, message) for run, code, message in rows})
+        self.ended_runs.update({run: state for run, state, _, _ in rows})
+        self.failed_runs.update({run: (code, message) for run, state, code, message in rows if state == "failed"})
 
     def left(self, seconds: float = 60.0) -> dict[str, Any]:
         """What there still is when the sessions have gone, after waiting for so long at most; empty if nothing is."""
