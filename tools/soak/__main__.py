@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tools.server import ServerError, default_pg_config, major_version, temporary_server
+from tools.server import Server, ServerError, default_pg_config, major_version, temporary_server
 from tools.soak import actions, load, verdict, watch
 
 SAY_EVERY = 60.0
@@ -59,10 +59,11 @@ def soak(seconds: float, sessions: int, seed: int, allowed_mb: float) -> dict[st
         with watch.Watch(server, crew, min(5.0, seconds / 40)) as seen:
             for session in crew:
                 session.start(began + seconds)
-            _wait(crew, began + seconds, tally)
+            _wait(server, crew, began + seconds, tally)
             for session in crew:
                 session.close()
         say("looking at what is left")
+        load.wind_down(server, tally)
         left = seen.left()
         found = verdict.faults(tally, seen.samples, seen.failed_runs, left, seen.log(), allowed_mb)
         return {
@@ -82,12 +83,14 @@ def soak(seconds: float, sessions: int, seed: int, allowed_mb: float) -> dict[st
         }
 
 
-def _wait(crew: Sequence[load.Session], until: float, tally: load.Tally) -> None:
-    """Until the sessions are done with what they were at when the time was up."""
+def _wait(server: Server, crew: Sequence[load.Session], until: float, tally: load.Tally) -> None:
+    """Until the sessions are done with what they were at when the time was up; runs are cancelled then."""
     said = time.monotonic()
     for session in crew:
         while session.thread.is_alive() and time.monotonic() < until + load.STATEMENT_SECONDS:
             session.thread.join(1.0)
+            if time.monotonic() > until:
+                load.wind_down(server, tally)
             if time.monotonic() - said > SAY_EVERY:
                 said = time.monotonic()
                 rest = max(0.0, until - said) / 60

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 
-from tools.server import DATABASE, Server
+from tools.server import DATABASE, Server, ServerError
 from tools.soak.actions import ACTIONS, MODELS, Action
 
 ROLES = 4
@@ -42,6 +42,7 @@ class Tally:
     provoked: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    over: bool = False
     training: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(TRAIN_AT_ONCE))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -85,6 +86,16 @@ def prepare(server: Server) -> None:
 def role_of(number: int) -> str:
     """Sessions share roles, and with them models, two by two if there are eight."""
     return f"soaker_{number % ROLES}"
+
+
+def wind_down(server: Server, tally: Tally) -> None:
+    """Cancels what runs and what waits; a cancel that comes late may hit what a session does next."""
+    tally.over = True
+    for view in ("trails.background_runs WHERE state", "trails.progress WHERE phase"):
+        runs = f"SELECT run_id FROM {view} NOT IN ('complete', 'best so far', 'failed', 'cancelled')"
+        for (run,) in server.sql(DATABASE, f"{runs} AND run_id IS NOT NULL"):
+            with contextlib.suppress(ServerError):  # it has ended, or is about to begin
+                server.sql(DATABASE, "SELECT trails.cancel(%s)", run)
 
 
 class Session:
@@ -179,7 +190,8 @@ class Session:
     def _judge(self, error: psycopg2.Error, action: Action) -> None:
         code, message = error.pgcode, str(error).strip()
         # A timeout has the code of a cancel, and nobody asked for it; a refinement process fails when it is killed.
-        expected = code in action.provokes and "statement timeout" not in message
+        provoked = action.provokes | {"57014"} if self._tally.over else action.provokes
+        expected = code in provoked and "statement timeout" not in message
         if code == "38000":
             expected = expected and "killed (signal 9)" in message
         if expected or (code is None and action.cuts):
