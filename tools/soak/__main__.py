@@ -74,6 +74,7 @@ def soak(seconds: float, sessions: int, seed: int, allowed_mb: float) -> dict[st
             "faults": [*found, *seen.wrong],
             "done": dict(tally.done),
             "provoked": dict(tally.provoked),
+            "for_instance": tally.instances,
             "killed": tally.told["killed"],
             "background": dict(Counter(seen.ended_runs.values())),
             "failed_runs": dict(Counter(code for code, _ in seen.failed_runs.values())),

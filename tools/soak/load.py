@@ -23,7 +23,8 @@ STATEMENT_SECONDS = 300
 """Whatever takes longer than this has hung; its error is one that nobody provoked."""
 
 _SETTINGS = (
-    f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET trails.refinement_threads = 1; SET trails.progress = 'off'"
+    f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET trails.progress = 'off'; "
+    "SET trails.refinement_threads = 1; SET trails.filtering_threads = 1"
 )
 _TABLE = """
 CREATE TABLE {} AS
@@ -36,11 +37,15 @@ FROM generate_series({}, {}) i
 
 @dataclass
 class Tally:
-    """What became of all actions: how often each was done, or ended with which error, and what nobody provoked."""
+    """What became of all actions: how often each was done, or ended with which error, and what nobody provoked.
+
+    Of each provoked error the first is kept whole.
+    """
 
     done: Counter[str] = field(default_factory=Counter)
     provoked: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
+    instances: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     over: bool = False
     training: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(TRAIN_AT_ONCE))
@@ -195,6 +200,8 @@ class Session:
         if code == "38000":
             expected = expected and "killed (signal 9)" in message
         if expected or (code is None and action.cuts):
-            self._tally.count(self._tally.provoked, f"{self.doing}: {code or 'connection lost'}")
+            what = f"{self.doing}: {code or 'connection lost'}"
+            self._tally.count(self._tally.provoked, what)
+            self._tally.instances.setdefault(what, message)
         else:
             self.wrong(f"{code} {message}")
