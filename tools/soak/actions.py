@@ -161,7 +161,9 @@ def submit(client: Client) -> None:
 
 
 def stop_one(client: Client) -> None:
-    """Whatever runs as the same role, in another session or in the background."""
+    """Whatever runs as the same role, in another session or in the background; seldom, too."""
+    if client.random.random() < 0.7:
+        return
     client.query(
         "SELECT trails.stop(run_id) FROM trails.progress WHERE database = current_database() "
         "AND run_id IS NOT NULL AND role = current_user LIMIT 1"
@@ -211,9 +213,9 @@ def terminate(client: Client) -> None:
 
 
 def kill(client: Client) -> None:
-    """Kills a refinement process, whoever's it is."""
+    """Kills a refinement process, whoever's it is; seldom, or none would live to its end."""
     found = refinement_processes(client.postmaster())
-    if found:
+    if found and client.random.random() < 0.2:
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
             os.kill(client.random.choice(found).pid, signal.SIGKILL)
             client.told("killed")

@@ -24,8 +24,10 @@ STATEMENT_SECONDS = 300
 
 _SETTINGS = (
     f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET trails.progress = 'off'; "
-    "SET trails.refinement_threads = 1; SET trails.filtering_threads = 1"
+    "SET trails.refinement_threads = 1; SET trails.filtering_threads = 1; SET trails.model_cache_size = '8MB'"
 )
+"""The cache is full soon, so that what grows after that is no cache."""
+
 _TABLE = """
 CREATE TABLE {} AS
 SELECT i AS id, ((mod(i * 7919, 13) + mod(i * 104729, 7)) IN (2, 3, 4, 7, 8, 12, 13))::int AS label,
