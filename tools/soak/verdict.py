@@ -8,8 +8,8 @@ from typing import Any
 from tools.soak.load import Tally
 from tools.soak.watch import Held, Sample
 
-DESCRIPTORS = 8
-"""A session has opened every file that it needs long before the half of a soak."""
+DESCRIPTORS = 2
+"""What a session needs between its statements is open long before the half of a soak."""
 
 POSTMASTER_MB = 8.0
 

@@ -21,7 +21,10 @@ MB = 1_000_000
 
 @dataclass(frozen=True)
 class Held:
-    """What one process holds: memory that no other shares (USS) and its part of what is shared (PSS), in MB; files."""
+    """What one process holds: memory that no other shares (USS) and its part of what is shared (PSS), in MB.
+
+    `descriptors` are those of pipes, sockets and memory files: a server keeps its tables' own open as it likes.
+    """
 
     uss: float
     pss: float
@@ -53,13 +56,19 @@ class Sample:
     database: float
 
 
-def held(pid: int) -> Held | None:
-    """None if the process has ended."""
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        memory = process.memory_full_info()
-        return Held(memory.uss / MB, memory.pss / MB, process.num_fds())
+def held(pid: int, data: Path) -> Held | None:
+    """What a process of the server whose data lie there holds; None if it has ended."""
+    with contextlib.suppress(psutil.Error, OSError):
+        memory = psutil.Process(pid).memory_full_info()
+        others = [link for link in Path(f"/proc/{pid}/fd").iterdir() if not _leads(link, data)]
+        return Held(memory.uss / MB, memory.pss / MB, len(others))
     return None
+
+
+def _leads(link: Path, folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return link.readlink().is_relative_to(folder)
+    return True  # it was closed meanwhile
 
 
 class Watch:
@@ -106,8 +115,8 @@ class Watch:
         )
         return Sample(
             time.monotonic() - self._began,
-            held(self._postmaster),
-            {s.number: found for s in self._sessions if s.stays and (found := held(s.backend))},
+            held(self._postmaster, self._server.data_dir),
+            {s.number: found for s in self._sessions if s.stays and (found := held(s.backend, self._server.data_dir))},
             backends,
             len(refinement_processes(self._postmaster)),
             sum(_size(path) for path in Path("/dev/shm").glob("*trails*")),
