@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 IN_ENV := tools/in_env.sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo ray-demo test lint test-rust test-python test-hostile up uri down dist docs audit clean
+.PHONY: help setup build demo ray-demo test lint test-rust test-python test-hostile soak up uri down dist docs audit clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -42,6 +42,9 @@ test-hostile: build ## The long tests: cancels on 5,000,000 rows, the SQL tests 
 	@$(IN_ENV) python -m pytest -q tests/hostile --full
 	@$(IN_ENV) python -m pytest -q tests/sql --memory-limit $(MEMORY_LIMIT)
 	@$(IN_ENV) python -m pytest -q tests/sql --shadows --ignore=tests/sql/test_memory.py
+
+soak: build ## An hour of mixed load from eight sessions on a server of its own: MINUTES=10 for another time
+	@$(IN_ENV) python -m tools.soak --minutes $(or $(MINUTES),60) --out results/soak.json
 
 up: build ## Start a development server with the extension and the datasets in database "trails"
 	@$(IN_ENV) python tools/server.py up
