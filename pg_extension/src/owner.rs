@@ -104,7 +104,20 @@ pub fn first<T: FromDatum + IntoDatum>(statement: &str, arguments: &[DatumWithOi
     })
 }
 
+/// Refuses to write where nothing can be written. On a standby the server itself would fail at the first lock or at the
+/// transaction's number, with an internal error.
+pub fn check_writable(refused: &str) -> Result<()> {
+    // SAFETY: a variable of the transaction under way, read on the backend's one thread.
+    if unsafe { pg_sys::XactReadOnly } {
+        let message = format!("{refused} in a read-only transaction");
+        return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION, message)
+            .hint("Begin one that may write, on the primary server."));
+    }
+    Ok(())
+}
+
 /// How many rows a statement wrote.
 pub fn written(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<usize> {
+    check_writable("what Trails has recorded cannot be changed")?;
     Spi::connect_mut(|client| Ok(client.update(statement, None, arguments)?.len()))
 }

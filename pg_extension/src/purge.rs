@@ -19,6 +19,7 @@ pub fn purge(age: Interval, keep: i32, with_models: bool) -> Result<i64> {
     let any = owner::is_superuser(caller);
     let of_jobs = [caller.into(), any.into(), age.into()];
     let of_runs = [caller.into(), any.into(), age.into(), i64::from(keep).into(), with_models.into()];
+    owner::check_writable("runs cannot be deleted")?;
     // What ended without a word has an end from here on.
     background::settle_dead()?;
     acting(|| {

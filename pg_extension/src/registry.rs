@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::error::{shown, Result, TrailsError};
-use crate::owner::{acting, caller, first, is_superuser, name_of, written};
+use crate::owner::{acting, caller, check_writable, first, is_superuser, name_of, written};
 use crate::subtransaction;
 
 /// A version of a model that the caller may change; its name is locked until the end of the transaction.
@@ -44,13 +44,7 @@ impl Own {
             return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
                 .hint("Only its owner, or a superuser, may change it."));
         }
-        // A standby would fail at the lock, with an internal error.
-        // SAFETY: a variable of the transaction under way, read on the backend's one thread.
-        if unsafe { pg_sys::XactReadOnly } {
-            let message = "a model cannot be changed in a read-only transaction";
-            return Err(TrailsError::new(PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION, message)
-                .hint("Begin one that may write, on the primary server."));
-        }
+        check_writable("a model cannot be changed")?;
         lock(found.owner, &found.name)?;
         // Once more: another session may have changed it while this one waited.
         let there = "SELECT m.model_id FROM trails.models m WHERE m.model_id OPERATOR(pg_catalog.=) $1";

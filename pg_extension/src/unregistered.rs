@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::error::{Result, TrailsError};
 use crate::lock_wait::{LockWait, CATALOGUE};
 use crate::models::{self, Trained};
-use crate::owner::{acting, first};
+use crate::owner::{acting, check_writable, first};
 use crate::progress;
 
 /// Has the model of a run of the caller's wait.
@@ -18,6 +18,7 @@ pub fn put(run: i64, weights: &[u8]) -> Result<()> {
 
 /// Keeps the model of a run of the caller's that waits, under `name` or the one that was meant; returns name and version.
 pub fn keep(run: i64, name: Option<&str>) -> Result<String> {
+    check_writable("a model cannot be kept")?;
     // A superuser sees all runs, and keeps its own, too.
     let of_run = Spi::connect(|client| -> Result<Option<(Trained, Option<String>)>> {
         let query = "SELECT r.source, r.relation, r.model FROM trails.runs r \

@@ -129,19 +129,13 @@ WRITES = {
     "drop model": "SELECT trails.drop_model('m@1')",
     "import": "SELECT trails.import_model('other', trails.export_model('m'))",
     "drop run": "SELECT trails.drop_run(1)",
+    "drop checkpoint": "SELECT trails.drop_run(1, checkpoint_only => true)",
+    "keep": "SELECT trails.keep_model(1)",
     "purge": "SELECT trails.purge_runs('1 day')",
 }
 
 
-# These reach the server's own "cannot assign TransactionIds during recovery" (XX000): nothing is written, and the
-# error says neither what was refused nor where to go.
-NOT_SAID_WELL = pytest.mark.xfail(strict=True, reason="the crate asks for a transaction's number before it looks")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=NOT_SAID_WELL) if name in ("import", "drop run", "purge") else name for name in WRITES],
-)
+@pytest.mark.parametrize("name", WRITES)
 def test_what_writes_is_refused_before_it_begins(replicated: Replicated, name: str) -> None:
     told = refused(replicated.here, WRITES[name])
     assert told.sqlstate == "25006", told.message_primary

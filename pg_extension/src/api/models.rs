@@ -8,7 +8,7 @@ use super::{name_text, required};
 use crate::error::{Result, TrailsError};
 use crate::models::Trained;
 use crate::registry::{self, Deployed};
-use crate::{identity, models, unregistered};
+use crate::{identity, models, owner, unregistered};
 
 /// A model that must be named.
 fn named<'a>(model: Option<&'a str>, argument: &str) -> Result<&'a str> {
@@ -132,6 +132,7 @@ fn import_model(
 ) -> String {
     let imported = || -> Result<String> {
         let (name, weights) = (required(name, "name")?, required(weights, "weights")?);
+        owner::check_writable("a model cannot be imported")?;
         let described = source.map(crate::reader::source::Source::describe).transpose()?;
         let on = described
             .zip(source)
