@@ -39,12 +39,8 @@ TABLES: Mapping[str, tuple[str, rivals.Kind]] = {
 """Target of every table, and what its test rows are judged by."""
 
 DATASETS = tuple(TABLES)
-VARIANTS: Mapping[str, str] = {
-    "Trails": "{}",
-    "Trails, one network": '{"members": 1}',
-    "Trails, with dropout": '{"members": 1, "dropout": %s}',
-}
-"""Options of each way to select; the last takes the dropout that categories of as many rows get."""
+VARIANTS: Mapping[str, str] = {"Trails": "{}"}
+"""Options of each way to select; what each choice of training is worth, `table_choices` says."""
 
 _BUDGET, _SEEDS = 30, 3
 _TYPES = (
@@ -78,10 +74,7 @@ def run(context: Context) -> None:
             if variant in others:
                 found = _of_rival(connection, others[variant], target, kind, budget, seed)
             else:
-                options = VARIANTS[variant]
-                if "%" in options:
-                    options %= _dropout(connection)
-                found = _selected(connection, target, kind, budget, options, seed)
+                found = _selected(connection, target, kind, budget, VARIANTS[variant], seed)
             context.record({**row, **found, "seconds": time.perf_counter() - began})
 
 
@@ -112,15 +105,6 @@ def _selected(connection: Any, target: str, kind: rivals.Kind, budget: int, opti
 
 def r2(truth: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
     return 1.0 - float(np.sum((truth - predicted) ** 2) / np.sum((truth - truth.mean()) ** 2))
-
-
-def _dropout(connection: Any) -> float:
-    """What the option ``auto`` is for as many categories."""
-    from trails.training.options import Options
-
-    ((rows,),) = sql(connection, "SELECT count(*) FROM train")
-    options = Options()
-    return options.regularisation(round(rows * (1.0 - options.validation_share)))[0]
 
 
 def _of_rival(
@@ -199,13 +183,22 @@ def _quoted(name: str) -> str:
 
 
 def summarise(document: Document) -> list[str]:
-    """Median over seeds, and range."""
+    """Median over seeds, and range; of all tables that are recorded, how far each is from the best and its rank."""
     lines = [f"{document.settings['dataset']}, {document.rows[0]['metric']} on the test rows:"]
     for variant, found in _tested(document).items():
         spread = f"({min(found):.4f} to {max(found):.4f}, {len(found)} seeds)"
         lines.append(f"  {variant:30} {statistics.median(found):.4f} {spread}")
+    ours = [row["seconds"] for row in document.rows if row["variant"] in VARIANTS and "failed" not in row]
+    if ours:
+        lines.append(f"  longest wall time of {document.rows[0]['budget']} s: {max(ours):.1f} s, prediction included")
     failed = [row for row in document.rows if "failed" in row]
-    return lines + [f"  {row['variant']:30} failed with seed {row['run_seed']}: {row['failed']}" for row in failed]
+    lines += [f"  {row['variant']:30} failed with seed {row['run_seed']}: {row['failed']}" for row in failed]
+    medians = _of_all_tables(document)
+    if len(medians) > 1:
+        lines.append(f"of {len(medians)} tables:")
+        for variant, (behind, rank) in _standing(medians).items():
+            lines.append(f"  {variant:30} behind the best by {behind:.4f}, rank {rank:.1f} (means)")
+    return lines
 
 
 def _tested(document: Document) -> dict[str, list[float]]:
@@ -217,10 +210,46 @@ def _tested(document: Document) -> dict[str, list[float]]:
     return {variant: values for variant, values in found.items() if values}
 
 
+def _of_all_tables(document: Document) -> dict[str, dict[str, float]]:
+    """Medians over seeds by table and variant, of the tables whose files lie beside this one's."""
+    medians = {}
+    name, table = document.path.name, str(document.settings["dataset"])
+    for other in DATASETS:
+        path = document.path.with_name(name.replace(table, other, 1))
+        if path.exists():
+            tested = _tested(document if other == table else Document.read(path))
+            medians[other] = {variant: statistics.median(values) for variant, values in tested.items()}
+    return medians
+
+
+def _standing(medians: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[float, float]]:
+    """Of each variant that all tables have, how far it is behind the best and its rank, means over the tables."""
+    found = {}
+    for variant in (*VARIANTS, *rivals.NAMES):
+        if all(variant in tested for tested in medians.values()):
+            behind = [max(tested.values()) - tested[variant] for tested in medians.values()]
+            ranks = [1 + sum(other > tested[variant] for other in tested.values()) for tested in medians.values()]
+            found[variant] = (statistics.fmean(behind), statistics.fmean(ranks))
+    return found
+
+
 def draw(document: Document) -> Mapping[str, Figure]:
-    """Every seed as a dot, the median as a bar."""
+    """Every seed as a dot, the median as a bar; and of all tables, what each is behind the best."""
     figure, (axis,) = plots.panels(1, width=6.0, height=2.4)
     plots.dots(axis, _tested(document))
     axis.set_xlabel(f"{document.rows[0]['metric']} on the test rows; bar: median over seeds")
     axis.set_title(str(document.settings["dataset"]))
-    return {"": figure}
+    medians = _of_all_tables(document)
+    if len(medians) < 2:
+        return {"": figure}
+    together, (axis,) = plots.panels(1, width=6.0, height=0.8 + 0.4 * len(medians))
+    standing = _standing(medians)
+    for variant, colour in zip(standing, plots.COLOURS, strict=False):
+        behind = [max(tested.values()) - tested[variant] for tested in medians.values()]
+        label = f"{variant}, rank {standing[variant][1]:.1f}"
+        axis.plot(behind, range(len(medians)), "o", color=colour, label=label, alpha=0.8)
+    axis.set_yticks(range(len(medians)), [f"{table} ({TABLES[table][1]})" for table in medians])
+    axis.invert_yaxis()
+    axis.set_xlabel("behind the best, medians of the test metric")
+    axis.legend()
+    return {"": figure, "all": together}

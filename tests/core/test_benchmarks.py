@@ -331,8 +331,27 @@ def test_a_rival_that_fails_keeps_nobody_from_going_on(tmp_path: Path) -> None:
     rows: list[harness.Row] = [{**common, "variant": "Trails", "test": 0.8}, {**common, "variant": "FLAML", **found}]
     document = document_of(tmp_path, tables, rows)
     lines = tables.summarise(document)
-    assert len(lines) == 3 and "0.8000" in lines[1] and "failed with seed 0: MemoryError" in lines[2]
+    assert len(lines) == 4 and "0.8000" in lines[1] and "failed with seed 0: MemoryError" in lines[3]
     assert len(plots.draw(cast(harness.Experiment, tables), document)) == 3
+
+
+def test_tables_are_compared_with_the_best_of_each(tmp_path: Path) -> None:
+    common = {"run_seed": 0, "budget": 10, "seconds": 1.0}
+    of_table = {"income": ("auc", 0.9, 0.8), "bike": ("r2", 0.7, 0.75)}
+    for table, (metric, ours, other) in of_table.items():
+        rows: list[harness.Row] = [
+            {**common, "metric": metric, "variant": "Trails", "test": ours},
+            {**common, "metric": metric, "variant": "LightGBM", "test": other},
+        ]
+        settings = {"dataset": table, "seed": 0, "quick": True}
+        path = tmp_path / "tables" / f"{table}-seed0-quick.json"
+        document = harness.Document(path, "tables", "", settings, [harness.session()], rows)
+        document.write()
+    lines = tables.summarise(document)
+    assert lines[-3:-2] == ["of 2 tables:"]
+    assert " ".join(lines[-2].split()) == "Trails behind the best by 0.0250, rank 1.5 (means)"
+    assert " ".join(lines[-1].split()) == "LightGBM behind the best by 0.0500, rank 1.5 (means)"
+    assert len(plots.draw(cast(harness.Experiment, tables), document)) == 5
 
 
 def test_the_dashboard_is_summed_up_from_points_and_pages(tmp_path: Path) -> None:
