@@ -97,7 +97,7 @@ def real_selection(dataset: str, budget: float, pool: int, seed: int) -> dict[st
     known = recorded(benchmark, SEED).drawn(pool, seed)
     merits = benchmark.merits("expressflow")[known.places]
     scored = ScoredPool(np.arange(pool), merits[None], merits, 0, np.zeros(pool))
-    given = {**protocol.options, "max_epochs": protocol.epochs, "patience": protocol.epochs, "refit": False}
+    given = protocol.trained_with(max_epochs=protocol.epochs, patience=protocol.epochs, refit=False)
     options = parse_options(given)
     chosen = shortlist(known.space, scored, benchmark.setting.fields * options.embedding).tolist()
     candidates = tuple(Candidate(known.names[p], known.designs[p], float(merits[p])) for p in chosen)

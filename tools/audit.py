@@ -32,7 +32,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Lists what Trails depends on, and looks for what must not be there.")
     parser.add_argument("--offline", action="store_true", help="ask no database of known weaknesses")
     offline = parser.parse_args().offline
-    of_rust, of_python = crates(), packages()
+    try:
+        of_rust, of_python = crates(), packages()
+    except RuntimeError as error:
+        print(
+            f"audit: {error}: what is listed is the environment that make setup makes of requirements.lock, with "
+            "PyTorch's ordinary build",
+            file=sys.stderr,
+        )
+        return 1
     PAGE.write_text(page(of_rust, of_python))
     BILL.parent.mkdir(exist_ok=True)
     BILL.write_text(bill(of_rust, of_python, int(committed())))

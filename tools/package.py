@@ -72,10 +72,18 @@ def build(kind: str, sources: Path, out: Path) -> Path:
 
 def committed() -> str:
     """Seconds since 1970 of the last commit; of 1980, the earliest that zip knows, where there is no repository."""
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "315532800"
+    try:
+        top = _git("rev-parse", "--show-toplevel")
+        # Unpacked within another repository, this one has no commits.
+        found = _git("log", "-1", "--format=%ct") if top and Path(top).resolve() == ROOT.resolve() else ""
+    except OSError:
+        found = ""
+    return found or "315532800"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def main() -> None:

@@ -40,20 +40,21 @@ def require(*modules: str) -> None:
 
 
 def missing(error: ImportError, extra: str | None = None) -> MissingPackage | None:
-    """What a person is told where the import of somebody else's package failed; None where it was one of ours.
+    """What a person is told where somebody else's package is not there; None where it was one of ours, or where one that
+    is there cannot be imported, whose own error says why.
 
     Args:
         error: What the import raised.
         extra: The extra of the command that needs the package, where it has one.
     """
     module = (error.name or "").partition(".")[0]
-    return None if module in ("", "trails") else _missing([module], extra)
+    is_absent = isinstance(error, ModuleNotFoundError) and module not in ("", "trails")
+    return None if not is_absent else _missing([module], extra)
 
 
 def _missing(modules: list[str], extra: str | None = None) -> MissingPackage:
     extras = [extra] if extra else sorted({EXTRA[module] for module in modules if module in EXTRA})
-    wanted = f"'trails[{','.join(extras)}]'" if extras else " ".join(modules)
     verb = "is" if len(modules) == 1 else "are"
-    return MissingPackage(
-        f"{' and '.join(modules)} {verb} not installed", hint=f"Install what is missing: python -m pip install {wanted}"
-    )
+    # Only of packages that this file knows is the module's name the one to install.
+    hint = f"Install what is missing: python -m pip install 'trails[{','.join(extras)}]'" if extras else None
+    return MissingPackage(f"{' and '.join(modules)} {verb} not installed", hint=hint)

@@ -67,7 +67,7 @@ def test_a_selection_on_what_was_built_is_the_real_one(
     found = simulate(benchmark, math.inf, scores=merits, k=k, u=u, eta=2, refinement=refinement, patience=2)
 
     rowsets = Rowsets.read(protocol, torch.device("cpu"))
-    given = {**protocol.options, "eta": 2, "max_epochs": protocol.epochs, "patience": 2, "refit": False}
+    given = protocol.trained_with(eta=2, max_epochs=protocol.epochs, patience=2, refit=False)
     options = parse_options(given)
     best = [space.architecture(int(place)) for place in np.argsort(-merits)]
     candidates = tuple(Candidate(space.format(design), design, -float(n)) for n, design in enumerate(best))

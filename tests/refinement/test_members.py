@@ -24,7 +24,9 @@ from trails.refinement.costs import Seconds
 from trails.refinement.dataset import Dataset, prepare
 from trails.refinement.export import model_of
 from trails.refinement.protocol import Candidate
+from trails.refinement.speed import measure_alone
 from trails.refinement.trial import EpochResult, Trial
+from trails.refinement.workers import Cores, LocalWorker
 from trails.table.columns import Columns
 from trails.table.target import Task
 from trails.training.options import Options, parse_options
@@ -176,33 +178,72 @@ def test_one_member_is_none(train: Table) -> None:
     assert "members" not in outcome.model.training
 
 
+class Stage:
+    """The choice of a number of members: ten seconds are left for eight epochs of a winner of 0.1 s, where members take
+    what eight are measured to take, on a line; ``asked`` is how many were measured."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, eight: float, measuring: float = 0.1, room: int = 1 << 40) -> None:
+        self.asked: list[int] = []
+        self.observed: list[Seconds] = []
+        self.one = 0.1
+
+        def measured(worker: Any, trial: Trial, seconds_left: float) -> Seconds:
+            self.asked.append(trial.members)
+            return Seconds(0.1 + (trial.members - 1) / 7 * (eight - 0.1), 0.0)
+
+        patch.setattr(stage, "measure_alone", measured)
+        patch.setattr(stage, "measuring_takes", lambda worker, epoch: measuring)
+        patch.setattr(stage, "SLACK", 1.0)
+        patch.setattr(stage.memory, "available", lambda device: room)
+
+    def choose(self) -> int | None:
+        remaining = SimpleNamespace(
+            seconds=lambda: 10.0,
+            wall=lambda: 1,
+            cost_of=lambda trial: Seconds(self.one * trial.members, 0.0),
+            observe_members=self.observed.append,
+        )
+        winner = Trial.of(FAMILY, Candidate("8-8", (8, 8), None), Shape(20, 3, 4), 1)
+        winner.best_epoch = 3
+        worker: Any = SimpleNamespace(device=torch.device("cpu"), bytes_of=lambda layout: 10 * layout.members)
+        run: Any = SimpleNamespace(remaining=remaining)
+        nothing: Any = None
+        chosen = stage.Members(winner, Options(), run, nothing, nothing)._chosen(worker, 0.0)
+        return None if chosen is None else chosen.members
+
+
 @pytest.mark.parametrize(
     ("eight", "wanted"), [(0.4, 16), (0.9, 8), (1.6, 4), (30.0, None)], ids=["cheap", "dear", "dearer", "too dear"]
 )
 def test_their_number_follows_from_what_eight_of_them_are_measured_to_take(
     monkeypatch: pytest.MonkeyPatch, eight: float, wanted: int | None
 ) -> None:
-    """Ten seconds are left for eight epochs of 0.1 s of one network; what members take lies on a line."""
-    asked: list[int] = []
-
-    def measured(worker: Any, trial: Trial, seconds_left: float) -> Seconds:
-        asked.append(trial.members)
-        return Seconds(eight, 0.0)
-
-    monkeypatch.setattr(stage, "measure_alone", measured)
-    monkeypatch.setattr(stage, "SLACK", 1.0)
-    monkeypatch.setattr(stage.memory, "available", lambda device: 1 << 40)
-    observed: list[Seconds] = []
-    remaining = SimpleNamespace(
-        seconds=lambda: 10.0, wall=lambda: 1, cost_of=lambda trial: Seconds(0.1, 0.0), observe_members=observed.append
-    )
-    winner = Trial.of(FAMILY, Candidate("8-8", (8, 8), None), Shape(20, 3, 4), 1)
-    winner.best_epoch = 3
-    worker: Any = SimpleNamespace(device=torch.device("cpu"), bytes_of=lambda layout: 0)
-    run: Any = SimpleNamespace(remaining=remaining)
-    nothing: Any = None
-    chosen = stage.Members(winner, Options(), run, nothing, nothing)._chosen(worker, 0.0)
-    assert asked == [8], "once is enough"
-    assert (None if chosen is None else chosen.members) == wanted
+    choice = Stage(monkeypatch, eight)
+    assert choice.choose() == wanted and choice.asked == [8], "once is enough"
     if wanted is not None:
-        assert observed[0].training == pytest.approx(0.1 + (wanted - 1) / 7 * (eight - 0.1))
+        assert choice.observed[0].training == pytest.approx(0.1 + (wanted - 1) / 7 * (eight - 0.1))
+
+
+def test_nothing_is_measured_that_takes_too_long_or_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = Stage(monkeypatch, 0.4)
+    short.one = 1.3
+    assert short.choose() is None and not short.asked, "one network takes longer than what is left"
+    slow = Stage(monkeypatch, 0.4, measuring=1.0)
+    assert slow.choose() == 8 and not slow.asked, "what is predicted decides: eight times as long for eight"
+    small = Stage(monkeypatch, 0.4, room=16_000)
+    assert small.choose() == 4 and small.asked == [4], "no more are built than there is memory for"
+
+
+def test_what_members_take_is_a_share_of_the_machine(train: Table) -> None:
+    """A place that has one of eight parts of the machine uses an eighth of its seconds."""
+    data, options = prepared(train)
+    trial = Trial.of(FAMILY, Candidate("16-8", (16, 8), None), data.shape(options), 5).with_members(MEMBERS)
+    assert trial is not None
+    seconds = [
+        min(
+            measure_alone(LocalWorker(data, options, 5, Cores(cores, repeatable)), trial, 10.0).training
+            for _ in range(3)
+        )
+        for cores, repeatable in ((1, False), (8, True))
+    ]
+    assert 3.0 < seconds[0] / seconds[1] < 20.0

@@ -36,9 +36,9 @@ impl Encoded {
         &self.ids[field * self.rows..][..self.rows]
     }
 
-    /// The largest factor or share, whatever its sign.
-    pub fn largest(&self) -> f32 {
-        self.numbers.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()))
+    /// All factors and shares.
+    pub fn all_numbers(&self) -> &[f32] {
+        &self.numbers
     }
 
     /// As many rows with as many fields, of which nothing is known.

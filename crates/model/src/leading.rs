@@ -124,9 +124,9 @@ impl Leading {
         self.rest.is_none()
     }
 
-    /// The largest number among the products, whatever its sign.
+    /// The largest number among the products, whatever its sign; NaN if there is one.
     pub fn largest(&self) -> f32 {
-        self.products.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()))
+        largest(&self.products)
     }
 
     /// Floats of a row of the outputs.
@@ -195,13 +195,24 @@ impl Leading {
         let has_factors = terms.iter().any(|term| !matches!(term.factor, Factor::One) || term.sign != 1.0);
         let mut addresses = [std::ptr::null::<f32>(); GROUP];
         let mut factors = [1.0f32; GROUP];
+        // What is taken away and added again is as it was: the same terms twice would leave a rounding behind.
+        let is_pairs = terms.len().is_multiple_of(2) && terms.iter().step_by(2).all(|term| term.sign < 0.0);
         for row in 0..rows {
+            let mut count = 0;
             for (place, term) in terms.iter().enumerate() {
                 let product;
-                (product, factors[place]) = term.at(row);
+                (product, factors[count]) = term.at(row);
                 // SAFETY: the id lies within the field (`Network::check`), and so does the one behind it; the field's
                 // products lie within the table.
-                addresses[place] = unsafe { self.products.as_ptr().add(product * stride) };
+                addresses[count] = unsafe { self.products.as_ptr().add(product * stride) };
+                count += 1;
+                let is_second = is_pairs && place % 2 == 1;
+                if is_second
+                    && addresses[count - 1] == addresses[count - 2]
+                    && factors[count - 1] == -factors[count - 2]
+                {
+                    count -= 2;
+                }
             }
             let out = out[row * stride..][..stride].as_mut_ptr();
             let start = match start {
@@ -212,8 +223,8 @@ impl Leading {
             // SAFETY: `out` and what it starts from were sliced as long as the products are wide.
             unsafe {
                 kernels.sum(&Sum {
-                    rows: &addresses[..terms.len()],
-                    factors: if has_factors { &factors[..terms.len()] } else { &[] },
+                    rows: &addresses[..count],
+                    factors: if has_factors { &factors[..count] } else { &[] },
                     start,
                     out,
                     width: stride,
@@ -269,6 +280,11 @@ impl<'a> Term<'a> {
             Factor::Share(_) => (self.rows.behind(id), self.sign * self.numbers[row]),
         }
     }
+}
+
+/// The largest of the numbers, whatever their sign; NaN if there is one.
+pub fn largest(numbers: &[f32]) -> f32 {
+    numbers.iter().fold(0.0, |largest: f32, x| if x.abs() > largest || x.is_nan() { x.abs() } else { largest })
 }
 
 /// Adds the product of a vector with weights [vector, width].

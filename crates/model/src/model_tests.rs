@@ -444,6 +444,15 @@ fn exchanged_cells_predict_as_rows_put_together_of_them() {
             (0..400).for_each(|place| picked.put(place, &encoded, place).unwrap());
             assert!(model.exchange(&picked, 1000).unwrap().is_none(), "{name}: there is too little memory");
             let mut exchange = model.exchange(&picked, 1 << 20).unwrap().expect(name);
+            for column in 0..model.columns().len() {
+                // Cells that stay where they are change nothing, to the last digit.
+                model
+                    .forward_exchanged(&mut exchange, column, 0..400, |row| row, &mut workspace, &mut outputs)
+                    .unwrap();
+                model.compose(&picked, 400, |_, row| row, &mut encoded).unwrap();
+                model.forward(&encoded, &mut workspace, &mut wanted).unwrap();
+                assert_eq!(outputs, wanted, "{name}, column {column}");
+            }
             let from = |row: usize| (row * 11 + 3) % 400;
             for column in 0..model.columns().len() {
                 for rows in [0..400, 7..250, 3..3, 399..400] {

@@ -9,11 +9,11 @@ use crate::error::{fail, Result};
 use crate::header::Header;
 use crate::kernels::{Kernels, TILE};
 use crate::layer::{Layer, Start};
-use crate::leading::Leading;
+use crate::leading::{largest, Leading};
 use crate::memory::{resize, with_room};
 use crate::plan::{Plan, Step};
 use crate::program::{LinearPath, Program, Scale};
-use crate::vectors::{add_up, Block, Embedding, FieldRows};
+use crate::vectors::{add_up, exchange, Block, Embedding, FieldRows};
 
 /// Memory for products that are had beforehand. Beyond it they would come from main memory, where looking up ten numbers
 /// and multiplying them is as fast.
@@ -191,6 +191,10 @@ impl Network {
     ) -> Result<()> {
         assert!((sums.leading.len(), sums.paths.len()) == (self.leading.len(), self.paths.len()));
         assert!(is.rows() == sums.of.rows() && rows.end <= is.rows());
+        for encoded in [&sums.of, is] {
+            assert_eq!(encoded.fields(), self.fields.len());
+            fields.iter().for_each(|field| self.check_field(&self.fields[*field], &encoded.ids(*field)[rows.clone()]));
+        }
         self.compute(Source::Exchanged { sums, fields, is }, rows, workspace, outputs)
     }
 
@@ -213,9 +217,10 @@ impl Network {
         if is_embedded || rows == 0 || floats > most / 4 || !self.leading.iter().all(Leading::is_folded) {
             return Ok(None);
         }
-        let weights = self.paths.iter().flat_map(|path| &path.weight).fold(0.0, |largest: f32, x| largest.max(x.abs()));
-        let largest = self.leading.iter().map(Leading::largest).fold(weights, f32::max) * of.largest().max(1.0);
-        if largest.is_nan() || largest > LARGEST_EXCHANGED {
+        let weights = self.paths.iter().map(|path| largest(&path.weight));
+        let numbers = largest(of.all_numbers());
+        let is_small = |x: f32| x <= LARGEST_EXCHANGED && x * numbers <= LARGEST_EXCHANGED;
+        if !self.leading.iter().map(Leading::largest).chain(weights).all(is_small) {
             return Ok(None);
         }
         self.check(&of);
@@ -226,7 +231,7 @@ impl Network {
             leading.apply(self.kernels, block, &mut Floats::default(), sums, false);
         }
         for (path, sums) in self.paths.iter().zip(&mut paths) {
-            add_up(path, self.fields.iter(), block, 1.0, sums);
+            add_up(path, &self.fields, block, sums);
         }
         Ok(Some(Sums { of, leading: sums, paths }))
     }
@@ -329,13 +334,13 @@ impl Network {
                 match source {
                     Source::Encoded(encoded) => {
                         out.fill(0.0);
-                        add_up(path, self.fields.iter(), block(encoded), 1.0, out);
+                        add_up(path, &self.fields, block(encoded), out);
                     }
                     Source::Exchanged { sums, fields, is } => {
                         out.copy_from_slice(&sums.paths[*weights][begin * stride..][..rows * stride]);
-                        let changed = || fields.iter().map(|field| &self.fields[*field]);
-                        add_up(path, changed(), block(&sums.of), -1.0, out);
-                        add_up(path, changed(), block(is), 1.0, out);
+                        for field in fields.iter().map(|field| &self.fields[*field]) {
+                            exchange(path, field, [block(&sums.of), block(is)], out);
+                        }
                     }
                 }
             }
@@ -345,10 +350,12 @@ impl Network {
     /// Every id must lie within its field, because the loops do not look: one pass of comparisons costs next to nothing.
     fn check(&self, encoded: &Encoded) {
         assert_eq!(encoded.fields(), self.fields.len());
-        for FieldRows { field, first, slots, .. } in &self.fields {
-            let (first, slots) = (*first as u32, *slots as u32);
-            let inside = encoded.ids(*field).iter().fold(true, |all, id| all & (id.wrapping_sub(first) < slots));
-            assert!(inside, "an embedding row of field {field} is another field's");
-        }
+        self.fields.iter().for_each(|rows| self.check_field(rows, encoded.ids(rows.field)));
+    }
+
+    fn check_field(&self, rows: &FieldRows, ids: &[u32]) {
+        let (first, slots) = (rows.first as u32, rows.slots as u32);
+        let inside = ids.iter().fold(true, |all, id| all & (id.wrapping_sub(first) < slots));
+        assert!(inside, "an embedding row of field {} is another field's", rows.field);
     }
 }

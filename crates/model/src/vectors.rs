@@ -127,19 +127,39 @@ impl Embedding {
     }
 }
 
-/// Adds the vectors of a linear path to padded rows, each times the sign.
-pub fn add_up<'a>(
+/// Adds the vectors of a linear path to padded rows.
+pub fn add_up(path: &LinearPath, fields: &[FieldRows], block: Block<'_>, out: &mut [f32]) {
+    for field in fields {
+        add_field(path, field, block, 1.0, |_| true, out);
+    }
+}
+
+/// Takes the vectors of a field's cells that were from padded rows, and adds those of the cells that are; rows where they
+/// are the same stay as they are, to the last digit.
+pub fn exchange(path: &LinearPath, field: &FieldRows, [was, is]: [Block<'_>; 2], out: &mut [f32]) {
+    let (ids, numbers) =
+        ([was.ids(field.field), is.ids(field.field)], |block: Block<'_>, row: usize| match field.beside {
+            Beside::Nothing => 1.0,
+            Beside::Factor(place) | Beside::Share(place) => block.numbers(place)[row],
+        });
+    let is_other = |row: usize| ids[0][row] != ids[1][row] || numbers(was, row) != numbers(is, row);
+    add_field(path, field, was, -1.0, is_other, out);
+    add_field(path, field, is, 1.0, is_other, out);
+}
+
+fn add_field(
     path: &LinearPath,
-    fields: impl Iterator<Item = &'a FieldRows>,
+    field: &FieldRows,
     block: Block<'_>,
     sign: f32,
+    wanted: impl Fn(usize) -> bool,
     out: &mut [f32],
 ) {
     let (width, stride) = (path.outputs, padded(path.outputs));
-    for field in fields {
-        field.each(block, |row, from, factor, _| {
+    field.each(block, |row, from, factor, _| {
+        if wanted(row) {
             let to = out[row * stride..][..width].iter_mut();
             to.zip(&path.weight[from * width..][..width]).for_each(|(to, x)| *to += x * (sign * factor));
-        });
-    }
+        }
+    });
 }

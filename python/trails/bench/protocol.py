@@ -73,6 +73,10 @@ class Protocol:
     epochs: int
     options: Mapping[str, Any]
 
+    def trained_with(self, **more: Any) -> dict[str, Any]:
+        """Options to train its architectures with: those that are recorded, what is `LATER`, and ``more``."""
+        return {**LATER, **self.options, **more}
+
 
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {

@@ -46,6 +46,11 @@ class Shape:
         return self.embedding + (self.outputs if self.linear_path else 0)
 
     @property
+    def looked_up(self) -> int:
+        """Numbers of the embedding rows that a row of the data has."""
+        return self.fields * self.row
+
+    @property
     def inputs(self) -> int:
         """Numbers of an embedded row."""
         return self.fields * self.embedding

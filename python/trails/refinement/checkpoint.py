@@ -24,7 +24,7 @@ from trails.refinement.protocol import LeaderboardRow
 from trails.refinement.trial import Trial
 from trails.training.weights import Training, Weights
 
-_FORMAT = "trails.checkpoint.4"
+_FORMAT = "trails.checkpoint.5"
 _PARTS = ("weights", "mean", "square", "average", "best")
 
 MOST_BYTES = 256 << 20
@@ -199,8 +199,7 @@ def _trial(family: Family, described: Mapping[str, Any], tensors: Mapping[str, T
     if family.format(design) != name:
         raise ValueError(f"the design of {name} is that of another network")
     numbers = {key: int(value) for key, value in described["shape"].items()}
-    # Checkpoints of earlier versions know of no linear path.
-    linear_path = bool(numbers.pop("linear_path", 0))
+    linear_path = bool(numbers.pop("linear_path"))
     shape = Shape(**numbers, linear_path=linear_path)
     layout = family.networks.layout(shape, design)
     sizes = layout.sizes

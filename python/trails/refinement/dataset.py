@@ -233,7 +233,8 @@ def _shape(encoder: Encoder, target: Target, options: Options) -> Shape:
         options.embedding,
         target.outputs,
         len(encoder.interpolated),
-        options.linear_path,
+        # Of many outputs it would be wider than all else that a row of the table has.
+        options.linear_path and target.outputs <= options.embedding,
     )
 
 

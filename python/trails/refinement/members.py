@@ -9,9 +9,9 @@ from trails.limits import WRITTEN_A_SECOND
 from trails.refinement import memory
 from trails.refinement.clock import Clock
 from trails.refinement.costs import Seconds
-from trails.refinement.planning import LEAST_SHARE
+from trails.refinement.planning import LEAST_SHARE, MEASURING_SHARE
 from trails.refinement.remaining import SLACK
-from trails.refinement.speed import measure_alone
+from trails.refinement.speed import measure_alone, measuring_takes
 from trails.refinement.supervision import Supervision
 from trails.refinement.timings import Timings
 from trails.refinement.trial import EpochResult, Trial
@@ -66,7 +66,8 @@ class Members:
         run, most = self._run, self._options.max_epochs
         again = run.models.refit_share if refit else 0.0
         run.remaining.active = 1
-        trial = self._chosen(worker, again)
+        with self._timings.phase("measure members"):
+            trial = self._chosen(worker, again)
         if trial is None:
             return None
         writing = self._writing(trial)
@@ -89,9 +90,16 @@ class Members:
         asked, remaining = self._options.members, self._run.remaining
         most = self._options.max_epochs
         wanted = min(most, max(_FEWEST_EPOCHS, math.ceil(_MORE_EPOCHS * self._winner.best_epoch)))
-        choices = _CHOICES if isinstance(asked, str) else (asked,)
+
+        def least(cost: Seconds) -> float:
+            seconds = cost.share(LEAST_SHARE) if asked != "auto" else wanted * (cost.epoch + again * cost.training)
+            return SLACK * remaining.wall() * seconds
+
+        why = "time"
         cost_of: Callable[[int], Seconds] | None = None
-        for members in choices:
+        # Several members take longer than one network: where there is no time for that, nothing is measured.
+        short = least(remaining.cost_of(self._winner)) > remaining.seconds()
+        for members in () if short else _CHOICES if isinstance(asked, str) else (asked,):
             trial = self._winner.with_members(members)
             if trial is None:
                 return None
@@ -100,22 +108,24 @@ class Members:
             if held > _MEMORY_SHARE * memory.available(worker.device):
                 why = "memory"
                 continue
-            cost_of = cost_of or self._costs(worker, _MEASURED if _MEASURED in choices else members)
+            why = "time"
+            cost_of = cost_of or self._costs(worker, min(members, _MEASURED) if asked == "auto" else members)
             cost = cost_of(members)
-            least = cost.share(LEAST_SHARE) if asked != "auto" else wanted * (cost.epoch + again * cost.training)
-            if SLACK * remaining.wall() * least + self._writing(trial) <= remaining.seconds():
+            if least(cost) + self._writing(trial) <= remaining.seconds():
                 remaining.observe_members(cost)
                 return trial
-            why = "time"
         if asked != "auto":
             note(f"no members were trained: there is not enough {why} for {asked}")
         return None
 
     def _costs(self, worker: LocalWorker, measured: int) -> Callable[[int], Seconds]:
-        """Seconds of an epoch by the number of members, from those of one and of as many as are measured."""
+        """Seconds of an epoch by the number of members, from those of one and of as many as are measured; as predicted
+        where measuring would take a good part of the time left."""
         one, trial = self._run.remaining.cost_of(self._winner), self._winner.with_members(measured)
         assert trial is not None and measured > 1, "who asks has seen that there are such"
-        several = measure_alone(worker, trial, self._run.remaining.seconds())
+        left, several = self._run.remaining.seconds(), self._run.remaining.cost_of(trial)
+        if math.isfinite(left) and measuring_takes(worker, several) <= MEASURING_SHARE * left:
+            several = measure_alone(worker, trial, left)
 
         def of(members: int) -> Seconds:
             part = (members - 1) / (measured - 1)

@@ -82,7 +82,7 @@ def measure(
 
 
 def measure_alone(worker: LocalWorker, trial: Trial, seconds_left: float) -> Seconds:
-    """What an epoch of a trial takes while nothing else trains, from a few batches of a throw-away copy.
+    """What an epoch of a trial takes the worker, from a few batches of a throw-away copy, as a share of the machine.
 
     Args:
         worker: That will train it.
@@ -90,7 +90,16 @@ def measure_alone(worker: LocalWorker, trial: Trial, seconds_left: float) -> Sec
         seconds_left: Of which measuring may take as much as in `measure`, about.
     """
     seconds = min(MEASURING_SECONDS, MEASURING_SHARE * seconds_left)
-    return _of_epoch(_time(worker, [trial], worker.clock.now() + seconds), worker, 1.0)
+    times = _time(worker, [trial], worker.clock.now() + seconds)
+    return _of_epoch(times, worker, 1.0 / (worker.parts or 1))
+
+
+def measuring_takes(worker: LocalWorker, epoch: Seconds) -> float:
+    """About the seconds that `measure_alone` takes at least, where an epoch takes so many: two batches and a chunk of
+    validation rows, however few are left."""
+    rows = len(worker.data.validation)
+    chunk = epoch.evaluation * min(rows, EVALUATION_ROWS) / rows
+    return (worker.parts or 1) * (2.0 * epoch.training / worker.batches + chunk)
 
 
 def _of_epoch(times: _Times, worker: LocalWorker, part: float) -> Seconds:
@@ -165,6 +174,8 @@ def _time(worker: LocalWorker, trials: Sequence[Trial], limit: float) -> _Times:
             with suppress(ValueError, ArithmeticError):  # so few rows may hold one class only
                 measure_metrics(worker.data.target, rows.truth, outputs[0].numpy(), worker.data.chosen)
             chunks.append(now() - before)
+            if now() > limit:
+                break
     # The first steps fill caches and memory pools.
     return _Times(begin, statistics.median(steps[min(_WARMING_STEPS, len(steps) - 1) :]), min(chunks))
 

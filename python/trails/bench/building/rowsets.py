@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from trails.bench.plan import looked_at
-from trails.bench.protocol import LATER, Protocol
+from trails.bench.protocol import Protocol
 from trails.bench.setting import Setting
 from trails.loading.columns import LABEL, dataset_columns
 from trails.loading.sources import SPLITS, find_dataset
@@ -46,7 +46,7 @@ class Rowsets:
         dataset = find_dataset(protocol.dataset)
         train, valid, test = (dataset_columns(dataset, split) for split in SPLITS)
         features = [column.name for column in train.without(LABEL)]
-        options = parse_options({**LATER, **protocol.options, "categories": features})
+        options = parse_options(protocol.trained_with(categories=features))
         data = prepare(train, valid, LABEL, 1, device, options=options)
         labels = data.target.labels(test[LABEL])
         test_rows = encoded_rows(data.encoder, test.without(LABEL), labels, data.target, device)

@@ -84,7 +84,7 @@ class MlpLayout:
 
     def training_bytes(self, rows: int) -> int:
         """Weights, moments and averages, and what a batch leaves behind."""
-        return 4 * (6 * self.parameters + rows * (self.shape.inputs + 3 * sum(self.design)))
+        return 4 * (6 * self.parameters + rows * (path_numbers(self.shape) + self.shape.inputs + 3 * sum(self.design)))
 
     def mlp(self, flat: Tensor) -> Layers:
         """Views of a vector ``mlp``; a candidate's own have no stack dimension."""
@@ -107,6 +107,12 @@ class MlpLayout:
     def slopes(self, flat: Tensor) -> Tensor:
         """The vector ``slopes`` as lines: (stacked, interpolated fields, numbers of a row of the table)."""
         return flat.view(self.stacked, self.shape.interpolated, self.shape.row)
+
+
+def path_numbers(shape: Shape) -> int:
+    """Numbers of four bytes that a row leaves behind in a batch for the linear path's sake: it is split off what is
+    looked up, and put back to its gradient, of which every number has a place of eight bytes."""
+    return 4 * shape.looked_up if shape.linear_path else 0
 
 
 class Taker:

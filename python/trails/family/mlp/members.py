@@ -27,7 +27,7 @@ from torch import Tensor
 from trails.family.design import Design
 from trails.family.mlp.counts import multiply_accumulates
 from trails.family.mlp.embedded import EmbeddedStack, embedded_rows
-from trails.family.mlp.layout import MLP, STATS, HiddenLayer, Layers, MlpLayout, Taker, initial
+from trails.family.mlp.layout import MLP, STATS, HiddenLayer, Layers, MlpLayout, Taker, initial, path_numbers
 from trails.family.mlp.norm import norm, norm_backward
 from trails.family.networks import ModelFacts, Networks, Shape, Work
 from trails.model.operations import Add, Linear, LinearPath, Mean, Operation, Relu, Scale
@@ -83,7 +83,8 @@ class MembersLayout:
     def training_bytes(self, rows: int) -> int:
         """Weights, moments and averages, and what a batch leaves behind."""
         each = 3 * self.shape.inputs + 3 * sum(self.design)
-        return 4 * (6 * self.parameters + rows * (self.shape.inputs + self.members * each))
+        shared = path_numbers(self.shape) + self.shape.inputs
+        return 4 * (6 * self.parameters + rows * (shared + self.members * each))
 
     def mlp(self, flat: Tensor) -> Layers:
         """Views of a vector ``mlp``: weights (inputs, outputs), which are shared, and what members have of their own:
@@ -271,7 +272,7 @@ class MembersNetworks:
         """What it costs; a single output is counted, as of one alone."""
         products = self.members * multiply_accumulates(design, shape.inputs)
         activations = self.members * sum(design)
-        inputs = (1 + self.members) * shape.inputs
+        inputs = shape.looked_up + self.members * shape.inputs
         return Work(products, activations, inputs, MembersLayout(shape, design, self.members).parameters)
 
     def initial(self, layout: MembersLayout, seed: int) -> Weights:

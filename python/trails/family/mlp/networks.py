@@ -37,7 +37,7 @@ class MlpNetworks:
     def work(self, shape: Shape, design: Design) -> Work:
         """What it costs; a single output is counted, which is all that most have."""
         products = multiply_accumulates(design, shape.inputs)
-        return Work(products, sum(design), shape.inputs, products + shape.ids * shape.row)
+        return Work(products, sum(design), shape.looked_up, products + shape.ids * shape.row)
 
     def initial(self, layout: MlpLayout, seed: int) -> Weights:
         """Fresh weights on the CPU, from ``seed`` alone; see `trails.family.mlp.layout.initial`."""
