@@ -40,8 +40,8 @@ def require(*modules: str) -> None:
 
 
 def missing(error: ImportError, extra: str | None = None) -> MissingPackage | None:
-    """What a person is told where somebody else's package is not there; None where it was one of ours, or where one that
-    is there cannot be imported, whose own error says why.
+    """What a person is told where somebody else's package is not there; None where it was one of ours, or where one
+    that is there cannot be imported, whose own error says why.
 
     Args:
         error: What the import raised.

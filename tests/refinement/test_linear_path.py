@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from tests.refinement.test_stack import CLASSES, EMBEDDING, FIELDS, IDS, KNOTS, TASKS, layout, made_rows, stack_of
+from trails.family import MLP as FAMILY
 from trails.family.mlp.embedded import embedded_rows
 from trails.family.mlp.layout import MLP, SLOPES, MlpLayout, initial, unstack
+from trails.refinement.dataset import prepare
+from trails.table.columns import Column, Columns
 from trails.table.target import Task
 from trails.training.heads import mean_loss
 from trails.training.knots import Knots
+from trails.training.options import Options
 from trails.training.rows import EncodedRows
 from trails.training.weights import TABLE, Weights
 
@@ -118,3 +122,25 @@ def test_it_learns_a_sum_that_a_narrow_network_cannot() -> None:
         assert outputs is not None
         losses.append(float(np.mean(np.logaddexp(0.0, np.where(rows.truth, -1.0, 1.0) * outputs[0].numpy()))))
     assert losses[1] < losses[0] - 0.01, losses
+
+
+@pytest.mark.parametrize(("classes", "is_there"), [(3, True), (10, True), (11, False)])
+def test_there_is_none_of_more_classes_than_the_embedding_has_numbers(classes: int, is_there: bool) -> None:
+    random = np.random.default_rng(1)
+    label = np.arange(300) % classes
+    columns = Columns(300, (Column("a", "float64", random.normal(size=300)), Column("y", "int64", label)))
+    data = prepare(columns, None, "y", 1, torch.device("cpu"), task="multiclass")
+    assert data.shape(Options()).linear_path is is_there
+    assert not data.shape(Options(linear_path=False)).linear_path
+
+
+def test_what_it_costs_is_counted() -> None:
+    plain, beside = layout(6, 5, outputs=CLASSES), with_path(6, 5, outputs=CLASSES)
+    rows = 1000
+    assert beside.parameters == plain.parameters + IDS * CLASSES
+    # What is looked up, its gradient and where that goes are wider by the outputs.
+    assert beside.training_bytes(rows) - plain.training_bytes(rows) >= 4 * rows * FIELDS * (EMBEDDING + 3 * CLASSES)
+    networks = FAMILY.networks
+    work = [networks.work(one.shape, one.design) for one in (plain, beside)]
+    assert work[1].inputs - work[0].inputs == FIELDS * CLASSES
+    assert work[1].parameters - work[0].parameters == IDS * CLASSES

@@ -110,8 +110,8 @@ class Options:
     embedding: int = _option(EMBEDDING, "numbers that stand for a category", 1, 1024)
     linear_path: bool = _option(
         True,
-        "whether a linear model of the row, trained with the network, is added to what it puts out; there is none of more "
-        "classes than numbers stand for a category",
+        "whether a linear model of the row, trained with the network, is added to what it puts out; there is none of "
+        "more classes than numbers stand for a category",
     )
     precision: str = _option(
         "auto", "auto: TF32 products on a GPU that has them; full: float32 throughout", among=("auto", "full")
