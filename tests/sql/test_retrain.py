@@ -16,7 +16,7 @@ from tools.server import Server, temporary_server
 
 SELECT = (
     "SELECT count(*) FROM trails.model_selection('train', 'label', '40 s', {}k => 2, u => 1, name => 'm', "
-    "options => '{{\"max_epochs\": 3}}')"
+    "options => '{{\"max_epochs\": 3, \"members\": 1}}')"
 )
 COLUMNS = "new_model, architecture, metric, value, deployed_model, deployed_value, is_deployed, decision"
 RETRAIN = f"SELECT {COLUMNS} FROM trails.retrain('m'{{}}, budget => '40 s')"
@@ -43,7 +43,7 @@ def test_a_model_is_trained_again_and_deployed_if_it_is_better(session: Any, hel
     assert first[0] == "m@2" and first[1] in best and first[2] == "auc" and first[3] > 0.8
     assert first[4:] == (None, None, False, "not deployed: as it was asked")
     (row,) = query(session, "SELECT function, source, k, model, options FROM trails.runs ORDER BY run_id DESC LIMIT 1")
-    assert row[1:] == ("public.visits", 2, "m", {"max_epochs": 3})
+    assert row[1:] == ("public.visits", 2, "m", {"max_epochs": 3, "members": 1})
     (second,) = query(session, RETRAIN.format(""))
     assert second[0] == "m@3" and second[6:] == (True, "deployed: no version was in use")
     assert state(session) == {1: "candidate", 2: "candidate", 3: "deployed"}
@@ -114,7 +114,7 @@ def test_both_are_judged_by_calibrated_probabilities(session: Any, held: str, me
     # After an epoch a network is less sure than it could be, so that there is something to calibrate.
     query(
         session,
-        SELECT.format(f"{held}metric => '{metric}', ").replace('"max_epochs": 3', '"max_epochs": 1, "members": 1'),
+        SELECT.format(f"{held}metric => '{metric}', ").replace('"max_epochs": 3', '"max_epochs": 1'),
     )
     query(session, "SELECT * FROM trails.deploy('m@1')")
     (row,) = query(session, RETRAIN.format(""))
