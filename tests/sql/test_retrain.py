@@ -16,7 +16,7 @@ from tools.server import Server, temporary_server
 
 SELECT = (
     "SELECT count(*) FROM trails.model_selection('train', 'label', '40 s', {}k => 2, u => 1, name => 'm', "
-    "options => '{{\"max_epochs\": 3, \"members\": 1}}')"
+    'options => \'{{"max_epochs": 3, "members": 1}}\')'
 )
 COLUMNS = "new_model, architecture, metric, value, deployed_model, deployed_value, is_deployed, decision"
 RETRAIN = f"SELECT {COLUMNS} FROM trails.retrain('m'{{}}, budget => '40 s')"
