@@ -43,7 +43,7 @@ def faults(**seen: Any) -> list[str]:
 
 def test_a_short_soak_finds_nothing(pg: Server, tmp_path: Path) -> None:
     out = tmp_path / "soak.json"
-    status = main(["--minutes", "0.3", "--seed", "5", "--allowed-growth", "96", "--out", str(out)])
+    status = main(["--minutes", "0.75", "--seed", "5", "--allowed-growth", "96", "--out", str(out)])
     found = json.loads(out.read_text())
     assert status == 0 and found["faults"] == []
     assert found["done"]["predict the same"] > 0 and len(found["samples"]) >= 8

@@ -170,29 +170,28 @@ def stop_one(client: Client) -> None:
     )
 
 
+def _run_until(client: Client, session: Any, seconds: float, ended: Callable[[], object]) -> None:
+    """A selection that something ends after so many seconds, unless it is over by then."""
+    timer = threading.Timer(seconds, ended)
+    timer.start()
+    try:
+        _run(session, _selection(client))
+    finally:
+        timer.cancel()
+        timer.join()
+
+
 def cancel(client: Client) -> None:
     with contextlib.closing(client.connect()) as session:
-        timer = threading.Timer(client.random.uniform(0.0, 5.0), session.cancel)
-        timer.start()
-        try:
-            _run(session, _selection(client))
-        finally:
-            timer.cancel()
-            timer.join()
+        _run_until(client, session, client.random.uniform(0.0, 5.0), session.cancel)
 
 
 def go_away(client: Client) -> None:
     """A client that vanishes without a word while its statement runs."""
     with contextlib.closing(client.connect()) as session:
         end = socket.socket(fileno=os.dup(session.fileno()))
-        timer = threading.Timer(client.random.uniform(0.0, 5.0), end.shutdown, (socket.SHUT_RDWR,))
-        timer.start()
-        try:
-            _run(session, _selection(client))
-        finally:
-            timer.cancel()
-            timer.join()
-            end.close()
+        with contextlib.closing(end):
+            _run_until(client, session, client.random.uniform(0.0, 5.0), lambda: end.shutdown(socket.SHUT_RDWR))
 
 
 def terminate(client: Client) -> None:
@@ -203,13 +202,7 @@ def terminate(client: Client) -> None:
             with contextlib.closing(client.connect()) as other, contextlib.suppress(psycopg2.Error):
                 _run(other, "SELECT pg_terminate_backend(%s)", backend)
 
-        timer = threading.Timer(after, end)
-        timer.start()
-        try:
-            _run(session, _selection(client))
-        finally:
-            timer.cancel()
-            timer.join()
+        _run_until(client, session, after, end)
 
 
 def kill(client: Client) -> None:
