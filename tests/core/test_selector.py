@@ -583,6 +583,9 @@ print(ctypes.CDLL(None).ptrace(seize, int(sys.argv[1]), None, None), flush=True)
 time.sleep(60)
 """
     with OwnProcess(time.monotonic(), math.inf):
+        began = time.monotonic()
+        while not children():  # started, it has no command line for a moment
+            assert time.monotonic() - began < 20.0
         (held,) = children()
         tracer = subprocess.Popen([sys.executable, "-c", code, str(held.pid)], stdout=subprocess.PIPE)
         try:

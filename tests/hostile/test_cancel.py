@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import statistics
 import time
 from collections.abc import Iterator
@@ -232,6 +233,11 @@ def report(request: pytest.FixtureRequest, took: dict[str, list[float]]) -> None
             print(f"{what:35} {len(seconds):5}  {longest}")
 
 
+def counted(statement: str) -> str:
+    """The statement without its rows, which the client may still take in when the server has nothing left to cancel."""
+    return re.sub(r"^SELECT \* FROM ", "SELECT count(*) FROM ", statement)
+
+
 def cancelled_after(table: Table, statement: str, moment: float, wrong: bool = False) -> float | None:
     """Seconds from the cancel to its end; None if it ended before, with an error only if the statement is wrong."""
     session = table.connect()
@@ -281,7 +287,7 @@ def test_every_function_is_tried(table: Table) -> None:
 @pytest.mark.parametrize("function", LONG)
 def test_a_function_at_work_ends_when_cancelled(table: Table, size: Size, function: str) -> None:
     # What it goes on from is no checkpoint, which the process finds out once the rows are read.
-    check_promptness(table, size, function, LONG[function], wrong=function == "resume")
+    check_promptness(table, size, function, counted(LONG[function]), wrong=function == "resume")
     assert table.took[function], "it ended before any cancel: the test tries nothing"
 
 
