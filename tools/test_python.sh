@@ -8,8 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 other=$(mktemp)
 trap 'rm -f "$other"' EXIT
 status=0
-python -m pytest -q tests --ignore=tests/sql >"$other" 2>&1 &
-python -m pytest -q tests/sql || status=$?
+python -m pytest -q --durations=25 tests --ignore=tests/sql >"$other" 2>&1 &
+python -m pytest -q --durations=25 tests/sql || status=$?
 wait $! || status=$?
 cat "$other"
 exit "$status"

@@ -113,7 +113,8 @@ def test_left_to_itself_it_fills_the_time_or_stops_when_nothing_improves(train: 
 
 @pytest.mark.parametrize("budget", [10.0, 14.0])
 def test_a_run_that_cannot_finish_answers_before_the_deadline(train: Table, validation: Table, budget: float) -> None:
-    rows = np.tile(np.arange(train.rows), 20)
+    # Too many for twelve epochs, and not for a tenth of one, beside other work too.
+    rows = np.tile(np.arange(train.rows), 10)
     big = Table({name: column[rows] for name, column in train.columns.items()})
     wide = [(f"512-512-{width}-512", 1e3 - width) for width in (384, 256, 240, 224)]
     with Backend(big, validation) as backend:

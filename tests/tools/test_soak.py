@@ -80,7 +80,7 @@ def test_descriptors_that_are_not_closed_are_a_fault() -> None:
 
 def test_too_few_samples_say_nothing() -> None:
     (fault,) = faults(samples=FLAT[:5])
-    assert "too few samples" in fault
+    assert "too few samples (5)" in fault
 
 
 def test_what_is_left_and_what_the_log_tells_are_faults() -> None:

@@ -74,7 +74,7 @@ def faults(
         found.append(f"{killed_runs} runs lost their process, and {tally.told['killed']} processes were killed")
     grown = growths(samples)
     if not grown:
-        found.append("too few samples were taken to say whether memory grows: let it run longer")
+        found.append(f"too few samples ({len(samples)}) were taken to say whether memory grows: let it run longer")
     for name, growth in grown.items():
         allowed = POSTMASTER_MB if name == "postmaster" else allowed_mb
         if growth["uss"] > allowed:

@@ -12,10 +12,13 @@ from trails.family.networks import Shape, Work
 
 # Costs in units of one multiply-accumulate, from one Zen core (73 GFLOP/s in matrix products, so 0.08 ns
 # per multiply-accumulate with its two backward products): BatchNorm and ReLU 3 ns per neuron and row,
-# embedding about as much per input, Adam and averaging 2.5 ns per parameter and step.
+# embedding about as much per input, Adam and averaging 2.5 ns per parameter and step. A step takes 3 ms however little
+# there is to multiply: some 200 operations, each called for. On small tables, whose batches are small, that is most of
+# what a small network costs.
 _PER_NEURON = 36.0
 _PER_INPUT = 30.0
 _PER_PARAMETER_STEP = 30.0
+_PER_STEP = 40e6
 
 NEWEST = 0.5
 """Weight of the newest observation: the machine may get busier or idler while a run goes on."""
@@ -48,7 +51,7 @@ def work_of(family: Family, shape: Shape) -> Callable[[Design], Work]:
 
 def training_work(work: Work, steps_per_row: float) -> float:
     """Work of training on one row, in multiply-accumulates of the forward pass; a step is shared by its batch."""
-    per_step = _PER_PARAMETER_STEP * work.parameters
+    per_step = _PER_STEP + _PER_PARAMETER_STEP * work.parameters
     return work.products + _PER_NEURON * work.activations + _PER_INPUT * work.inputs + per_step * steps_per_row
 
 

@@ -7,7 +7,6 @@ import sys
 
 from trails.refinement.clock import Clock
 from trails.refinement.planning import LEAST_SHARE
-from trails.refinement.remaining import SLACK
 from trails.refinement.supervision import Supervision
 from trails.refinement.timings import Timings
 from trails.refinement.trial import Trial
@@ -66,7 +65,8 @@ class Winner:
         cost = remaining.cost_of(trial)
         remaining.active = 1
         training = trial.best_epoch * cost.training * self._run.models.refit_share
-        if SLACK * remaining.wall() * (training + cost.evaluation) > remaining.seconds():
+        # It may just not be done in time, and nothing but the time is lost: there is nothing else to spend it on.
+        if remaining.wall() * (training + cost.evaluation) > remaining.seconds():
             return None
         before, supervisor = progress.done, self._run.of_rung(self._rung)
         progress.expect(trial.best_epoch)
