@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from tests.refinement.conftest import make_table
 from tests.refinement.test_child import labelled
 from trails.family import MLP
 from trails.family.mlp.stack import MlpStack, predict_alone
+from trails.refinement import models
 from trails.refinement.dataset import Dataset, encoded_rows, prepare
 from trails.refinement.metrics import auc, measure
 from trails.refinement.protocol import Candidate
@@ -133,3 +136,28 @@ def test_classes_and_numbers_are_trained_again_too(train: Table, values: int) ->
     target = learn_target(columns(table)["label"])
     metric, _ = measure(target, target.labels(columns(table)["label"]), found if values == 3 else found[:, 0])
     assert metric > outcome.leaderboard[0]["validation_metric"] - 0.02, "it does as well on the rows it was trained on"
+
+
+def test_it_takes_as_many_threads_as_make_a_batch_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    current, used = 0, list[int]()
+    clock: Any = SimpleNamespace(at=0.0)
+    clock.now = lambda: clock.at
+
+    def set_threads(count: int) -> None:
+        nonlocal current
+        current = count
+
+    def training(trial: Any, data: Any, options: Any, keep_going: Callable[[float], bool]) -> None:
+        for batch in range(20):
+            used.append(current)
+            clock.at += 0.1 * current  # beside other work threads wait for one another
+            assert keep_going(batch / 20)
+
+    monkeypatch.setattr(torch, "set_num_threads", set_threads)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: current)
+    monkeypatch.setattr(models, "refit_on_all", training)
+    monkeypatch.setattr(models, "cores", lambda threads: threads)
+    asked: Any = SimpleNamespace(threads=4, options=None)
+    nothing: Any = None
+    models.TrainedModels(asked, asked, nothing, nothing, nothing, clock).refit(nothing, lambda _: True)
+    assert set(used) == {1, 2, 4} and set(used[-5:]) == {1}

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from trails.family.networks import Shape
 from trails.refinement import checkpoint
+from trails.refinement.devices import cores
 from trails.refinement.ensemble import Together, choosing_seconds, rows_to_choose_on, together
 from trails.refinement.keeping import ModelKeeper
 from trails.refinement.protocol import Candidate
 from trails.refinement.refit import MOST_ROWS, rows_in_all
 from trails.refinement.refit import refit as refit_on_all
 from trails.refinement.trial import EpochResult, Trial
+from trails.refinement.workers import Cores, Pace
 from trails.training.batches import EVALUATION_ROWS
 from trails.training.weights import Weights
 
@@ -118,7 +120,14 @@ class TrainedModels(ModelKeeper):
 
     def refit(self, winner: Trial, keep_going: Callable[[float], bool]) -> Weights | None:
         """See `Models`."""
-        return refit_on_all(winner, self._data, self._request.options, keep_going)
+        with Cores(cores(self._setting.threads)) as shared:
+            next_batch = Pace(shared, self._clock.now)
+
+            def going_on(epochs: float) -> bool:
+                next_batch()
+                return keep_going(epochs)
+
+            return refit_on_all(winner, self._data, self._request.options, going_on)
 
     def finish(self, winner: Trial, refitted: bool) -> None:
         """See `Models`."""

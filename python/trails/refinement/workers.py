@@ -147,6 +147,25 @@ class Threads:
             torch.set_num_threads(self._current)
 
 
+class Pace:
+    """Times a thread's batches for `Threads`: call it between two of them.
+
+    Args:
+        cores: That the thread is counted among.
+        now: The run's clock.
+    """
+
+    def __init__(self, cores: Cores, now: Callable[[], float]) -> None:
+        self._threads, self._now = Threads(cores), now
+        self._threads.next(None)
+        self._last = now()
+
+    def __call__(self) -> None:
+        """A batch is over, and the next one begins."""
+        self._threads.next(self._now() - self._last)
+        self._last = self._now()
+
+
 class _Used:
     """Seconds of the whole machine that one worker has used: wall time, each stretch by its share of the machine then.
 
@@ -242,22 +261,20 @@ class LocalWorker:
 
     def _epoch(self, trials: Sequence[Trial], stack: Stack, supervisor: Supervisor) -> bool:
         now = self.clock.now
-        began = last = now()
+        began = now()
         used = _Used(self.share, began)
-        threads = Threads(self.cores)
-        threads.next(None)
+        next_batch = Pace(self.cores, now)
         ends = supervisor.training_ends(trials, self._batch_seconds)
         number, done = trials[0].epochs + 1, 0.0
         first: tuple[float, float] | None = None
 
         def keep_training(part: float) -> bool:
-            nonlocal done, last, first
+            nonlocal done, first
             supervisor.progress((part - done) * len(trials))
             done, at = part, now()
             seconds = used.until(at)
             first = first or (part, seconds)
-            threads.next(at - last)
-            last = now()
+            next_batch()
             return at < ends
 
         losses = stack.train_epoch(number, keep_training).tolist()
