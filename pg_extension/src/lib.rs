@@ -22,7 +22,6 @@ mod error;
 mod explaining;
 mod filtering;
 mod identity;
-mod installed;
 mod interrupts;
 mod judging;
 mod latency;
