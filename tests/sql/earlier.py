@@ -1,4 +1,4 @@
-"""Databases that an earlier release has made, as they are when the new library is installed and nothing is upgraded yet."""
+"""Databases that an earlier release has made, with the new library installed and nothing upgraded yet."""
 
 from __future__ import annotations
 
