@@ -1,12 +1,13 @@
 # Everything lives in $TRAILS_HOME (default: /var/cache/trails as root, ~/.cache/trails otherwise) and is reused.
 #   PG_CONFIG=/path/to/pg_config   another PostgreSQL, 15 to 18     PYTHON=/path/to/python3   another interpreter
 #   BUDGET='120 s'                 the demo's budget                TRAILS_DATA=/path         where datasets lie
+#   TRAILS_SERVERS=ONE:ANOTHER     further pg_configs for test-all
 #   TRAILS_TORCH_INDEX=ADDRESS     a package index that has PyTorch's CPU-only build, for a new environment
 
 SHELL := /bin/bash
 IN_ENV := tools/in_env.sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo ray-demo test lint test-rust test-python test-hostile soak up uri down dist docs audit clean
+.PHONY: help setup build demo ray-demo test lint test-rust test-python test-all test-hostile soak up uri down dist docs audit clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -34,6 +35,9 @@ test-rust: setup
 
 test-python: build
 	@$(IN_ENV) tools/test_python.sh
+
+test-all: setup ## The SQL tests on every PostgreSQL at hand, 15 to 18, one after the other: TESTS=tests/sql/test_x.py for some
+	@tools/test_all.sh $(TESTS)
 
 # Where ordinary runs fit, and what reads as much as it likes does not. The checks of shadowing types take memory themselves.
 MEMORY_LIMIT := 2000

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trails.run import Run
     from trails.selector import ModelSelector, ModelSelectorClassifier, ModelSelectorRegressor
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "BudgetTooSmall",

@@ -18,7 +18,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = sorted([*ROOT.glob("sql/install/*.sql"), *ROOT.glob("pg_extension/sql/*.sql")])
+# A released script is never edited. That one was released before this rule; PostgreSQL runs it with pg_catalog first in
+# the search path and pg_temp last, and the next script refuses a schema in which others may create.
+RELEASED = {"trails--0.1.0--0.2.0.sql"}
+SCRIPTS = sorted(
+    path
+    for path in [*ROOT.glob("sql/install/*.sql"), *ROOT.glob("pg_extension/sql/*.sql")]
+    if path.name not in RELEASED
+)
 SOURCES = sorted(ROOT.glob("pg_extension/src/**/*.rs"))
 
 

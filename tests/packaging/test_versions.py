@@ -167,7 +167,11 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 def test_every_released_version_can_be_upgraded_from() -> None:
     scripts = {path.name for path in (ROOT / "pg_extension" / "sql").glob("trails--*--*.sql")}
-    released = re.findall(r"^## (\d\S*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    headings = re.findall(r"^## (\d\S*)(.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert all(re.fullmatch(r"( \((\d{4}-\d\d-\d\d|unreleased)\))?", rest) for _, rest in headings)
+    released = [version for version, rest in headings if "unreleased" not in rest]
+    earlier = {path.stem.split("--")[1] for path in (ROOT / "tests" / "sql" / "released").glob("trails--*.sql")}
+    assert {*released} - {trails.__version__} == earlier, "each has its script, to be upgraded from in a test"
     steps = [tuple(name.removesuffix(".sql").split("--")[1:]) for name in scripts]
     reached = {trails.__version__}
     for _ in steps:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
+from tests.sql.earlier import VERSIONS, database_of
 from tests.sql.tables import make_pair, query
-from tools.postgres import ask
 from tools.server import Server
-
-RELEASED = Path(__file__).parent / "released"
-VERSIONS = sorted(re.sub(r"trails--(.*)\.sql", r"\1", path.name) for path in RELEASED.glob("trails--*.sql"))
 
 ODD = "Analyst 'é\""
 
@@ -57,47 +51,45 @@ FROM pg_extension WHERE extname = 'trails'
 
 
 @pytest.fixture(params=VERSIONS)
-def old_database(pg: Server, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A superuser's session in a database with an earlier release's objects and a run recorded by it."""
-    version = str(request.param)
-    script = Path(ask(pg.pg_config, "--sharedir")) / "extension" / f"trails--{version}.sql"
-    assert not script.exists(), "an old release's script must not be installed: its functions do not fit this library"
-    name = "upgraded"
-    pg.sql("postgres", f"CREATE DATABASE {name}")
-    shutil.copy(RELEASED / script.name, script)
-    try:
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def old_database(pg: Server, version: str) -> Iterator[Any]:
+    """A superuser's session in a database with an earlier release's objects."""
+    with database_of(pg, version) as name:
         connection = psycopg2.connect(**pg.socket_parameters(name, "postgres"))
         connection.autocommit = True
-        query(connection, f"CREATE EXTENSION trails VERSION '{version}'")
         make_pair(connection)
         yield connection
         connection.close()
-    finally:
-        script.unlink()
-        pg.drop_database(name)
 
 
 def test_an_upgrade_equals_a_fresh_installation_and_keeps_runs(
-    old_database: Any, session: Any, connect: Callable[..., Any]
+    old_database: Any, version: str, session: Any, connect: Callable[..., Any]
 ) -> None:
     connect(role=ODD)
-    query(
-        old_database,
-        """
-        INSERT INTO trails.runs (function, source, target, features, space, refinement, seed, train_rows,
-            unusable_rows, state, started, finished, reading_seconds, refinement_seconds, total_seconds)
-        VALUES ('model_selection', 'public.train', 'label', '{colour}', 'mlp4x20', 'sh', 1, 3000, 0, 'best so far',
-            now(),
-            now(), 0.1, 1, 2);
-        INSERT INTO trails.candidates (run_id, architecture, rank, validation_auc) VALUES (1, '8-8-8-8', 1, 0.75);
-        INSERT INTO trails.trials (run_id, architecture, rung, epoch, validation_auc, seconds)
-        VALUES (1, '8-8-8-8', 0, 1, 0.75, 1);
-        INSERT INTO trails.checkpoints VALUES (1, 0, 'x');
-        """,
-    )
     copied = (
         "function, source, target, features, space, refinement, seed, train_rows, unusable_rows, state, started,"
         " finished, reading_seconds, refinement_seconds, total_seconds"
+    )
+    values = (
+        "'model_selection', 'public.train', 'label', '{colour}', 'mlp4x20', 'sh', 1, 3000, 0, 'best so far', now(),"
+        " now(), 0.1, 1, 2"
+    )
+    value = "validation_auc"
+    if version != "0.1.0":
+        copied, values, value = f"{copied}, task, metric", f"{values}, 'binary', 'auc'", "validation_metric"
+    query(
+        old_database,
+        f"""
+        INSERT INTO trails.runs ({copied}) VALUES ({values});
+        INSERT INTO trails.candidates (run_id, architecture, rank, {value}) VALUES (1, '8-8-8-8', 1, 0.75);
+        INSERT INTO trails.trials (run_id, architecture, rung, epoch, {value}, seconds)
+        VALUES (1, '8-8-8-8', 0, 1, 0.75, 1);
+        INSERT INTO trails.checkpoints VALUES (1, 0, 'x');
+        """,
     )
     for owner in (ODD, "somebody who was dropped"):
         query(
@@ -121,7 +113,8 @@ def test_an_upgrade_equals_a_fresh_installation_and_keeps_runs(
     ]
     with pytest.raises(psycopg2.Error) as caught:
         query(old_database, "SELECT * FROM trails.resume(1)")
-    assert caught.value.pgcode == "55000" and "no checkpoint" in str(caught.value)
+    told = ("55000", "no checkpoint") if version == "0.1.0" else ("22023", "the checkpoint cannot be read")
+    assert caught.value.pgcode == told[0] and told[1] in str(caught.value)
     rows = query(
         old_database,
         "SELECT model FROM trails.model_selection('train', 'label', '40 s', k => 1, u => 1, name => 'new')",
@@ -130,17 +123,31 @@ def test_an_upgrade_equals_a_fresh_installation_and_keeps_runs(
     assert query(old_database, "SELECT count(*) FROM trails.predict('new', 'train')") == [(3000,)]
 
 
-def test_functions_of_an_earlier_release_are_an_error_before_the_upgrade(old_database: Any) -> None:
-    """The new library is there as soon as it is installed, the new functions only after ALTER EXTENSION."""
-    pid = old_database.info.backend_pid
-    for call in (
+CHANGED = {
+    "0.1.0": (
         "model_selection('train', 'label')",
         "profile_refinement('train', 'label')",
         "benchmark_reading('train')",
-    ):
+    ),
+    "0.2.0": (
+        "model_selection('train', 'label')",
+        "model_selection_workloads('train', 'label', 10, 1)",
+        "refinement_phase('train', 'label', '{8-8-8-8}')",
+        "filtering_phase('train', 'label')",
+    ),
+}
+"""Functions whose arguments are others now."""
+
+
+def test_functions_of_an_earlier_release_are_an_error_before_the_upgrade(old_database: Any, version: str) -> None:
+    """The new library is there as soon as it is installed, the new functions only after ALTER EXTENSION."""
+    pid = old_database.info.backend_pid
+    for call in CHANGED[version]:
         with pytest.raises(psycopg2.Error) as caught:
             query(old_database, f"SELECT * FROM trails.{call}")
         assert "argument" in str(caught.value)
+    query(old_database, "ALTER EXTENSION trails UPDATE")
+    assert query(old_database, "SELECT count(*) > 10 FROM trails.tfmems()") == [(True,)]
     assert query(old_database, "SELECT pg_backend_pid()") == [(pid,)]
 
 
