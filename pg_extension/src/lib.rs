@@ -22,6 +22,7 @@ mod error;
 mod explaining;
 mod filtering;
 mod identity;
+mod installed;
 mod interrupts;
 mod judging;
 mod latency;

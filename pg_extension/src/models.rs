@@ -6,7 +6,7 @@ use pyo3::types::PyBytes;
 use crate::error::{shown, Result, TrailsError};
 use crate::reader::Kind;
 use crate::registry::{self, NewModel};
-use crate::{encoding, python};
+use crate::{installed, python};
 
 const LONGEST_NAME: usize = 200;
 
@@ -42,7 +42,7 @@ pub struct Trained {
 
 /// Keeps a model as the next version of its name; returns name and version.
 pub fn store(name: &str, run: Option<i64>, on: Option<Trained>, weights: &[u8]) -> Result<String> {
-    encoding::check()?;
+    installed::check()?;
     check_name(name)?;
     // What predicts must be able to read it.
     let pause = || {

@@ -18,7 +18,7 @@ use trails_model::Reading;
 
 use crate::error::{code_of, Result, TrailsError};
 use crate::reader::columns::{Column, Values};
-use crate::{encoding, interrupts, settings, watching};
+use crate::{installed, interrupts, settings, watching};
 
 /// Items of a list that are taken over between two looks at the caller: a few milliseconds.
 const EXTRACTED_AT_ONCE: usize = 4096;
@@ -101,7 +101,7 @@ fn import_bridge(py: Python<'_>, virtualenv: &Path) -> PyResult<Py<PyModule>> {
 
 /// Runs Python, detached before and after, and turns whatever it raised into one error.
 pub fn call<T>(body: impl for<'py> FnOnce(&Bound<'py, PyModule>) -> PyResult<T>) -> Result<T> {
-    encoding::check()?;
+    installed::check()?;
     let module = match BRIDGE.with(|b| b.get().map(|m| Python::attach(|py| m.clone_ref(py)))) {
         Some(module) => module,
         None => {

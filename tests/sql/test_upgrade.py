@@ -138,6 +138,12 @@ CHANGED = {
 }
 """Functions whose arguments are others now."""
 
+SAME = {
+    "0.1.0": (),
+    "0.2.0": ("describe_columns('train')", "predict('m', 'train'::regclass)", "encoding('m')", "resume(1)"),
+}
+"""Functions whose arguments are the same, while what they find is not."""
+
 
 def test_functions_of_an_earlier_release_are_an_error_before_the_upgrade(old_database: Any, version: str) -> None:
     """The new library is there as soon as it is installed, the new functions only after ALTER EXTENSION."""
@@ -146,6 +152,11 @@ def test_functions_of_an_earlier_release_are_an_error_before_the_upgrade(old_dat
         with pytest.raises(psycopg2.Error) as caught:
             query(old_database, f"SELECT * FROM trails.{call}")
         assert "argument" in str(caught.value)
+    for call in SAME[version]:
+        with pytest.raises(psycopg2.Error) as caught:
+            query(old_database, f"SELECT * FROM trails.{call}")
+        assert caught.value.pgcode == "55000" and version in caught.value.diag.message_primary, call
+        assert "ALTER EXTENSION trails UPDATE" in caught.value.diag.message_hint
     query(old_database, "ALTER EXTENSION trails UPDATE")
     assert query(old_database, "SELECT count(*) > 10 FROM trails.tfmems()") == [(True,)]
     assert query(old_database, "SELECT pg_backend_pid()") == [(pid,)]

@@ -15,7 +15,7 @@ use crate::protocol::LeaderboardRow;
 use crate::rows::FilteringRequest;
 use crate::run_request::RunRequest;
 use crate::selection::{self, Origin};
-use crate::{catalog, unregistered};
+use crate::{catalog, installed, unregistered};
 
 /// What a caller is shown of a run: its leaderboard, best first, and what its winner is kept as.
 struct Shown {
@@ -300,6 +300,7 @@ fn resume(
 > {
     let resumed = || -> Result<Shown> {
         let (clock, run, budget) = (Clock::start(), required(run, "run")?, seconds_of(budget)?);
+        installed::check()?;
         if let Some(model) = unregistered::keep_within(run, budget, &clock)? {
             return recorded(run, model);
         }

@@ -10,8 +10,8 @@ use pgrx::prelude::*;
 use trails_model::{digest, Error, Kernels, Model};
 
 use super::fault::error_of;
-use crate::encoding;
 use crate::error::{shown, Result, TrailsError};
+use crate::installed;
 use crate::owner::caller;
 
 /// What a caller named: a model, or the table and target whose deployed model is meant.
@@ -63,7 +63,7 @@ const LONGEST: usize = 2_000;
 
 /// Which model is meant; an error with a hint if there is none, or if the caller may not use it.
 pub fn find(wanted: &WantedModel<'_>) -> Result<StoredModel> {
-    encoding::check()?;
+    installed::check()?;
     if let Some(model) = wanted.model.filter(|model| model.len() > LONGEST) {
         return Err(missing(model));
     }

@@ -17,7 +17,7 @@ use super::opened::{name_of, Opened};
 use super::query::Query;
 use super::readings::kind_of;
 use crate::error::{Result, TrailsError};
-use crate::{deadline, encoding, settings};
+use crate::{deadline, installed, settings};
 
 /// The most columns that are learnt from.
 const MOST_FEATURES: usize = 1_000;
@@ -166,7 +166,7 @@ impl Source {
     /// else can alter it then, and what the server's caches hold of it is what a query will find, whatever the
     /// snapshot of the calling statement.
     pub fn describe(relation: pg_sys::Oid) -> Result<Self> {
-        encoding::check()?;
+        installed::check()?;
         // The lock may be another session's for as long as it likes.
         let meant = name_of(relation);
         let opened = deadline::keep(&meant, || Ok(Opened::locked(relation)))?;
