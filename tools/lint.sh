@@ -19,7 +19,7 @@ PYTHONPATH=python check lint-imports --no-cache
 check mypy --strict tools/server.py tools/ray_nodes.py tools/audit.py tools/docs_site.py tools/package.py demo/demo.py demo/ray_demo.py
 # Debian has it; everything else here is in the environment.
 if command -v shellcheck >/dev/null; then
-    check shellcheck --external-sources tools/*.sh debian/trails-environment debian/trails.post* docker/entrypoint docker/package-extension
+    check shellcheck --severity=warning --external-sources tools/*.sh debian/trails-environment debian/trails.post* docker/entrypoint docker/package-extension
 else
     echo "without shellcheck (apt-get install shellcheck) the scripts are not checked"
 fi
