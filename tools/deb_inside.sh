@@ -101,6 +101,7 @@ if ! diff /tmp/before /tmp/after >/tmp/left; then
 fi
 # The setting stays in the cluster: the server must start with it all the same.
 pg_ctlcluster "$major" main restart
+sql 'ALTER SYSTEM RESET trails.virtualenv'
 is 'the table' 3000 "$(sql 'SELECT count(*) FROM orders')"
 pg_ctlcluster "$major" main stop
 say "removed and purged: nothing of ours is left, and the server starts"
