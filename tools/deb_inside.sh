@@ -60,7 +60,7 @@ timeout --signal=INT 45 trails-environment "${options[@]}" >/tmp/cut 2>&1 || sta
 say "trails-environment, cut after 45 s: status $status, $(tail -n 1 /tmp/cut)"
 trails-environment "${options[@]}" >/tmp/environment 2>&1 || { tail -n 40 /tmp/environment >&2 && die "trails-environment"; }
 say "$(grep 'is complete' /tmp/environment)"
-sed -n '/is complete/,$p' /tmp/environment
+sed -n '/is complete/,$p' /tmp/environment | tail -n +2
 [ -z "$(find "$ENVIRONMENT" ! -user root -print -quit)" ] || die "not all of the environment is root's"
 runuser -u postgres -- "$ENVIRONMENT/bin/python" -c 'import torch; print("torch", torch.__version__)'
 is 'run again' 1 "$(trails-environment --configure "$cluster" 2>&1 >/dev/null | grep -c 'environment in .* is complete$')"
