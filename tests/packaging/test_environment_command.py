@@ -81,7 +81,7 @@ def test_an_environment_is_made_brought_up_to_date_and_removed(machine: Machine)
     torch = machine.torch()
     torch.unlink()
     done = machine.run()
-    assert done.returncode == 1 and "it goes on from there" in done.stderr, done.stderr
+    assert done.returncode == 1 and "run it again to finish it" in done.stderr, done.stderr
     assert machine.mark()["state"] == "making"
     machine.torch()
     inode = (machine.path / "pyvenv.cfg").stat().st_ino
