@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 IN_ENV := tools/in_env.sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo ray-demo test lint test-rust test-python test-all test-hostile soak up uri down dist docs audit clean
+.PHONY: help setup build demo ray-demo test lint test-rust test-python test-all test-hostile soak up uri down dist deb deb-check docs audit clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -61,6 +61,12 @@ down: ## Stop the development server
 
 dist: setup ## Build the wheel and the sdist of the Python package, into dist/
 	@$(IN_ENV) --as-is python tools/package.py
+
+deb: setup ## Build Debian packages into dist/, for each server whose headers (postgresql-server-dev-NN) are installed
+	@tools/deb.sh
+
+deb-check: ## Install them on a bare Debian, as root: set up, select, predict, upgrade, remove. WHEELS=FOLDER downloads no packages of Python's
+	@tools/deb_check.sh
 
 docs: ## Build the documents as a site that can be searched, into dist/site
 	@tools/docs.sh

@@ -17,6 +17,12 @@ check ruff format --quiet --check .
 check mypy --strict python/trails
 PYTHONPATH=python check lint-imports --no-cache
 check mypy --strict tools/server.py tools/ray_nodes.py tools/audit.py tools/docs_site.py tools/package.py demo/demo.py demo/ray_demo.py
+# Debian has it; everything else here is in the environment.
+if command -v shellcheck >/dev/null; then
+    check shellcheck --severity=warning --external-sources tools/*.sh debian/trails-environment debian/trails.post* docker/entrypoint docker/package-extension
+else
+    echo "without shellcheck (apt-get install shellcheck) the scripts are not checked"
+fi
 cd pg_extension
 check cargo fmt --check
 check cargo fmt --check --manifest-path ../crates/model/Cargo.toml

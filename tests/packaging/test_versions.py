@@ -147,6 +147,8 @@ def versions() -> dict[str, str]:
         "META.json: provides": META["provides"]["trails"]["version"],
         "CHANGELOG.md": re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0],
     }
+    # Debian's revision counts the packages of one version.
+    [found["debian/changelog"]] = re.findall(r"\Atrails \((\S+)-\d+\)", (ROOT / "debian" / "changelog").read_text())
     for path in MANIFESTS:
         found[str(path.relative_to(ROOT))] = tomllib.loads(path.read_text())["package"]["version"]
         for package in tomllib.loads(path.with_name("Cargo.lock").read_text())["package"]:
