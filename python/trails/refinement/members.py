@@ -92,8 +92,10 @@ class Members:
         wanted = min(most, max(_FEWEST_EPOCHS, math.ceil(_MORE_EPOCHS * self._winner.best_epoch)))
 
         def least(cost: Seconds) -> float:
-            seconds = cost.share(LEAST_SHARE) if asked != "auto" else wanted * (cost.epoch + again * cost.training)
-            return SLACK * remaining.wall() * seconds
+            if asked != "auto":
+                return SLACK * remaining.wall() * cost.share(LEAST_SHARE)
+            # Without slack: where it does take longer, there are fewer epochs, and as much time for all rows.
+            return remaining.wall() * wanted * (cost.epoch + again * cost.training)
 
         why = "time"
         cost_of: Callable[[int], Seconds] | None = None
