@@ -20,9 +20,13 @@ if [ "${1:-}" = --in-root ]; then
     mount -t proc proc proc
     mount -t tmpfs -o mode=1777 tmpfs dev/shm
     mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
-    [ -z "${WHEELS:-}" ] || mount --bind "$WHEELS" wheels
-    exec chroot . /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
-        "${@:3}" bash /check
+    [ -z "${WHEELS:-}" ] || { mount --bind "$WHEELS" wheels && WHEELS=/wheels; }
+    # Settings may hold a password, and command lines are everybody's to read.
+    for name in $(compgen -e); do
+        case $name in PIP_* | TRAILS_TORCH_INDEX | WHEELS) ;; *) unset "$name" ;; esac
+    done
+    export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+    exec chroot . bash /check
 fi
 
 [ "$IS_ROOT" = yes ] || die "this check makes a Debian of its own, which only root can"
@@ -68,12 +72,7 @@ printf '#!/bin/sh\nexit 101\n' >"$bare/usr/sbin/policy-rc.d"
 chmod 755 "$bare/usr/sbin/policy-rc.d"
 cp "$ROOT/tools/deb_inside.sh" "$bare/check"
 
-settings=()
-for name in "${!PIP_@}" TRAILS_TORCH_INDEX; do
-    [ -z "${!name:-}" ] || settings+=("$name=${!name}")
-done
-[ -z "${WHEELS:-}" ] || settings+=(WHEELS=/wheels)
-export WHEELS=${WHEELS:+$(realpath "$WHEELS")}
+export WHEELS=${WHEELS:+$(realpath "$WHEELS")} TRAILS_TORCH_INDEX=${TRAILS_TORCH_INDEX:-}
 timeout --kill-after=60 "$LIMIT" unshare --mount --propagation private --pid --fork --kill-child --ipc --uts \
-    bash "${BASH_SOURCE[0]}" --in-root "$bare" "${settings[@]}" 9>&- </dev/null
+    bash "${BASH_SOURCE[0]}" --in-root "$bare" 9>&- </dev/null
 say "the packages $version do what they should"

@@ -18,13 +18,14 @@ for place in "${named[@]}" "${TRAILS_DEBIAN:-/usr/lib/postgresql}"/*/bin/pg_conf
     [ -n "${servers[$major]:-}" ] || servers[$major]=$place
 done
 
-results=() failed=no
+results=() failed=no tested=0
 for major in 15 16 17 18; do
     server=${servers[$major]:-}
     if [ -z "$server" ]; then
         results+=("PostgreSQL $major: none found")
         continue
     fi
+    tested=$((tested + 1))
     if [ "${1:-}" = --list ]; then
         results+=("PostgreSQL $major: $server")
         continue
@@ -36,5 +37,5 @@ for major in 15 16 17 18; do
     results+=("PostgreSQL $major: $verdict ($server)")
 done
 printf '%s\n' "${results[@]}"
-[ ${#servers[@]} -gt 0 ] || die "no server was found" "name some: make test-all TRAILS_SERVERS=/one/bin/pg_config:/another/bin/pg_config"
+[ "$tested" -gt 0 ] || die "no server was found" "name some: make test-all TRAILS_SERVERS=/one/bin/pg_config:/another/bin/pg_config"
 [ "$failed" = no ]

@@ -1075,22 +1075,22 @@ GRANT INSERT (
 ) ON runs TO trails_user;
 GRANT INSERT ON candidates, trials, timings, checkpoints TO trails_user;
 
--- Weights from elsewhere are for those to bring in who answer for them: whom a DBA has let do so, still may.
+-- Functions that are new here, or made anew: what a DBA has granted or revoked on the others stays as it is.
 DO $$
 DECLARE
-    imports pg_catalog.regprocedure :=
-        CAST('trails.import_model(pg_catalog.text, pg_catalog.bytea, pg_catalog.regclass, boolean)' AS pg_catalog.regprocedure);
-    allowed boolean := EXISTS (
-        SELECT FROM pg_catalog.pg_proc p, pg_catalog.aclexplode(p.proacl) a
-        WHERE p.oid OPERATOR(pg_catalog.=) imports
-          AND a.grantee OPERATOR(pg_catalog.=) CAST('trails_user' AS pg_catalog.regrole)
-    );
+    made record;
 BEGIN
-    REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA trails FROM PUBLIC;
-    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA trails TO trails_user;
-    IF NOT allowed THEN
-        REVOKE EXECUTE ON FUNCTION trails.import_model(pg_catalog.text, pg_catalog.bytea, pg_catalog.regclass, boolean) FROM trails_user;
-    END IF;
+    FOR made IN
+        SELECT p.proname, pg_catalog.format('trails.%I(%s)', p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) AS function
+        FROM pg_catalog.pg_proc p
+        WHERE p.pronamespace OPERATOR(pg_catalog.=) CAST('trails' AS pg_catalog.regnamespace) AND p.proacl IS NULL
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', made.function);
+        -- Weights from elsewhere are for those to bring in who answer for them.
+        IF made.proname OPERATOR(pg_catalog.<>) 'import_model' THEN
+            EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO trails_user', made.function);
+        END IF;
+    END LOOP;
 END $$;
 -- The type trails.tfmem must be readable by whoever has been granted it.
 GRANT EXECUTE ON FUNCTION tfmem_in(pg_catalog.cstring), tfmem_out(tfmem), tfmem_recv(pg_catalog.internal), tfmem_send(tfmem) TO PUBLIC;

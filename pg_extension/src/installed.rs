@@ -4,7 +4,9 @@
 //! been said in it. In between, statements of this version would meet tables and functions of another.
 
 use std::cell::Cell;
+use std::ffi::CStr;
 
+use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::encoding;
@@ -24,11 +26,19 @@ pub fn check() -> Result<()> {
     if FITS.get() {
         return Ok(());
     }
-    let found = Spi::connect(|client| -> Result<Option<String>> {
-        let query = "SELECT e.extversion FROM pg_catalog.pg_extension e \
-                     WHERE e.extname OPERATOR(pg_catalog.=) 'trails'";
-        let rows = client.select(query, Some(1), &[])?;
-        Ok(if rows.is_empty() { None } else { rows.first().get::<String>(1)? })
+    let found = Spi::connect(|_| -> Result<Option<String>> {
+        // Read-only whatever the transaction has written: a command counted here would be an error beside parallel workers.
+        // SAFETY: within an SPI connection, whose table of results is looked at before another query runs.
+        unsafe {
+            let query = c"SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'trails'";
+            Spi::check_status(pg_sys::SPI_execute(query.as_ptr(), true, 1))?;
+            let table = pg_sys::SPI_tuptable;
+            if table.is_null() || pg_sys::SPI_processed == 0 {
+                return Ok(None);
+            }
+            let version = pg_sys::SPI_getvalue(*(*table).vals, (*table).tupdesc, 1);
+            Ok((!version.is_null()).then(|| CStr::from_ptr(version).to_string_lossy().into_owned()))
+        }
     })?;
     if let Some(version) = found.filter(|version| version != VERSION) {
         return Err(TrailsError::new(

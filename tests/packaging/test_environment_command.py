@@ -25,6 +25,10 @@ class Machine:
         self.folder, self.share, self.wheels = folder, folder / "usr" / "share" / "trails", folder / "wheels"
         self.path = folder / "venv"
         (folder / "usr" / "sbin").mkdir(parents=True)
+        # There is room, whatever this machine has left.
+        (folder / "bin").mkdir()
+        (folder / "bin" / "df").write_text("#!/bin/sh\necho Avail\necho 1000000\n")
+        (folder / "bin" / "df").chmod(0o755)
         self.command = Path(shutil.copy(COMMAND, folder / "usr" / "sbin"))
         self.install("0.2.0")
         for name, version in (("numpy", "2.0"), ("numpy", "3.0"), ("safetensors", "0.5"), ("onnx", "1.0")):
@@ -48,7 +52,11 @@ class Machine:
             own += ["--path", str(self.path)]
         if source and not {"--refresh", "--remove"} & {*own}:
             own += ["--from", str(self.wheels)]
-        kept = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.folder), "PIP_CONFIG_FILE": os.devnull}
+        kept = {
+            "PATH": f"{self.folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(self.folder),
+            "PIP_CONFIG_FILE": os.devnull,
+        }
         return subprocess.run(
             ["bash", str(self.command), *own],
             env={**kept, **variables},
@@ -191,11 +199,21 @@ def test_where_others_can_write_nothing_is_made_for_the_server(machine: Machine)
     done = machine.run("--path", below / "venv")
     assert not [*below.iterdir()]
     assert done.returncode == 1 and f"others than root can write to {below}" in done.stderr
+    below.chmod(0o1777)  # what lies in it is safe from others; what they put in it is not
+    done = machine.run("--path", below)
+    assert done.returncode == 1 and f"others than root can write to {below}" in done.stderr and not [*below.iterdir()]
+
+
+def test_what_is_set_or_missing_does_not_keep_it_from_being_removed(machine: Machine) -> None:
+    assert machine.run().returncode == 0
+    shutil.rmtree(machine.share)
+    done = machine.run("--remove", TRAILS_TORCH_INDEX="http://127.0.0.1:9/cpu")
+    assert done.returncode == 0 and not machine.path.exists(), done.stderr
 
 
 def test_two_at_once_are_one_too_many(machine: Machine) -> None:
     machine.path.mkdir()
-    with subprocess.Popen(["flock", machine.path, "sleep", "60"]) as other:
+    with subprocess.Popen(["flock", "--no-fork", machine.path, "sleep", "60"]) as other:
         try:
             while subprocess.run(["flock", "--nonblock", machine.path, "true"], check=False).returncode == 0:
                 pass

@@ -162,6 +162,22 @@ def test_functions_of_an_earlier_release_are_an_error_before_the_upgrade(old_dat
     assert query(old_database, "SELECT pg_backend_pid()") == [(pid,)]
 
 
+def test_what_a_dba_granted_and_took_away_stays_so(old_database: Any, version: str) -> None:
+    if version == "0.1.0":
+        pytest.skip("it has no role that is granted anything")
+    query(old_database, "REVOKE EXECUTE ON FUNCTION trails.predict_score(text, record) FROM trails_user")
+    imports = "trails.import_model(text, bytea, regclass, boolean)"
+    query(old_database, f"GRANT EXECUTE ON FUNCTION {imports} TO trails_user")
+    query(old_database, "ALTER EXTENSION trails UPDATE")
+    may = "SELECT has_function_privilege('trails_user', %s, 'EXECUTE'), has_function_privilege('public', %s, 'EXECUTE')"
+    wanted = {
+        "trails.predict_score(text, record)": (False, False),
+        imports: (True, False),
+        "trails.evaluate(text, regclass, name, double precision, name)": (True, False),
+    }
+    assert {function: query(old_database, may, function, function)[0] for function in wanted} == wanted
+
+
 def test_an_upgrade_refuses_a_schema_that_others_may_fill(old_database: Any, connect: Callable[..., Any]) -> None:
     connect(role=ODD)
     quoted = '"' + ODD.replace('"', '""') + '"'

@@ -19,11 +19,13 @@ from trails.refinement.schedulers import Scheduler, planned_scheduler
 
 # A candidate is chosen if the time would hold this many epochs of it alone; fewer if there is none such. Depth buys
 # more than width: on Frappe 64-64-64-64 is at test AUC 0.983 after eleven epochs, and a network of ten times its cost
-# at 0.978 after three. Forty hold a tournament of nine to sixteen in which the winner gets fifteen or more. What is
-# cheap enough for 80 or 160 leaves time for the winner's members and for its training on all rows: on the seven tables
-# of `benchmarks tables` (30 s, three seeds) models are as good on the mean as with forty (+0.0004; satellite +0.004,
-# bike +0.002, credit -0.002) with layers a quarter as wide, which predict several times as fast.
-_WORTHWHILE_EPOCHS = (160.0, 80.0, 40.0, 21.0, 9.0, 5.0, 3.0, 2.0, 1.2, 1.0)
+# at 0.978 after three. Forty hold a tournament of nine to sixteen in which the winner gets fifteen or more.
+_WORTHWHILE_EPOCHS = (40.0, 21.0, 9.0, 5.0, 3.0, 2.0, 1.2, 1.0)
+
+# Where a model is kept, what is cheaper leaves time for the winner's members and for its training on all rows: on the
+# seven tables of `benchmarks tables` (30 s, three seeds) models are as good on the mean as with forty (+0.0004;
+# satellite +0.004, bike +0.002, credit -0.002) with layers a quarter as wide, which predict several times as fast.
+_EPOCHS_BEFORE_MEMBERS = (160.0, 80.0)
 
 LEAST_SHARE = 0.1
 """An epoch that the time left cannot hold is cut short; one of which it holds less than this is not begun. On
@@ -127,7 +129,8 @@ def choose(setting: Setting, request: Refine, speed: Speed, workers: int, second
             raise InvalidInput("without a budget k must be given", hint="Give k, or a budget.")
         u, picked = request.u or 1, request.candidates[: request.k]
     else:
-        pool = _worthwhile(request, epoch, seconds_left)
+        members = bool(setting.models) and request.options.members != 1
+        pool = _worthwhile(request, epoch, seconds_left, members)
         needed = least_training(speed, first_group(request, pool, workers, speed.stacked), workers)
         if needed > seconds_left:
             raise too_small(setting, spent, needed)
@@ -138,11 +141,11 @@ def choose(setting: Setting, request: Refine, speed: Speed, workers: int, second
     return Choice(picked, scheduler, scheduler.brackets_left[0][0].epochs_to, scheduler.epochs_left(0), mean)
 
 
-def _worthwhile(request: Refine, epoch: Mapping[str, float], seconds_left: float) -> list[Candidate]:
-    """Candidates worth training in the time left, best score first."""
+def _worthwhile(request: Refine, epoch: Mapping[str, float], seconds_left: float, members: bool) -> list[Candidate]:
+    """Candidates worth training in the time left, best score first; ``members``: the winner may get several."""
     if request.k is not None or request.u is not None:
         return list(request.candidates)
-    for epochs in _WORTHWHILE_EPOCHS:
+    for epochs in (*(_EPOCHS_BEFORE_MEMBERS if members else ()), *_WORTHWHILE_EPOCHS):
         pool = [c for c in request.candidates if epochs * epoch[c.architecture] <= seconds_left]
         if pool:
             return pool
