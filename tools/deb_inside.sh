@@ -3,6 +3,7 @@
 set -euo pipefail
 
 ENVIRONMENT=/var/lib/trails/venv
+notes=$(mktemp -d) # what the steps leave to be looked at
 
 say() { printf '[deb-check] %4d s  %s\n' "$SECONDS" "$*"; }
 die() {
@@ -11,7 +12,7 @@ die() {
 }
 # is WHAT WANTED FOUND
 is() { [ "$2" = "$3" ] || die "$1: '$3', and not '$2'"; }
-quietly() { "$@" >/tmp/log 2>&1 </dev/null || { cat /tmp/log >&2 && die "failed: $*"; }; }
+quietly() { "$@" >"$notes/log" 2>&1 </dev/null || { cat "$notes/log" >&2 && die "failed: $*"; }; }
 # sql STATEMENT...: in a new session, as the superuser, in the database of the check.
 sql() {
     local statement
@@ -30,9 +31,9 @@ files() {
 cd /
 quietly apt-get update
 # What ours depend on first, so that what they bring themselves can be told apart.
-for package in /older/*.deb; do dpkg-deb --field "$package" Depends; done | paste -sd , >/tmp/depends
-quietly apt-get satisfy -y --no-install-recommends "$(cat /tmp/depends)"
-files >/tmp/before
+for package in /older/*.deb; do dpkg-deb --field "$package" Depends; done | paste -sd , >"$notes/depends"
+quietly apt-get satisfy -y --no-install-recommends "$(cat "$notes/depends")"
+files >"$notes/before"
 say "what the packages depend on is installed"
 
 majors=$(for package in /packages/postgresql-*-trails_*.deb; do basename "$package" | cut -d - -f 2; done)
@@ -56,11 +57,11 @@ options=(--yes --configure "$cluster")
 [ -z "${WHEELS:-}" ] || options+=(--from "$WHEELS")
 # Cut once while it is at work, as a lost connection or a reboot does.
 status=0
-timeout --signal=INT 45 trails-environment "${options[@]}" >/tmp/cut 2>&1 || status=$?
-say "trails-environment, cut after 45 s: status $status, $(tail -n 1 /tmp/cut)"
-trails-environment "${options[@]}" >/tmp/environment 2>&1 || { tail -n 40 /tmp/environment >&2 && die "trails-environment"; }
-say "$(grep 'is complete' /tmp/environment)"
-sed -n '/is complete/,$p' /tmp/environment | tail -n +2
+timeout --signal=INT 45 trails-environment "${options[@]}" >"$notes/cut" 2>&1 || status=$?
+say "trails-environment, cut after 45 s: status $status, $(tail -n 1 "$notes/cut")"
+trails-environment "${options[@]}" >"$notes/environment" 2>&1 || { tail -n 40 "$notes/environment" >&2 && die "trails-environment"; }
+say "$(grep 'is complete' "$notes/environment")"
+sed -n '/is complete/,$p' "$notes/environment" | tail -n +2
 [ -z "$(find "$ENVIRONMENT" ! -user root -print -quit)" ] || die "not all of the environment is root's"
 runuser -u postgres -- "$ENVIRONMENT/bin/python" -c 'import torch; print("torch", torch.__version__)'
 is 'run again' 1 "$(trails-environment --configure "$cluster" 2>&1 >/dev/null | grep -c 'environment in .* is complete$')"
@@ -80,7 +81,7 @@ extension=$(sql "SELECT extversion FROM pg_extension WHERE extname = 'trails'")
 say "a model was selected and predicts"
 
 quietly apt-get install -y --no-install-recommends /packages/*.deb
-grep -E 'trails' /tmp/log | grep -vE '^(Get|Preparing|Unpacking|Setting up|Selecting|Note)' || true
+grep -E 'trails' "$notes/log" | grep -vE '^(Get|Preparing|Unpacking|Setting up|Selecting|Note)' || true
 sql 'ALTER EXTENSION trails UPDATE'
 is 'predictions after the upgrade' "$before" "$(sql "$predictions")"
 is 'models after the upgrade' 1 "$(sql 'SELECT count(*) FROM trails.models')"
@@ -94,9 +95,9 @@ mapfile -t ours < <(for package in /packages/*.deb; do dpkg-deb --field "$packag
 quietly apt-get remove -y "${ours[@]}"
 [ -e "$ENVIRONMENT/bin/python" ] || die "removing took the environment"
 quietly apt-get purge -y "${ours[@]}"
-files >/tmp/after
-if ! diff /tmp/before /tmp/after >/tmp/left; then
-    cat /tmp/left >&2
+files >"$notes/after"
+if ! diff "$notes/before" "$notes/after" >"$notes/left"; then
+    cat "$notes/left" >&2
     die "purging left something, or took too much"
 fi
 # The setting stays in the cluster: the server must start with it all the same.
