@@ -30,7 +30,8 @@ pub fn check() -> Result<()> {
         // Read-only whatever the transaction has written: a command counted here would be an error beside parallel workers.
         // SAFETY: within an SPI connection, whose table of results is looked at before another query runs.
         unsafe {
-            let query = c"SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'trails'";
+            let query =
+                c"SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'trails'";
             Spi::check_status(pg_sys::SPI_execute(query.as_ptr(), true, 1))?;
             let table = pg_sys::SPI_tuptable;
             if table.is_null() || pg_sys::SPI_processed == 0 {
