@@ -692,6 +692,18 @@ def test_workers_in_parallel_predict_the_same(sql: Any) -> None:
     assert query(sql, anonymous) == alone
 
 
+def test_workers_predict_for_a_table_that_is_made_of_it(sql: Any, connect: Callable[..., Any]) -> None:
+    """What a prediction looks up, labels of enums too, counts no command: beside workers that would be an error."""
+    store(sql, "m", make_model(columns_of(TRAINED)))
+    alone = query(sql, "SELECT id, trails.predict_score('m', t) FROM things t ORDER BY id")
+    fresh = connect()
+    version = int(query(fresh, "SHOW server_version_num")[0][0])
+    query(fresh, f"SET {'debug_parallel_query' if version >= 160000 else 'force_parallel_mode'} = on")
+    query(fresh, "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0")
+    query(fresh, "CREATE TABLE scored AS SELECT id, trails.predict_score('m', t) AS score FROM things t")
+    assert query(fresh, "SELECT id, score FROM scored ORDER BY id") == alone
+
+
 def test_a_long_prediction_can_be_cancelled(sql: Any) -> None:
     keys = np.arange(1000, dtype=np.int32)
     model = make_model(Columns(len(keys), (Column("a", "int32", keys),)), widths=(1024, 1024, 1024))
