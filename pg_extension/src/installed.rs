@@ -4,13 +4,11 @@
 //! been said in it. In between, statements of this version would meet tables and functions of another.
 
 use std::cell::Cell;
-use std::ffi::CStr;
 
-use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::encoding;
 use crate::error::{Result, TrailsError};
+use crate::{encoding, read_only};
 
 /// The extension's, whose control file has it from here.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -26,21 +24,8 @@ pub fn check() -> Result<()> {
     if FITS.get() {
         return Ok(());
     }
-    let found = Spi::connect(|_| -> Result<Option<String>> {
-        // Read-only whatever the transaction has written: a command counted here would be an error beside parallel workers.
-        // SAFETY: within an SPI connection, whose table of results is looked at before another query runs.
-        unsafe {
-            let query =
-                c"SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'trails'";
-            Spi::check_status(pg_sys::SPI_execute(query.as_ptr(), true, 1))?;
-            let table = pg_sys::SPI_tuptable;
-            if table.is_null() || pg_sys::SPI_processed == 0 {
-                return Ok(None);
-            }
-            let version = pg_sys::SPI_getvalue(*(*table).vals, (*table).tupdesc, 1);
-            Ok((!version.is_null()).then(|| CStr::from_ptr(version).to_string_lossy().into_owned()))
-        }
-    })?;
+    let query = c"SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'trails'";
+    let found = read_only::rows(query, [], |row| row.get::<String>(1))?.into_iter().flatten().next();
     if let Some(version) = found.filter(|version| version != VERSION) {
         return Err(TrailsError::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

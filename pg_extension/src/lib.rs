@@ -40,6 +40,7 @@ mod protocol;
 mod purge;
 mod python;
 mod random;
+mod read_only;
 mod reader;
 mod reading_speed;
 mod record;
