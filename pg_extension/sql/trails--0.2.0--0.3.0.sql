@@ -1078,7 +1078,7 @@ GRANT INSERT ON candidates, trials, timings, checkpoints TO trails_user;
 -- Functions that are new here, or made anew: what a DBA has granted or revoked on the others stays as it is.
 DO $$
 DECLARE
-    made record;
+    made pg_catalog.record;
 BEGIN
     FOR made IN
         SELECT p.proname, pg_catalog.format('trails.%I(%s)', p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) AS function
